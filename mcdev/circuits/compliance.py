@@ -1,0 +1,22 @@
+"""Current compliance: the source lowers its voltage until the current is at its limit (as an SMU does)."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mcdev.devices.contract import CurrentLaw, PerLane
+from mcdev.integrators.root import solve_monotone
+
+
+def limit_current(
+    voltage: PerLane, current: PerLane, limit: Float[Array, ""], law: CurrentLaw
+) -> tuple[PerLane, PerLane]:
+    """(voltage, current) where |current| ≤ limit; otherwise the voltage at which I(V) = ± limit."""
+    aim = jnp.sign(voltage) * limit
+    chord = law.chord(voltage)
+    guess = jnp.where(chord > 0, aim / jnp.where(chord > 0, chord, 1.0), voltage)
+    guess = jnp.where(jnp.abs(guess) < jnp.abs(voltage), guess, voltage)
+    limited = solve_monotone(lambda v: law.current(v) - aim, guess, voltage, limit)
+    over = jnp.abs(current) > limit
+    return jnp.where(over, limited, voltage), jnp.where(over, aim, current)

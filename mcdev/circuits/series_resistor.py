@@ -1,0 +1,48 @@
+"""A resistor between source and device: V = v + R I(v)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mcdev.circuits.compliance import limit_current
+from mcdev.circuits.contract import Circuit, CircuitConfig
+from mcdev.devices.contract import CurrentLaw, PerLane
+from mcdev.integrators.root import solve_monotone
+from mcdev.schema import Unit
+
+class SeriesResistorCircuit(Circuit):
+    resistance: Float[Array, ""]
+    compliance: Float[Array, ""] | None
+
+    def rest(self, lanes: int, dtype: Any) -> None:
+        return None
+
+    def solve(self, state: None, applied: PerLane, law: CurrentLaw) -> tuple[PerLane, PerLane]:
+        guess = applied / (1.0 + self.resistance * law.chord(applied))
+        v = solve_monotone(
+            lambda v: v - applied + self.resistance * law.current(v), guess, applied, jnp.abs(applied)
+        )
+        current = law.current(v)
+        return (v, current) if self.compliance is None else limit_current(v, current, self.compliance, law)
+
+    def advance(
+        self, state: None, applied: PerLane, device_voltage: PerLane, current: PerLane, elapsed: Float[Array, ""]
+    ) -> None:
+        return None
+
+
+class SeriesResistor(CircuitConfig):
+    """The device in series with an ohmic resistor."""
+
+    kind: Literal["series_resistor"] = "series_resistor"
+    resistance: Annotated[float, Unit("ohm", gt=0)]
+    """Resistance of the resistor."""
+    compliance: Annotated[float, Unit("A", gt=0)] | None = None
+    """Largest current that the source lets through."""
+
+    def build(self, dtype: Any) -> SeriesResistorCircuit:
+        limit = None if self.compliance is None else jnp.asarray(self.compliance, dtype)
+        return SeriesResistorCircuit(jnp.asarray(self.resistance, dtype), limit)

@@ -1,0 +1,146 @@
+"""What every device family provides: a table of the configuration, and a batch of devices built from it.
+
+A *lane* is one realisation; arrays carry it last, because neighbouring lanes then do the same arithmetic on
+neighbouring numbers. A new family is one new file with one class of each kind below, and one line in
+``mcdev/devices/__init__.py``.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, NamedTuple, TypeVar
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt32
+
+from mcdev.schema import Strict, Unit
+
+State = TypeVar("State")
+LaneKey = tuple[UInt32[Array, " lane"], UInt32[Array, " lane"]]
+PerLane = Float[Array, " lane"]
+
+
+class Pace(NamedTuple):
+    """How finely time must be cut while a voltage is applied; both in seconds."""
+
+    coupling: float
+    """Longest interval over which the circuit is solved once and the device's voltage held."""
+    step: float
+    """Longest step of the device's own integrator."""
+
+
+class Devices(eqx.Module):
+    """A batch of devices, one a lane. Immutable: what changes in time is the state."""
+
+    @abc.abstractmethod
+    def rest(self, key: LaneKey) -> Any:
+        """The state of a rested device."""
+
+    @abc.abstractmethod
+    def current_law(self, state: Any) -> CurrentLaw:
+        """The current-voltage law at this instant."""
+
+    @abc.abstractmethod
+    def advance(
+        self,
+        state: Any,
+        voltage: PerLane,
+        current: PerLane,
+        step: Float[Array, ""],
+        pairs: UInt32[Array, ""],
+        key: LaneKey,
+        clock: UInt32[Array, ""],
+    ) -> Any:
+        """The state after ``2 · pairs`` steps of ``step`` seconds at this voltage (V) and current (A).
+
+        ``clock`` counts the pairs of steps taken since the cycle began; with ``key`` it names the random numbers.
+        """
+
+    @abc.abstractmethod
+    def observe(self, state: Any) -> dict[str, PerLane]:
+        """What a recorder reads besides voltage and current, in SI units; names as in ``DeviceConfig.observables``."""
+
+    @abc.abstractmethod
+    def profile(self, state: Any, weight: PerLane) -> Float[Array, " bin"]:
+        """Density along the device (1/m) on the bins of ``DeviceConfig.profile_bins``, each lane times its weight,
+        summed over lanes. A lane of weight zero may hold NaN and must not show."""
+
+    @abc.abstractmethod
+    def snapshot(self, state: Any) -> dict[str, Float[Array, "part lane"]]:
+        """Inner coordinates kept for the few realisations whose full trajectory is stored, in SI units."""
+
+    @abc.abstractmethod
+    def intact(self, state: Any) -> Bool[Array, " lane"]:
+        """False where a realisation has left the numbers that mean something (overflow, NaN)."""
+
+
+class CurrentLaw(eqx.Module):
+    """Current against voltage with the state held: what a circuit needs to know of a device."""
+
+    @abc.abstractmethod
+    def current(self, voltage: PerLane) -> PerLane:
+        """Current (A) at a voltage (V); odd in sign and increasing."""
+
+    @abc.abstractmethod
+    def chord(self, voltage: PerLane) -> PerLane:
+        """Current over voltage (S), finite at zero voltage too."""
+
+
+class Observable(NamedTuple):
+    unit: str
+    long_name: str
+
+
+class DeviceConfig(Strict, abc.ABC):
+    """The ``[device]`` table of one family."""
+
+    @property
+    @abc.abstractmethod
+    def observables(self) -> dict[str, Observable]:
+        """Unit and long name of what ``Devices.observe`` and ``Devices.snapshot`` return."""
+
+    @property
+    @abc.abstractmethod
+    def profile_bins(self) -> np.ndarray:
+        """Centres of the bins of ``Devices.profile``, in metres."""
+
+    @property
+    @abc.abstractmethod
+    def reduced_units(self) -> dict[str, str]:
+        """What one SI unit stands for where every scale of the device is one: ``{"s": "1/κ"}``; else empty."""
+
+    @property
+    @abc.abstractmethod
+    def full_scale(self) -> bool:
+        """Whether the device has a largest conductance (parameter ``maximum_conductance``) to refer to."""
+
+    @abc.abstractmethod
+    def pace(self, voltage: float) -> Pace:
+        """The default step and coupling interval while up to ``voltage`` volts are applied."""
+
+    @abc.abstractmethod
+    def rest_report(self, duration: float) -> list[str]:
+        """Warnings if a device left alone for ``duration`` seconds would not stay as it starts."""
+
+    @abc.abstractmethod
+    def conflicts(self, kinetic: bool) -> list[tuple[str, Any, str]]:
+        """(key, value, message) for settings that cannot serve the experiment. ``kinetic``: rates are measured."""
+
+    @abc.abstractmethod
+    def concerns(self) -> list[tuple[str, str]]:
+        """(key, warning) for settings that run but make results doubtful."""
+
+    @abc.abstractmethod
+    def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> Devices:
+        """The batch with these parameters (SI, one value a lane) for these device indices."""
+
+    @classmethod
+    def parameters(cls) -> dict[str, Unit]:
+        """The parameters that may differ from device to device, each with its unit."""
+        found = {}
+        for name, field in cls.model_fields.items():
+            for mark in field.metadata:
+                if isinstance(mark, Unit) and mark.per_device:
+                    found[name] = mark
+        return found

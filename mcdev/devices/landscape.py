@@ -1,0 +1,165 @@
+"""The potential that a nanoparticle moves in (Wang et al. 2017, Methods), in units of w_p and half the gap.
+
+    U(x) = -w_i [exp(-(x+x_c)²/R_I²) + exp(-(x-x_c)²/R_I²)] + ½ sin(2πx/R_p + φ)
+
+Two deep interfacial wells hold the clusters at the terminals; many shallow pinning wells fill the gap. The
+paper's Methods mention two variants, both here: random pinning, and the interfacial energy as an attraction
+between particles.
+"""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from mcdev.integrators.noise import cosine_turns
+
+Positions = Float[Array, "particle lane"]
+PerLane = Float[Array, " lane"]
+
+
+class InterfacialWells(eqx.Module):
+    """The wells at the terminals. Each particle feels the nearer one: with x_c ≥ 3.5 R_I the other is below
+    5e-6 of the depth everywhere, and one Gaussian of |x| serves both."""
+
+    depth: PerLane
+    centre: PerLane
+    width: PerLane
+
+    def energy(self, x: Positions) -> Positions:
+        y = (jnp.abs(x) - self.centre) / self.width
+        return -self.depth * jnp.exp(-y * y)
+
+    def force(self, x: Positions) -> Positions:
+        y = (jnp.abs(x) - self.centre) / self.width
+        return -jnp.sign(x) * (2.0 * self.depth / self.width) * y * jnp.exp(-y * y)
+
+
+class PeriodicPinning(eqx.Module):
+    """½ sin(2πx/R_p + φ)."""
+
+    period: PerLane
+    phase: PerLane
+
+    def energy(self, x: Positions) -> Positions:
+        return 0.5 * cosine_turns(x / self.period + self.phase / (2 * np.pi) - 0.25)
+
+    def force(self, x: Positions) -> Positions:
+        return -(np.pi / self.period) * cosine_turns(x / self.period + self.phase / (2 * np.pi))
+
+
+class RandomPinning(eqx.Module):
+    """A chain of wells of random width and depth whose tops are level, U = ½ at every top:
+
+        U(x) = ½ - d_k ½ [1 - cos(2π (x - b_k)/(b_{k+1} - b_k))]   between the tops b_k and b_{k+1}.
+
+    Smooth at the tops; with equal widths and unit depths it is the periodic pinning.
+    """
+
+    tops: Float[Array, "top lane"]
+    depth: Float[Array, "well lane"]
+
+    def _well(self, x: Positions) -> tuple[Positions, Positions, Positions]:
+        """Left top, inverse width and depth of the well that holds x; by selection, which vectorises."""
+        inverse = 1.0 / (self.tops[1:] - self.tops[:-1])
+        left = jnp.broadcast_to(self.tops[0], x.shape)
+        rate = jnp.broadcast_to(inverse[0], x.shape)
+        depth = jnp.broadcast_to(self.depth[0], x.shape)
+        for k in range(1, self.depth.shape[0]):
+            inside = x >= self.tops[k]
+            left = jnp.where(inside, self.tops[k], left)
+            rate = jnp.where(inside, inverse[k], rate)
+            depth = jnp.where(inside, self.depth[k], depth)
+        return left, rate, depth
+
+    def energy(self, x: Positions) -> Positions:
+        left, rate, depth = self._well(x)
+        return 0.5 - 0.5 * depth * (1.0 - cosine_turns((x - left) * rate))
+
+    def force(self, x: Positions) -> Positions:
+        left, rate, depth = self._well(x)
+        return np.pi * depth * rate * cosine_turns((x - left) * rate - 0.25)
+
+
+class Attraction(eqx.Module):
+    """Interfacial energy as a pair interaction: E = -(2 e/P) Σ_{i<j} exp(-(x_i-x_j)²/R_I²).
+
+    The strength is such that half of all particles, drawn together to a point, hold each of them as deep as an
+    interfacial well of depth e. Costs P times more than the wells.
+    """
+
+    strength: PerLane
+    width: PerLane
+
+    def force(self, x: Positions) -> Positions:
+        count = x.shape[0]
+
+        def body(shift: int, total: Positions) -> Positions:
+            y = (x - jnp.roll(x, shift, axis=0)) / self.width
+            return total - y * jnp.exp(-y * y)
+
+        pull = lax.fori_loop(1, count, body, jnp.zeros_like(x))
+        return (4.0 * self.strength / (count * self.width)) * pull
+
+
+class Landscape(eqx.Module):
+    """The sum of what acts on a particle without a voltage."""
+
+    wells: InterfacialWells
+    pinning: PeriodicPinning | RandomPinning
+    attraction: Attraction | None
+
+    def force(self, x: Positions) -> Positions:
+        total = self.wells.force(x) + self.pinning.force(x)
+        return total if self.attraction is None else total + self.attraction.force(x)
+
+    def single_particle_energy(self, x: Positions) -> Positions:
+        """Energy in the wells and the pinning alone."""
+        return self.wells.energy(x) + self.pinning.energy(x)
+
+
+def curvature_bound(depth: float, width: float, period: float, deepest: float, attraction: float) -> float:
+    """An upper bound of max|U''| in w_p/L²: ½ d (2π/R_p)² + 2 w_i/R_I² + 4 e/R_I² (1777 for the paper's numbers)."""
+    return 0.5 * deepest * (2 * np.pi / period) ** 2 + (2 * depth + 4 * attraction) / width**2
+
+
+def random_tops(
+    period: np.ndarray, phase: np.ndarray, factors: np.ndarray
+) -> np.ndarray:
+    """Tops of a chain of wells whose widths are R_p times ``factors`` [well, lane], starting at or left of -1."""
+    first = (0.25 - phase / (2 * np.pi)) * period
+    first = first - np.ceil((first + 1.0) / period) * period
+    return np.concatenate([first[None], first + np.cumsum(period * factors, axis=0)])
+
+
+def well_exchange(landscape: Landscape, temperature: float, friction: float) -> tuple[float, float]:
+    """(equilibrium share in the left half, exchange time in 1/κ) of a single particle, from the first lane.
+
+    The exchange time is 1/(1/T_LR + 1/T_RL), T the mean first-passage times between the bottoms of the two
+    halves by the quadrature T = (η/θ) ∫ dy e^{U/θ} ∫ dz e^{-U/θ} (Hänggi, Talkner and Borkovec 1990, eq. 7.7,
+    doi:10.1103/RevModPhys.62.251).
+    """
+    x = np.linspace(-1.0, 1.0, 8001)
+    one_lane = Landscape(*(_first_lane(part) for part in (landscape.wells, landscape.pinning)), None)
+    u = np.asarray(one_lane.single_particle_energy(jnp.asarray(x)[:, None])[:, 0], dtype=np.float64)
+    u = (u - u.min()) / temperature
+    dx = x[1] - x[0]
+    weight = np.exp(-u)
+    left = float(weight[x < 0].sum() / weight.sum())
+    below = np.cumsum(weight) * dx
+    above = np.cumsum(weight[::-1])[::-1] * dx
+    i, j = int(np.argmin(np.where(x < 0, u, np.inf))), int(np.argmin(np.where(x > 0, u, np.inf)))
+    barrier = np.exp(u[i : j + 1]) * dx
+    there = friction / temperature * float(np.sum(barrier * below[i : j + 1]))
+    back = friction / temperature * float(np.sum(barrier * above[i : j + 1]))
+    return left, 1.0 / (1.0 / there + 1.0 / back)
+
+
+def _first_lane(part: eqx.Module) -> eqx.Module:
+    arrays, rest = eqx.partition(part, eqx.is_array)
+    import jax
+
+    return eqx.combine(jax.tree.map(lambda leaf: leaf[..., :1], arrays), rest)

@@ -1,0 +1,76 @@
+"""Resistance of a chain of tunnelling gaps (Wang et al. 2017, eq. 3).
+
+    R_M = R_t Σ exp[(x_{i+1} - x_i)/λ]   over the P+1 gaps between sorted particles and the terminals at ±1,
+    R_min = (P+1) R_t exp[2/((P+1) λ)]   when all gaps are equal.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+_NETWORK_LIMIT = 128
+_BLOCK = 128
+
+
+@functools.cache
+def sorting_network(n: int) -> tuple[tuple[int, int], ...]:
+    """Comparators that sort n values: Batcher's odd-even merge sort (1968, doi:10.1145/1468075.1468121)."""
+    comparators = []
+    span = 1
+    while span < n:
+        stride = span
+        while stride >= 1:
+            for start in range(stride % span, n - stride, 2 * stride):
+                for i in range(start, min(start + stride, n - stride)):
+                    if i // (2 * span) == (i + stride) // (2 * span):
+                        comparators.append((i, i + stride))
+            stride //= 2
+        span *= 2
+    return tuple(comparators)
+
+
+def sort_particles(x: Float[Array, "particle lane"]) -> list[Float[Array, " lane"]]:
+    """The rows of x in ascending order within each lane.
+
+    Written out as minima and maxima, the whole network fuses into one vectorised loop over lanes: on a CPU
+    about thirty times faster than ``jnp.sort`` along the particles. Long chains fall back to the latter,
+    because the program's size grows as n log² n.
+    """
+    if x.shape[0] > _NETWORK_LIMIT:
+        return list(lax.sort(x, dimension=0))
+    rows = [x[i] for i in range(x.shape[0])]
+    for low, high in sorting_network(len(rows)):
+        rows[low], rows[high] = jnp.minimum(rows[low], rows[high]), jnp.maximum(rows[low], rows[high])
+    return rows
+
+
+def relative_conductance(
+    x: Float[Array, "particle lane"], tunnelling_length: Float[Array, " lane"]
+) -> Float[Array, " lane"]:
+    """g = R_min/R_M, between 0 and 1; positions and λ in units of half the gap.
+
+    Every exponent is taken relative to the equal gap, so that even a short λ cannot overflow:
+    g = (P+1) / Σ exp[(gap - 2/(P+1))/λ].
+    """
+    rate = 1.0 / tunnelling_length
+    lanes = x.shape[1]
+    if lanes % (2 * _BLOCK):
+        return _chain(x, rate)
+    # Not only for the cache: a loop is a border that the compiler does not fuse across. Without it the network
+    # is copied into everything that uses the conductance, and compiles twenty times longer.
+    blocks = (x.reshape(x.shape[0], -1, _BLOCK).swapaxes(0, 1), rate.reshape(-1, _BLOCK))
+    return lax.map(lambda block: _chain(*block), blocks).reshape(lanes)
+
+
+def _chain(x: Float[Array, "particle lane"], rate: Float[Array, " lane"]) -> Float[Array, " lane"]:
+    rows = sort_particles(x)
+    gaps = len(rows) + 1
+    equal = 2.0 / gaps
+    total = jnp.exp((rows[0] + (1.0 - equal)) * rate) + jnp.exp(((1.0 - equal) - rows[-1]) * rate)
+    for left, right in zip(rows, rows[1:], strict=False):
+        total = total + jnp.exp((right - left - equal) * rate)
+    return gaps / total

@@ -1,0 +1,558 @@
+"""One experiment: what a configuration file says, checked as a whole.
+
+    experiment = load("configs/wang2017/fig4b_train.toml")
+    smaller = experiment.with_({"ensemble.devices": 64})
+
+All that is wrong with a file is reported at once, before anything is compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import tomli_w
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from mcdev.circuits import Alone, AnyCircuit
+from mcdev.devices import Device
+from mcdev.fits import AnyFit
+from mcdev.measurements import AnyMeasurement
+from mcdev.protocols import AnyProtocol
+from mcdev.protocols.waveform import read_points
+from mcdev.schema import Interval, Strict, Unit, nearest
+
+_LARGEST_FILE = 16 * 2**20
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: where, what was given, what to write instead."""
+
+    key: str
+    value: Any
+    message: str
+
+    def __str__(self) -> str:
+        given = "" if self.value is None else f" = {_shown(self.value)}"
+        return f"{self.key}{given}: {self.message}"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; ``problems`` lists everything that is wrong with it."""
+
+    def __init__(self, problems: Sequence[Problem], source: str = "configuration"):
+        self.problems = list(problems)
+        self.source = source
+        count = len(self.problems)
+        super().__init__(
+            f"{source}: {count} error{'s' if count > 1 else ''}\n" + "\n".join(f"  {p}" for p in self.problems)
+        )
+
+
+class Ensemble(Strict):
+    """How many devices and cycles, and from which random numbers."""
+
+    devices: int = Field(1000, ge=1, le=100_000_000)
+    """Number of devices; each draws its parameters once (D2D spread)."""
+    cycles: int = Field(1, ge=1, le=10_000_000)
+    """Repetitions of the protocol on the same device (C2C spread)."""
+    between_cycles: Literal["rest", "continue"] = "rest"
+    """rest: every cycle starts from a freshly rested state; continue: from where the last one ended."""
+    equilibration: Interval = 0.0
+    """Time at zero volts before the first cycle (before every cycle when rested), not recorded."""
+    seed: int = Field(1, ge=0, lt=2**32)
+    precision: Literal["float32", "float64"] = "float32"
+
+
+class Range(Strict):
+    """Values between two ends, evenly spaced linearly or in the logarithm."""
+
+    start: str | float
+    stop: str | float
+    count: int = Field(ge=2, le=10_000)
+    spacing: Literal["linear", "log"] = "linear"
+
+
+class Sweep(Strict):
+    """Axes along which keys of the configuration take several values."""
+
+    mode: Literal["grid", "zip"] = "grid"
+    """grid: every combination, the last axis fastest; zip: the axes advance together."""
+    axes: dict[str, list[Any] | Range] = Field(default_factory=dict)
+    """Key path → list of values, or a range {start, stop, count, spacing}."""
+
+    @field_validator("axes", mode="before")
+    @classmethod
+    def _tables_are_ranges(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: Range(**v) if isinstance(v, dict) and "start" in v else v for key, v in value.items()}
+        return value
+
+
+class Output(Strict):
+    """What is kept, and where."""
+
+    directory: str = "runs"
+    """Folder in which each run makes its own."""
+    trajectories: int = Field(8, ge=0, le=256)
+    """Number of realisations whose full trajectory is kept."""
+    quantiles: tuple[Annotated[float, Unit("", ge=0, le=1)], ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
+    """Quantiles over the ensemble kept at every time."""
+    figures: bool = True
+
+
+class Experiment(Strict):
+    """The whole configuration."""
+
+    name: str = Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")
+    """Names the run's folder: letters, digits, dot, dash, underscore."""
+    description: str = Field("", max_length=4000)
+    device: Device
+    circuit: AnyCircuit = Alone()
+    protocol: AnyProtocol
+    ensemble: Ensemble = Ensemble()
+    measurements: dict[str, AnyMeasurement] = Field(min_length=1)
+    fits: dict[str, AnyFit] = Field(default_factory=dict)
+    sweep: Sweep = Sweep()
+    output: Output = Output()
+
+    # ------------------------------------------------------------------------------- variants
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that :func:`build` turns back into an equal experiment."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_toml(self) -> str:
+        return tomli_w.dumps(self.to_dict())
+
+    @property
+    def hash(self) -> str:
+        """Eight hexadecimal digits that change with anything that can change a result."""
+        data = {k: v for k, v in self.to_dict().items() if k not in ("name", "description", "output")}
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]
+
+    def with_(self, changes: Mapping[str, Any]) -> Experiment:
+        """The experiment with other values at some key paths: ``{"device.friction": 3.0}``."""
+        data = self.to_dict()
+        problems = [p for path, value in changes.items() if (p := _set(data, path, value))]
+        return build(data, problems=problems)
+
+    def points(self) -> list[tuple[dict[str, Any], Experiment]]:
+        """The sweep's points in order: the values of the axes, and the experiment with them filled in."""
+        base = self.model_copy(update={"sweep": Sweep(), "fits": {}})
+        values = [base.with_(dict(point)) for point in self._grid()]
+        return list(zip(self._grid(), values, strict=True))
+
+    def _grid(self) -> list[dict[str, Any]]:
+        axes = {path: _expand(values) for path, values in self.sweep.axes.items()}
+        combine: Iterator[tuple[Any, ...]] = (
+            itertools.product(*axes.values()) if self.sweep.mode == "grid" else zip(*axes.values(), strict=True)
+        )
+        return [dict(zip(axes, values, strict=True)) for values in combine] if axes else [{}]
+
+    # ------------------------------------------------------------------------------- checks
+
+    def problems(self) -> list[Problem]:
+        """Conflicts between sections (each section alone has been checked already)."""
+        found = self._measurement_problems()
+        found += self._sweep_problems()
+        if found:
+            return found
+        if self.sweep.axes:
+            for number, values in enumerate(self._grid(), start=1):
+                where = ", ".join(f"{path} = {_shown(value)}" for path, value in values.items())
+                base = self.model_copy(update={"sweep": Sweep(), "fits": {}})
+                try:
+                    base.with_(values)
+                except ConfigError as error:
+                    found += [
+                        Problem(p.key, p.value, f"{p.message} (sweep point {number}: {where})") for p in error.problems
+                    ]
+                if len(found) > 20:
+                    break
+        return found
+
+    def _measurement_problems(self) -> list[Problem]:
+        found = []
+        try:
+            timeline = self.protocol.timeline()
+        except MemoryError:
+            return [Problem("protocol", None, "more samples than fit in memory; lower the samples or the count")]
+        if timeline.samples > 5_000_000:
+            return [
+                Problem("protocol", None, f"{timeline.samples} samples; expected at most 5000000: lower samples_per_…")
+            ]
+        for name, measurement in self.measurements.items():
+            key = f"measurements.{name}"
+            for window in measurement.needs:
+                if window not in timeline.windows:
+                    found.append(
+                        Problem(
+                            key,
+                            measurement.kind,
+                            f"needs the window '{window}', which this {self.protocol.kind} protocol does not have "
+                            f"(it has: {', '.join(sorted(timeline.windows))})",
+                        )
+                    )
+                    break
+            else:
+                if conflict := measurement.conflict(timeline):
+                    found.append(Problem(key, measurement.kind, f"the protocol does not have it: {conflict}"))
+            if measurement.full_scale and not self.device.full_scale:
+                found.append(
+                    Problem(key, measurement.kind, f"refers to G_max, which a {self.device.kind} device does not have")
+                )
+        kinetic = not self.protocol.equilibrium or any(m.kinetic for m in self.measurements.values())
+        found += [Problem(f"device.{key}", value, text) for key, value, text in self.device.conflicts(kinetic)]
+        return found
+
+    def _sweep_problems(self) -> list[Problem]:
+        found = []
+        lengths = {}
+        for path, values in self.sweep.axes.items():
+            key = f'sweep.axes."{path}"'
+            if path.split(".")[0] not in ("device", "circuit", "protocol", "ensemble", "measurements"):
+                found.append(
+                    Problem(key, None, "only keys below device, circuit, protocol, ensemble, measurements can be swept")
+                )
+                continue
+            if path in ("ensemble.devices", "ensemble.cycles", "ensemble.precision"):
+                found.append(Problem(key, None, "the size and precision of the ensemble cannot vary within a run"))
+                continue
+            try:
+                lengths[path] = len(_expand(values))
+            except ValueError as error:
+                found.append(Problem(key, None, str(error)))
+                continue
+            if lengths[path] == 0:
+                found.append(Problem(key, [], "expected at least one value"))
+            missing = _set(self.to_dict(), path, _expand(values)[0] if lengths[path] else None, must_exist=True, root=self)
+            if missing:
+                found.append(Problem(key, None, missing.message))
+        if self.sweep.mode == "zip" and len(set(lengths.values())) > 1:
+            shown = ", ".join(f"{path}: {n}" for path, n in lengths.items())
+            found.append(Problem("sweep.mode", "zip", f"expected axes of equal length, got {shown}"))
+        if not found and self.sweep.mode == "grid" and math.prod(lengths.values()) > 100_000:
+            found.append(Problem("sweep.axes", None, f"{math.prod(lengths.values())} points; expected at most 100000"))
+        for name, fit in self.fits.items():
+            key = f"fits.{name}"
+            if fit.measurement not in self.measurements:
+                found.append(
+                    Problem(f"{key}.measurement", fit.measurement, "no such measurement; "
+                            + nearest(fit.measurement, self.measurements))
+                )
+            elif self.measurements[fit.measurement].entries(self.protocol.timeline()) is not None:
+                found.append(Problem(f"{key}.measurement", fit.measurement, "is a list; expected a single number"))
+            if fit.axis not in self.sweep.axes:
+                known = nearest(fit.axis, self.sweep.axes) if self.sweep.axes else "there is none in [sweep.axes]"
+                found.append(Problem(f"{key}.axis", fit.axis, f"no such sweep axis; {known}"))
+            elif not found:
+                if lengths[fit.axis] < fit.least_points:
+                    found.append(
+                        Problem(f"{key}.axis", fit.axis, f"{lengths[fit.axis]} points; expected at least {fit.least_points}")
+                    )
+                elif len(self.sweep.axes) > 1:
+                    found.append(Problem(key, fit.kind, "expected one sweep axis; a fit along one of several is ambiguous"))
+                elif axis_unit(self, fit.axis) != fit.axis_unit:
+                    found.append(Problem(f"{key}.axis", fit.axis, f"expected an axis in {fit.axis_unit}"))
+        return found
+
+    def warnings(self) -> list[str]:
+        """What runs but should be known: doubtful settings, a start out of equilibrium."""
+        found: dict[str, None] = {}
+        for _, point in self.points():
+            for key, text in point.device.concerns():
+                found[f"device.{key}: {text}"] = None
+            for text in point.device.rest_report(point.protocol.timeline().duration):
+                found[text] = None
+        return list(found)
+
+
+# -------------------------------------------------------------------------------------- loading
+
+
+def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """The experiment of a TOML file. Raises ``ConfigError`` with everything that is wrong."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ConfigError([Problem(str(path), None, "larger than 16 MiB: this is no configuration")], str(path))
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([Problem(str(path), None, f"cannot be read ({error.strerror})")], str(path)) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(path), None, "is not a UTF-8 text file")], str(path)) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError([Problem(str(path), None, f"is not valid TOML: {error}")], str(path)) from None
+    problems = [p for key, value in (overrides or {}).items() if (p := _set(data, key, value))]
+    return build(data, folder=path.parent, source=str(path), problems=problems)
+
+
+def build(
+    data: Mapping[str, Any],
+    folder: Path | None = None,
+    source: str = "configuration",
+    problems: Sequence[Problem] = (),
+) -> Experiment:
+    """The experiment of plain data, as in a TOML file. ``folder`` is where relative file names start."""
+    found = list(problems)
+    data = json.loads(json.dumps(data, default=str))  # a copy that may be changed
+    found += _fill_preset(data)
+    found += _read_waveform(data, folder or Path())
+    no_preset = any(p.key == "device.preset" for p in found)
+    try:
+        experiment = Experiment.model_validate(data)
+    except ValidationError as error:
+        for details in error.errors():
+            problem = _problem(details, data)
+            if not (no_preset and details["type"] == "missing" and problem.key.startswith("device.")):
+                found.append(problem)
+        raise ConfigError(_unique(found), source) from None
+    found += experiment.problems()
+    if found:
+        raise ConfigError(_unique(found), source)
+    return experiment
+
+
+def presets() -> dict[str, dict[str, Any]]:
+    """Every device preset by name: title, source, notes, device table and the origin of each number."""
+    folder = resources.files("mcdev.devices") / "presets"
+    return {
+        file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(folder.iterdir(), key=lambda f: f.name)
+        if file.name.endswith(".toml")
+    }
+
+
+def axis_unit(experiment: Experiment, path: str) -> str:
+    """Unit of the quantity at a key path; empty for pure numbers and words."""
+    for mark in _field_marks(experiment, path):
+        if isinstance(mark, Unit):
+            return mark.unit
+    return ""
+
+
+def axis_values(experiment: Experiment, path: str) -> np.ndarray | list[str]:
+    """Values of a sweep axis in the unit of :func:`axis_unit`, one a point; text where they are not numbers."""
+    unit = Unit(axis_unit(experiment, path))
+    values = [point[path] for point in experiment._grid()]
+    try:
+        return np.array([unit.parse(value) / unit.scale for value in values])
+    except Exception:  # a distribution, a word: an axis need not be a number
+        return [json.dumps(value) if not isinstance(value, str) else value for value in values]
+
+
+def _fill_preset(data: dict[str, Any]) -> list[Problem]:
+    device = data.get("device")
+    if not isinstance(device, dict) or not device.get("preset"):
+        return []
+    known = presets()
+    if device["preset"] not in known:
+        return [Problem("device.preset", device["preset"], f"no such preset; {nearest(device['preset'], known)}")]
+    data["device"] = known[device["preset"]]["device"] | device
+    return []
+
+
+def _read_waveform(data: dict[str, Any], folder: Path) -> list[Problem]:
+    protocol = data.get("protocol")
+    if not isinstance(protocol, dict) or protocol.get("kind") != "waveform" or "file" not in protocol:
+        return []
+    name = protocol.pop("file")
+    if not isinstance(name, str):
+        return [Problem("protocol.file", name, "expected the name of a CSV file")]
+    try:
+        path = folder / name
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ValueError("is larger than 16 MiB; thin it out")
+        protocol["time"], protocol["voltage"] = read_points(path)
+    except OSError as error:
+        message = f"cannot be read ({error.strerror})"
+    except UnicodeDecodeError:
+        message = "is not a text file"
+    except ValueError as error:
+        message = str(error)
+    else:
+        return []
+    protocol["time"], protocol["voltage"] = [0.0, 1.0], [0.0, 0.0]  # so that only the file is complained about
+    return [Problem("protocol.file", name, message)]
+
+
+def _expand(values: list[Any] | Range) -> list[Any]:
+    if not isinstance(values, Range):
+        return values
+    texts = [values.start, values.stop]
+    units, numbers = [], []
+    for text in texts:
+        number, _, unit = str(text).strip().partition(" ")
+        try:
+            numbers.append(float(number))
+        except ValueError:
+            raise ValueError(f"{text!r}: expected a number, with its unit after a space") from None
+        units.append(unit.strip())
+    if units[0] != units[1]:
+        raise ValueError(f"start and stop must be in the same unit, got {units[0]!r} and {units[1]!r}")
+    if values.spacing == "log":
+        if min(numbers) <= 0:
+            raise ValueError("a log range needs start and stop above zero")
+        spaced = np.geomspace(numbers[0], numbers[1], values.count)
+    else:
+        spaced = np.linspace(numbers[0], numbers[1], values.count)
+    whole = not units[0] and all(isinstance(t, int) or str(t).lstrip("-").isdigit() for t in texts)
+    rounded = [float(f"{x:.9g}") for x in spaced]
+    if whole and all(x == int(x) for x in rounded):
+        return [int(x) for x in rounded]
+    return [f"{x:.9g} {units[0]}" if units[0] else x for x in rounded]
+
+
+def _set(
+    data: dict[str, Any], path: str, value: Any, must_exist: bool = False, root: Experiment | None = None
+) -> Problem | None:
+    """Set a value at a key path; returns what is wrong with the path, if anything."""
+    if must_exist and root is not None and not _known(root, path):
+        parent, _, last = path.rpartition(".")
+        siblings = _keys_below(root, parent)
+        return Problem(path, None, f"no such key; {nearest(last, siblings)}" if siblings else "no such key")
+    table = data
+    parts = path.split(".")
+    for part in parts[:-1]:
+        inner = table.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return Problem(path, value, f"'{part}' is not a table")
+        table = inner
+    if not all(parts):
+        return Problem(path, value, "expected a key path like device.friction")
+    table[parts[-1]] = value
+    return None
+
+
+def _keys_below(root: BaseModel, path: str) -> list[str]:
+    node: Any = root
+    for part in path.split("."):
+        node = node.get(part) if isinstance(node, dict) else getattr(node, part, None)
+    if isinstance(node, BaseModel):
+        return list(type(node).model_fields)
+    return list(node) if isinstance(node, dict) else []
+
+
+def _known(root: BaseModel, path: str) -> bool:
+    parent, _, last = path.rpartition(".")
+    return last in _keys_below(root, parent)
+
+
+def _field_marks(root: BaseModel, path: str) -> Sequence[Any]:
+    parent, _, last = path.rpartition(".")
+    node: Any = root
+    for part in parent.split("."):
+        node = node.get(part) if isinstance(node, dict) else getattr(node, part, None)
+    field = type(node).model_fields.get(last) if isinstance(node, BaseModel) else None
+    if field is None:
+        return []
+    marks = list(field.metadata)
+    for variant in typing.get_args(field.annotation):
+        marks += getattr(variant, "__metadata__", ())
+    return marks
+
+
+# -------------------------------------------------------------------------------------- messages
+
+
+def _problem(error: Any, data: Mapping[str, Any]) -> Problem:
+    """One pydantic error as a key path, the value and a sentence in this program's words."""
+    path, node, model = _walk(error["loc"], data)
+    context = error.get("ctx") or {}
+    kind, value = error["type"], error.get("input")
+    if kind == "refused":
+        key = ".".join([*path, context["key"]]) if context.get("key") else ".".join(path)
+        return Problem(key, context.get("value", value), context["expected"] + context["remedy"])
+    key = ".".join(path)
+    if kind == "extra_forbidden":
+        known = list(model.model_fields) if model else []
+        return Problem(key, value, f"no such key; {nearest(path[-1], known)}" if known else "no such key")
+    if kind == "missing":
+        return Problem(key, None, f"is missing; {_hint(model, path[-1])}")
+    if kind == "union_tag_not_found":
+        return Problem(f"{key}.kind", None, f"is missing; expected one of {context.get('expected_tags') or _tags(path)}")
+    if kind == "union_tag_invalid":
+        tags = str(context["expected_tags"]).replace("'", "").split(", ")
+        return Problem(f"{key}.kind", context["tag"], f"no such kind; {nearest(context['tag'], tags)}")
+    if kind == "literal_error":
+        words = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        return Problem(key, value, f"expected one of {context['expected']}; {nearest(str(value), words)}")
+    message = str(error["msg"])
+    for old, new in (("Input should be", "expected"), ("a valid ", "a "), ("dictionary", "table")):
+        message = message.replace(old, new)
+    return Problem(key, value, message[:1].lower() + message[1:])
+
+
+def _tags(path: list[str]) -> str:
+    field = Experiment.model_fields.get(path[0])
+    annotation = field.annotation if field else None
+    variants = [v for v in _models_in(annotation) if "kind" in v.model_fields]
+    return ", ".join(repr(v.model_fields["kind"].default) for v in variants)
+
+
+def _hint(model: type[BaseModel] | None, key: str) -> str:
+    if model is None or key not in model.model_fields:
+        return "add it"
+    field = model.model_fields[key]
+    for mark in field.metadata:
+        if isinstance(mark, Unit):
+            return f"expected {mark.expectation}" + (f', like {key} = "{mark.example}"' if mark.unit else "")
+    return f"expected: {field.description.splitlines()[0]}" if field.description else f"add {key} = …"
+
+
+def _walk(loc: tuple[Any, ...], data: Any) -> tuple[list[str], Any, type[BaseModel] | None]:
+    """Key path without the names of union members, the data there, and the model that owns the last key."""
+    path: list[str] = []
+    owner: type[BaseModel] | None = None
+    candidates: list[type[BaseModel]] = [Experiment]
+    for step in loc:
+        chosen = [m for m in candidates if "kind" in m.model_fields and m.model_fields["kind"].default == step]
+        in_data = isinstance(data, dict) and step in data
+        if chosen and not in_data:
+            candidates = chosen
+            continue
+        if isinstance(step, str) and not in_data and not any(step in m.model_fields for m in candidates):
+            continue  # the label of a union member
+        path.append(str(step))
+        owner = candidates[0] if candidates else owner
+        models = [m for m in candidates if isinstance(step, str) and step in m.model_fields]
+        if models:
+            owner = models[0]
+            annotation: Any = models[0].model_fields[step].annotation
+            candidates = _models_in(annotation)
+        if isinstance(data, dict):
+            data = data.get(step)
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+            data = data[step]
+        else:
+            data = None
+    return path or ["configuration"], data, owner
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Every model class that occurs in a type."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for inner in typing.get_args(annotation) for m in _models_in(inner)]
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _unique(problems: Sequence[Problem]) -> list[Problem]:
+    seen: dict[tuple[str, str], Problem] = {}
+    for problem in problems:
+        seen.setdefault((problem.key, problem.message), problem)
+    return list(seen.values())

@@ -1,0 +1,30 @@
+"""Arrhenius law: the activation energy of a time against temperature."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from scipy.constants import Boltzmann, electron_volt
+
+from mcdev.fits.contract import Coefficient, Fit
+
+
+class Arrhenius(Fit):
+    """ln τ = A + E_a/(k_B T), a straight line by least squares (Wang et al. 2017, insets of Figs 3b and 4a)."""
+
+    kind: Literal["arrhenius"] = "arrhenius"
+
+    axis_unit: ClassVar[str] = "K"
+    least_points: ClassVar[int] = 3
+    equation: ClassVar[str] = "ln(value / 1 s) = log_prefactor + activation_temperature / T"
+
+    def fit(self, axis: np.ndarray, value: np.ndarray) -> dict[str, Coefficient]:
+        slope, intercept = np.polyfit(1.0 / axis, np.log(value), 1)
+        residual = np.log(value) - (intercept + slope / axis)
+        return {
+            "activation_energy": Coefficient(slope * Boltzmann / electron_volt, "eV", "E_a, activation energy"),
+            "activation_temperature": Coefficient(slope, "K", "E_a/k_B; in reduced units E_a/w_p, the paper's B"),
+            "log_prefactor": Coefficient(intercept, "1", "A = ln(τ_0 / 1 s); in reduced units the paper's A"),
+            "rms_residual": Coefficient(float(np.sqrt(np.mean(residual**2))), "1", "rms of ln τ about the line"),
+        }

@@ -1,0 +1,50 @@
+"""What every fit along a sweep axis is: a measurement against an axis in; named coefficients with errors out."""
+
+from __future__ import annotations
+
+import abc
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from mcdev.schema import Strict
+
+
+class Coefficient(NamedTuple):
+    value: float
+    unit: str
+    long_name: str
+
+
+class Fit(Strict, abc.ABC):
+    """One entry of the ``[fits]`` table.
+
+    Errors come from refitting to resampled devices, all points together: the points share their random numbers,
+    so they are not independent.
+    """
+
+    measurement: str
+    """Name of an entry of ``[measurements]``; it must be a single number."""
+    axis: str
+    """Sweep axis along which to fit."""
+    statistic: Literal["mean", "median", "mean_response"] = "median"
+    """What stands for the ensemble at a point: mean or median over devices and cycles, or the measurement taken
+    on the ensemble's mean trajectory."""
+
+    @property
+    @abc.abstractmethod
+    def axis_unit(self) -> str:
+        """SI unit that the axis must have."""
+
+    @property
+    @abc.abstractmethod
+    def least_points(self) -> int: ...
+
+    @property
+    @abc.abstractmethod
+    def equation(self) -> str:
+        """The fitted law, for the results."""
+
+    @abc.abstractmethod
+    def fit(self, axis: np.ndarray, value: np.ndarray) -> dict[str, Coefficient]:
+        """Coefficients for values [point] at axis values [point], both in SI units."""

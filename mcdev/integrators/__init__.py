@@ -1,0 +1,1 @@
+"""How state moves in time, free of any device: random numbers and time-stepping schemes."""

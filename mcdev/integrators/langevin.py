@@ -1,0 +1,97 @@
+"""Over-damped Langevin motion of many particles between two reflecting walls.
+
+    η dx = F(x) dt + sqrt(2 η k_B T) dW,    -1 ≤ x ≤ 1
+
+(Wang et al. 2017, eq. 4). A scheme advances by the drift ``h = dt/η`` and the noise amplitude
+``s = sqrt(2 k_B T h)``. One scheme is one function of the table ``SCHEMES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, UInt32
+
+from mcdev.integrators.noise import normal_pair
+
+Positions = Float[Array, "particle lane"]
+PerLane = Float[Array, " lane"]
+Force = Callable[[Positions], Positions]
+
+
+def euler_maruyama(force: Force, x: Positions, h: PerLane, s: PerLane, xi: Positions, before: Positions) -> Positions:
+    """x + h F(x) + s ξ. Weak order 1 (Maruyama 1955)."""
+    return x + h * force(x) + s * xi
+
+
+def heun(force: Force, x: Positions, h: PerLane, s: PerLane, xi: Positions, before: Positions) -> Positions:
+    """Predict with Euler, correct with the mean force. Weak order 2 for additive noise
+    (Kloeden and Platen 1992, §15.1)."""
+    here = force(x)
+    ahead = force(x + h * here + s * xi)
+    return x + 0.5 * h * (here + ahead) + s * xi
+
+
+def leimkuhler_matthews(
+    force: Force, x: Positions, h: PerLane, s: PerLane, xi: Positions, before: Positions
+) -> Positions:
+    """x + h F(x) + s (ξ + ξ_before)/2. Second order in the stationary density, but it slows barrier crossing:
+    for equilibrium averages only (Leimkuhler and Matthews 2013, doi:10.1093/amrx/abs010)."""
+    return x + h * force(x) + 0.5 * s * (xi + before)
+
+
+class Scheme(NamedTuple):
+    step: Callable[[Force, Positions, PerLane, PerLane, Positions, Positions], Positions]
+    curvature_step: float
+    """Default step as h · max|U''|; how it was chosen stands in docs/numerics.md."""
+    stability_limit: float
+    """h · max|U''| above which the scheme's linear part diverges."""
+    kinetics: bool
+    """Whether rates (first-passage times, delays, relaxation) come out right."""
+    remembers_noise: bool = False
+
+
+SCHEMES: dict[str, Scheme] = {
+    "euler_maruyama": Scheme(euler_maruyama, 0.04, 2.0, kinetics=True),
+    "heun": Scheme(heun, 0.15, 2.0, kinetics=True),
+    "leimkuhler_matthews": Scheme(leimkuhler_matthews, 0.15, 2.0, kinetics=False, remembers_noise=True),
+}
+
+
+def reflect(x: Positions) -> Positions:
+    """Mirror at the walls ±1. The final clip only matters for a step longer than the whole gap."""
+    x = jnp.where(x > 1.0, 2.0 - x, x)
+    x = jnp.where(x < -1.0, -2.0 - x, x)
+    return jnp.clip(x, -1.0, 1.0)
+
+
+def diffuse(
+    scheme: Scheme,
+    force: Force,
+    x: Positions,
+    before: Positions,
+    h: PerLane,
+    s: PerLane,
+    key: tuple[UInt32[Array, " lane"], UInt32[Array, " lane"]],
+    first_pair: UInt32[Array, ""],
+    pairs: UInt32[Array, ""],
+) -> tuple[Positions, Positions]:
+    """Take ``2 · pairs`` steps at constant force field and temperature.
+
+    Random numbers come in pairs (Box-Muller), so steps do too: pair ``first_pair + i`` of this realisation's
+    stream drives steps 2i and 2i+1. Returns the positions and the last noise.
+    """
+    particle = jnp.arange(x.shape[0], dtype=jnp.uint32)[:, None]
+
+    def body(i: UInt32[Array, ""], carry: tuple[Positions, Positions]) -> tuple[Positions, Positions]:
+        x, before = carry
+        for xi in normal_pair(key, (jnp.broadcast_to(first_pair + i, x.shape), particle), x.dtype):
+            x = reflect(scheme.step(force, x, h, s, xi, before))
+            if scheme.remembers_noise:
+                before = xi
+        return x, before
+
+    return lax.fori_loop(jnp.uint32(0), pairs, body, (x, before))

@@ -1,0 +1,36 @@
+"""What is read off one trajectory. A new measurement: its file, and a line in ``AnyMeasurement``."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mcdev.measurements.delay_time import DelayTime
+from mcdev.measurements.hold_voltage import HoldVoltage
+from mcdev.measurements.inflection import Inflection
+from mcdev.measurements.mean_conductance import MeanConductance
+from mcdev.measurements.on_off_ratio import OnOffRatio
+from mcdev.measurements.paired_pulse import PairedPulse
+from mcdev.measurements.peak_pulse import PeakPulse
+from mcdev.measurements.pulse_conductance import PulseConductance
+from mcdev.measurements.relaxation_time import RelaxationTime
+from mcdev.measurements.switching_slope import SwitchingSlope
+from mcdev.measurements.threshold_voltage import ThresholdVoltage
+from mcdev.measurements.weight_change import WeightChange
+
+AnyMeasurement = Annotated[
+    DelayTime
+    | HoldVoltage
+    | Inflection
+    | MeanConductance
+    | OnOffRatio
+    | PairedPulse
+    | PeakPulse
+    | PulseConductance
+    | RelaxationTime
+    | SwitchingSlope
+    | ThresholdVoltage
+    | WeightChange,
+    Field(discriminator="kind"),
+]
+
+__all__ = ["AnyMeasurement"]

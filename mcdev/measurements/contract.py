@@ -1,0 +1,134 @@
+"""What every measurement is: one trajectory in; value and status out.
+
+``measure`` sees a single realisation and is written in jax.numpy; the ensemble maps it over all of them.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from mcdev.protocols.timeline import Timeline
+from mcdev.schema import Strict
+
+OK = 0
+RIGHT_CENSORED = 1
+LEFT_CENSORED = 2
+UNDEFINED = 3
+FAILED = 4
+STATUS_MEANINGS = "ok right_censored left_censored undefined failed"
+"""ok: a value. right_censored: the truth lies above the value given (a bound), left_censored: below it.
+undefined: there was nothing to measure (no relaxation without switching). failed: the realisation broke down."""
+
+Series = Float[Array, " time"]
+
+
+class Trajectory(eqx.Module):
+    """What was recorded of one realisation; every entry is the mean over its sample, in SI units."""
+
+    widths: Series
+    """Length of each sample in seconds."""
+    voltage: Series
+    """Source voltage."""
+    device_voltage: Series
+    current: Series
+    conductance: Series
+    """Current over device voltage; defined at zero voltage too."""
+    temperature: Series
+    full_scale: Float[Array, ""]
+    """The device's largest conductance; NaN if its family has none."""
+    windows: dict[str, Int[Array, "n 2"]]
+    """First sample and one past the last of each window, by name."""
+
+    def window(self, name: str, index: int = 0) -> Bool[Array, " time"]:
+        """Mask of the samples of one window; negative indices count from the end."""
+        first, last = self.windows[name][index]
+        sample = jnp.arange(self.widths.shape[0])
+        return (sample >= first) & (sample < last)
+
+    def time_in(self, mask: Bool[Array, " time"]) -> Series:
+        """Middle of each sample, counted from the beginning of the window."""
+        widths = jnp.where(mask, self.widths, 0.0)
+        return jnp.cumsum(widths) - 0.5 * widths
+
+    def span(self, mask: Bool[Array, " time"]) -> Float[Array, ""]:
+        """Length of the window in seconds."""
+        return jnp.sum(jnp.where(mask, self.widths, 0.0))
+
+    def mean(self, series: Series, mask: Bool[Array, " time"]) -> Float[Array, ""]:
+        """Time average over the window."""
+        return jnp.sum(jnp.where(mask, series * self.widths, 0.0)) / self.span(mask)
+
+    def last(self, series: Series, mask: Bool[Array, " time"]) -> Float[Array, ""]:
+        """Value in the window's last sample."""
+        return series[jnp.max(jnp.where(mask, jnp.arange(series.shape[0]), -1))]
+
+
+class Reading(NamedTuple):
+    value: Float[Array, "..."]
+    status: Int[Array, "..."]
+
+
+class Passage(NamedTuple):
+    at: Float[Array, ""]
+    found: Bool[Array, ""]
+    at_once: Bool[Array, ""]
+    """Whether the window's first sample was already across."""
+
+
+def first_passage(coordinate: Series, signal: Series, level: Float[Array, ""], mask: Bool[Array, " time"]) -> Passage:
+    """Where a signal first rises to a level within a window, by linear interpolation between two samples.
+
+    Pass the negatives of signal and level for a fall.
+    """
+    reached = mask & (signal >= level)
+    found = jnp.any(reached)
+    i = jnp.argmax(reached)
+    first = jnp.argmax(mask)
+    j = jnp.maximum(i - 1, first)
+    rise = signal[i] - signal[j]
+    share = jnp.where(rise > 0, (level - signal[j]) / jnp.where(rise > 0, rise, 1.0), 1.0)
+    at = coordinate[j] + jnp.clip(share, 0.0, 1.0) * (coordinate[i] - coordinate[j])
+    return Passage(at, found, found & (i == first))
+
+
+class Measurement(Strict, abc.ABC):
+    """One entry of the ``[measurements]`` table."""
+
+    kinetic: ClassVar[bool] = True
+    """Whether it depends on rates, not on equilibrium averages alone."""
+
+    @property
+    @abc.abstractmethod
+    def unit(self) -> str: ...
+
+    @property
+    @abc.abstractmethod
+    def criterion(self) -> str:
+        """What exactly the number means, in a phrase; it is kept in the results."""
+
+    @property
+    @abc.abstractmethod
+    def needs(self) -> tuple[str, ...]:
+        """Names of the windows that the protocol must have."""
+
+    @property
+    def full_scale(self) -> bool:
+        """Whether it refers to the device's largest conductance."""
+        return False
+
+    def entries(self, timeline: Timeline) -> int | None:
+        """Length of the value if it is a list (one entry a pulse), None if it is a number."""
+        return None
+
+    def conflict(self, timeline: Timeline) -> str | None:
+        """Why this measurement cannot be taken from this timeline, or None."""
+        return None
+
+    @abc.abstractmethod
+    def measure(self, trajectory: Trajectory) -> Reading:
+        """Value in SI units and status. Under a failed realisation anything may be returned."""

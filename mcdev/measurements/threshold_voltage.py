@@ -1,0 +1,48 @@
+"""Threshold voltage V_th of a sweep."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import jax.numpy as jnp
+from pydantic import Field
+
+from mcdev.measurements.contract import OK, RIGHT_CENSORED, Measurement, Reading, Trajectory, first_passage
+from mcdev.protocols.timeline import Timeline
+from mcdev.schema import Fraction
+
+
+class ThresholdVoltage(Measurement):
+    """|V| of the source at which the conductance first reaches a fraction of G_max while |V| rises
+    (Wang et al. 2017, Methods: 10 %, mean of 30 realisations).
+
+    Not switched by the end of the branch: right-censored at the amplitude.
+    """
+
+    kind: Literal["threshold_voltage"] = "threshold_voltage"
+    polarity: Literal["positive", "negative"] = "positive"
+    loop: int = Field(1, ge=1)
+    fraction: Fraction = 0.1
+    """Of G_max."""
+
+    unit: ClassVar[str] = "V"
+    full_scale: ClassVar[bool] = True
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (f"{self.polarity}_up",)
+
+    @property
+    def criterion(self) -> str:
+        return f"|V| at the first passage of G = {self.fraction:g} G_max, {self.polarity} branch, loop {self.loop}"
+
+    def conflict(self, timeline: Timeline) -> str | None:
+        count = len(timeline.windows[self.needs[0]])
+        return f"loop {self.loop} of {count}" if self.loop > count else None
+
+    def measure(self, trajectory: Trajectory) -> Reading:
+        mask = trajectory.window(self.needs[0], self.loop - 1)
+        voltage = jnp.abs(trajectory.voltage)
+        passage = first_passage(voltage, trajectory.conductance, self.fraction * trajectory.full_scale, mask)
+        top = jnp.max(jnp.where(mask, voltage, 0.0))
+        return Reading(jnp.where(passage.found, passage.at, top), jnp.where(passage.found, OK, RIGHT_CENSORED))

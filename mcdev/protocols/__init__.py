@@ -1,0 +1,18 @@
+"""What is done to a device. A new protocol: its file, and a line in ``AnyProtocol``."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mcdev.protocols.hold import Hold
+from mcdev.protocols.pulse import Pulse
+from mcdev.protocols.pulse_train import PulseTrain
+from mcdev.protocols.rate_change import RateChange
+from mcdev.protocols.triangular_sweep import TriangularSweep
+from mcdev.protocols.waveform import Waveform
+
+AnyProtocol = Annotated[
+    Hold | Pulse | PulseTrain | RateChange | TriangularSweep | Waveform, Field(discriminator="kind")
+]
+
+__all__ = ["AnyProtocol", "Hold", "Pulse", "PulseTrain", "RateChange", "TriangularSweep", "Waveform"]

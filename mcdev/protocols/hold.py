@@ -1,0 +1,25 @@
+"""A constant voltage: for equilibrium averages, and for leaving a device alone."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.schema import Duration, Voltage
+
+
+class Hold(Protocol):
+    """Hold one voltage for a time."""
+
+    kind: Literal["hold"] = "hold"
+    voltage: Voltage = 0.0
+    duration: Duration
+    samples: int = Field(100, ge=1, le=100_000)
+    """Number of samples recorded."""
+
+    equilibrium: ClassVar[bool] = True
+
+    def timeline(self) -> Timeline:
+        return timeline([Piece(self.duration, self.voltage, self.voltage, self.samples, ("hold",))])

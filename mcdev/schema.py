@@ -1,0 +1,406 @@
+"""The grammar of a configuration: strict tables, quantities with a unit, distributions.
+
+A configuration is text that a person wrote, so everything in it is checked: unknown keys are refused,
+a dimensional value must carry its unit (``"3.5 V"``), and a device parameter may be a distribution from
+which one value per device is drawn. Inside the program every quantity is a float in SI base units.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
+
+import numpy as np
+import pint
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
+from scipy import stats
+
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$", re.DOTALL)
+
+# What a unit measures, for messages and labels.
+_DIMENSIONS = {
+    "V": "a voltage",
+    "V/s": "a voltage rate",
+    "s": "a time",
+    "Hz": "a rate",
+    "K": "a temperature",
+    "eV": "an energy",
+    "S": "a conductance",
+    "ohm": "a resistance",
+    "A": "a current",
+    "m": "a length",
+    "rad": "an angle",
+}
+
+
+class Strict(BaseModel):
+    """A table of a configuration: immutable, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+@functools.cache
+def _units() -> pint.UnitRegistry:
+    return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+
+
+def refuse(value: Any, expected: str, remedy: str = "", key: str = "") -> NoReturn:
+    """Reject a value: say what was expected and what to write instead.
+
+    ``key`` names a key below the table that is being checked, for conflicts between two keys.
+    """
+    raise PydanticCustomError(
+        "refused",
+        "{expected}{remedy}",
+        {"value": value, "expected": expected, "remedy": f"; {remedy}" if remedy else "", "key": key},
+    )
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A phrase that names the closest known word, or lists the known ones."""
+    words = [str(k) for k in known]
+    close = difflib.get_close_matches(str(word), words, n=2, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(repr(w) for w in close) + "?"
+    return "known: " + ", ".join(sorted(words))
+
+
+# ---------------------------------------------------------------------------------- distributions
+
+
+class _Law(Strict):
+    """Values are SI floats; bounds truncate (the density is cut and renormalised)."""
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        """Value below which a share ``u`` of all devices lies. Shape of ``u``; SI units."""
+        raise NotImplementedError
+
+    @property
+    def support(self) -> tuple[float, float]:
+        ends = self.quantile(np.array([0.0, 1.0]))
+        return float(ends[0]), float(ends[1])
+
+    @property
+    def median(self) -> float:
+        return float(self.quantile(np.array([0.5]))[0])
+
+
+class _Truncated(_Law):
+    low: float | None = None
+    """No device lies below this value."""
+    high: float | None = None
+    """No device lies above this value."""
+
+    def _untruncated(self) -> Any:
+        raise NotImplementedError
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        law = self._untruncated()
+        below = 0.0 if self.low is None else law.cdf(self.low)
+        above = 1.0 if self.high is None else law.cdf(self.high)
+        return np.asarray(law.ppf(below + np.asarray(u) * (above - below)))
+
+
+class Normal(_Truncated):
+    """Gaussian with mean and standard deviation, optionally truncated to [low, high]."""
+
+    distribution: Literal["normal"] = "normal"
+    mean: float
+    sd: float
+
+    def _untruncated(self) -> Any:
+        return stats.norm(self.mean, self.sd)
+
+
+class Lognormal(_Truncated):
+    """ln(value) is Gaussian around ln(median) with standard deviation sigma (a pure number)."""
+
+    distribution: Literal["lognormal"] = "lognormal"
+    median_value: float
+    sigma: float
+
+    def _untruncated(self) -> Any:
+        return stats.lognorm(self.sigma, scale=self.median_value)
+
+
+class Uniform(_Law):
+    """Equal density between low and high."""
+
+    distribution: Literal["uniform"] = "uniform"
+    low: float
+    high: float
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return self.low + np.asarray(u) * (self.high - self.low)
+
+
+Distribution = Normal | Lognormal | Uniform
+
+# What a user writes -> (class, field of the class, carries the parameter's unit)
+_FORMS: dict[str, tuple[type[Any], dict[str, tuple[str, bool]], set[str]]] = {
+    "normal": (
+        Normal,
+        {"mean": ("mean", True), "sd": ("sd", True), "low": ("low", True), "high": ("high", True)},
+        {"mean", "sd"},
+    ),
+    "lognormal": (
+        Lognormal,
+        {
+            "median": ("median_value", True),
+            "sigma": ("sigma", False),
+            "low": ("low", True),
+            "high": ("high", True),
+        },
+        {"median", "sigma"},
+    ),
+    "uniform": (Uniform, {"low": ("low", True), "high": ("high", True)}, {"low", "high"}),
+}
+
+Drawn = float | Normal | Lognormal | Uniform
+"""A device parameter: one value for all devices, or a distribution drawn once per device."""
+
+
+
+
+def typical(drawn: Drawn) -> float:
+    """The value, or the distribution's median."""
+    return drawn if isinstance(drawn, float) else drawn.median
+
+
+def extremes(drawn: Drawn) -> tuple[float, float]:
+    """The range that holds all but two in ten thousand devices. It decides step sizes, and must not depend on
+    how many devices are drawn: a realisation may not change with the size of its ensemble."""
+    if isinstance(drawn, float):
+        return drawn, drawn
+    low, high = drawn.quantile(np.array([1e-4, 1 - 1e-4]))
+    return float(low), float(high)
+
+
+# -------------------------------------------------------------------------------------- quantities
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Marks a float (or a ``Drawn``) as a quantity in this unit, within bounds given in the same unit.
+
+    ``Annotated[float, Unit("V")]`` accepts ``"3.5 V"`` or ``"120 mV"`` and holds volts;
+    ``Unit("")`` is a pure number. Energies are held in joules, whatever the bounds' unit.
+    """
+
+    unit: str
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+    per_device: ClassVar[bool] = False
+
+    EXAMPLES: ClassVar[dict[str, str]] = {
+        "V": "3.5 V",
+        "V/s": "0.1 V/s",
+        "s": "100 ms",
+        "Hz": "5 kHz",
+        "K": "300 K",
+        "eV": "0.27 eV",
+        "S": "1 mS",
+        "ohm": "10 kohm",
+        "A": "100 nA",
+        "m": "15 nm",
+        "rad": "90 deg",
+    }
+
+    @property
+    def example(self) -> str:
+        return self.EXAMPLES.get(self.unit, f"1 {self.unit}".strip())
+
+    @property
+    def scale(self) -> float:
+        """One of this unit in SI base units."""
+        return float(_units().Quantity(1.0, self.unit).to_base_units().magnitude) if self.unit else 1.0
+
+    def _range(self) -> str:
+        bounds = [
+            f"{sign} {bound:g} {self.unit}".strip()
+            for sign, bound in ((">", self.gt), ("≥", self.ge), ("<", self.lt), ("≤", self.le))
+            if bound is not None
+        ]
+        return " and ".join(bounds)
+
+    @property
+    def expectation(self) -> str:
+        what = f"{_DIMENSIONS.get(self.unit, 'a quantity')} with its unit" if self.unit else "a number"
+        return what + (f" {self._range()}" if self._range() else "")
+
+    def parse(self, value: Any) -> float:
+        """The value in SI base units. Refuses what has no unit, another dimension, or is out of bounds."""
+        number = self._parse_unbounded(value)
+        shown = number / self.scale
+        if (
+            (self.gt is not None and not shown > self.gt)
+            or (self.ge is not None and not shown >= self.ge)
+            or (self.lt is not None and not shown < self.lt)
+            or (self.le is not None and not shown <= self.le)
+        ):
+            refuse(value, f"expected {self.expectation}")
+        return number
+
+    def _parse_unbounded(self, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            refuse(value, f"expected {self.expectation}", f'write it like "{self.example}"' if self.unit else "")
+        if not self.unit:
+            if isinstance(value, str):
+                refuse(value, f"expected {self.expectation}", "write it without quotes and without a unit")
+            return self._finite(value, float(value))
+        if not isinstance(value, str):
+            refuse(value, f"expected {self.expectation}", f'write it like "{value:g} {self.unit}"')
+        match = _NUMBER.match(value)
+        if not match:
+            refuse(value, f"expected {self.expectation}", f'write it like "{self.example}"')
+        number, unit = float(match[1]), match[2]
+        if not unit:
+            refuse(value, f"expected {self.expectation}", f'write it like "{value.strip()} {self.unit}"')
+        if len(unit) > 60:
+            refuse(value, f"expected {self.expectation}", f'write it like "{self.example}"')
+        try:
+            given = _units().Quantity(number, unit)
+            converted = given.to(self.unit).to_base_units().magnitude
+        except pint.DimensionalityError:
+            refuse(
+                value,
+                f"expected {self.expectation}, but '{unit}' is {self._dimension_of(unit)}",
+                f'write it like "{self.example}"',
+            )
+        except Exception:  # pint raises many kinds of error for text that is no unit
+            refuse(value, f"expected {self.expectation}, but '{unit}' is no known unit", f'write it like "{self.example}"')
+        return self._finite(value, float(converted))
+
+    @staticmethod
+    def _dimension_of(unit: str) -> str:
+        given = _units().Unit(unit)
+        for known, what in _DIMENSIONS.items():
+            if given.is_compatible_with(known):
+                return what
+        return "of another dimension"
+
+    def _finite(self, value: Any, number: float) -> float:
+        if not math.isfinite(number):
+            refuse(value, f"expected {self.expectation}, and a finite one")
+        return number
+
+    def parse_drawn(self, value: Any) -> Drawn:
+        """A value or a distribution (a table with the key ``distribution``)."""
+        if not isinstance(value, dict):
+            return self.parse(value)
+        kind = value.get("distribution")
+        if kind not in _FORMS:
+            refuse(kind, "expected distribution = " + ", ".join(repr(k) for k in _FORMS), key="distribution")
+        law, fields, required = _FORMS[kind]
+        for key in value:
+            if key != "distribution" and key not in fields:
+                refuse(value[key], f"a {kind} distribution has no '{key}'", nearest(key, fields), key=key)
+        for key in sorted(required - set(value)):
+            refuse(value, f"a {kind} distribution needs '{key}'", f"add {key} = …", key=key)
+        free, plain = Unit(self.unit), Unit("")
+        numbers = {}
+        for key, (field, has_unit) in fields.items():
+            if key in value:
+                unit = free if has_unit else plain
+                try:
+                    numbers[field] = unit.parse(value[key])
+                except PydanticCustomError as error:
+                    context = error.context or {}
+                    refuse(value[key], context["expected"], context["remedy"].removeprefix("; "), key=key)
+        for key in ("sd", "sigma", "median_value"):
+            if key in numbers and not numbers[key] > 0:
+                shown = "median" if key == "median_value" else key
+                refuse(value[shown], "expected a value > 0", key=shown)
+        low, high = numbers.get("low"), numbers.get("high")
+        if low is not None and high is not None and not low < high:
+            refuse(value["low"], f"expected low < high (high is {value['high']!r})", key="low")
+        drawn: Drawn = law(**numbers)
+        self._check_support(value, drawn)
+        return drawn
+
+    def _check_support(self, value: dict[str, Any], drawn: Any) -> None:
+        low, high = drawn.support
+        low, high = low / self.scale, high / self.scale
+        if math.isnan(low) or math.isnan(high):
+            refuse(value, "the truncation leaves no probability between low and high")
+        if (self.gt is not None and low < self.gt) or (self.ge is not None and low < self.ge):
+            refuse(value, f"this distribution reaches below the allowed range ({self._range()})", "add low = …", key="low")
+        if (self.lt is not None and high > self.lt) or (self.le is not None and high > self.le):
+            refuse(value, f"this distribution reaches above the allowed range ({self._range()})", "add high = …", key="high")
+
+    def write(self, value: Any) -> Any:
+        """The text or table that parses back to exactly this value."""
+        if value is None:
+            return None
+        if isinstance(value, (Normal, Lognormal, Uniform)):
+            _, fields, _ = _FORMS[value.distribution]
+            table: dict[str, Any] = {"distribution": value.distribution}
+            for key, (field, has_unit) in fields.items():
+                number = getattr(value, field)
+                if number is not None:
+                    table[key] = Unit(self.unit).write(number) if has_unit else number
+            return table
+        if not self.unit:
+            return value
+        for text in (f"{value / self.scale:.12g} {self.unit}", f"{value / self.scale!r} {self.unit}"):
+            if self._parse_unbounded(text) == value:
+                return text
+        base = _units().Quantity(1.0, self.unit).to_base_units().units
+        return f"{value!r} {base:~C}"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        parse: Callable[[Any], Any] = self.parse if source is float else self.parse_drawn
+        return core_schema.no_info_plain_validator_function(
+            parse, serialization=core_schema.plain_serializer_function_ser_schema(self.write, when_used="json")
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        if self.unit:
+            value: dict[str, Any] = {"type": "string", "description": self.expectation, "examples": [self.example]}
+        else:
+            value = {"type": "number", "description": self.expectation}
+        return value
+
+
+class PerDevice(Unit):
+    """The same mark for a device parameter; its JSON schema also admits the distributions."""
+
+    per_device: ClassVar[bool] = True
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        value = super().__get_pydantic_json_schema__(schema, handler)
+        number = {"type": "number"}
+        tables = [
+            {
+                "type": "object",
+                "properties": {"distribution": {"const": kind}}
+                | {key: (value if has_unit else number) for key, (_, has_unit) in fields.items()},
+                "required": ["distribution", *sorted(required)],
+                "additionalProperties": False,
+            }
+            for kind, (_, fields, required) in _FORMS.items()
+        ]
+        return {"anyOf": [value, *tables], "description": self.expectation}
+
+
+Voltage = Annotated[float, Unit("V")]
+Duration = Annotated[float, Unit("s", gt=0)]
+Interval = Annotated[float, Unit("s", ge=0)]
+Rate = Annotated[float, Unit("Hz", gt=0)]
+Temperature = Annotated[float, Unit("K", gt=0)]
+Resistance = Annotated[float, Unit("ohm", gt=0)]
+Current = Annotated[float, Unit("A", gt=0)]
+Fraction = Annotated[float, Unit("", gt=0, lt=1)]
+Share = Annotated[float, Unit("", ge=0, le=1)]
