@@ -329,20 +329,22 @@ def run_point(experiment: Experiment, progress: Progress, threads: int) -> Point
     lanes = LANES[jax.default_backend()]
     groups = [_Group(experiment, i, dtype) for i in range(-(-size.devices // lanes))]
     result = _empty(experiment, timeline, groups)
-    for cycle in range(size.cycles):
-        with ThreadPoolExecutor(max(1, min(threads, len(groups)))) as pool:
-            tasks = [pool.submit(group.run, cycle, size.between_cycles, settle, rows, progress) for group in groups]
+    x64 = size.precision == "float64"
+
+    def one(group: _Group, cycle: int) -> Any:
+        with jax.enable_x64(x64):
+            return group.run(cycle, size.between_cycles, settle, rows, progress)
+
+    with ThreadPoolExecutor(max(1, min(threads, len(groups)))) as pool:
+        for cycle in range(size.cycles):
+            tasks = [pool.submit(one, group, cycle) for group in groups]
             try:
-                wait(tasks, return_when=FIRST_EXCEPTION)
+                outputs = [task.result() for task in tasks]
             except BaseException:
                 progress.stop.set()
+                pool.shutdown(cancel_futures=True)
                 raise
-            finally:
-                failed = [task for task in tasks if task.done() and task.exception()]
-                if failed:
-                    progress.stop.set()
-        outputs = [task.result() for task in tasks]
-        _collect(experiment, timeline, groups, cycle, outputs, result)
+            _collect(experiment, timeline, groups, cycle, outputs, result)
     return result
 
 
@@ -519,6 +521,28 @@ def simulate(
         repeats = point.ensemble.cycles if point.ensemble.between_cycles == "rest" else 1
         total += (steps * point.ensemble.cycles + settling * repeats) * point.ensemble.devices
     progress = Progress(total, report or (lambda done, total: None))
-    workers = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with jax.enable_x64(experiment.ensemble.precision == "float64"):
-        return [run_point(point, progress, workers) for point in points]
+    workers = threads or _cores()
+    groups = -(-experiment.ensemble.devices // LANES[jax.default_backend()])
+    side_by_side = max(1, min(len(points), workers // groups))  # small ensembles: whole points in parallel
+    x64 = experiment.ensemble.precision == "float64"
+
+    def one(point: Experiment) -> PointResult:
+        with jax.enable_x64(x64):  # a thread starts from the process's setting
+            return run_point(point, progress, max(1, workers // side_by_side))
+
+    with ThreadPoolExecutor(side_by_side) as pool:
+        tasks = [pool.submit(one, point) for point in points]
+        try:
+            wait(tasks, return_when=FIRST_EXCEPTION)
+        finally:  # an error here or there, or an interrupt: let nothing new begin
+            if not all(task.done() and not task.exception() for task in tasks):
+                progress.stop.set()
+                pool.shutdown(cancel_futures=True)
+    errors = [task.exception() for task in tasks if not task.cancelled() and task.exception()]
+    for error in sorted(errors, key=lambda e: isinstance(e, Stopped)):  # the cause before its consequences
+        raise error
+    return [task.result() for task in tasks]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -261,15 +261,17 @@ class Diffusive(DeviceConfig):
         def lanes(value: np.ndarray) -> Float[Array, "... lane"]:
             return jnp.asarray(np.asarray(value, dtype=dtype))
 
-        wells = InterfacialWells(
+        wells = InterfacialWells.of(
             depth=lanes(p["interfacial_energy"] * (1.0 - self.interaction)),
             centre=lanes(p["interfacial_centre"]),
             width=lanes(p["interfacial_width"]),
         )
         attraction = None
         if self.interaction > 0:
-            attraction = Attraction(lanes(p["interfacial_energy"] * self.interaction), lanes(p["interfacial_width"]))
-        pinning: PeriodicPinning | RandomPinning = PeriodicPinning(
+            attraction = Attraction(
+                lanes(p["interfacial_energy"] * self.interaction), lanes(1.0 / p["interfacial_width"])
+            )
+        pinning: PeriodicPinning | RandomPinning = PeriodicPinning.of(
             lanes(p["pinning_period"]), lanes(p["pinning_phase"])
         )
         if self.pinning_disorder is not None:
@@ -297,7 +299,7 @@ class Diffusive(DeviceConfig):
             draw = np.random.Generator(np.random.Philox(key=[seed, int(device)])).standard_normal((2, count))
             width[:, lane] = np.exp(sigma * draw[0])
             depth[:, lane] = np.exp(self.pinning_disorder.depth_sigma * draw[1])
-        return RandomPinning(lanes(random_tops(p["pinning_period"], p["pinning_phase"], width)), lanes(depth))
+        return RandomPinning.of(lanes(random_tops(p["pinning_period"], p["pinning_phase"], width)), lanes(depth))
 
 
 # Coupling interval at v = 1 in units of 1/κ (η = 4): 0.15 % bias of the conductance, docs/numerics.md.
@@ -348,7 +350,7 @@ class DiffusiveDevices(Devices):
         a, b = threefry(key, (counter, jnp.arange(self.particles, dtype=jnp.uint32)[:, None]))
         u, side = uniform(a, dtype), uniform(b, dtype)
 
-        wells = InterfacialWells(self.full_depth, self.landscape.wells.centre, self.landscape.wells.width)
+        wells = eqx.tree_at(lambda w: w.depth, self.landscape.wells, self.full_depth)
         resting = Landscape(wells, self.landscape.pinning, None)
         distance = jnp.linspace(0.0, 1.0, _GRID, dtype=dtype)[:, None]
 

@@ -23,32 +23,43 @@ PerLane = Float[Array, " lane"]
 
 class InterfacialWells(eqx.Module):
     """The wells at the terminals. Each particle feels the nearer one: with x_c ≥ 3.5 R_I the other is below
-    5e-6 of the depth everywhere, and one Gaussian of |x| serves both."""
+    5e-6 of the depth everywhere, and one Gaussian of |x| serves both.
+
+    Fields hold what the hot loop multiplies by, since a division costs as much as the rest: 1/R_I, 2 w_i/R_I."""
 
     depth: PerLane
     centre: PerLane
-    width: PerLane
+    per_width: PerLane
+    steepness: PerLane
+
+    @classmethod
+    def of(cls, depth: PerLane, centre: PerLane, width: PerLane) -> InterfacialWells:
+        return cls(depth, centre, 1.0 / width, 2.0 * depth / width)
 
     def energy(self, x: Positions) -> Positions:
-        y = (jnp.abs(x) - self.centre) / self.width
+        y = (jnp.abs(x) - self.centre) * self.per_width
         return -self.depth * jnp.exp(-y * y)
 
     def force(self, x: Positions) -> Positions:
-        y = (jnp.abs(x) - self.centre) / self.width
-        return -jnp.sign(x) * (2.0 * self.depth / self.width) * y * jnp.exp(-y * y)
+        y = (jnp.abs(x) - self.centre) * self.per_width
+        return -jnp.sign(x) * self.steepness * y * jnp.exp(-y * y)
 
 
 class PeriodicPinning(eqx.Module):
-    """½ sin(2πx/R_p + φ)."""
+    """½ sin(2πx/R_p + φ); fields 1/R_p and φ/2π."""
 
-    period: PerLane
-    phase: PerLane
+    per_period: PerLane
+    turns: PerLane
+
+    @classmethod
+    def of(cls, period: PerLane, phase: PerLane) -> PeriodicPinning:
+        return cls(1.0 / period, phase / (2 * np.pi))
 
     def energy(self, x: Positions) -> Positions:
-        return 0.5 * cosine_turns(x / self.period + self.phase / (2 * np.pi) - 0.25)
+        return 0.5 * cosine_turns(x * self.per_period + (self.turns - 0.25))
 
     def force(self, x: Positions) -> Positions:
-        return -(np.pi / self.period) * cosine_turns(x / self.period + self.phase / (2 * np.pi))
+        return -np.pi * self.per_period * cosine_turns(x * self.per_period + self.turns)
 
 
 class RandomPinning(eqx.Module):
@@ -60,18 +71,22 @@ class RandomPinning(eqx.Module):
     """
 
     tops: Float[Array, "top lane"]
+    per_width: Float[Array, "well lane"]
     depth: Float[Array, "well lane"]
+
+    @classmethod
+    def of(cls, tops: Float[Array, "top lane"], depth: Float[Array, "well lane"]) -> RandomPinning:
+        return cls(tops, 1.0 / (tops[1:] - tops[:-1]), depth)
 
     def _well(self, x: Positions) -> tuple[Positions, Positions, Positions]:
         """Left top, inverse width and depth of the well that holds x; by selection, which vectorises."""
-        inverse = 1.0 / (self.tops[1:] - self.tops[:-1])
         left = jnp.broadcast_to(self.tops[0], x.shape)
-        rate = jnp.broadcast_to(inverse[0], x.shape)
+        rate = jnp.broadcast_to(self.per_width[0], x.shape)
         depth = jnp.broadcast_to(self.depth[0], x.shape)
         for k in range(1, self.depth.shape[0]):
             inside = x >= self.tops[k]
             left = jnp.where(inside, self.tops[k], left)
-            rate = jnp.where(inside, inverse[k], rate)
+            rate = jnp.where(inside, self.per_width[k], rate)
             depth = jnp.where(inside, self.depth[k], depth)
         return left, rate, depth
 
@@ -92,17 +107,17 @@ class Attraction(eqx.Module):
     """
 
     strength: PerLane
-    width: PerLane
+    per_width: PerLane
 
     def force(self, x: Positions) -> Positions:
         count = x.shape[0]
 
         def body(shift: int, total: Positions) -> Positions:
-            y = (x - jnp.roll(x, shift, axis=0)) / self.width
+            y = (x - jnp.roll(x, shift, axis=0)) * self.per_width
             return total - y * jnp.exp(-y * y)
 
         pull = lax.fori_loop(1, count, body, jnp.zeros_like(x))
-        return (4.0 * self.strength / (count * self.width)) * pull
+        return (4.0 / count) * self.strength * self.per_width * pull
 
 
 class Landscape(eqx.Module):

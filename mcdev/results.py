@@ -1,0 +1,447 @@
+"""The results of a run: one xarray tree in memory, one HDF5 file in netCDF-4 shape on disk.
+
+    /               axes of the sweep along ``point``; provenance as attributes
+    /parameters     what was drawn: (point, device)
+    /measurements   value and status: (point, device, cycle), with an entry axis for lists
+    /mean_response  measurements taken on the mean trajectory: (point, cycle, replicate)
+    /response       mean, standard error and quantiles over time: (point, cycle, time)
+    /trajectories   full trajectories of the first devices: (point, cycle, trajectory, time)
+    /profile        density along the device: (point, cycle, time, position)
+    /fits           coefficients along the sweep axis, with errors
+
+Every array carries its SI unit and long name. Times that one sweep point has and another has not are NaN.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import jax
+import numpy as np
+import xarray as xr
+
+from mcdev.ensemble import PointResult, simulate
+from mcdev.experiment import Experiment, axis_unit, axis_values, build, presets
+from mcdev.fits.contract import Coefficient, Fit
+from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, STATUS_MEANINGS
+from mcdev.schema import Unit
+
+SCHEMA_VERSION = 1
+FILE_NAME = "results.h5"
+_BOOTSTRAP = 400
+
+_CHANNEL_NAMES = {
+    "voltage": ("V", "source voltage"),
+    "device_voltage": ("V", "voltage across the device"),
+    "current": ("A", "current"),
+    "conductance": ("S", "conductance (current over device voltage)"),
+    "temperature": ("K", "temperature of the device"),
+}
+
+
+class ResultsError(ValueError):
+    """A results file that cannot be read or written; the message says why and what to do."""
+
+
+def run(experiment: Experiment, report: Any = None, threads: int | None = None) -> xr.DataTree:
+    """Simulate an experiment; its results as an xarray tree.
+
+    ``report(done, total)`` is called as work proceeds. Raises ``NotEnoughMemory`` before anything is computed.
+    """
+    begin = datetime.datetime.now(datetime.UTC)
+    points = simulate(experiment, report, threads)
+    wall = (datetime.datetime.now(datetime.UTC) - begin).total_seconds()
+    return assemble(experiment, points, {"started": begin.isoformat(timespec="seconds"), "wall_time_s": wall})
+
+
+def assemble(experiment: Experiment, points: list[PointResult], provenance: dict[str, Any]) -> xr.DataTree:
+    """The tree of a finished simulation."""
+    size, output = experiment.ensemble, experiment.output
+    longest = max(p.timeline.samples for p in points)
+    variants = [point for _, point in experiment.points()]
+
+    root = xr.Dataset(
+        coords={
+            "point": np.arange(len(points)),
+            "device": np.arange(size.devices),
+            "cycle": np.arange(size.cycles),
+            "sample": np.arange(longest),
+        }
+    )
+    for path in experiment.sweep.axes:
+        unit = axis_unit(experiment, path)
+        root.coords[path.rpartition(".")[2] if _unambiguous(experiment, path) else path] = xr.Variable(
+            "point", np.asarray(axis_values(experiment, path)), {"units": unit or "1", "long_name": path, "path": path}
+        )
+
+    parameters = xr.Dataset()
+    for name, unit in experiment.device.parameters().items():
+        drawn = np.stack([p.parameters[name] for p in points]) / unit.scale
+        field = type(experiment.device).model_fields[name]
+        about = {"units": unit.unit or "1", "long_name": (field.description or name).splitlines()[0]}
+        parameters[name] = xr.Variable(("point", "device"), drawn, about)
+
+    return xr.DataTree.from_dict(
+        {
+            "/": root.assign_attrs(_provenance(experiment, provenance)),
+            "/config": xr.Dataset(
+                {"toml": xr.Variable((), experiment.to_toml(), {"long_name": "resolved configuration"})}
+            ),
+            "/parameters": parameters,
+            "/measurements": _measurements(experiment, points, variants),
+            "/mean_response": _mean_response(experiment, points, variants),
+            "/response": _response(points, longest, np.array(output.quantiles)),
+            "/trajectories": _trajectories(experiment, points, longest),
+            "/profile": _profile(experiment, points, longest),
+            "/fits": _fits(experiment, points),
+        }
+    )
+
+
+def _unambiguous(experiment: Experiment, path: str) -> bool:
+    last = path.rpartition(".")[2]
+    clash = last in {"point", "device", "cycle", "sample"}
+    return not clash and sum(other.rpartition(".")[2] == last for other in experiment.sweep.axes) == 1
+
+
+def _provenance(experiment: Experiment, more: dict[str, Any]) -> dict[str, Any]:
+    preset = presets().get(experiment.device.preset or "")
+    attributes = {
+        "title": experiment.name,
+        "description": experiment.description,
+        "Conventions": "CF-1.11",
+        "mcdev_schema_version": SCHEMA_VERSION,
+        "config_hash": experiment.hash,
+        "seed": experiment.ensemble.seed,
+        "precision": experiment.ensemble.precision,
+        "backend": jax.default_backend(),
+        "accelerator": str(jax.devices()[0].device_kind),
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "versions": ", ".join(
+            f"{name} {importlib.metadata.version(name)}" for name in ("mcdev", "jax", "jaxlib", "numpy", "xarray", "h5py")
+        ),
+        "git_commit": git_commit(),
+        "warnings": "\n".join(experiment.warnings()),
+        "reduced_units": "; ".join(f"1 {si} = {name}" for si, name in experiment.device.reduced_units.items()),
+        "device_source": preset["source"] if preset else "",
+        "device_notes": "\n".join(preset["notes"]) if preset else "",
+    }
+    return attributes | more
+
+
+def git_commit() -> str:
+    """Commit of the source tree that mcdev runs from; empty where there is none."""
+    folder = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(folder), "log", "-1", "--format=%H", "--", "."],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def _pad(array: np.ndarray, axis: int, length: int, fill: Any = np.nan) -> np.ndarray:
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = (0, length - array.shape[axis])
+    return np.pad(array, widths, constant_values=fill)
+
+
+def _measurements(experiment: Experiment, points: list[PointResult], variants: list[Experiment]) -> xr.Dataset:
+    data = xr.Dataset()
+    for name, measurement in experiment.measurements.items():
+        dims = ["point", "device", "cycle"]
+        values, status = [p.values[name] for p in points], [p.status[name] for p in points]
+        if values[0].ndim == 3:
+            dims.append(f"{name}_entry")
+            longest = max(v.shape[2] for v in values)
+            values = [_pad(v, 2, longest) for v in values]
+            status = [_pad(s, 2, longest, -1) for s in status]
+        about = {
+            "units": measurement.unit,
+            "long_name": f"{measurement.kind}: {measurement.criterion}",
+            "kind": measurement.kind,
+            "criterion": measurement.criterion,
+        }
+        criteria = [v.measurements[name].criterion for v in variants]
+        if len(set(criteria)) > 1:
+            about["criterion"] = "; ".join(criteria)
+        data[name] = xr.Variable(dims, np.stack(values), about)
+        data[f"{name}_status"] = xr.Variable(
+            dims,
+            np.stack(status),
+            {
+                "long_name": f"status of {name}",
+                "flag_values": np.arange(5, dtype=np.int8),
+                "flag_meanings": STATUS_MEANINGS,
+                "comment": "a censored value is a bound: the truth lies above (right) or below (left); "
+                "-1 where this sweep point has no such entry",
+            },
+        )
+        data[name].attrs["ancillary_variables"] = f"{name}_status"
+    data["intact"] = xr.Variable(
+        ("point", "device", "cycle"),
+        np.stack([p.intact for p in points]).astype(np.int8),
+        {"long_name": "1 where the realisation stayed finite, 0 where it broke down"},
+    )
+    return data
+
+
+def _mean_response(experiment: Experiment, points: list[PointResult], variants: list[Experiment]) -> xr.Dataset:
+    data = xr.Dataset(attrs={"comment": "replicate 0: all devices; the others leave out one group of devices each"})
+    for name, measurement in experiment.measurements.items():
+        values = [p.of_mean[name] for p in points]
+        dims = ["point", "cycle", "replicate"]
+        if values[0].ndim == 3:
+            dims.append(f"{name}_entry")
+            values = [_pad(v, 2, max(v.shape[2] for v in values)) for v in values]
+        data[name] = xr.Variable(
+            dims,
+            np.stack(values),
+            {"units": measurement.unit, "long_name": f"{measurement.kind} of the mean trajectory"},
+        )
+    return data
+
+
+def _response(points: list[PointResult], longest: int, quantiles: np.ndarray) -> xr.Dataset:
+    def over_time(arrays: list[np.ndarray]) -> np.ndarray:
+        return np.stack([_pad(a, a.ndim - 1, longest) for a in arrays])
+
+    data = xr.Dataset(coords={"quantile": quantiles})
+    edges = [p.timeline.edges for p in points]
+    data["time"] = xr.Variable(
+        ("point", "sample"),
+        over_time([0.5 * (e[1:] + e[:-1]) for e in edges]),
+        {"units": "s", "long_name": "middle of the sample"},
+    )
+    data["width"] = xr.Variable(
+        ("point", "sample"), over_time([np.diff(e) for e in edges]), {"units": "s", "long_name": "length of the sample"}
+    )
+    for channel, (unit, long_name) in _CHANNEL_NAMES.items():
+        mean = over_time([p.mean[channel] for p in points])
+        data[channel] = xr.Variable(("point", "cycle", "sample"), mean, {"units": unit, "long_name": f"mean {long_name}"})
+        if channel == "voltage":
+            continue
+        data[f"{channel}_sem"] = xr.Variable(
+            ("point", "cycle", "sample"),
+            over_time([p.sem[channel] for p in points]),
+            {"units": unit, "long_name": f"standard error of the mean {long_name}"},
+        )
+        data[f"{channel}_quantiles"] = xr.Variable(
+            ("point", "cycle", "quantile", "sample"),
+            over_time([p.quantiles[channel] for p in points]),
+            {"units": unit, "long_name": f"quantiles of the {long_name}"},
+        )
+    for name in sorted({name for p in points for name in p.timeline.windows}):
+        spans = [p.timeline.windows.get(name, np.empty((0, 2), int)) for p in points]
+        most = max(len(s) for s in spans)
+        data[f"window_{name}"] = xr.Variable(
+            ("point", f"{name}_window", "bound"),
+            np.stack([_pad(s, 0, most, -1) for s in spans]).astype(np.int64),
+            {"long_name": f"first sample of each window '{name}', and one past its last"},
+        )
+    return data
+
+
+def _trajectories(experiment: Experiment, points: list[PointResult], longest: int) -> xr.Dataset:
+    data = xr.Dataset()
+    names = _CHANNEL_NAMES | {n: (o.unit, o.long_name) for n, o in experiment.device.observables.items()}
+    for name, first in points[0].trajectories.items():
+        unit, long_name = names[name]
+        dims = ["point", "cycle", "trajectory", "sample"] + (["part"] if first.ndim == 4 else [])
+        arrays = [_pad(p.trajectories[name], 2, longest) for p in points]
+        data[name] = xr.Variable(dims, np.stack(arrays), {"units": unit, "long_name": long_name})
+    return data
+
+
+def _profile(experiment: Experiment, points: list[PointResult], longest: int) -> xr.Dataset:
+    arrays = np.stack([_pad(p.profile, 1, longest) for p in points])
+    return xr.Dataset(
+        {
+            "density": xr.Variable(
+                ("point", "cycle", "sample", "position"),
+                arrays,
+                {"units": "1/m", "long_name": "mean density along the device at the end of the sample"},
+            )
+        },
+        coords={
+            "position": xr.Variable(
+                "position", experiment.device.profile_bins, {"units": "m", "long_name": "position along the device"}
+            )
+        },
+    )
+
+
+# -------------------------------------------------------------------------------------- fits
+
+
+def _fits(experiment: Experiment, points: list[PointResult]) -> xr.Dataset:
+    data = xr.Dataset()
+    for name, fit in experiment.fits.items():
+        axis = np.asarray(axis_values(experiment, fit.axis), float) * Unit(axis_unit(experiment, fit.axis)).scale
+        best, errors, note = fit_along(fit, axis, points)
+        for key, coefficient in best.items():
+            data[f"{name}_{key}"] = xr.Variable(
+                (),
+                coefficient.value,
+                {
+                    "units": coefficient.unit,
+                    "long_name": coefficient.long_name,
+                    "standard_error": errors[key],
+                    "equation": fit.equation,
+                    "fit": name,
+                    "coefficient": key,
+                    "comment": note,
+                },
+            )
+    return data
+
+
+def _order_statistic(values: np.ndarray, status: np.ndarray) -> float:
+    """Median with censored observations at the end they belong to; NaN where it falls among them."""
+    line = np.where(status == RIGHT_CENSORED, np.inf, np.where(status == LEFT_CENSORED, -np.inf, values))
+    line = line[np.isin(status, (OK, RIGHT_CENSORED, LEFT_CENSORED))]
+    if not line.size:
+        return float("nan")
+    middle = float(np.quantile(line, 0.5, method="closest_observation"))
+    return middle if np.isfinite(middle) else float("nan")
+
+
+def fit_along(
+    fit: Fit, axis: np.ndarray, points: list[PointResult]
+) -> tuple[dict[str, Coefficient], dict[str, float], str]:
+    """Coefficients, their standard errors, and a note on how both were found. Points without a value are left out."""
+    values = [p.values[fit.measurement] for p in points]
+    status = [p.status[fit.measurement] for p in points]
+
+    def ensemble_value(which: np.ndarray) -> np.ndarray:
+        if fit.statistic == "median":
+            return np.array([_order_statistic(v[which].ravel(), s[which].ravel()) for v, s in zip(values, status, strict=True)])
+        ok = [np.where(s[which] == OK, v[which], np.nan) for v, s in zip(values, status, strict=True)]
+        return np.array([np.nanmean(v) if np.isfinite(v).any() else np.nan for v in ok])
+
+    def fitted(y: np.ndarray) -> dict[str, Coefficient] | None:
+        good = np.isfinite(y) & (y > 0)
+        return fit.fit(axis[good], y[good]) if good.sum() >= fit.least_points else None
+
+    if fit.statistic == "mean_response":
+        replicates = np.stack([p.of_mean[fit.measurement][0] for p in points])  # [point, replicate], first cycle
+        central = replicates[:, 0]
+        fits = [fitted(column) for column in replicates[:, 1:].T]
+        count = len(fits)
+        factor = (count - 1) / np.sqrt(count)
+        how = f"standard errors: jackknife over {count} groups of devices"
+    else:
+        devices = np.arange(values[0].shape[0])
+        central = ensemble_value(devices)
+        draw = np.random.default_rng(0)
+        fits = [fitted(ensemble_value(draw.choice(devices, devices.size))) for _ in range(_BOOTSTRAP)]
+        factor = 1.0
+        how = f"standard errors: {_BOOTSTRAP} bootstrap resamples of the devices"
+    best = fitted(central)
+    used = int(np.isfinite(central).sum())
+    note = f"{fit.statistic} of {fit.measurement} at {used} of {axis.size} points; {how}"
+    if best is None:
+        return {}, {}, note
+    usable = [f for f in fits if f is not None]
+    errors = {
+        key: float(factor * np.std([f[key].value for f in usable])) if len(usable) > 1 else float("nan") for key in best
+    }
+    return best, errors, note
+
+
+# -------------------------------------------------------------------------------------- the file
+
+
+def write(tree: xr.DataTree, folder: Path) -> Path:
+    """Write ``results.h5`` and ``config.toml`` into a folder: to a temporary name, flushed, then renamed."""
+    path = folder / FILE_NAME
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".results-", suffix=".tmp")
+        os.close(handle)
+        temporary = Path(name)
+        big = {
+            group.path: {n: {"zlib": True, "complevel": 1, "shuffle": True} for n, v in group.data_vars.items() if v.size > 4096}
+            for group in tree.subtree
+        }
+        tree.to_netcdf(temporary, engine="h5netcdf", encoding=big)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+        (folder / "config.toml").write_text(str(tree["config/toml"].item()), encoding="utf-8")
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from None
+    return path
+
+
+def find(path: str | Path) -> Path:
+    """The results file of a run's folder, or the file itself."""
+    path = Path(path)
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.exists():
+        raise ResultsError(f"{file} does not exist; give the folder of a run, as printed at its end")
+    return file
+
+
+def read(path: str | Path) -> xr.DataTree:
+    """The tree of a run's folder or results file. Raises ``ResultsError`` for what is not one."""
+    file = find(path)
+    try:
+        with h5py.File(file, "r") as handle:
+            version = np.ravel(handle.attrs.get("mcdev_schema_version", []))
+        if version.size != 1:
+            raise ResultsError(f"{file} is an HDF5 file but no results file of mcdev")
+        if int(version[0]) > SCHEMA_VERSION:
+            raise ResultsError(f"{file} was written by a newer mcdev (schema {int(version[0])}); update mcdev")
+        tree = xr.open_datatree(file, engine="h5netcdf")
+        loaded = tree.load()
+        tree.close()
+    except ResultsError:
+        raise
+    except Exception as error:  # h5py and xarray raise many kinds for a damaged file
+        raise ResultsError(f"{file} cannot be read as a results file: damaged or cut off ({error})") from None
+    return loaded
+
+
+def experiment_of(tree: xr.DataTree) -> Experiment:
+    """The experiment that gave these results."""
+
+
+    return build(tomllib.loads(str(tree["config/toml"].item())), source="the configuration in the results")
+
+
+def folder_name(experiment: Experiment) -> str:
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{experiment.name}-{stamp}-{experiment.hash}"
+
+
+__all__ = [
+    "ResultsError",
+    "assemble",
+    "experiment_of",
+    "find",
+    "folder_name",
+    "read",
+    "run",
+    "write",
+]
