@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from mcdev.circuits import Alone, AnyCircuit
 from mcdev.devices import Device
@@ -98,6 +99,25 @@ class Sweep(Strict):
         return value
 
 
+class Reference(Strict):
+    """A published number that a measurement or a fit is compared with, in tables and pictures."""
+
+    measurement: str
+    """Name of an entry of [measurements] or [fits]."""
+    entry: int | None = Field(None, ge=1)
+    """Which entry of a list, from one (the pulse)."""
+    coefficient: str | None = None
+    """Which coefficient of a fit."""
+    point: int = Field(1, ge=1)
+    """Which sweep point, from one."""
+    value: str | float
+    """The published value: a number, or a quantity with its unit."""
+    statistic: Literal["mean", "median", "mean_response"] = "mean"
+    """What of ours it is compared with."""
+    source: str
+    """Where it is published."""
+
+
 class Output(Strict):
     """What is kept, and where."""
 
@@ -108,6 +128,8 @@ class Output(Strict):
     quantiles: tuple[Annotated[float, Unit("", ge=0, le=1)], ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     """Quantiles over the ensemble kept at every time."""
     figures: bool = True
+    reference: tuple[Reference, ...] = ()
+    """Published numbers to compare with."""
 
 
 class Experiment(Strict):
@@ -165,6 +187,7 @@ class Experiment(Strict):
         """Conflicts between sections (each section alone has been checked already)."""
         found = self._measurement_problems()
         found += self._sweep_problems()
+        found += self._reference_problems()
         if found:
             return found
         if self.sweep.axes:
@@ -266,6 +289,27 @@ class Experiment(Strict):
                     found.append(Problem(f"{key}.axis", fit.axis, f"expected an axis in {fit.axis_unit}"))
         return found
 
+    def _reference_problems(self) -> list[Problem]:
+        found = []
+        for number, reference in enumerate(self.output.reference):
+            key, name = f"output.reference.{number}", reference.measurement
+            if name in self.fits:
+                if reference.coefficient is None:
+                    found.append(Problem(f"{key}.coefficient", None, f"is missing; '{name}' is a fit"))
+            elif name not in self.measurements:
+                known = nearest(name, [*self.measurements, *self.fits])
+                found.append(Problem(f"{key}.measurement", name, f"no such measurement or fit; {known}"))
+            else:
+                entries = self.measurements[name].entries(self.protocol.timeline())
+                if entries is not None and not 1 <= (reference.entry or 0) <= entries:
+                    message = f"expected an entry between 1 and {entries}"
+                    found.append(Problem(f"{key}.entry", reference.entry, message))
+                try:
+                    published(reference, self.measurements[name].unit)
+                except ValueError as error:
+                    found.append(Problem(f"{key}.value", reference.value, str(error)))
+        return found
+
     def warnings(self) -> list[str]:
         """What runs but should be known: doubtful settings, a start out of equilibrium."""
         found: dict[str, None] = {}
@@ -349,6 +393,16 @@ def axis_values(experiment: Experiment, path: str) -> np.ndarray | list[str]:
         return np.array([unit.parse(value) / unit.scale for value in values])
     except Exception:  # a distribution, a word: an axis need not be a number
         return [json.dumps(value) if not isinstance(value, str) else value for value in values]
+
+
+def published(reference: Reference, unit: str) -> float:
+    """The published value in this unit. Raises ``ValueError`` if it is of another dimension."""
+    mark = Unit("" if unit == "1" else unit)
+    try:
+        return mark.parse(reference.value) / mark.scale
+    except PydanticCustomError as error:
+        context = error.context or {}
+        raise ValueError(context["expected"] + context["remedy"]) from None
 
 
 def _fill_preset(data: dict[str, Any]) -> list[Problem]:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from mcdev.experiment import published
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
+from mcdev.results import experiment_of
 
 _QUANTILES = {"q05": 0.05, "median": 0.5, "q95": 0.95}
 
@@ -68,6 +70,34 @@ def fit_records(tree: xr.DataTree) -> list[dict[str, Any]]:
         }
         for v in tree["fits"].dataset.data_vars.values()
     ]
+
+
+def compare(tree: xr.DataTree) -> list[dict[str, Any]]:
+    """One record for each published number that the configuration lists: theirs, ours, our standard error."""
+    experiment = experiment_of(tree)
+    summary, fits = summarise(tree), fit_records(tree)
+    records = []
+    for reference in experiment.output.reference:
+        name = reference.measurement
+        record: dict[str, Any] = {"source": reference.source}
+        if name in experiment.fits:
+            own = next((f for f in fits if (f["fit"], f["coefficient"]) == (name, reference.coefficient)), None)
+            unit = own["unit"] if own else "1"
+            record |= {"what": f"{name}: {reference.coefficient}", "point": {}}
+            record |= {"ours": own["value"], "error": own["standard_error"]} if own else {"ours": None, "error": None}
+        else:
+            label = name if reference.entry is None else f"{name}[{reference.entry}]"
+            point = point_label(tree, reference.point - 1)
+            rows = [r for r in summary if r["measurement"] == label and r["point"] == point]
+            unit = experiment.measurements[name].unit
+            record |= {"what": label, "point": point, "statistic": reference.statistic}
+            error = {"mean": "sem", "mean_response": "mean_response_sem"}.get(reference.statistic)
+            record |= {
+                "ours": rows[0][reference.statistic] if rows else None,
+                "error": rows[0][error] if rows and error else None,
+            }
+        records.append(record | {"unit": unit, "published": published(reference, unit)})
+    return records
 
 
 def point_label(tree: xr.DataTree, index: int) -> dict[str, Any]:

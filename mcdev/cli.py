@@ -1,0 +1,363 @@
+"""The command line: run · stats · compare · plot · validate · schema · presets · doctor.
+
+Exit codes: 0 done; 1 done, but some realisations broke down; 2 wrong usage or configuration; 3 a file or folder
+cannot be read or written; 4 not enough memory; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from mcdev.experiment import ConfigError, Experiment, load, presets
+
+BROKEN, CONFIG, FILES, MEMORY, INTERRUPTED = 1, 2, 3, 4, 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Simulate thousands of realisations of volatile memristors from one configuration file.",
+)
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
+
+ConfigFile = Annotated[Path, typer.Argument(help="Configuration file (TOML).", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, or its results.h5.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; may be repeated.")
+]
+
+
+class _Leave(Exception):
+    """Ends the program with a message and an exit code."""
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code
+
+
+def main() -> None:
+    """Entry point: turns the errors that a user can mend into one message and an exit code."""
+    from mcdev.ensemble import NotEnoughMemory
+    from mcdev.results import ResultsError
+
+    try:
+        app()
+    except ConfigError as error:
+        _fail(str(error), CONFIG)
+    except _Leave as error:
+        _fail(str(error), error.code)
+    except ResultsError as error:
+        _fail(str(error), FILES)
+    except NotEnoughMemory as error:
+        _fail(str(error), MEMORY)
+    except KeyboardInterrupt:
+        _fail("stopped; nothing was written", INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> None:
+    _err.print(f"[bold red]error:[/] {_plain(message)}", soft_wrap=True)
+    sys.exit(code)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _overrides(pairs: list[str] | None) -> dict[str, Any]:
+    """``--set`` values are TOML; what is not valid TOML is taken as text, so that units need no quotes."""
+    values = {}
+    for pair in pairs or []:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise _Leave(f"--set {pair}: expected KEY=VALUE, like --set ensemble.devices=64", CONFIG)
+        try:
+            values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[key.strip()] = text.strip()
+    return values
+
+
+# -------------------------------------------------------------------------------------- commands
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    set_: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; default: a new one under runs/.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all cores.")] = None,
+    figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
+) -> None:
+    """Run an experiment: results.h5, statistics.csv, figures and a table."""
+    from mcdev import results, statistics
+
+    experiment = load(config, _overrides(set_))
+    folder = _claim(out or Path(experiment.output.directory) / results.folder_name(experiment))
+    for warning in experiment.warnings():
+        _err.print(f"[yellow]warning:[/] {_plain(warning)}", soft_wrap=True)
+    try:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=_err,
+        ) as bar:
+            task = bar.add_task(experiment.name, total=None)
+            tree = results.run(
+                experiment, lambda done, total: bar.update(task, completed=done, total=total), threads
+            )
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    results.write(tree, folder)
+    records = statistics.summarise(tree)
+    (folder / "statistics.csv").write_text(statistics.to_csv(records), encoding="utf-8")
+    _print_tables(tree, records)
+    drawn = _draw(tree, folder / "figures") if figures and experiment.output.figures else []
+    _out.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{', figures/' if drawn else ''})")
+    broken = int((tree["measurements"]["intact"].values == 0).sum())
+    if broken:
+        total = tree["measurements"]["intact"].size
+        raise _Leave(
+            f"{broken} of {total} realisations broke down (not finite) and are left out of the statistics; "
+            "their parameters are in results.h5. A smaller device.integrator.step may help",
+            BROKEN,
+        )
+
+
+@app.command()
+def stats(
+    run: RunFolder,
+    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+) -> None:
+    """Statistics of each measurement at each sweep point."""
+    from mcdev import statistics
+    from mcdev.results import read
+
+    tree = read(run)
+    records = statistics.summarise(tree)
+    if format == "table":
+        _print_tables(tree, records, every_entry=True)
+    elif format == "csv":
+        sys.stdout.write(statistics.to_csv(records))
+    elif format == "json":
+        sys.stdout.write(statistics.to_json(records) + "\n")
+    else:
+        raise _Leave(f"--format {format}: expected table, csv or json", CONFIG)
+
+
+@app.command()
+def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)]) -> None:
+    """Published numbers beside ours, as a Markdown table."""
+    from mcdev import statistics
+    from mcdev.results import read
+
+    print("| run | quantity | published | mcdev | source |")
+    print("|---|---|---|---|---|")
+    for folder in runs:
+        tree = read(folder)
+        for record in statistics.compare(tree):
+            where = ", ".join(f"{axis} {value}" for axis, value in record["point"].items())
+            what = record["what"] + (f" at {where}" if where else "")
+            unit = "" if record["unit"] == "1" else f" {record['unit']}"
+            print(
+                f"| {tree.attrs['title']} | {what} | {record['published']:g}{unit} | "
+                f"{_with_error(record['ours'], record['error'])}{unit} | {record['source']} |"
+            )
+
+
+@app.command()
+def plot(run: RunFolder, out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None) -> None:
+    """Draw the pictures of a run again, from its results file alone."""
+    from mcdev.results import find, read
+
+    folder = out or find(run).parent / "figures"
+    drawn = _draw(read(run), folder)
+    if not drawn:
+        _out.print("no picture applies to these results")
+
+
+@app.command()
+def validate(config: ConfigFile, set_: Overrides = None) -> None:
+    """Check a configuration; nothing is computed."""
+    from mcdev.ensemble import check_memory, drive, memory_needed
+
+    experiment = load(config, _overrides(set_))
+    check_memory(experiment)
+    points = experiment.points()
+    steps = sum(drive(point, point.protocol.timeline()).steps for _, point in points)
+    size = experiment.ensemble
+    _out.print(
+        f"{config}: valid. {len(points)} sweep point{'s' if len(points) > 1 else ''}, {size.devices} devices, "
+        f"{size.cycles} cycle{'s' if size.cycles > 1 else ''}, {steps * size.cycles:.3g} steps a device, "
+        f"about {memory_needed(experiment) / 2**20:.0f} MiB",
+        soft_wrap=True,
+    )
+    for warning in experiment.warnings():
+        _out.print(f"[yellow]warning:[/] {_plain(warning)}", soft_wrap=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a configuration, for editors that complete and check."""
+    print(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON schema of a file as written: a device may name a preset, which supplies what is then not required."""
+    full = Experiment.model_json_schema()
+    for definition in full["$defs"].values():
+        properties = definition.get("properties", {})
+        if "preset" in properties:
+            properties["preset"] = {"enum": list(presets()), "description": "Named parameter set to start from."}
+            definition.pop("required", None)
+        if "samples_per_point" in properties:
+            properties["file"] = {"type": "string", "description": "CSV file of time (s) and voltage (V)."}
+            definition["required"] = ["kind"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **full}
+
+
+@app.command("presets")
+def list_presets() -> None:
+    """Show the device presets: source, notes, and where each number comes from."""
+    for name, preset in presets().items():
+        _out.print(f"[bold]{name}[/]: {_plain(preset['title'])}\n  source: {_plain(preset['source'])}")
+        for note in preset["notes"]:
+            _out.print(f"  - {_plain(note)}", soft_wrap=True)
+        table = Table("parameter", "value", "origin")
+        for key, origin in preset["origin"].items():
+            table.add_row(key, str(preset["device"].get(key, "")), _plain(origin))
+        _out.print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """Show backend, versions and settings, and what is known to be wrong with them."""
+    from mcdev import doctor as examination
+
+    findings = examination.examine()
+    for name, value in findings.facts.items():
+        _out.print(f"{name:22} {_plain(value)}", soft_wrap=True)
+    for trouble in findings.troubles:
+        _out.print(f"[bold red]trouble:[/] {_plain(trouble)}", soft_wrap=True)
+    _out.print("nothing wrong found" if not findings.troubles else "")
+    raise typer.Exit(BROKEN if findings.troubles else 0)
+
+
+# -------------------------------------------------------------------------------------- details
+
+
+def _claim(folder: Path) -> Path:
+    """Make the run's folder now: a full or read-only disk should be known before hours of work."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise _Leave(f"{folder} exists and is not empty; choose another --out or remove it", FILES)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _Leave(f"{folder} cannot be written: {error.strerror}; choose another --out", FILES) from None
+    return folder
+
+
+def _draw(tree: Any, folder: Path) -> list[Path]:
+    from mcdev.figures import draw_all
+
+    drawn = draw_all(tree, folder)
+    for path in drawn:
+        _out.print(f"figure: {path}", soft_wrap=True)
+    return drawn
+
+
+def _print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = False) -> None:
+    from mcdev import statistics
+
+    axes = list(records[0]["point"]) if records else []
+    table = Table("measurement", *axes, "unit", "n ok/cens./undef./failed", "mean ± s.e.", "CV", "median", "5-95 %")
+    hidden = 0
+    for record in records:
+        if not every_entry and not _worth_a_row(record["measurement"], records):
+            hidden += 1
+            continue
+        counts = "/".join(str(record[key]) for key in ("n_ok", "n_censored", "n_undefined", "n_failed"))
+        table.add_row(
+            _plain(record["measurement"]),
+            *record["point"].values(),
+            record["unit"],
+            counts,
+            _with_error(record["mean"], record["sem"]),
+            _number(record["cv"], 2),
+            _number(record["median"]),
+            f"{_number(record['q05'])} … {_number(record['q95'])}",
+        )
+    _out.print(table)
+    if hidden:
+        _out.print(f"{hidden} more rows: mcdev stats RUN")
+    censored = [record for record in records if record["n_censored"]]
+    if censored:
+        _out.print("censored: only a bound is known; they enter median and quantiles, not the mean")
+    for record in statistics.fit_records(tree):
+        _out.print(
+            f"fit {record['fit']}: {record['meaning']} = {_with_error(record['value'], record['standard_error'])} "
+            f"{record['unit'].replace('1', '')} ({record['note']})",
+            soft_wrap=True,
+        )
+    references = statistics.compare(tree)
+    if references:
+        beside = Table("published", "value", "mcdev", "unit", "source")
+        for record in references:
+            where = ", ".join(f"{axis} {value}" for axis, value in record["point"].items())
+            beside.add_row(
+                _plain(record["what"] + (f" at {where}" if where else "")),
+                f"{record['published']:g}",
+                _with_error(record["ours"], record["error"]),
+                record["unit"],
+                _plain(record["source"]),
+            )
+        _out.print(beside)
+
+
+def _worth_a_row(label: str, records: list[dict[str, Any]]) -> bool:
+    """Of a list, entries 1, 2, 4, 7, 10, 20, 40, 70, … and the last."""
+    name, bracket, entry = label.partition("[")
+    if not bracket:
+        return True
+    number = int(entry.rstrip("]"))
+    last = sum(1 for r in records if r["measurement"].startswith(f"{name}[") and r["point"] == records[0]["point"])
+    return number == last or number / 10 ** int(math.log10(number)) in (1, 2, 4, 7)
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}g}"
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    """A value to the second digit of its standard error."""
+    if value is None:
+        return "-"
+    if error is None or not math.isfinite(error) or error <= 0:
+        return f"{value:.4g}"
+    digits = 1 - math.floor(math.log10(error))
+    if abs(value) >= 1e5 or (value != 0 and abs(value) < 1e-3):
+        power = math.floor(math.log10(abs(value))) if value else 0
+        scale = 10.0**power
+        return f"({value / scale:.{max(digits + power, 0)}f} ± {error / scale:.{max(digits + power, 0)}f})e{power}"
+    return f"{value:.{max(digits, 0)}f} ± {error:.{max(digits, 0)}f}"
+
+

@@ -1,0 +1,74 @@
+"""What this installation runs on, and what is known to be wrong with it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcdev.ensemble import LANES, compiler_options
+
+_PACKAGES = ("mcdev", "jax", "jaxlib", "equinox", "numpy", "scipy", "pydantic", "xarray", "h5netcdf", "h5py")
+_KNOWN_BAD = {
+    "0.10.2": "gives silently wrong results on CPU (a vmapped matrix-vector product followed by a reduction, "
+    "n ≥ 16385; jax issue 39103): install another version"
+}
+
+
+@dataclass
+class Findings:
+    facts: dict[str, str] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
+
+
+def examine() -> Findings:
+    """Facts and troubles of this installation; computes a few small things to see that it can."""
+    found = Findings()
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    backend = jax.default_backend()
+    found.facts["python"] = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    found.facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+    found.facts["backend"] = backend
+    found.facts["devices"] = ", ".join(f"{d.id}: {d.device_kind}" for d in jax.devices())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found.facts["cores"] = str(cores)
+    found.facts["lanes per group"] = str(LANES[backend])
+    found.facts["precision"] = "float32 unless ensemble.precision says float64; " + (
+        "this process has x64 switched on" if jnp.zeros(1).dtype == np.float64 else "x64 is off outside a run"
+    )
+    found.facts["wide vectors"] = _vectors(backend)
+    for name in ("jax", "jaxlib"):
+        if versions[name] in _KNOWN_BAD:
+            found.troubles.append(f"{name} {versions[name]} {_KNOWN_BAD[versions[name]]}")
+    if versions["jax"].rsplit(".", 1)[0] != versions["jaxlib"].rsplit(".", 1)[0]:
+        found.troubles.append(f"jax {versions['jax']} and jaxlib {versions['jaxlib']} do not belong together")
+    if not _reduction_is_right():
+        found.troubles.append("a vmapped product followed by a sum comes out wrong: results cannot be trusted")
+    return found
+
+
+def _vectors(backend: str) -> str:
+    """Which vector registers the processor offers and what is asked of the compiler."""
+    if backend != "cpu":
+        return "not a CPU"
+    asked = compiler_options(backend).get("xla_cpu_prefer_vector_width", "default")
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next((line for line in file if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        return f"{asked} bits asked of the compiler; the processor's are not known here"
+    widest = 512 if " avx512f" in flags else 256 if " avx2" in flags else 128
+    return f"{asked} bits asked of the compiler, {widest} bits offered by the processor"
+
+
+def _reduction_is_right() -> bool:
+    n = 2**14 + 1
+    matrix = jnp.asarray(np.random.default_rng(0).normal(size=(n, 3, 3)), jnp.float32)
+    vector = jnp.ones((n, 3), jnp.float32)
+    fast = jax.jit(lambda a, b: jax.vmap(lambda m, v: (m @ v).sum())(a, b))(matrix, vector)
+    return bool(np.allclose(fast, np.asarray(matrix).sum(axis=(1, 2)), atol=1e-4))
