@@ -7,9 +7,15 @@
     mcdev.summarise(results)                                           # mean, spread, quantiles
 """
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from mcdev.experiment import ConfigError, Experiment, build, load, presets
 from mcdev.results import ResultsError, experiment_of, read, run, write
 from mcdev.statistics import summarise
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "ConfigError",
@@ -18,9 +24,17 @@ __all__ = [
     "build",
     "experiment_of",
     "load",
+    "plot",
     "presets",
     "read",
     "run",
     "summarise",
     "write",
 ]
+
+
+def plot(tree: "xr.DataTree", folder: str | Path) -> list[Path]:
+    """Draw every picture that applies to these results into a folder; returns the files."""
+    from mcdev.figures import draw_all  # matplotlib is slow to import and not always wanted
+
+    return draw_all(tree, Path(folder))

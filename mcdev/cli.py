@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -177,7 +178,7 @@ def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", 
             what = record["what"] + (f" at {where}" if where else "")
             unit = "" if record["unit"] == "1" else f" {record['unit']}"
             print(
-                f"| {tree.attrs['title']} | {what} | {record['published']:g}{unit} | "
+                f"| {tree.attrs['title']} | {what} | {_published(record)}{unit} | "
                 f"{_with_error(record['ours'], record['error'])}{unit} | {record['source']} |"
             )
 
@@ -289,22 +290,29 @@ def _print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = 
     from mcdev import statistics
 
     axes = list(records[0]["point"]) if records else []
-    table = Table("measurement", *axes, "unit", "n ok/cens./undef./failed", "mean ± s.e.", "CV", "median", "5-95 %")
+    all_counts = {"n_censored": "censored", "n_undefined": "undefined", "n_failed": "failed"}
+    counts = {key: name for key, name in all_counts.items() if any(record[key] for record in records)}
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("measurement", *axes, "n", *counts.values()):
+        table.add_column(heading, overflow="fold")
+    for heading in ("mean ± s.e.", "CV", "median", "5-95 %"):
+        table.add_column(heading, no_wrap=True)
     hidden = 0
     for record in records:
         if not every_entry and not _worth_a_row(record["measurement"], records):
             hidden += 1
             continue
-        counts = "/".join(str(record[key]) for key in ("n_ok", "n_censored", "n_undefined", "n_failed"))
+        unit, scale = _prefixed(record)
+        low, median, high = (_number(record[key], scale=scale) for key in ("q05", "median", "q95"))
         table.add_row(
-            _plain(record["measurement"]),
+            _plain(record["measurement"]) + unit,
             *record["point"].values(),
-            record["unit"],
-            counts,
-            _with_error(record["mean"], record["sem"]),
+            str(record["n"]),
+            *(str(record[key]) for key in counts),
+            _with_error(record["mean"], record["sem"], scale),
             _number(record["cv"], 2),
-            _number(record["median"]),
-            f"{_number(record['q05'])} … {_number(record['q95'])}",
+            median,
+            f"{low} … {high}",
         )
     _out.print(table)
     if hidden:
@@ -320,14 +328,14 @@ def _print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = 
         )
     references = statistics.compare(tree)
     if references:
-        beside = Table("published", "value", "mcdev", "unit", "source")
+        beside = Table("quantity", "published", "mcdev", "source", box=SIMPLE_HEAD, pad_edge=False)
         for record in references:
             where = ", ".join(f"{axis} {value}" for axis, value in record["point"].items())
+            unit = "" if record["unit"] == "1" else f" {record['unit']}"
             beside.add_row(
                 _plain(record["what"] + (f" at {where}" if where else "")),
-                f"{record['published']:g}",
+                _published(record) + unit,
                 _with_error(record["ours"], record["error"]),
-                record["unit"],
                 _plain(record["source"]),
             )
         _out.print(beside)
@@ -343,14 +351,31 @@ def _worth_a_row(label: str, records: list[dict[str, Any]]) -> bool:
     return number == last or number / 10 ** int(math.log10(number)) in (1, 2, 4, 7)
 
 
-def _number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}g}"
+def _published(record: dict[str, Any]) -> str:
+    value = record["published"]
+    return value if isinstance(value, str) else f"{value:g}"
 
 
-def _with_error(value: float | None, error: float | None) -> str:
+def _prefixed(record: dict[str, Any]) -> tuple[str, float]:
+    """Unit in brackets with the prefix that suits the value, and the number that one such unit is."""
+    size = abs(record["mean"] or record["median"] or 1.0)
+    if record["unit"] == "1":
+        return "", 1.0
+    for prefix, scale in (("", 1.0), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9)):
+        if size >= 0.1 * scale:
+            return f" ({prefix}{record['unit']})", scale
+    return f" ({record['unit']})", 1.0
+
+
+def _number(value: float | None, digits: int = 3, scale: float = 1.0) -> str:
+    return "-" if value is None else f"{value / scale:.{digits}g}"
+
+
+def _with_error(value: float | None, error: float | None, scale: float = 1.0) -> str:
     """A value to the second digit of its standard error."""
     if value is None:
         return "-"
+    value, error = value / scale, None if error is None else error / scale
     if error is None or not math.isfinite(error) or error <= 0:
         return f"{value:.4g}"
     digits = 1 - math.floor(math.log10(error))

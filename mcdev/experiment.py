@@ -111,7 +111,7 @@ class Reference(Strict):
     point: int = Field(1, ge=1)
     """Which sweep point, from one."""
     value: str | float
-    """The published value: a number, or a quantity with its unit."""
+    """The published value: a number, a quantity with its unit, or only its sign: "> 0" or "< 0"."""
     statistic: Literal["mean", "median", "mean_response"] = "mean"
     """What of ours it is compared with."""
     source: str
@@ -170,9 +170,12 @@ class Experiment(Strict):
 
     def points(self) -> list[tuple[dict[str, Any], Experiment]]:
         """The sweep's points in order: the values of the axes, and the experiment with them filled in."""
-        base = self.model_copy(update={"sweep": Sweep(), "fits": {}})
-        values = [base.with_(dict(point)) for point in self._grid()]
-        return list(zip(self._grid(), values, strict=True))
+        return [(values, self._at(values)) for values in self._grid()]
+
+    def _at(self, values: dict[str, Any]) -> Experiment:
+        """One sweep point: nothing left to sweep, fit along an axis or compare with."""
+        output = self.output.model_copy(update={"reference": ()})
+        return self.model_copy(update={"sweep": Sweep(), "fits": {}, "output": output}).with_(values)
 
     def _grid(self) -> list[dict[str, Any]]:
         axes = {path: _expand(values) for path, values in self.sweep.axes.items()}
@@ -193,9 +196,8 @@ class Experiment(Strict):
         if self.sweep.axes:
             for number, values in enumerate(self._grid(), start=1):
                 where = ", ".join(f"{path} = {_shown(value)}" for path, value in values.items())
-                base = self.model_copy(update={"sweep": Sweep(), "fits": {}})
                 try:
-                    base.with_(values)
+                    self._at(values)
                 except ConfigError as error:
                     found += [
                         Problem(p.key, p.value, f"{p.message} (sweep point {number}: {where})") for p in error.problems
@@ -283,8 +285,9 @@ class Experiment(Strict):
                     found.append(
                         Problem(f"{key}.axis", fit.axis, f"{lengths[fit.axis]} points; expected at least {fit.least_points}")
                     )
-                elif len(self.sweep.axes) > 1:
-                    found.append(Problem(key, fit.kind, "expected one sweep axis; a fit along one of several is ambiguous"))
+                elif len(self.sweep.axes) > 1 and self.sweep.mode == "grid":
+                    message = "a fit along one of several axes of a grid is ambiguous: sweep one axis, or zip them"
+                    found.append(Problem(key, fit.kind, message))
                 elif axis_unit(self, fit.axis) != fit.axis_unit:
                     found.append(Problem(f"{key}.axis", fit.axis, f"expected an axis in {fit.axis_unit}"))
         return found
@@ -395,8 +398,10 @@ def axis_values(experiment: Experiment, path: str) -> np.ndarray | list[str]:
         return [json.dumps(value) if not isinstance(value, str) else value for value in values]
 
 
-def published(reference: Reference, unit: str) -> float:
-    """The published value in this unit. Raises ``ValueError`` if it is of another dimension."""
+def published(reference: Reference, unit: str) -> float | str:
+    """The published value in this unit, or "> 0" or "< 0". Raises ``ValueError`` if it is of another dimension."""
+    if reference.value in ("> 0", "< 0"):
+        return str(reference.value)
     mark = Unit("" if unit == "1" else unit)
     try:
         return mark.parse(reference.value) / mark.scale

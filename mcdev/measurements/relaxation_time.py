@@ -11,53 +11,55 @@ from mcdev.schema import Fraction
 
 
 class RelaxationTime(Measurement):
-    """After the last pulse, by one of three criteria (they differ up to two-fold):
+    """After the last pulse, by one of three criteria (they differ several-fold):
 
     ``fraction``: until the conductance first falls to a fraction of G_max (the paper's Fig. 4a inset: 0.02);
-    ``1/e``: until it first falls to 1/e of its value at the end of the pulse;
+    ``1/e``: until the conductance above that of the first sample first falls to 1/e of its value at switch-off;
     ``exponential_fit``: -1/slope of ln G against time, least squares over the time until that fraction of G_max.
 
-    Not relaxed at the end: right-censored. Never above the level: undefined, there is nothing to relax.
+    Not relaxed at the end: right-censored. Not switched on by the end of the pulse: undefined.
     """
 
     kind: Literal["relaxation_time"] = "relaxation_time"
     by: Literal["fraction", "1/e", "exponential_fit"] = "fraction"
     fraction: Fraction = 0.02
     """Of G_max; for fraction and exponential_fit."""
+    switched: Fraction = 0.1
+    """Of G_max; a device below it at the end of the last pulse has nothing to relax."""
 
     unit: ClassVar[str] = "s"
     needs: ClassVar[tuple[str, ...]] = ("pulse", "relaxation")
-
-    @property
-    def full_scale(self) -> bool:
-        return self.by != "1/e"
+    full_scale: ClassVar[bool] = True
 
     @property
     def criterion(self) -> str:
-        return {
+        how = {
             "fraction": f"from switch-off to the first passage of G = {self.fraction:g} G_max",
-            "1/e": "from switch-off to the first passage of 1/e of G at switch-off",
+            "1/e": "from switch-off until G above its first sample falls to 1/e",
             "exponential_fit": f"-1/slope of ln G from switch-off to the first passage of {self.fraction:g} G_max",
         }[self.by]
+        return f"{how}, devices above {self.switched:g} G_max at switch-off"
 
     def measure(self, trajectory: Trajectory) -> Reading:
         g = trajectory.conductance
         mask = trajectory.window("relaxation")
         time = trajectory.time_in(mask)
         start = trajectory.last(g, trajectory.window("pulse", -1))
-        level = start / jnp.e if self.by == "1/e" else self.fraction * trajectory.full_scale
+        level = g[0] + (start - g[0]) / jnp.e if self.by == "1/e" else self.fraction * trajectory.full_scale
         passage = first_passage(time, -g, -level, mask)
         end = jnp.where(passage.found, passage.at, trajectory.span(mask))
-        status = jnp.where(start <= level, UNDEFINED, jnp.where(passage.found, OK, RIGHT_CENSORED))
+        idle = (start < self.switched * trajectory.full_scale) | (start <= level)
         if self.by != "exponential_fit":
-            return Reading(jnp.where(start <= level, jnp.nan, end), status)
+            status = jnp.where(idle, UNDEFINED, jnp.where(passage.found, OK, RIGHT_CENSORED))
+            return Reading(jnp.where(idle, jnp.nan, end), status)
 
         weight = jnp.where(mask & (time <= end), trajectory.widths, 0.0)
-        total = jnp.sum(weight)
+        total = jnp.maximum(jnp.sum(weight), 1e-30)
         log_g = jnp.log(jnp.where(weight > 0, g, 1.0))
         mean_t, mean_g = jnp.sum(weight * time) / total, jnp.sum(weight * log_g) / total
         covariance = jnp.sum(weight * (time - mean_t) * (log_g - mean_g))
-        slope = covariance / jnp.sum(weight * (time - mean_t) ** 2)
-        fitted = jnp.where(slope < 0, -1.0 / slope, jnp.nan)
-        undefined = (start <= level) | ~(slope < 0)
-        return Reading(jnp.where(undefined, jnp.nan, fitted), jnp.where(undefined, UNDEFINED, OK))
+        variance = jnp.sum(weight * (time - mean_t) ** 2)
+        falling = covariance < 0
+        idle |= ~falling
+        fitted = -variance / jnp.where(falling, covariance, -1.0)
+        return Reading(jnp.where(idle, jnp.nan, fitted), jnp.where(idle, UNDEFINED, OK))

@@ -1,0 +1,247 @@
+"""What a step costs: mcdev beside what a user would otherwise write, on one core, in one run.
+
+    python benchmarks/step_cost.py            table, and benchmarks/results/step_cost.json
+
+The problem is the same for all: 1024 realisations of 40 particles, preset wang2017_reduced, 1 V_th held, step
+2e-6/κ. Times are processor time, so that other programs on the machine count little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import naive
+import numpy as np
+
+import mcdev
+from mcdev import ensemble
+
+REALISATIONS, PARTICLES = 1024, 40
+STEP, VOLTAGE = 2e-6, 1.0
+CHECK_STEP, CHECK_VOLTAGE, CHECK_STEPS = 9e-5, 4.0, 1024
+COUPLINGS = (2, 8, 32)
+STEPS = {"mcdev": 4096, "others": 64}
+"""Steps per timing: each a few tenths of a second."""
+REPETITIONS = 4
+RESULTS = Path(__file__).parent / "results"
+
+
+def pin(cores: int) -> None:
+    """Keep every thread of this process, present and future, on the first ``cores`` cores."""
+    chosen = sorted(os.sched_getaffinity(0))[:cores]
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), chosen)
+
+
+def held(changes: dict[str, Any]) -> mcdev.Experiment:
+    """A constant voltage, the measurement's problem, with some keys changed."""
+    base = mcdev.build(
+        {
+            "name": "step_cost",
+            "device": {"preset": "wang2017_reduced", "integrator": {"scheme": "euler_maruyama", "step": f"{STEP} s"}},
+            "protocol": {"kind": "hold", "voltage": f"{VOLTAGE} V", "duration": "1 s", "samples": 64},
+            "measurements": {"g": {"kind": "mean_conductance"}},
+            "ensemble": {"devices": REALISATIONS},
+        }
+    )
+    return base.with_(changes)
+
+
+class Engine:
+    """mcdev's own groups of lanes, at rest, with the recording that every run has (64 samples)."""
+
+    def __init__(self, scheme: str, realisations: int = REALISATIONS):
+        experiment = held({"device.integrator.scheme": scheme, "ensemble.devices": realisations})
+        groups = -(-realisations // ensemble.LANES[jax.default_backend()])
+        self.groups = [ensemble._Group(experiment, i, np.dtype(np.float32)) for i in range(groups)]
+        program = ensemble.program()
+        self.keys = [program.key(g.seed, g.indices, jnp.uint32(0)) for g in self.groups]
+        self.rest = [program.rest(g.devices, g.circuit, key) for g, key in zip(self.groups, self.keys, strict=True)]
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Positions at rest, [realisation, particle]."""
+        return np.concatenate([np.asarray(rest.state.x).T for rest in self.rest])
+
+    def run(self, coupled: int, steps: int, dt: float, v: float, threads: int = 1) -> np.ndarray:
+        """g [realisation] after ``steps`` steps, resistance and temperature updated every ``coupled``."""
+        samples = min(ensemble.BATCH, steps // coupled)
+        each = [np.full(samples, value) for value in (v, v, steps // samples // coupled, coupled // 2, dt)]
+        rows = ensemble.Drive(*each)
+        assert rows.steps == steps
+        progress = ensemble.Progress(steps, lambda done, total: None)
+
+        def one(i: int) -> np.ndarray:
+            self.groups[i].carry = self.rest[i]
+            self.groups[i]._advance(self.keys[i], rows, progress)
+            carry = self.groups[i].carry
+            assert carry is not None
+            return np.asarray(carry.state.g)
+
+        indices = range(len(self.groups))
+        if threads == 1:
+            return np.concatenate([one(i) for i in indices])
+        with ThreadPoolExecutor(threads) as pool:
+            return np.concatenate(list(pool.map(one, indices)))
+
+
+def contestants() -> tuple[dict[str, naive.Contestant], np.ndarray]:
+    """Everyone as (positions, steps, dt, v) → g, and the common initial positions."""
+    found = naive.available()
+    engines = {scheme: Engine(scheme) for scheme in ("euler_maruyama", "heun")}
+
+    def entry(scheme: str, coupled: int) -> naive.Contestant:
+        return lambda positions, steps, dt, v: engines[scheme].run(coupled, steps, dt, v)
+
+    for scheme in engines:
+        for coupled in COUPLINGS:
+            found[f"mcdev {scheme}, every {coupled}"] = entry(scheme, coupled)
+    return found, engines["heun"].positions
+
+
+def agreement(found: dict[str, naive.Contestant], positions: np.ndarray) -> dict[str, dict[str, float]]:
+    """Mean g after the same time, from the same initial state, and its distance from mcdev's in standard errors.
+
+    At a larger step and voltage than the timing, so that the conductance has risen severalfold. mcdev's variants of one
+    scheme share their noise: their differences are the bias of the coupling interval, with little noise.
+    """
+    finals = {name: run(positions, CHECK_STEPS, CHECK_STEP, CHECK_VOLTAGE) for name, run in found.items()}
+    rows = {}
+    for name, g in finals.items():
+        reference = finals["mcdev euler_maruyama, every 2"]
+        error = np.hypot(g.std(ddof=1), reference.std(ddof=1)) / np.sqrt(g.size)
+        rows[name] = {"mean": float(g.mean()), "distance": float((g.mean() - reference.mean()) / error)}
+        if name.startswith("mcdev"):
+            finest = finals[name.split(",")[0] + ", every 2"]
+            rows[name]["coupling_bias"] = float((g - finest).mean() / finest.mean())
+            rows[name]["coupling_bias_se"] = float((g - finest).std() / finest.mean() / np.sqrt(g.size))
+    return rows
+
+
+def timings(found: dict[str, naive.Contestant], positions: np.ndarray) -> dict[str, list[float]]:
+    """Nanoseconds per particle-step, each contestant once in every round."""
+    steps = {name: STEPS["mcdev" if name.startswith("mcdev") else "others"] for name in found}
+    taken: dict[str, list[float]] = {name: [] for name in found}
+    for repetition in range(REPETITIONS + 1):  # the first round compiles
+        for name, run in found.items():
+            start = time.process_time()
+            run(positions, steps[name], STEP, VOLTAGE)
+            if repetition:
+                taken[name].append((time.process_time() - start) / (positions.size * steps[name]) * 1e9)
+    return taken
+
+
+def wall_time(cores: int) -> float:
+    """Seconds for mcdev with as many threads as cores (to be called in a process of its own)."""
+    pin(cores)
+    engine = Engine("euler_maruyama")
+    engine.run(32, STEPS["mcdev"], STEP, VOLTAGE, cores)
+    taken = []
+    for _ in range(REPETITIONS):
+        start = time.perf_counter()
+        engine.run(32, STEPS["mcdev"], STEP, VOLTAGE, cores)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def peak_memory(steps: int) -> float:
+    """Peak resident memory in MiB of a whole run of this many steps (to be called in a process of its own)."""
+    ensemble.simulate(held({"protocol.duration": f"{steps * STEP} s", "ensemble.devices": 256}))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+ALONE: dict[str, Callable[[int], float]] = {"wall_time": wall_time, "peak_memory": peak_memory}
+
+
+def in_own_process(what: str, argument: int) -> float:
+    command = [sys.executable, __file__, "--alone", what, str(argument)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what the figures were measured."""
+    listing = Path("/proc/cpuinfo")
+    flags = listing.read_text() if listing.exists() else ""
+    model = next((line.split(":")[1].strip() for line in flags.splitlines() if "model name" in line), "unknown")
+    packages = ("mcdev", "jax", "jaxlib", "numpy", "numba", "diffrax")
+    installed = {d.name.lower(): d.version for d in metadata.distributions()}
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "processor": model,
+        "vectors": "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "unknown",
+        "cores": os.cpu_count(),
+        "backend": jax.default_backend(),
+        "device": jax.devices()[0].device_kind,
+        "python": platform.python_version(),
+        "packages": {name: installed[name] for name in packages if name in installed},
+    }
+
+
+def record(name: str, figures: dict[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine()} | figures, indent=1, ensure_ascii=False) + "\n")
+    print(f"written: {path}")
+
+
+def main() -> None:
+    pin(1)
+    found, positions = contestants()
+    agree = agreement(found, positions)
+    taken = timings(found, positions)
+    best = {name: min(times) for name, times in taken.items()}
+    ours = best["mcdev euler_maruyama, every 32"]
+    print(f"\n{REALISATIONS} realisations of {PARTICLES} particles, one core; ns of processor time per particle-step")
+    print(f"{'':34}{'best':>8}{'median':>8}{'ratio':>8}{'mean g':>9}{'distance':>10}{'coupling bias %':>18}")
+    for name, times in taken.items():
+        row = agree[name]
+        bias = (
+            f"{100 * row['coupling_bias']:10.3f} ± {100 * row['coupling_bias_se']:.3f}"
+            if "coupling_bias" in row
+            else ""
+        )
+        print(
+            f"{name:34}{best[name]:8.2f}{statistics.median(times):8.2f}{best[name] / ours:8.1f}"
+            f"{row['mean']:9.4f}{row['distance']:10.1f}{bias:>18}"
+        )
+    print(
+        f"ratio: to mcdev euler_maruyama, every 32. mean g: after {CHECK_STEPS} steps of {CHECK_STEP}/κ at "
+        f"{CHECK_VOLTAGE} V_th; distance: from mcdev's, in standard errors. coupling bias: of that mean, where 32 "
+        f"steps are {32 * CHECK_STEP:.2g}/κ; at the timed step they are {32 * STEP:.2g}/κ."
+    )
+    wall = {cores: in_own_process("wall_time", cores) for cores in (1, 2) if cores <= (os.cpu_count() or 1)}
+    if 2 in wall:
+        print(f"two threads on two cores: {wall[1] / wall[2]:.2f} times faster than one on one (wall time)")
+    memory = {steps: in_own_process("peak_memory", steps) for steps in (10_000, 100_000)}
+    print("peak memory: " + ", ".join(f"{mib:.0f} MiB for {steps} steps" for steps, mib in memory.items()))
+    figures = {"ns_per_particle_step": taken, "agreement": agree, "wall_time_s": wall, "peak_memory_MiB": memory}
+    record("step_cost", figures)
+    strangers = [name for name, row in agree.items() if abs(row["distance"]) > 4]
+    if strangers:
+        sys.exit(f"not the same problem: {', '.join(strangers)} more than 4 standard errors from mcdev")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Cost of a step, side by side.")
+    parser.add_argument("--alone", nargs=2, metavar=("WHAT", "NUMBER"), help="one figure, in a process of its own")
+    given = parser.parse_args().alone
+    if given:
+        print(ALONE[given[0]](int(given[1])))
+    else:
+        main()

@@ -1,0 +1,177 @@
+"""Arrhenius plots: a time against the inverse temperature, with its fit (Wang et al. 2017, insets of Figs 3b, 4a)."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.constants import Boltzmann, electron_volt
+
+from mcdev.figures.axes import Scale, measurement, reduced_units
+from mcdev.figures.references import diamond, references, said
+from mcdev.figures.style import BLACK, BLUE, RED, dress, legend, plain_ticks, remark, sheet
+from mcdev.fits import AnyFit
+from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
+from mcdev.results import experiment_of
+
+NAME = "arrhenius"
+
+_RESAMPLES = 400
+
+
+def applies(tree: xr.DataTree) -> bool:
+    return any(fit.kind == "arrhenius" for fit in experiment_of(tree).fits.values())
+
+
+def draw(tree: xr.DataTree) -> Figure:
+    """One panel a fit. Bars are standard errors: of the median by resampling devices, of the mean over devices, of
+    the mean response by leaving out groups of devices."""
+    fits = {name: fit for name, fit in experiment_of(tree).fits.items() if fit.kind == "arrhenius"}
+    figure = sheet(0.3 + 2.3 * len(fits))
+    for (name, fit), axes in zip(fits.items(), np.ravel(figure.subplots(len(fits), 1, squeeze=False)), strict=True):
+        _draw_fit(tree, axes, name, fit)
+    return figure
+
+
+def _draw_fit(tree: xr.DataTree, axes: Axes, name: str, fit: AnyFit) -> None:
+    temperature = _temperature(tree, fit)
+    value, error = ensemble_values(tree, fit)
+    shown, label = measurement(tree, fit.measurement, value)
+    own = bool(reduced_units(tree))
+    inverse = 1.0 / temperature if own else 1000.0 / temperature
+    kelvin = 1.0 if own else 1000.0  # inverse × this is 1/T in 1/K
+    axes.set_yscale("log")
+    statistic = {"mean_response": "of the mean response"}.get(fit.statistic, fit.statistic)
+    good = np.isfinite(value) & (value > 0)
+    if good.any():
+        bars = np.where(np.isfinite(error), error, 0.0)[good] * shown.factor
+        axes.errorbar(
+            inverse[good],
+            value[good] * shown.factor,
+            bars,
+            fmt="o",
+            markersize=3.2,
+            color=BLUE,
+            capsize=1.8,
+            elinewidth=0.8,
+            label=f"{statistic} ± s.e.",
+        )
+    else:
+        remark(axes, "no value at any temperature: all censored or undefined")
+    line = np.linspace(inverse.min(), inverse.max(), 50)
+    found = _coefficients(tree, name)
+    if found:
+        fitted = np.exp(found["log_prefactor"][0] + found["activation_temperature"][0] * line / kelvin)
+        axes.plot(line, fitted * shown.factor, color=RED, linewidth=1.0, label=_fit_text(found, own))
+    _draw_reference(tree, axes, name, fit, line, kelvin, inverse, value, shown)
+    words = label if label.startswith("$") else label.replace(" (", r" $\tau$ (", 1)
+    dress(axes, r"$w_p/k_B T$" if own else "$1000/T$ (1/K)", words)
+    room = 0.05 * (inverse.max() - inverse.min())
+    axes.set_xlim(inverse.min() - room, inverse.max() + room)
+    if good.sum() == 1:  # one point makes no range
+        axes.set_ylim(value[good][0] * shown.factor / 3, value[good][0] * shown.factor * 3)
+    if not own:
+        top = axes.twiny()
+        top.set_xlim(axes.get_xlim())
+        top.set_xticks(inverse, [f"{t:.4g}" for t in temperature])
+        dress(top, "$T$ (K)")
+        top.tick_params(bottom=False)
+        axes.tick_params(top=False)
+    plain_ticks(axes.yaxis)
+    legend(axes)
+
+
+def ensemble_values(tree: xr.DataTree, fit: AnyFit) -> tuple[np.ndarray, np.ndarray]:
+    """What the fit took at each point, and its standard error; SI units, NaN where it has no value."""
+    if fit.statistic == "mean_response":
+        replicates = tree["mean_response"].dataset[fit.measurement].isel(cycle=0).values  # [point, replicate]
+        others, count = replicates[:, 1:], replicates.shape[1] - 1
+        spread = others - others.mean(axis=1, keepdims=True)
+        error = np.sqrt((count - 1) / count * np.sum(spread**2, axis=1)) if count > 1 else np.full(len(others), np.nan)
+        return replicates[:, 0], error
+    data = tree["measurements"].dataset
+    values, status = data[fit.measurement].values, data[f"{fit.measurement}_status"].values  # [point, device, cycle]
+    of = _median if fit.statistic == "median" else _mean
+    central = np.array([of(v, s) for v, s in zip(values, status, strict=True)])
+    devices = values.shape[1]
+    if devices < 2:
+        return central, np.full(central.shape, np.nan)
+    draws = np.random.default_rng(0).integers(devices, size=(_RESAMPLES, devices))
+    resampled = [[of(v[draw], s[draw]) for draw in draws] for v, s in zip(values, status, strict=True)]
+    fine = [np.array(row)[np.isfinite(row)] for row in resampled]
+    return central, np.array([row.std() if row.size > 1 else np.nan for row in fine])
+
+
+def _mean(values: np.ndarray, status: np.ndarray) -> float:
+    ok = values[(status == OK) & np.isfinite(values)]
+    return float(ok.mean()) if ok.size else float("nan")
+
+
+def _median(values: np.ndarray, status: np.ndarray) -> float:
+    """Censored observations at the end they belong to; NaN where the median falls among them."""
+    line = np.where(status == RIGHT_CENSORED, np.inf, np.where(status == LEFT_CENSORED, -np.inf, values))
+    line = line[np.isin(status, (OK, RIGHT_CENSORED, LEFT_CENSORED))]
+    middle = float(np.quantile(line, 0.5, method="closest_observation")) if line.size else float("nan")
+    return middle if np.isfinite(middle) else float("nan")
+
+
+def _temperature(tree: xr.DataTree, fit: AnyFit) -> np.ndarray:
+    """Values of the fit's axis, [point] in kelvin."""
+    return next(np.asarray(axis.values) for axis in tree.coords.values() if axis.attrs.get("path") == fit.axis)
+
+
+def _coefficients(tree: xr.DataTree, name: str) -> dict[str, tuple[float, float]]:
+    """Coefficient → value and standard error; empty if the fit had too few points."""
+    found = (v for v in tree["fits"].dataset.data_vars.values() if v.attrs["fit"] == name)
+    return {v.attrs["coefficient"]: (float(v), float(v.attrs["standard_error"])) for v in found}
+
+
+def _fit_text(found: dict[str, tuple[float, float]], own: bool) -> str:
+    a, b, e = (found[key] for key in ("log_prefactor", "activation_temperature", "activation_energy"))
+    prefactor = f"$A = {_with_error(*a)}$"
+    slope = f"$B = {_with_error(*b)}$" if own else rf"$E_a = {_with_error(1e3 * e[0], 1e3 * e[1])}$ meV"
+    return f"fit: {prefactor}, {slope}"
+
+
+def _with_error(value: float, error: float) -> str:
+    """0.86(3): the error in units of the last digit shown; plain where there is none."""
+    if not np.isfinite(error) or error <= 0:
+        return f"{value:.3g}"
+    digits = max(0, 1 - int(np.floor(np.log10(error))) - (error / 10 ** np.floor(np.log10(error)) >= 3))
+    return f"{value:.{digits}f}({round(error * 10**digits)})"
+
+
+def _draw_reference(
+    tree: xr.DataTree,
+    axes: Axes,
+    name: str,
+    fit: AnyFit,
+    line: np.ndarray,
+    kelvin: float,
+    inverse: np.ndarray,
+    value: np.ndarray,
+    shown: Scale,
+) -> None:
+    """Published points of the measurement as diamonds; published coefficients as a dashed line. Where only the
+    slope is published, the line goes through the middle of our points."""
+    for reference, at in references(tree, fit.measurement):
+        if reference.point <= inverse.size:
+            diamond(axes, inverse[reference.point - 1], at * shown.factor, reference)
+    if not _coefficients(tree, name):
+        return
+    slopes = [(r, at) for r, at in references(tree, name, "activation_temperature")]
+    slopes += [(r, at * electron_volt / Boltzmann) for r, at in references(tree, name, "activation_energy")]
+    if not slopes:
+        return
+    reference, slope = slopes[0]
+    prefactors = references(tree, name, "log_prefactor")
+    good = np.isfinite(value) & (value > 0)
+    if prefactors:
+        intercept = prefactors[0][1]
+    elif good.any():
+        intercept = float(np.mean(np.log(value[good]) - slope * inverse[good] / kelvin))
+    else:
+        return
+    published = np.exp(intercept + slope * line / kelvin) * shown.factor
+    axes.plot(line, published, color=BLACK, linestyle="--", linewidth=0.8, label=said(reference))

@@ -1,0 +1,148 @@
+"""What stands on an axis: the name of a quantity and its unit, in SI with a prefix or in the device's own units.
+
+The tree holds SI numbers. Where its ``reduced_units`` say that one second stands for 1/κ, an axis of time reads
+κt; otherwise the prefix is chosen so that the largest number shown lies between 1 and 1000.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+_PREFIXED = {"s", "V", "V/s", "A", "S", "m", "eV", "Hz", "ohm"}
+_NAMES = {"s": ("time", "t"), "V": ("voltage", "V"), "A": ("current", "I"), "S": ("conductance", "G")}
+_NAMES |= {"K": ("temperature", "T"), "m": ("position", "x")}
+
+SHOWN = 6
+"""Most sweep points that one picture shows."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How numbers of one unit are shown."""
+
+    factor: float
+    """Number shown = number in the tree × factor."""
+    unit: str
+    """What one on the axis is, for brackets; empty for pure numbers."""
+    reduced: str = ""
+    """The device's own unit as the tree writes it (``G_max V_th``); empty on an SI axis."""
+
+    def label(self, name: str, symbol: str) -> str:
+        """``time t (ms)``, or ``time κt`` in the device's own units."""
+        if self.reduced:
+            return f"{name} ${_ratio(symbol, self.reduced)}$"
+        return f"{name} ${symbol}$ ({self.unit})" if self.unit else f"{name} ${symbol}$"
+
+    def named(self, name: str) -> str:
+        """``delay (ms)``, for what has a name but no symbol."""
+        return f"{name} ({self.unit})" if self.unit else name
+
+
+def reduced_units(tree: xr.DataTree) -> dict[str, str]:
+    """SI unit → what one of it stands for (``{"s": "1/κ"}``); empty in physical units."""
+    text = str(tree.attrs.get("reduced_units", ""))
+    pairs = (part.partition(" = ") for part in text.split("; ") if part)
+    return {left.removeprefix("1 "): right for left, _, right in pairs}
+
+
+def scale(tree: xr.DataTree, unit: str, values: np.ndarray) -> Scale:
+    """The scale on which values in ``unit`` are shown."""
+    own = reduced_units(tree)
+    if unit in own:
+        return Scale(1.0, f"${_math(own[unit])}$", own[unit])
+    if unit == "Hz" and "s" in own:
+        rate = own["s"].removeprefix("1/")
+        return Scale(1.0, f"${_math(rate)}$", rate)
+    if unit == "V/s" and {"V", "s"} <= own.keys():
+        return Scale(1.0, f"${_math(own['V'] + ' ' + own['s'].removeprefix('1/'))}$")
+    if unit == "1":
+        return Scale(1.0, "")
+    size = np.abs(values[np.isfinite(values)])
+    largest = float(size.max()) if size.size else 0.0
+    power = 0
+    if unit in _PREFIXED and largest > 0 and not (unit == "V" and 0.1 <= largest < 1):  # one writes 0.75 V
+        # An axis that ends at 0.9995 of the next prefix still reads better with it.
+        power = int(np.clip(3 * np.floor(np.log10(largest * 1.0005) / 3), -15, 12))
+    return Scale(10.0**-power, _PREFIXES[power] + ("Ω" if unit == "ohm" else unit))
+
+
+def quantity(tree: xr.DataTree, unit: str, values: np.ndarray) -> tuple[Scale, str]:
+    """Scale and axis label of time, voltage, current, conductance, temperature or position."""
+    found = scale(tree, unit, values)
+    return found, found.label(*_NAMES[unit])
+
+
+def measurement(tree: xr.DataTree, name: str, values: np.ndarray) -> tuple[Scale, str]:
+    """Scale and axis label of one measurement; the criterion's symbols where it is a pure number of a pulse."""
+    about = tree["measurements"][name].attrs
+    found = scale(tree, about["units"], values)
+    words = name.replace("_", " ")
+    if about["units"] == "1":
+        symbols = {"pulse_conductance": "G / G_max", "weight_change": about["criterion"].partition(",")[0]}
+        symbol = symbols.get(about["kind"])
+        return found, f"${_math(symbol)}$" if symbol else words
+    return found, found.named(words)
+
+
+def points(tree: xr.DataTree) -> tuple[str, list[str]]:
+    """What varies along the sweep, with its unit, and one text for each point. Both empty without a sweep."""
+    names, columns = [], []
+    for name, axis in tree.dataset.coords.items():
+        if axis.dims != ("point",) or name == "point":
+            continue
+        words = str(name).rpartition(".")[2].replace("_", " ")
+        if axis.dtype.kind not in "fiu":
+            names.append(words)
+            columns.append([_short(str(value)) for value in axis.values])
+            continue
+        shown = scale(tree, axis.attrs.get("units", "1"), axis.values)
+        names.append(shown.named(words))
+        columns.append([f"{value * shown.factor:.4g}" for value in axis.values])
+    return ", ".join(names), [", ".join(row) for row in zip(*columns, strict=True)]
+
+
+def shown_points(tree: xr.DataTree) -> list[int]:
+    """The sweep points that a picture shows: all, or ``SHOWN`` of them spread evenly."""
+    count = tree.sizes["point"]
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, SHOWN))})
+
+
+def sweep_title(tree: xr.DataTree) -> str:
+    """Title of a legend of sweep points; it says so where not all of them are shown."""
+    title, count = points(tree)[0], tree.sizes["point"]
+    return title if count <= SHOWN else f"{title}, {SHOWN} of {count}"
+
+
+def mean_label(tree: xr.DataTree) -> str:
+    """What the mean course is of, where there is no sweep."""
+    count = tree.sizes["device"]
+    return f"mean of {count}" if count > 1 else "one device"
+
+
+def first_cycle(tree: xr.DataTree) -> str:
+    """The remark that only the first of several cycles is drawn; empty if there is one."""
+    count = tree.sizes["cycle"]
+    return f"cycle 1 of {count}" if count > 1 else ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 24 else text[:23] + "…"
+
+
+def _math(text: str) -> str:
+    """``V_th`` → ``V_{\\mathrm{th}}``, words set upright, for use between dollar signs."""
+    subscripts = re.sub(r"_(\w+)", lambda m: "_{" + (m[1] if len(m[1]) == 1 else rf"\mathrm{{{m[1]}}}") + "}", text)
+    return subscripts.replace("κ", r"\kappa ").replace(" ", r"\,")
+
+
+def _ratio(symbol: str, unit: str) -> str:
+    """A quantity over its unit, in mathematics: t over 1/κ is κt."""
+    top, _, bottom = unit.partition("/")
+    below = f"({_math(top)})" if " " in top else _math(top)
+    times = f"{_math(bottom)} {symbol}" if bottom else symbol
+    return times if top == "1" else f"{times}/{below}"

@@ -1,0 +1,122 @@
+"""Panels of the nanoparticles' density at a few moments (Wang et al. 2017, Fig. 4, panels a1-a4 and b1-b6)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+
+from mcdev.figures.axes import Scale, quantity
+from mcdev.figures.courses import Course
+from mcdev.figures.style import BLUE, ORANGE, RED, SMALL, dress, remark
+
+_GOLDEN = 0.618033988749895
+
+
+class Moment(NamedTuple):
+    name: str
+    sample: int
+
+
+def has_density(tree: xr.DataTree) -> bool:
+    return "density" in tree["profile"].dataset
+
+
+def draw_panels(
+    figure: Figure, place: SubplotSpec, tree: xr.DataTree, moments: list[Moment], span: float
+) -> list[Axes]:
+    """One panel a moment, two rows: the ensemble's density averaged over ``span`` seconds around it (line), and the
+    particles of the first realisation at that instant (dots, spread upwards so that none hides another)."""
+    time, width = (tree["response"].dataset[name].isel(point=0).values for name in ("time", "width"))
+    ends = time + 0.5 * width  # the profile and the positions are taken at the end of a sample
+    density = tree["profile"].dataset["density"].isel(point=0, cycle=0).values
+    bins = tree["profile"].dataset["position"].values
+    half = 0.5 * (bins[1] - bins[0])
+    walls = np.array([bins[0] - half, bins[-1] + half])
+    length, x_label = quantity(tree, "m", walls)
+    mean = [_average(density, ends, width, moment.sample, span) for moment in moments]
+    floor, ceiling = _limits(np.array(mean))
+
+    columns = -(-len(moments) // 2)
+    grid = place.subgridspec(-(-len(moments) // columns), columns)
+    panels: list[Axes] = []
+    for number, (moment, curve) in enumerate(zip(moments, mean, strict=True)):
+        row, column = divmod(number, columns)
+        panel = figure.add_subplot(grid[row, column], sharex=panels[0] if panels else None)
+        panel.set_yscale("log")
+        panel.set_ylim(floor / length.factor, ceiling / length.factor)
+        panel.set_xlim(walls[0] * length.factor, walls[1] * length.factor)
+        lowest = number + columns >= len(moments)
+        dress(panel, x_label.removeprefix("position ") if lowest else "", "")
+        panel.tick_params(labelbottom=lowest, labelleft=column == 0)
+        if column == 0:
+            panel.set_ylabel(_density_label(length), fontsize=SMALL, labelpad=1)
+        if np.isfinite(curve).any():
+            shown = np.maximum(curve, 0.01 * floor) / length.factor  # nothing there: below the axis, not on it
+            panel.fill_between(bins * length.factor, shown, color=BLUE, alpha=0.16, linewidth=0)
+            panel.plot(bins * length.factor, shown, color=BLUE, linewidth=1.0, label="density")
+        else:
+            remark(panel, "no intact realisation")
+        _draw_particles(panel, tree, moment.sample, length)
+        panel.text(0.5, 0.97, moment.name, transform=panel.transAxes, ha="center", va="top", fontsize=SMALL)
+        panels.append(panel)
+    return panels
+
+
+def mark_moments(axes: Axes, moments: list[Moment], x: np.ndarray, drawn: Course, value: Scale) -> None:
+    """Numbered dots on the mean course at the moments of the panels; ``x`` as shown, [T]."""
+    for moment in moments:
+        at = max(x[moment.sample], axes.get_xlim()[0]), drawn.mean[moment.sample] * value.factor
+        if not np.isfinite(at).all():
+            continue
+        axes.plot(*at, "o", markersize=3.6, color=ORANGE, markeredgecolor="white", markeredgewidth=0.5, zorder=6)
+        share = (axes.transData + axes.transAxes.inverted()).transform(at)[0]
+        shift, side = (2, "left") if share < 0.03 else (-2, "right") if share > 0.97 else (0, "center")
+        axes.annotate(
+            moment.name, at, (shift, 4), textcoords="offset points", ha=side, va="bottom", fontsize=SMALL, zorder=6
+        )
+
+
+def _average(density: np.ndarray, ends: np.ndarray, width: np.ndarray, sample: int, span: float) -> np.ndarray:
+    near = np.abs(ends - ends[sample]) <= 0.5 * span
+    near[sample] = True
+    return np.asarray(np.average(density[near], axis=0, weights=width[near]))
+
+
+def _limits(mean: np.ndarray) -> tuple[float, float]:
+    """Decades to show: from the least density that is found, at most four below the largest, to as far above it
+    as the dots need: the largest lies at 62 % of the height."""
+    found = mean[np.isfinite(mean) & (mean > 0)]
+    if not found.size:
+        return 0.1, 10.0
+    top = float(found.max())
+    floor = max(0.5 * float(found.min()), 1e-4 * top)
+    return floor, floor * (top / floor) ** (1 / 0.62)
+
+
+def _draw_particles(panel: Axes, tree: xr.DataTree, sample: int, length: Scale) -> None:
+    kept = tree["trajectories"].dataset
+    if "position" not in kept or not kept["position"].size:
+        return
+    position = kept["position"].isel(point=0, cycle=0, trajectory=0, sample=sample).values
+    height = 0.70 + 0.16 * (np.arange(position.size) * _GOLDEN % 1.0)
+    panel.plot(
+        position * length.factor,
+        height,
+        "o",
+        transform=panel.get_xaxis_transform(),
+        markersize=1.6,
+        color=RED,
+        markeredgewidth=0,
+        label="particles",
+    )
+
+
+def _density_label(length: Scale) -> str:
+    if length.reduced:
+        return f"density $n{length.reduced}$"
+    return f"density $n$ (1/{length.unit})"

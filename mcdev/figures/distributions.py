@@ -1,0 +1,109 @@
+"""Spread of every scalar measurement: histogram and empirical distribution function side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mcdev.figures.axes import Scale, measurement, points, shown_points, sweep_title
+from mcdev.figures.references import references, said
+from mcdev.figures.style import BLACK, MEAN, colours, dress, key, plain_ticks, remark, sheet
+from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
+
+NAME = "distributions"
+
+
+def applies(tree: xr.DataTree) -> bool:
+    return bool(scalars(tree))
+
+
+def scalars(tree: xr.DataTree) -> list[str]:
+    """Names of the measurements that are a single number."""
+    data = tree["measurements"].dataset
+    return [str(name) for name, v in data.data_vars.items() if "kind" in v.attrs and f"{name}_entry" not in v.dims]
+
+
+def draw(tree: xr.DataTree) -> Figure:
+    """One row a measurement, all devices and cycles. Censored observations count in the shares: a right-censored
+    one is never reached, a left-censored one was passed before the axis begins."""
+    names, shown = scalars(tree), shown_points(tree)
+    figure = sheet((1.75 + 0.09 * len(shown)) * len(names))
+    rows = np.ravel(figure.subfigures(len(names), 1, squeeze=False))
+    for name, row in zip(names, rows, strict=True):
+        left, right = row.subplots(1, 2)
+        values, status = (
+            tree["measurements"].dataset[n].values for n in (name, f"{name}_status")
+        )  # [point, device, cycle]
+        good = [v[(s == OK) & np.isfinite(v)] for v, s in zip(values, status, strict=True)]
+        every = np.concatenate([good[point] for point in shown])
+        found, label = measurement(tree, name, every)
+        every = every * found.factor
+        logarithmic = every.size > 0 and every.min() > 0 and every.max() > 10 * every.min()
+        edges = _edges(every, logarithmic)
+        for axes in (left, right):
+            axes.set_xscale("log" if logarithmic else "linear")
+            axes.set_xlim(edges[0], edges[-1])
+        for point, colour in zip(shown, colours(len(shown)), strict=True):
+            text = f"{points(tree)[1][point]}: " if points(tree)[1] else ""
+            _draw_point(left, right, good[point] * found.factor, status[point], edges, colour, text)
+        _draw_references(tree, (left, right), name, found, shown)
+        if not every.size:
+            remark(left, "no uncensored value")
+            remark(right, "no uncensored value")
+        dress(left, label, "share")
+        dress(right, label, "cumulative share")
+        if logarithmic:
+            plain_ticks(left.xaxis)
+            plain_ticks(right.xaxis)
+        left.set_ylim(bottom=0)
+        right.set_ylim(0, 1.02)
+        handles, labels = right.get_legend_handles_labels()
+        key(row, handles, labels, title=sweep_title(tree), loc="outside upper center")
+    return figure
+
+
+def _edges(values: np.ndarray, logarithmic: bool) -> np.ndarray:
+    """Edges of the bins of a histogram: whole numbers get a bin each, single values one around them."""
+    if not values.size:
+        return np.array([0.0, 1.0])
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        room = 0.5 * abs(low) or 0.5
+        return np.linspace(low - room, high + room, 12)
+    count = int(np.clip(1.5 * np.sqrt(values.size), 10, 40))
+    if logarithmic:
+        return np.geomspace(low / 1.02, high * 1.02, count + 1)
+    if np.all(values == np.round(values)) and high - low < 60:
+        return np.arange(low - 0.5, high + 1.0)
+    room = 0.02 * (high - low)
+    return np.linspace(low - room, high + room, count + 1)
+
+
+def _draw_point(
+    left: Axes, right: Axes, values: np.ndarray, status: np.ndarray, edges: np.ndarray, colour: Any, text: str
+) -> None:
+    before, beyond = int((status == LEFT_CENSORED).sum()), int((status == RIGHT_CENSORED).sum())
+    known = values.size + before + beyond
+    counts = [(values.size, "ok"), (beyond, "right-censored"), (before, "left-censored")]
+    counts += [(int((status == UNDEFINED).sum()), "undefined"), (int((status == FAILED).sum()), "failed")]
+    label = text + ", ".join(f"{count} {word}" for count, word in counts if count or word == "ok")
+    if values.size:
+        weights = np.full(values.size, 1.0 / known)
+        left.hist(values, list(edges), weights=weights, histtype="stepfilled", color=colour, alpha=0.18)
+        left.hist(values, list(edges), weights=weights, histtype="step", color=colour, linewidth=0.9)
+    x = np.concatenate([edges[:1], np.sort(values), edges[-1:]])
+    reached = (before + np.arange(values.size + 1)) / max(known, 1)
+    y = np.append(reached, reached[-1]) if known else np.full(x.size, np.nan)
+    right.step(x, y, where="post", color=colour, linewidth=MEAN, label=label)
+
+
+def _draw_references(tree: xr.DataTree, panels: tuple[Axes, Axes], name: str, found: Scale, shown: list[int]) -> None:
+    for reference, value in references(tree, name):
+        if reference.point - 1 not in shown:
+            continue
+        for axes in panels:
+            axes.axvline(value * found.factor, color=BLACK, linestyle="--", linewidth=0.8, label=said(reference))

@@ -1,0 +1,33 @@
+"""Published numbers (``output.reference``) as a picture overlays them: open black diamonds and dashed lines."""
+
+from __future__ import annotations
+
+import textwrap
+
+import xarray as xr
+from matplotlib.axes import Axes
+
+from mcdev.experiment import Reference, published
+from mcdev.figures.style import BLACK
+from mcdev.results import experiment_of
+
+
+def references(tree: xr.DataTree, name: str, coefficient: str | None = None) -> list[tuple[Reference, float]]:
+    """Those for a measurement, or for one coefficient of a fit; each with its value in the unit of the tree;
+    none of which only the sign is published."""
+    group, variable = ("fits", f"{name}_{coefficient}") if coefficient else ("measurements", name)
+    unit = tree[group].dataset[variable].attrs["units"]
+    listed = experiment_of(tree).output.reference
+    found = [r for r in listed if r.measurement == name and r.coefficient == coefficient]
+    values = [(reference, published(reference, unit)) for reference in found]
+    return [(reference, value) for reference, value in values if isinstance(value, float)]
+
+
+def said(reference: Reference) -> str:
+    """The source as a legend names it, in lines that fit a column."""
+    return textwrap.fill(reference.source, 46)
+
+
+def diamond(axes: Axes, x: float, y: float, reference: Reference) -> None:
+    """One published point."""
+    axes.plot([x], [y], "D", markersize=5, mfc="none", mec=BLACK, mew=0.9, zorder=5, label=said(reference))

@@ -1,0 +1,105 @@
+"""One look for all pictures: one column wide, small type, colours that colour-blind readers can tell apart.
+
+Every size is set on the artists themselves and no global setting is touched, so that a picture comes out the
+same in a notebook and on the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+COLUMN = 3.4
+"""Width of a journal's column in inches."""
+TEXT, SMALL = 7.5, 6.0
+"""Type sizes in points."""
+MEAN, SINGLE, FRAME = 1.3, 0.45, 0.6
+"""Line widths in points: ensemble means, single realisations, axes."""
+
+# Okabe and Ito's palette (2008).
+BLUE, RED, GREEN, ORANGE, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#7A7A7A", "#000000"
+
+
+def sheet(height: float) -> Figure:
+    """An empty figure, one column wide and ``height`` inches high."""
+    return Figure(figsize=(COLUMN, height), layout="constrained")
+
+
+def dress(axes: Axes, x: str = "", y: str = "") -> None:
+    """Labels, ticks and frame of one panel."""
+    axes.set_xlabel(x, fontsize=TEXT, labelpad=2)
+    axes.set_ylabel(y, fontsize=TEXT, labelpad=2)
+    axes.tick_params(which="both", direction="in", labelsize=SMALL, width=FRAME, top=True, right=True, pad=2)
+    axes.tick_params(which="major", length=3)
+    axes.tick_params(which="minor", length=1.5)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_offset_text().set_fontsize(SMALL)
+    for spine in axes.spines.values():
+        spine.set_linewidth(FRAME)
+
+
+def legend(axes: Axes, more: Sequence[Axes] = (), title: str = "") -> None:
+    """The legend of what is labelled in a panel and in ``more`` that lie upon it."""
+    found = [panel.get_legend_handles_labels() for panel in (axes, *more)]
+    key(axes, [h for handles, _ in found for h in handles], [str(t) for _, texts in found for t in texts], title)
+
+
+def key(
+    place: Axes | FigureBase,
+    handles: Sequence[Any],
+    labels: Sequence[str],
+    title: str = "",
+    loc: str = "best",
+    columns: int = 1,
+) -> None:
+    """A legend of these handles, if there are any."""
+    look: dict[str, Any] = {"fontsize": SMALL, "title_fontsize": SMALL, "edgecolor": "none", "framealpha": 0.75}
+    look |= {"handlelength": 1.6, "labelspacing": 0.25, "borderaxespad": 0.3, "borderpad": 0.2}
+    look |= {"title": title or None, "loc": loc, "ncols": columns, "columnspacing": 1.2}
+    if handles:
+        place.legend(handles, labels, **look)
+
+
+def legend_above(figure: Figure, panels: Sequence[Axes], title: str = "") -> None:
+    """One legend of what is labelled in these panels, above them all, for which the figure grows: inside a panel it
+    would hide curves."""
+    known: dict[str, Any] = {}
+    for panel in panels:
+        for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
+            known.setdefault(str(text), handle)
+    lengths = [max(len(line) for line in text.splitlines()) + 6 for text in known]
+    fitting = (n for n in range(min(len(known), 6), 1, -1) if sum(map(max, np.array_split(lengths, n))) <= 68)
+    columns = next(fitting, 1)
+    lines = sum(text.count("\n") for text in known) + -(-len(known) // columns) + bool(title)
+    figure.set_figheight(figure.get_figheight() + 0.05 + 0.115 * lines)
+    key(figure, list(known.values()), list(known), title, "outside upper center", columns)
+
+
+def remark(axes: Axes, text: str, where: str = "middle") -> None:
+    """A sentence inside a panel: in its ``middle``, or at its upper left (``corner``)."""
+    x, y, ha, va = (0.5, 0.5, "center", "center") if where == "middle" else (0.015, 0.98, "left", "top")
+    axes.text(x, y, text, transform=axes.transAxes, ha=ha, va=va, fontsize=SMALL, color=GREY)
+
+
+def plain_ticks(axis: XAxis | YAxis) -> None:
+    """Numbers on a logarithmic axis of less than two decades, where powers of ten alone would be too few."""
+    low, high = sorted(axis.get_view_interval())
+    if 0 < high < 100 * low:
+        steps = (1, 2, 5) if high > 4 * low else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+        axis.set_major_locator(LogLocator(subs=steps))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def colours(count: int) -> list[Any]:
+    """One colour a sweep point, in the order of the points; blue if there is only one."""
+    if count == 1:
+        return [BLUE]
+    return [colormaps["viridis"](share) for share in np.linspace(0.0, 0.85, count)]

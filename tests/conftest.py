@@ -1,0 +1,83 @@
+"""What the tests share: small experiments in reduced units, and batches of devices built from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mcdev
+import mcdev.ensemble
+from mcdev.devices.contract import LaneKey
+from mcdev.devices.diffusive import DiffusiveDevices, DiffusiveState
+from mcdev.ensemble import compiler_options, draw_parameters
+from mcdev.experiment import Experiment
+from mcdev.integrators.noise import realisation_key
+
+HOLD = {"kind": "hold", "duration": "0.02 s", "samples": 4}
+MEAN = {"g": {"kind": "mean_conductance"}}
+
+
+def reduced(
+    protocol: dict[str, Any] | None = None,
+    measurements: dict[str, Any] | None = None,
+    ensemble: dict[str, Any] | None = None,
+    **device: Any,
+) -> Experiment:
+    """An experiment on the paper's device in its own units; keywords change the device."""
+    return mcdev.build(
+        {
+            "name": "test",
+            "device": {"preset": "wang2017_reduced", **device},
+            "protocol": protocol or HOLD,
+            "measurements": measurements or MEAN,
+            "ensemble": {"devices": 64} | (ensemble or {}),
+        }
+    )
+
+
+def lane_keys(lanes: int, seed: int = 1, cycle: int = 0) -> LaneKey:
+    """Keys of realisations 0 … lanes-1."""
+    return realisation_key(jnp.uint32(seed), jnp.arange(lanes, dtype=jnp.uint32), jnp.uint32(cycle))
+
+
+def devices_of(experiment: Experiment, lanes: int, dtype: Any = np.float32) -> DiffusiveDevices:
+    """Devices 0 … lanes-1 of an experiment."""
+    draws = draw_parameters(experiment, 0, lanes)
+    return experiment.device.build(draws, experiment.ensemble.seed, np.arange(lanes), dtype)
+
+
+def state_at(devices: DiffusiveDevices, x: Any) -> DiffusiveState:
+    """A state with these positions [particle, lane] at the background temperature."""
+    x = jnp.asarray(x, devices.theta_0.dtype)
+    return DiffusiveState(x, devices.theta_0, jnp.zeros_like(x), devices._relative_conductance(x))
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile as the ensemble does, anew each time: a function's compiled code outlives a monkeypatch."""
+
+    def fresh(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    return cast(Callable[..., Any], jax.jit(fresh, compiler_options=compiler_options(jax.default_backend())))
+
+
+def forget_programs() -> None:
+    """Drop everything compiled, so that what is patched next (or patched back) takes effect."""
+    mcdev.ensemble._programs.clear()
+    jax.clear_caches()
+
+
+@pytest.fixture
+def patched_code() -> Iterator[None]:
+    """For tests that patch the program: compiled code of before is not used, that of the test does not outlive it.
+
+    Request it before ``monkeypatch``, so that it clears after the patches are undone.
+    """
+    forget_programs()
+    yield
+    forget_programs()

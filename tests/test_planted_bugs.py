@@ -1,0 +1,136 @@
+"""A test of the tests: with a bug planted in the program, the checks of the other files must fail.
+
+Each bug is planted where it would be made, the program is compiled anew, and the check that guards against it is
+called. Without a bug the same checks pass in their own files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import test_diffusive
+import test_langevin
+import test_tunnelling
+
+import mcdev.devices.diffusive
+import mcdev.devices.tunnelling
+import mcdev.integrators.langevin
+from mcdev.devices.diffusive import DiffusiveDevices
+from mcdev.integrators.noise import normal_pair
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def noise_scaled(factor: float) -> Plant:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+        def scaled(*arguments: Any) -> Any:
+            return tuple(factor * x for x in normal_pair(*arguments))
+
+        monkeypatch.setattr(mcdev.integrators.langevin, "normal_pair", scaled)
+
+    plant.__name__ = f"noise_times_{factor}"
+    return plant
+
+
+def missing_root_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """s = sqrt(θ h) instead of sqrt(2 θ h)."""
+    right = mcdev.integrators.langevin.diffuse
+
+    def wrong(scheme: Any, force: Any, x: Any, before: Any, h: Any, s: Any, *rest: Any) -> Any:
+        return right(scheme, force, x, before, h, s / np.float32(np.sqrt(2)), *rest)
+
+    monkeypatch.setattr(mcdev.devices.diffusive, "diffuse", wrong)
+
+
+def same_noise_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*arguments: Any) -> Any:
+        first, _ = normal_pair(*arguments)
+        return first, first
+
+    monkeypatch.setattr(mcdev.integrators.langevin, "normal_pair", wrong)
+
+
+def walls_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcdev.integrators.langevin, "reflect", lambda x: x)
+
+
+def walls_sticky(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Particles stop at the walls instead of turning back."""
+    monkeypatch.setattr(mcdev.integrators.langevin, "reflect", lambda x: jnp.clip(x, -1.0, 1.0))
+
+
+def gaps_unsorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcdev.devices.tunnelling, "sort_particles", list)
+
+
+def advance_with(name: str, change: Callable[[Any, Any], tuple[Any, Any]]) -> Plant:
+    """Let ``advance`` see another voltage and current."""
+
+    def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+        right = DiffusiveDevices.advance
+
+        def wrong(self: Any, state: Any, voltage: Any, current: Any, *rest: Any) -> Any:
+            return right(self, state, *change(voltage, current), *rest)
+
+        monkeypatch.setattr(DiffusiveDevices, "advance", wrong)
+
+    plant.__name__ = name
+    return plant
+
+
+drift_reversed = advance_with("drift_reversed", lambda voltage, current: (-voltage, -current))
+heating_lost = advance_with("heating_lost", lambda voltage, current: (voltage, 0 * current))
+polarity_mixed_up = advance_with("polarity_mixed_up", lambda voltage, current: (jnp.abs(voltage), jnp.abs(current)))
+
+
+def particle_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = DiffusiveDevices.profile
+    monkeypatch.setattr(
+        DiffusiveDevices, "profile", lambda self, state, weight: right(self, state._replace(x=state.x[1:]), weight)
+    )
+
+
+def passage_under_bias() -> None:
+    test_langevin.check_passage_time("heun", 0.45, 2.0, 256, multiple=3.0)
+
+
+def boltzmann() -> None:
+    test_langevin.check_boltzmann("heun")
+
+
+FREE, WALLS = test_langevin.check_free_diffusion, test_langevin.check_walls
+HAND, PERMUTED = test_tunnelling.check_hand_computed, test_tunnelling.check_permutations
+NUMBER, HEATING = test_diffusive.check_particle_number, test_diffusive.check_heating
+POLARITY = test_diffusive.check_polarity_symmetry
+
+
+@pytest.mark.parametrize(
+    ("plant", "check", "complaint"),
+    [
+        (noise_scaled(1.05), FREE, "mean square displacement"),
+        (noise_scaled(1.05), boltzmann, "Boltzmann density at the end"),
+        (noise_scaled(1.05), passage_under_bias, "passage time 0.6"),
+        (missing_root_two, FREE, "mean square displacement"),
+        (missing_root_two, boltzmann, "Boltzmann density at the end"),
+        (same_noise_twice, FREE, "mean square displacement"),
+        (walls_removed, WALLS, "outside the walls"),
+        (walls_removed, NUMBER, "outside the walls"),
+        (walls_sticky, WALLS, "not uniform"),
+        (gaps_unsorted, HAND, "Not equal"),
+        (gaps_unsorted, PERMUTED, "Not equal"),
+        (drift_reversed, FREE, "drift"),
+        (polarity_mixed_up, POLARITY, "polarity"),
+        (heating_lost, HEATING, "Not equal"),
+        (particle_lost, NUMBER, "Not equal"),
+    ],
+)
+def test_a_planted_bug_is_seen(
+    patched_code: None, monkeypatch: pytest.MonkeyPatch, plant: Plant, check: Callable[[], None], complaint: str
+) -> None:
+    plant(monkeypatch)
+    with pytest.raises(AssertionError, match=complaint):
+        check()
