@@ -1,16 +1,17 @@
 """mcdev: thousands of realisations of volatile memristors, in parallel, from one configuration.
 
-    import mcdev
+import mcdev
 
-    experiment = mcdev.load("configs/wang2017/fig4b_train.toml")
-    results = mcdev.run(experiment.with_({"ensemble.devices": 256}))   # an xarray tree, with units
-    mcdev.summarise(results)                                           # mean, spread, quantiles
+experiment = mcdev.load("configs/wang2017/fig4b_train.toml")
+results = mcdev.run(experiment.with_({"ensemble.devices": 256}))   # an xarray tree, with units
+mcdev.summarise(results)                                           # mean, spread, quantiles
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcdev.experiment import ConfigError, Experiment, build, load, presets
+from mcdev.experiment import Experiment, build, load, presets
+from mcdev.problems import ConfigError
 from mcdev.results import ResultsError, experiment_of, read, run, write
 from mcdev.statistics import summarise
 

@@ -14,13 +14,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mcdev.experiment import ConfigError, Experiment, load, presets
+from mcdev.experiment import Experiment, load, presets
+from mcdev.problems import ConfigError
 
 BROKEN, CONFIG, FILES, MEMORY, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -119,9 +121,7 @@ def run(
             console=_err,
         ) as bar:
             task = bar.add_task(experiment.name, total=None)
-            tree = results.run(
-                experiment, lambda done, total: bar.update(task, completed=done, total=total), threads
-            )
+            tree = results.run(experiment, lambda done, total: bar.update(task, completed=done, total=total), threads)
     except BaseException:
         if not any(folder.iterdir()):
             folder.rmdir()
@@ -132,9 +132,9 @@ def run(
     _print_tables(tree, records)
     drawn = _draw(tree, folder / "figures") if figures and experiment.output.figures else []
     _out.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{', figures/' if drawn else ''})")
-    broken = int((tree["measurements"]["intact"].values == 0).sum())
+    intact = np.asarray(tree["measurements"]["intact"])
+    broken, total = int(np.sum(intact == 0)), intact.size
     if broken:
-        total = tree["measurements"]["intact"].size
         raise _Leave(
             f"{broken} of {total} realisations broke down (not finite) and are left out of the statistics; "
             "their parameters are in results.h5. A smaller device.integrator.step may help",
@@ -384,5 +384,3 @@ def _with_error(value: float | None, error: float | None, scale: float = 1.0) ->
         scale = 10.0**power
         return f"({value / scale:.{max(digits + power, 0)}f} ± {error / scale:.{max(digits + power, 0)}f})e{power}"
     return f"{value:.{max(digits, 0)}f} ± {error:.{max(digits, 0)}f}"
-
-

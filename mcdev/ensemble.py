@@ -16,8 +16,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -231,7 +230,7 @@ def _measure(measurements: tuple[Any, ...], trajectories: Trajectory, windows: d
     """Every measurement on every lane. ``trajectories`` has its arrays as [lane, time]."""
 
     def one(trajectory: Trajectory) -> list[Any]:
-        whole = eqx.tree_at(lambda t: t.windows, trajectory, windows, is_leaf=lambda node: node is None)
+        whole = replace(trajectory, windows=windows)
         return [tuple(m.measure(whole)) for m in measurements]
 
     return jax.vmap(one)(trajectories)
@@ -433,12 +432,14 @@ def _collect(
         store[cycle] = trace
 
 
-def _jackknife(channels: dict[str, np.ndarray], scale: np.ndarray, groups: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _jackknife(
+    channels: dict[str, np.ndarray], scale: np.ndarray, groups: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Mean trajectories [T, 1 + groups] of all realisations, and of all but each group (every groups-th one)."""
     n = scale.size
     member = np.arange(n) % groups
     if n < 2:
-        return {name: series for name, series in channels.items()}, scale
+        return channels, scale
     weights = np.stack([np.ones(n), *[(member != g).astype(float) for g in range(min(groups, n))]], axis=1)
     weights /= weights.sum(axis=0)
     return {name: series @ weights for name, series in channels.items()}, scale @ weights
@@ -458,7 +459,10 @@ def _read(
 
     widths = np.broadcast_to(timeline.widths[:, None], (timeline.samples, lanes))
     trajectories = Trajectory(
-        widths=fill(widths), **{name: fill(channels[name]) for name in CHANNELS}, full_scale=fill(full_scale), windows=None
+        widths=fill(widths),
+        **{name: fill(channels[name]) for name in CHANNELS},
+        full_scale=fill(full_scale),
+        windows={},
     )
     windows = {name: jnp.asarray(spans) for name, spans in timeline.windows.items()}
     readings = program().measure(tuple(experiment.measurements.values()), trajectories, windows)
@@ -479,10 +483,15 @@ def memory_needed(experiment: Experiment) -> int:
         readings = sum((m.entries(timeline) or 1) * 9 for m in point.measurements.values())
         inner = getattr(point.device, "particles", 0)
         kept += c * d * (readings + 1) + d * 8 * len(point.device.parameters())
-        kept += c * t * width * (
-            len(CHANNELS) * (2 + len(output.quantiles) + output.trajectories)
-            + inner * output.trajectories
-            + point.device.profile_bins.size
+        kept += (
+            c
+            * t
+            * width
+            * (
+                len(CHANNELS) * (2 + len(output.quantiles) + output.trajectories)
+                + inner * output.trajectories
+                + point.device.profile_bins.size
+            )
         )
         peak = max(peak, t * d * len(CHANNELS) * (2 * width + 8))
     return kept + peak
@@ -538,7 +547,7 @@ def simulate(
             if not all(task.done() and not task.exception() for task in tasks):
                 progress.stop.set()
                 pool.shutdown(cancel_futures=True)
-    errors = [task.exception() for task in tasks if not task.cancelled() and task.exception()]
+    errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
     for error in sorted(errors, key=lambda e: isinstance(e, Stopped)):  # the cause before its consequences
         raise error
     return [task.result() for task in tasks]

@@ -8,6 +8,7 @@ All that is wrong with a file is reported at once, before anything is compiled.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import json
@@ -17,7 +18,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tomli_w
@@ -28,35 +29,12 @@ from mcdev.circuits import Alone, AnyCircuit
 from mcdev.devices import Device
 from mcdev.fits import AnyFit
 from mcdev.measurements import AnyMeasurement
+from mcdev.problems import ConfigError, Problem, describe, shown, unique
 from mcdev.protocols import AnyProtocol
 from mcdev.protocols.waveform import read_points
 from mcdev.schema import Interval, Strict, Unit, nearest
 
 _LARGEST_FILE = 16 * 2**20
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong: where, what was given, what to write instead."""
-
-    key: str
-    value: Any
-    message: str
-
-    def __str__(self) -> str:
-        given = "" if self.value is None else f" = {_shown(self.value)}"
-        return f"{self.key}{given}: {self.message}"
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run; ``problems`` lists everything that is wrong with it."""
-
-    def __init__(self, problems: Sequence[Problem], source: str = "configuration"):
-        self.problems = list(problems)
-        self.source = source
-        count = len(self.problems)
-        super().__init__(
-            f"{source}: {count} error{'s' if count > 1 else ''}\n" + "\n".join(f"  {p}" for p in self.problems)
-        )
 
 
 class Ensemble(Strict):
@@ -195,7 +173,7 @@ class Experiment(Strict):
             return found
         if self.sweep.axes:
             for number, values in enumerate(self._grid(), start=1):
-                where = ", ".join(f"{path} = {_shown(value)}" for path, value in values.items())
+                where = ", ".join(f"{path} = {shown(value)}" for path, value in values.items())
                 try:
                     self._at(values)
                 except ConfigError as error:
@@ -260,7 +238,9 @@ class Experiment(Strict):
                 continue
             if lengths[path] == 0:
                 found.append(Problem(key, [], "expected at least one value"))
-            missing = _set(self.to_dict(), path, _expand(values)[0] if lengths[path] else None, must_exist=True, root=self)
+            missing = _set(
+                self.to_dict(), path, _expand(values)[0] if lengths[path] else None, must_exist=True, root=self
+            )
             if missing:
                 found.append(Problem(key, None, missing.message))
         if self.sweep.mode == "zip" and len(set(lengths.values())) > 1:
@@ -272,8 +252,11 @@ class Experiment(Strict):
             key = f"fits.{name}"
             if fit.measurement not in self.measurements:
                 found.append(
-                    Problem(f"{key}.measurement", fit.measurement, "no such measurement; "
-                            + nearest(fit.measurement, self.measurements))
+                    Problem(
+                        f"{key}.measurement",
+                        fit.measurement,
+                        "no such measurement; " + nearest(fit.measurement, self.measurements),
+                    )
                 )
             elif self.measurements[fit.measurement].entries(self.protocol.timeline()) is not None:
                 found.append(Problem(f"{key}.measurement", fit.measurement, "is a list; expected a single number"))
@@ -283,7 +266,9 @@ class Experiment(Strict):
             elif not found:
                 if lengths[fit.axis] < fit.least_points:
                     found.append(
-                        Problem(f"{key}.axis", fit.axis, f"{lengths[fit.axis]} points; expected at least {fit.least_points}")
+                        Problem(
+                            f"{key}.axis", fit.axis, f"{lengths[fit.axis]} points; expected at least {fit.least_points}"
+                        )
                     )
                 elif len(self.sweep.axes) > 1 and self.sweep.mode == "grid":
                     message = "a fit along one of several axes of a grid is ambiguous: sweep one axis, or zip them"
@@ -352,21 +337,21 @@ def build(
 ) -> Experiment:
     """The experiment of plain data, as in a TOML file. ``folder`` is where relative file names start."""
     found = list(problems)
-    data = json.loads(json.dumps(data, default=str))  # a copy that may be changed
-    found += _fill_preset(data)
-    found += _read_waveform(data, folder or Path())
+    table: dict[str, Any] = copy.deepcopy(dict(data))
+    found += _fill_preset(table)
+    found += _read_waveform(table, folder or Path())
     no_preset = any(p.key == "device.preset" for p in found)
     try:
-        experiment = Experiment.model_validate(data)
+        experiment = Experiment.model_validate(table)
     except ValidationError as error:
         for details in error.errors():
-            problem = _problem(details, data)
+            problem = describe(details, table, Experiment)
             if not (no_preset and details["type"] == "missing" and problem.key.startswith("device.")):
                 found.append(problem)
-        raise ConfigError(_unique(found), source) from None
+        raise ConfigError(unique(found), source) from None
     found += experiment.problems()
     if found:
-        raise ConfigError(_unique(found), source)
+        raise ConfigError(unique(found), source)
     return experiment
 
 
@@ -519,99 +504,3 @@ def _field_marks(root: BaseModel, path: str) -> Sequence[Any]:
     for variant in typing.get_args(field.annotation):
         marks += getattr(variant, "__metadata__", ())
     return marks
-
-
-# -------------------------------------------------------------------------------------- messages
-
-
-def _problem(error: Any, data: Mapping[str, Any]) -> Problem:
-    """One pydantic error as a key path, the value and a sentence in this program's words."""
-    path, node, model = _walk(error["loc"], data)
-    context = error.get("ctx") or {}
-    kind, value = error["type"], error.get("input")
-    if kind == "refused":
-        key = ".".join([*path, context["key"]]) if context.get("key") else ".".join(path)
-        return Problem(key, context.get("value", value), context["expected"] + context["remedy"])
-    key = ".".join(path)
-    if kind == "extra_forbidden":
-        known = list(model.model_fields) if model else []
-        return Problem(key, value, f"no such key; {nearest(path[-1], known)}" if known else "no such key")
-    if kind == "missing":
-        return Problem(key, None, f"is missing; {_hint(model, path[-1])}")
-    if kind == "union_tag_not_found":
-        return Problem(f"{key}.kind", None, f"is missing; expected one of {context.get('expected_tags') or _tags(path)}")
-    if kind == "union_tag_invalid":
-        tags = str(context["expected_tags"]).replace("'", "").split(", ")
-        return Problem(f"{key}.kind", context["tag"], f"no such kind; {nearest(context['tag'], tags)}")
-    if kind == "literal_error":
-        words = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-        return Problem(key, value, f"expected one of {context['expected']}; {nearest(str(value), words)}")
-    message = str(error["msg"])
-    for old, new in (("Input should be", "expected"), ("a valid ", "a "), ("dictionary", "table")):
-        message = message.replace(old, new)
-    return Problem(key, value, message[:1].lower() + message[1:])
-
-
-def _tags(path: list[str]) -> str:
-    field = Experiment.model_fields.get(path[0])
-    annotation = field.annotation if field else None
-    variants = [v for v in _models_in(annotation) if "kind" in v.model_fields]
-    return ", ".join(repr(v.model_fields["kind"].default) for v in variants)
-
-
-def _hint(model: type[BaseModel] | None, key: str) -> str:
-    if model is None or key not in model.model_fields:
-        return "add it"
-    field = model.model_fields[key]
-    for mark in field.metadata:
-        if isinstance(mark, Unit):
-            return f"expected {mark.expectation}" + (f', like {key} = "{mark.example}"' if mark.unit else "")
-    return f"expected: {field.description.splitlines()[0]}" if field.description else f"add {key} = …"
-
-
-def _walk(loc: tuple[Any, ...], data: Any) -> tuple[list[str], Any, type[BaseModel] | None]:
-    """Key path without the names of union members, the data there, and the model that owns the last key."""
-    path: list[str] = []
-    owner: type[BaseModel] | None = None
-    candidates: list[type[BaseModel]] = [Experiment]
-    for step in loc:
-        chosen = [m for m in candidates if "kind" in m.model_fields and m.model_fields["kind"].default == step]
-        in_data = isinstance(data, dict) and step in data
-        if chosen and not in_data:
-            candidates = chosen
-            continue
-        if isinstance(step, str) and not in_data and not any(step in m.model_fields for m in candidates):
-            continue  # the label of a union member
-        path.append(str(step))
-        owner = candidates[0] if candidates else owner
-        models = [m for m in candidates if isinstance(step, str) and step in m.model_fields]
-        if models:
-            owner = models[0]
-            annotation: Any = models[0].model_fields[step].annotation
-            candidates = _models_in(annotation)
-        if isinstance(data, dict):
-            data = data.get(step)
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
-            data = data[step]
-        else:
-            data = None
-    return path or ["configuration"], data, owner
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Every model class that occurs in a type."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for inner in typing.get_args(annotation) for m in _models_in(inner)]
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _unique(problems: Sequence[Problem]) -> list[Problem]:
-    seen: dict[tuple[str, str], Problem] = {}
-    for problem in problems:
-        seen.setdefault((problem.key, problem.message), problem)
-    return list(seen.values())

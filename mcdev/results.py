@@ -84,10 +84,10 @@ def assemble(experiment: Experiment, points: list[PointResult], provenance: dict
         )
 
     parameters = xr.Dataset()
-    for name, unit in experiment.device.parameters().items():
-        drawn = np.stack([p.parameters[name] for p in points]) / unit.scale
+    for name, mark in experiment.device.parameters().items():
+        drawn = np.stack([p.parameters[name] for p in points]) / mark.scale
         field = type(experiment.device).model_fields[name]
-        about = {"units": unit.unit or "1", "long_name": (field.description or name).splitlines()[0]}
+        about = {"units": mark.unit or "1", "long_name": (field.description or name).splitlines()[0]}
         parameters[name] = xr.Variable(("point", "device"), drawn, about)
 
     return xr.DataTree.from_dict(
@@ -127,7 +127,8 @@ def _provenance(experiment: Experiment, more: dict[str, Any]) -> dict[str, Any]:
         "accelerator": str(jax.devices()[0].device_kind),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": ", ".join(
-            f"{name} {importlib.metadata.version(name)}" for name in ("mcdev", "jax", "jaxlib", "numpy", "xarray", "h5py")
+            f"{name} {importlib.metadata.version(name)}"
+            for name in ("mcdev", "jax", "jaxlib", "numpy", "xarray", "h5py")
         ),
         "git_commit": git_commit(),
         "warnings": "\n".join(experiment.warnings()),
@@ -232,7 +233,9 @@ def _response(points: list[PointResult], longest: int, quantiles: np.ndarray) ->
     )
     for channel, (unit, long_name) in _CHANNEL_NAMES.items():
         mean = over_time([p.mean[channel] for p in points])
-        data[channel] = xr.Variable(("point", "cycle", "sample"), mean, {"units": unit, "long_name": f"mean {long_name}"})
+        data[channel] = xr.Variable(
+            ("point", "cycle", "sample"), mean, {"units": unit, "long_name": f"mean {long_name}"}
+        )
         if channel == "voltage":
             continue
         data[f"{channel}_sem"] = xr.Variable(
@@ -329,7 +332,9 @@ def fit_along(
 
     def ensemble_value(which: np.ndarray) -> np.ndarray:
         if fit.statistic == "median":
-            return np.array([_order_statistic(v[which].ravel(), s[which].ravel()) for v, s in zip(values, status, strict=True)])
+            return np.array(
+                [_order_statistic(v[which].ravel(), s[which].ravel()) for v, s in zip(values, status, strict=True)]
+            )
         ok = [np.where(s[which] == OK, v[which], np.nan) for v, s in zip(values, status, strict=True)]
         return np.array([np.nanmean(v) if np.isfinite(v).any() else np.nan for v in ok])
 
@@ -376,7 +381,9 @@ def write(tree: xr.DataTree, folder: Path) -> Path:
         os.close(handle)
         temporary = Path(name)
         big = {
-            group.path: {n: {"zlib": True, "complevel": 1, "shuffle": True} for n, v in group.data_vars.items() if v.size > 4096}
+            group.path: {
+                n: {"zlib": True, "complevel": 1, "shuffle": True} for n, v in group.data_vars.items() if v.size > 4096
+            }
             for group in tree.subtree
         }
         tree.to_netcdf(temporary, engine="h5netcdf", encoding=big)
@@ -425,7 +432,6 @@ def read(path: str | Path) -> xr.DataTree:
 
 def experiment_of(tree: xr.DataTree) -> Experiment:
     """The experiment that gave these results."""
-
 
     return build(tomllib.loads(str(tree["config/toml"].item())), source="the configuration in the results")
 

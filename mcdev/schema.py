@@ -46,7 +46,7 @@ class Strict(BaseModel):
 
 
 @functools.cache
-def _units() -> pint.UnitRegistry:
+def _units() -> pint.UnitRegistry[float]:
     return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
 
 
@@ -166,8 +166,6 @@ Drawn = float | Normal | Lognormal | Uniform
 """A device parameter: one value for all devices, or a distribution drawn once per device."""
 
 
-
-
 def typical(drawn: Drawn) -> float:
     """The value, or the distribution's median."""
     return drawn if isinstance(drawn, float) else drawn.median
@@ -276,7 +274,9 @@ class Unit:
                 f'write it like "{self.example}"',
             )
         except Exception:  # pint raises many kinds of error for text that is no unit
-            refuse(value, f"expected {self.expectation}, but '{unit}' is no known unit", f'write it like "{self.example}"')
+            refuse(
+                value, f"expected {self.expectation}, but '{unit}' is no known unit", f'write it like "{self.example}"'
+            )
         return self._finite(value, float(converted))
 
     @staticmethod
@@ -332,9 +332,16 @@ class Unit:
         if math.isnan(low) or math.isnan(high):
             refuse(value, "the truncation leaves no probability between low and high")
         if (self.gt is not None and low < self.gt) or (self.ge is not None and low < self.ge):
-            refuse(value, f"this distribution reaches below the allowed range ({self._range()})", "add low = …", key="low")
+            refuse(
+                value, f"this distribution reaches below the allowed range ({self._range()})", "add low = …", key="low"
+            )
         if (self.lt is not None and high > self.lt) or (self.le is not None and high > self.le):
-            refuse(value, f"this distribution reaches above the allowed range ({self._range()})", "add high = …", key="high")
+            refuse(
+                value,
+                f"this distribution reaches above the allowed range ({self._range()})",
+                "add high = …",
+                key="high",
+            )
 
     def write(self, value: Any) -> Any:
         """The text or table that parses back to exactly this value."""

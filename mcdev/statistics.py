@@ -152,8 +152,10 @@ def _plain(value: Any) -> Any:
     return float(value) if np.isfinite(value) else None
 
 
-COLUMNS = ("measurement", "unit", "point", "n", "n_ok", "n_censored", "n_undefined", "n_failed", "mean", "sem", "sd")
-COLUMNS += ("cv", "median", "q05", "q95", "mean_response", "mean_response_sem", "criterion")
+COLUMNS: tuple[str, ...] = (
+    *("measurement", "unit", "point", "n", "n_ok", "n_censored", "n_undefined", "n_failed", "mean", "sem", "sd"),
+    *("cv", "median", "q05", "q95", "mean_response", "mean_response_sem", "criterion"),
+)
 
 
 def to_csv(records: list[dict[str, Any]]) -> str:

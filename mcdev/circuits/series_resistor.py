@@ -13,6 +13,7 @@ from mcdev.devices.contract import CurrentLaw, PerLane
 from mcdev.integrators.root import solve_monotone
 from mcdev.schema import Unit
 
+
 class SeriesResistorCircuit(Circuit):
     resistance: Float[Array, ""]
     compliance: Float[Array, ""] | None
@@ -22,9 +23,7 @@ class SeriesResistorCircuit(Circuit):
 
     def solve(self, state: None, applied: PerLane, law: CurrentLaw) -> tuple[PerLane, PerLane]:
         guess = applied / (1.0 + self.resistance * law.chord(applied))
-        v = solve_monotone(
-            lambda v: v - applied + self.resistance * law.current(v), guess, applied, jnp.abs(applied)
-        )
+        v = solve_monotone(lambda v: v - applied + self.resistance * law.current(v), guess, applied, jnp.abs(applied))
         current = law.current(v)
         return (v, current) if self.compliance is None else limit_current(v, current, self.compliance, law)
 

@@ -10,6 +10,7 @@ between particles.
 from __future__ import annotations
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -141,9 +142,7 @@ def curvature_bound(depth: float, width: float, period: float, deepest: float, a
     return 0.5 * deepest * (2 * np.pi / period) ** 2 + (2 * depth + 4 * attraction) / width**2
 
 
-def random_tops(
-    period: np.ndarray, phase: np.ndarray, factors: np.ndarray
-) -> np.ndarray:
+def random_tops(period: np.ndarray, phase: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Tops of a chain of wells whose widths are R_p times ``factors`` [well, lane], starting at or left of -1."""
     first = (0.25 - phase / (2 * np.pi)) * period
     first = first - np.ceil((first + 1.0) / period) * period
@@ -158,8 +157,8 @@ def well_exchange(landscape: Landscape, temperature: float, friction: float) -> 
     doi:10.1103/RevModPhys.62.251).
     """
     x = np.linspace(-1.0, 1.0, 8001)
-    one_lane = Landscape(*(_first_lane(part) for part in (landscape.wells, landscape.pinning)), None)
-    u = np.asarray(one_lane.single_particle_energy(jnp.asarray(x)[:, None])[:, 0], dtype=np.float64)
+    first = jax.tree.map(lambda leaf: leaf[..., :1], landscape)
+    u = np.asarray(first.single_particle_energy(jnp.asarray(x)[:, None])[:, 0], dtype=np.float64)
     u = (u - u.min()) / temperature
     dx = x[1] - x[0]
     weight = np.exp(-u)
@@ -171,10 +170,3 @@ def well_exchange(landscape: Landscape, temperature: float, friction: float) -> 
     there = friction / temperature * float(np.sum(barrier * below[i : j + 1]))
     back = friction / temperature * float(np.sum(barrier * above[i : j + 1]))
     return left, 1.0 / (1.0 / there + 1.0 / back)
-
-
-def _first_lane(part: eqx.Module) -> eqx.Module:
-    arrays, rest = eqx.partition(part, eqx.is_array)
-    import jax
-
-    return eqx.combine(jax.tree.map(lambda leaf: leaf[..., :1], arrays), rest)

@@ -1,12 +1,13 @@
 """Resistance of a chain of tunnelling gaps (Wang et al. 2017, eq. 3).
 
-    R_M = R_t Σ exp[(x_{i+1} - x_i)/λ]   over the P+1 gaps between sorted particles and the terminals at ±1,
-    R_min = (P+1) R_t exp[2/((P+1) λ)]   when all gaps are equal.
+R_M = R_t Σ exp[(x_{i+1} - x_i)/λ]   over the P+1 gaps between sorted particles and the terminals at ±1,
+R_min = (P+1) R_t exp[2/((P+1) λ)]   when all gaps are equal.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 
 import jax.numpy as jnp
 from jax import lax
@@ -71,6 +72,6 @@ def _chain(x: Float[Array, "particle lane"], rate: Float[Array, " lane"]) -> Flo
     gaps = len(rows) + 1
     equal = 2.0 / gaps
     total = jnp.exp((rows[0] + (1.0 - equal)) * rate) + jnp.exp(((1.0 - equal) - rows[-1]) * rate)
-    for left, right in zip(rows, rows[1:], strict=False):
+    for left, right in itertools.pairwise(rows):
         total = total + jnp.exp((right - left - equal) * rate)
     return gaps / total

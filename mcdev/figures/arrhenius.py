@@ -64,6 +64,8 @@ def _draw_fit(tree: xr.DataTree, axes: Axes, name: str, fit: AnyFit) -> None:
     if found:
         fitted = np.exp(found["log_prefactor"][0] + found["activation_temperature"][0] * line / kelvin)
         axes.plot(line, fitted * shown.factor, color=RED, linewidth=1.0, label=_fit_text(found, own))
+    elif good.any():
+        remark(axes, f"no fit: a value at {good.sum()} of {good.size} temperatures", "corner")
     _draw_reference(tree, axes, name, fit, line, kelvin, inverse, value, shown)
     words = label if label.startswith("$") else label.replace(" (", r" $\tau$ (", 1)
     dress(axes, r"$w_p/k_B T$" if own else "$1000/T$ (1/K)", words)

@@ -137,7 +137,7 @@ def _short(text: str) -> str:
 def _math(text: str) -> str:
     """``V_th`` → ``V_{\\mathrm{th}}``, words set upright, for use between dollar signs."""
     subscripts = re.sub(r"_(\w+)", lambda m: "_{" + (m[1] if len(m[1]) == 1 else rf"\mathrm{{{m[1]}}}") + "}", text)
-    return subscripts.replace("κ", r"\kappa ").replace(" ", r"\,")
+    return subscripts.replace(" ", r"\,").replace("κ", r"{\kappa}")
 
 
 def _ratio(symbol: str, unit: str) -> str:

@@ -105,5 +105,9 @@ def _draw_references(tree: xr.DataTree, panels: tuple[Axes, Axes], name: str, fo
     for reference, value in references(tree, name):
         if reference.point - 1 not in shown:
             continue
+        at = value * found.factor
+        low, high = panels[0].get_xlim()
+        beyond = "" if low <= at <= high else f"\n({at:g} {found.unit}: off this axis)"
         for axes in panels:
-            axes.axvline(value * found.factor, color=BLACK, linestyle="--", linewidth=0.8, label=said(reference))
+            axes.axvline(at, color=BLACK, linestyle="--", linewidth=0.8, label=said(reference) + beyond)
+            axes.set_xlim(low, high)

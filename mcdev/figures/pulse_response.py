@@ -14,7 +14,7 @@ from mcdev.results import experiment_of
 
 NAME = "pulse_response"
 
-_DECADES = 60
+_DECADES = 30
 """A protocol this many times longer than its pulse is drawn against the logarithm of time."""
 
 

@@ -24,9 +24,9 @@ _COSINE = tuple((-1) ** k * (2 * math.pi) ** (2 * k) / math.factorial(2 * k) for
 
 
 def threefry(
-    key: tuple[UInt32[Array, "..."], UInt32[Array, "..."]],
-    counter: tuple[UInt32[Array, "..."], UInt32[Array, "..."]],
-) -> tuple[UInt32[Array, "..."], UInt32[Array, "..."]]:
+    key: tuple[UInt32[Array, ...], UInt32[Array, ...]],
+    counter: tuple[UInt32[Array, ...], UInt32[Array, ...]],
+) -> tuple[UInt32[Array, ...], UInt32[Array, ...]]:
     """The Threefry-2x32 block function with 20 rounds: 64 random bits for a 64-bit key and counter."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(_PARITY))
     a, b = counter[0] + schedule[0], counter[1] + schedule[1]
@@ -48,7 +48,7 @@ def realisation_key(
     return threefry((seed, jnp.uint32(0)), (device, jnp.full_like(device, cycle)))
 
 
-def cosine_turns(z: Float[Array, "..."]) -> Float[Array, "..."]:
+def cosine_turns(z: Float[Array, ...]) -> Float[Array, ...]:
     """cos(2πz) to 2e-7 by a polynomial: XLA's own cosine is not vectorised on the CPU.
 
     ``z`` is reduced to a quarter turn, where the series is short.
@@ -62,17 +62,17 @@ def cosine_turns(z: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(z > 0.25, -value, value)
 
 
-def uniform(bits: UInt32[Array, "..."], dtype: jnp.dtype) -> Float[Array, "..."]:
+def uniform(bits: UInt32[Array, ...], dtype: jnp.dtype) -> Float[Array, ...]:
     """Uniform on (0, 1): 24 bits, centred in their cells, so that neither end occurs."""
     # int32 converts to float in one vector instruction; uint32 does not.
     return (lax.bitcast_convert_type(bits >> jnp.uint32(8), jnp.int32).astype(dtype) + 0.5) * 2.0**-24
 
 
 def normal_pair(
-    key: tuple[UInt32[Array, "..."], UInt32[Array, "..."]],
-    counter: tuple[UInt32[Array, "..."], UInt32[Array, "..."]],
+    key: tuple[UInt32[Array, ...], UInt32[Array, ...]],
+    counter: tuple[UInt32[Array, ...], UInt32[Array, ...]],
     dtype: jnp.dtype,
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+) -> tuple[Float[Array, ...], Float[Array, ...]]:
     """Two independent standard normals (Box and Muller 1958, doi:10.1214/aoms/1177706645).
 
     The radius is cut at 5.9 standard deviations, beyond which lie 4e-9 of all draws.

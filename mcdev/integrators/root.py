@@ -17,7 +17,7 @@ _TOLERANCE = 1e-6  # of the residual, relative to its scale; a float32 sum is no
 
 
 def solve_monotone(
-    residual: Callable[[PerLane], PerLane], guess: PerLane, end: PerLane, scale: Float[Array, "..."]
+    residual: Callable[[PerLane], PerLane], guess: PerLane, end: PerLane, scale: Float[Array, ...]
 ) -> PerLane:
     """The zero of an increasing residual between 0 and ``end``, by Newton's method safeguarded by bisection.
 

@@ -69,8 +69,8 @@ class Trajectory(eqx.Module):
 
 
 class Reading(NamedTuple):
-    value: Float[Array, "..."]
-    status: Int[Array, "..."]
+    value: Float[Array, ...]
+    status: Int[Array, ...]
 
 
 class Passage(NamedTuple):

@@ -29,7 +29,9 @@ class Inflection(Measurement):
 
     @property
     def criterion(self) -> str:
-        return f"vertex of the parabola through the highest pulse, rise and fall of at least {self.change:g} of the peak"
+        return (
+            f"vertex of the parabola through the highest pulse, rise and fall of at least {self.change:g} of the peak"
+        )
 
     def conflict(self, timeline: Timeline) -> str | None:
         return "fewer than 3 pulses" if len(timeline.windows["pulse"]) < 3 else None

@@ -39,16 +39,16 @@ class Waveform(Protocol):
         steps = np.diff(self.time)
         if not np.all(steps > 0):
             row = int(np.argmin(steps > 0)) + 1
-            refuse(self.time[row], f"expected increasing times; point {row + 1} does not follow point {row}", key="time")
+            refuse(
+                self.time[row], f"expected increasing times; point {row + 1} does not follow point {row}", key="time"
+            )
         return self
 
     def timeline(self) -> Timeline:
         return timeline(
             [
                 Piece(t1 - t0, v0, v1, self.samples_per_point)
-                for t0, t1, v0, v1 in zip(
-                    self.time, self.time[1:], self.voltage, self.voltage[1:], strict=False
-                )
+                for t0, t1, v0, v1 in zip(self.time, self.time[1:], self.voltage, self.voltage[1:], strict=False)
             ]
         )
 

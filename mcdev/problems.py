@@ -1,0 +1,131 @@
+"""What is wrong with a configuration, in words: key path, value, what was expected, what to write instead."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from mcdev.schema import Unit, nearest
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: where, what was given, what to write instead."""
+
+    key: str
+    value: Any
+    message: str
+
+    def __str__(self) -> str:
+        given = "" if self.value is None else f" = {shown(self.value)}"
+        return f"{self.key}{given}: {self.message}"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; ``problems`` lists everything that is wrong with it."""
+
+    def __init__(self, problems: Sequence[Problem], source: str = "configuration"):
+        self.problems = list(problems)
+        self.source = source
+        count = len(self.problems)
+        super().__init__(
+            f"{source}: {count} error{'s' if count > 1 else ''}\n" + "\n".join(f"  {p}" for p in self.problems)
+        )
+
+
+def describe(error: Any, data: Mapping[str, Any], root: type[BaseModel]) -> Problem:
+    """One pydantic error as a key path, the value and a sentence in this program's words."""
+    path, model = _walk(error["loc"], data, root)
+    context = error.get("ctx") or {}
+    kind, value = error["type"], error.get("input")
+    if kind == "refused":
+        key = ".".join([*path, context["key"]]) if context.get("key") else ".".join(path)
+        return Problem(key, context.get("value", value), context["expected"] + context["remedy"])
+    key = ".".join(path)
+    if kind == "extra_forbidden":
+        known = list(model.model_fields) if model else []
+        return Problem(key, value, f"no such key; {nearest(path[-1], known)}" if known else "no such key")
+    if kind == "missing":
+        return Problem(key, None, f"is missing; {_hint(model, path[-1])}")
+    if kind == "union_tag_not_found":
+        return Problem(
+            f"{key}.kind", None, f"is missing; expected one of {context.get('expected_tags') or _tags(path, root)}"
+        )
+    if kind == "union_tag_invalid":
+        tags = str(context["expected_tags"]).replace("'", "").split(", ")
+        return Problem(f"{key}.kind", context["tag"], f"no such kind; {nearest(context['tag'], tags)}")
+    if kind == "literal_error":
+        words = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        return Problem(key, value, f"expected one of {context['expected']}; {nearest(str(value), words)}")
+    message = str(error["msg"])
+    for old, new in (("Input should be", "expected"), ("a valid ", "a "), ("dictionary", "table")):
+        message = message.replace(old, new)
+    return Problem(key, value, message[:1].lower() + message[1:])
+
+
+def _tags(path: list[str], root: type[BaseModel]) -> str:
+    field = root.model_fields.get(path[0])
+    annotation = field.annotation if field else None
+    variants = [v for v in _models_in(annotation) if "kind" in v.model_fields]
+    return ", ".join(repr(v.model_fields["kind"].default) for v in variants)
+
+
+def _hint(model: type[BaseModel] | None, key: str) -> str:
+    if model is None or key not in model.model_fields:
+        return "add it"
+    field = model.model_fields[key]
+    for mark in field.metadata:
+        if isinstance(mark, Unit):
+            return f"expected {mark.expectation}" + (f', like {key} = "{mark.example}"' if mark.unit else "")
+    return f"expected: {field.description.splitlines()[0]}" if field.description else f"add {key} = …"
+
+
+def _walk(loc: tuple[Any, ...], data: Any, root: type[BaseModel]) -> tuple[list[str], type[BaseModel] | None]:
+    """Key path without the names of union members, and the model that owns the last key."""
+    path: list[str] = []
+    owner: type[BaseModel] | None = None
+    candidates: list[type[BaseModel]] = [root]
+    for step in loc:
+        chosen = [m for m in candidates if "kind" in m.model_fields and m.model_fields["kind"].default == step]
+        in_data = isinstance(data, dict) and step in data
+        if chosen and not in_data:
+            candidates = chosen
+            continue
+        if isinstance(step, str) and not in_data and not any(step in m.model_fields for m in candidates):
+            continue  # the label of a union member
+        path.append(str(step))
+        owner = candidates[0] if candidates else owner
+        models = [m for m in candidates if isinstance(step, str) and step in m.model_fields]
+        if models:
+            owner = models[0]
+            annotation: Any = models[0].model_fields[step].annotation
+            candidates = _models_in(annotation)
+        if isinstance(data, dict):
+            data = data.get(step)
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+            data = data[step]
+        else:
+            data = None
+    return path or ["configuration"], owner
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Every model class that occurs in a type."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for inner in typing.get_args(annotation) for m in _models_in(inner)]
+
+
+def shown(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def unique(problems: Sequence[Problem]) -> list[Problem]:
+    seen: dict[tuple[str, str], Problem] = {}
+    for problem in problems:
+        seen.setdefault((problem.key, problem.message), problem)
+    return list(seen.values())
