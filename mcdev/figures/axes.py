@@ -17,8 +17,8 @@ _PREFIXED = {"s", "V", "V/s", "A", "S", "m", "eV", "Hz", "ohm"}
 _NAMES = {"s": ("time", "t"), "V": ("voltage", "V"), "A": ("current", "I"), "S": ("conductance", "G")}
 _NAMES |= {"K": ("temperature", "T"), "m": ("position", "x")}
 
-SHOWN = 6
-"""Most sweep points that one picture shows."""
+SHOWN = 8
+"""Most sweep points that one panel tells apart."""
 
 
 @dataclass(frozen=True)
@@ -106,16 +106,16 @@ def points(tree: xr.DataTree) -> tuple[str, list[str]]:
     return ", ".join(names), [", ".join(row) for row in zip(*columns, strict=True)]
 
 
-def shown_points(tree: xr.DataTree) -> list[int]:
-    """The sweep points that a picture shows: all, or ``SHOWN`` of them spread evenly."""
+def shown_points(tree: xr.DataTree, most: int = SHOWN) -> list[int]:
+    """The sweep points that a picture shows: all, or ``most`` of them spread evenly."""
     count = tree.sizes["point"]
-    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, SHOWN))})
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))})
 
 
-def sweep_title(tree: xr.DataTree) -> str:
+def sweep_title(tree: xr.DataTree, most: int = SHOWN) -> str:
     """Title of a legend of sweep points; it says so where not all of them are shown."""
     title, count = points(tree)[0], tree.sizes["point"]
-    return title if count <= SHOWN else f"{title}, {SHOWN} of {count}"
+    return title if count <= most else f"{title}, {most} of {count}"
 
 
 def mean_label(tree: xr.DataTree) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mcdev.figures.axes import Scale, measurement, points, shown_points, sweep_title
 from mcdev.figures.references import references, said
@@ -15,6 +16,9 @@ from mcdev.figures.style import BLACK, MEAN, colours, dress, key, plain_ticks, r
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 
 NAME = "distributions"
+
+_SHOWN = 6
+"""Most sweep points in a panel: more histograms upon one another cannot be read."""
 
 
 def applies(tree: xr.DataTree) -> bool:
@@ -30,14 +34,14 @@ def scalars(tree: xr.DataTree) -> list[str]:
 def draw(tree: xr.DataTree) -> Figure:
     """One row a measurement, all devices and cycles. Censored observations count in the shares: a right-censored
     one is never reached, a left-censored one was passed before the axis begins."""
-    names, shown = scalars(tree), shown_points(tree)
-    figure = sheet((1.75 + 0.09 * len(shown)) * len(names))
-    rows = np.ravel(figure.subfigures(len(names), 1, squeeze=False))
+    names, shown = scalars(tree), shown_points(tree, _SHOWN)
+    heights = [1.65 + 0.115 * (len(shown) + _lines(tree, name, shown)) for name in names]
+    figure = sheet(sum(heights))
+    rows = np.ravel(figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights))
     for name, row in zip(names, rows, strict=True):
         left, right = row.subplots(1, 2)
-        values, status = (
-            tree["measurements"].dataset[n].values for n in (name, f"{name}_status")
-        )  # [point, device, cycle]
+        data = tree["measurements"].dataset
+        values, status = data[name].values, data[f"{name}_status"].values  # [point, device, cycle]
         good = [v[(s == OK) & np.isfinite(v)] for v, s in zip(values, status, strict=True)]
         every = np.concatenate([good[point] for point in shown])
         found, label = measurement(tree, name, every)
@@ -47,6 +51,10 @@ def draw(tree: xr.DataTree) -> Figure:
         for axes in (left, right):
             axes.set_xscale("log" if logarithmic else "linear")
             axes.set_xlim(edges[0], edges[-1])
+            if logarithmic:
+                plain_ticks(axes.xaxis)
+            else:
+                axes.xaxis.set_major_locator(MaxNLocator(4))
         for point, colour in zip(shown, colours(len(shown)), strict=True):
             text = f"{points(tree)[1][point]}: " if points(tree)[1] else ""
             _draw_point(left, right, good[point] * found.factor, status[point], edges, colour, text)
@@ -56,13 +64,10 @@ def draw(tree: xr.DataTree) -> Figure:
             remark(right, "no uncensored value")
         dress(left, label, "share")
         dress(right, label, "cumulative share")
-        if logarithmic:
-            plain_ticks(left.xaxis)
-            plain_ticks(right.xaxis)
         left.set_ylim(bottom=0)
         right.set_ylim(0, 1.02)
         handles, labels = right.get_legend_handles_labels()
-        key(row, handles, labels, title=sweep_title(tree), loc="outside upper center")
+        key(row, handles, labels, title=sweep_title(tree, _SHOWN), loc="outside upper center")
     return figure
 
 
@@ -101,13 +106,19 @@ def _draw_point(
     right.step(x, y, where="post", color=colour, linewidth=MEAN, label=label)
 
 
+def _lines(tree: xr.DataTree, name: str, shown: list[int]) -> int:
+    """Lines of a legend beyond one a sweep point: its title, and what is published with room for a remark."""
+    sources = [said(reference) for reference, _ in references(tree, name) if reference.point - 1 in shown]
+    return (tree.sizes["point"] > 1) + sum(text.count("\n") + 2 for text in sources)
+
+
 def _draw_references(tree: xr.DataTree, panels: tuple[Axes, Axes], name: str, found: Scale, shown: list[int]) -> None:
     for reference, value in references(tree, name):
         if reference.point - 1 not in shown:
             continue
         at = value * found.factor
         low, high = panels[0].get_xlim()
-        beyond = "" if low <= at <= high else f"\n({at:g} {found.unit}: off this axis)"
+        beyond = "" if low <= at <= high else f"\n({f'{at:g} {found.unit}'.strip()}: off this axis)"
         for axes in panels:
             axes.axvline(at, color=BLACK, linestyle="--", linewidth=0.8, label=said(reference) + beyond)
             axes.set_xlim(low, high)

@@ -1,0 +1,411 @@
+"""The pictures show what the tree holds, say in which unit, and survive results with nothing in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import reduced
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+import mcdev
+from mcdev.figures import (
+    PICTURES,
+    arrhenius,
+    axes,
+    distributions,
+    draw_all,
+    interval,
+    loops,
+    pulse_response,
+    rate_change,
+    train_response,
+    waveform,
+)
+from mcdev.measurements.contract import FAILED, OK, RIGHT_CENSORED
+from mcdev.results import ResultsError
+
+SMALL: dict[str, Any] = {"particles": 6, "friction": 1.0}
+PHYSICAL: dict[str, Any] = {
+    "half_gap": "10 nm",
+    "cooling_rate": "1 kHz",
+    "threshold_voltage": "0.3 V",
+    "pinning_energy": "0.0862 eV",
+    "maximum_conductance": {"distribution": "uniform", "low": "0.8 mS", "high": "1.2 mS"},
+    "background_temperature": "450 K",
+}
+TEMPERATURE = "device.background_temperature"
+
+
+def run(protocol: dict[str, Any], measurements: dict[str, Any], changes: dict[str, Any], **device: Any) -> xr.DataTree:
+    experiment = reduced(protocol, measurements, {"devices": 16}, **(SMALL | device))
+    return mcdev.run(experiment.with_(changes), threads=1)
+
+
+@pytest.fixture(scope="module")
+def pulse() -> xr.DataTree:
+    return run(
+        {"kind": "pulse", "amplitude": "2 V", "width": "0.2 s", "rest": "0.02 s", "relaxation": "0.5 s"},
+        {"delay": {"kind": "delay_time"}, "relaxation": {"kind": "relaxation_time"}},
+        {},
+    )
+
+
+@pytest.fixture(scope="module")
+def heated() -> xr.DataTree:
+    """Pulses at four temperatures, with an Arrhenius fit and the paper's coefficients beside it."""
+    fit = {"kind": "arrhenius", "measurement": "delay", "axis": TEMPERATURE}
+    published = [
+        {"measurement": "tau", "coefficient": "activation_temperature", "value": "1 K", "source": "a line"},
+        {"measurement": "tau", "coefficient": "log_prefactor", "value": -4, "source": "its height"},
+        {"measurement": "delay", "point": 2, "value": "0.1 s", "source": "a point"},
+    ]
+    return run(
+        {"kind": "pulse", "amplitude": "3 V", "width": "0.3 s", "relaxation": "0.02 s", "relaxation_samples": 20},
+        {"delay": {"kind": "delay_time", "fraction": 0.05}},
+        {
+            "sweep.axes": {TEMPERATURE: ["0.30 K", "0.35 K", "0.40 K", "0.45 K"]},
+            "fits": {"tau": fit, "tau_mean": fit | {"statistic": "mean_response"}},
+            "output.reference": published,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def train() -> xr.DataTree:
+    return run(
+        {"kind": "pulse_train", "amplitude": "4 V", "width": "0.02 s", "period": "0.04 s", "count": 6},
+        {"g": {"kind": "pulse_conductance"}, "peak": {"kind": "peak_pulse"}},
+        {
+            "ensemble.cycles": 2,
+            "output.reference": [{"measurement": "g", "entry": 4, "value": 0.25, "source": "a quarter after 4"}],
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def trains() -> xr.DataTree:
+    """Physical units, gaps that give sweep points of very different durations, devices that differ in G_max."""
+    return run(
+        {"kind": "pulse_train", "amplitude": "0.9 V", "width": "20 us", "gap": "20 us", "count": 4},
+        {"g": {"kind": "pulse_conductance"}, "dw": {"kind": "weight_change"}},
+        {"sweep.axes": {"protocol.gap": ["20 us", "200 us"]}},
+        **PHYSICAL,
+    )
+
+
+@pytest.fixture(scope="module")
+def rates() -> xr.DataTree:
+    protocol = {"kind": "rate_change", "amplitude": "0.9 V", "width": "20 us", "rates": ["5 kHz", "20 kHz"]}
+    return run(protocol | {"counts": [2, 4]}, {"g": {"kind": "pulse_conductance", "relative": False}}, {}, **PHYSICAL)
+
+
+@pytest.fixture(scope="module")
+def swept() -> xr.DataTree:
+    return run(
+        {"kind": "triangular_sweep", "amplitude": "2 V", "rate": "20 V/s", "loops": 2},
+        {"on": {"kind": "threshold_voltage"}, "off": {"kind": "hold_voltage"}, "ratio": {"kind": "on_off_ratio"}},
+        {},
+    )
+
+
+@pytest.fixture(scope="module")
+def waved() -> xr.DataTree:
+    return run(
+        {"kind": "waveform", "time": [0, 1e-4, 2e-4], "voltage": [0, 0.5, 0], "samples_per_point": 5},
+        {"g": {"kind": "mean_conductance"}},
+        {},
+        **PHYSICAL,
+    )
+
+
+def panel(figure: Figure, y: str) -> Axes:
+    """The one panel whose vertical axis begins with these words."""
+    found = [a for a in figure.axes if a.get_ylabel().startswith(y)]
+    assert len(found) == 1, [a.get_ylabel() for a in figure.axes]
+    return found[0]
+
+
+def line(panel: Axes, label: str) -> Line2D:
+    found = [drawn for drawn in panel.get_lines() if drawn.get_label() == label]
+    assert len(found) == 1, [drawn.get_label() for drawn in panel.get_lines()]
+    return found[0]
+
+
+def ydata(drawn: Line2D) -> np.ndarray:
+    return np.asarray(drawn.get_ydata(), float)
+
+
+def xdata(drawn: Line2D) -> np.ndarray:
+    return np.asarray(drawn.get_xdata(), float)
+
+
+def bars(panel: Axes, number: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Heights and half-lengths of error bars."""
+    drawn = panel.containers[number]
+    assert isinstance(drawn, ErrorbarContainer)
+    heights, _, lengths = drawn.lines
+    assert isinstance(heights, Line2D)
+    assert isinstance(lengths[0], LineCollection)
+    return ydata(heights), np.array([0.5 * (bar[1, 1] - bar[0, 1]) for bar in lengths[0].get_segments()])
+
+
+def texts(figure: Figure) -> str:
+    """Every word in a figure, its legends included."""
+    return "\n".join(t.get_text() for t in figure.findobj(Text) if isinstance(t, Text))
+
+
+def mean(tree: xr.DataTree, channel: str, point: int = 0) -> np.ndarray:
+    values = tree["response"].dataset[channel].isel(point=point, cycle=0).values
+    return np.asarray(values[np.isfinite(values)])
+
+
+def changed(tree: xr.DataTree, group: str, **arrays: np.ndarray) -> xr.DataTree:
+    """A copy with other numbers in some variables of a group."""
+    other = tree.copy(deep=True)
+    data = tree[group].to_dataset()
+    other[group].dataset = data.assign({name: data[name].copy(data=array) for name, array in arrays.items()})
+    return other
+
+
+def emptied(tree: xr.DataTree) -> xr.DataTree:
+    """The same run if no realisation had stayed intact."""
+    for group in ("response", "trajectories", "profile", "mean_response", "measurements"):
+        arrays = {str(name): values.values for name, values in tree[group].to_dataset().data_vars.items()}
+        nothing = {n: np.full_like(a, np.nan) for n, a in arrays.items() if a.dtype.kind == "f"}
+        failed = {n: np.where(a >= 0, FAILED, a) for n, a in arrays.items() if n.endswith("_status")}
+        known = {n: arrays[n] for n in ("time", "width") if n in arrays}
+        tree = changed(tree, group, **(nothing | failed | known))
+    return tree
+
+
+# ---------------------------------------------------------------------------------------- each picture
+
+
+def test_pulse_response_shows_mean_spread_and_density(pulse: xr.DataTree) -> None:
+    figure = pulse_response.draw(pulse)
+    answer = panel(figure, "conductance")
+    drawn = line(answer, "mean of 16")
+    np.testing.assert_array_equal(ydata(drawn), mean(pulse, "conductance"))
+    np.testing.assert_allclose(xdata(drawn), mean_time(pulse))
+    assert answer.get_ylabel() == r"conductance $G/G_{\mathrm{max}}$"
+    assert answer.get_xlabel() == r"time ${\kappa} t$"
+    assert {"5–95 %", "± s.e.m.", "single"} <= set(texts(figure).split("\n"))
+    assert sum(drawn.get_label() in ("single", "_single") for drawn in answer.get_lines()) == 3
+
+    panels = [a for a in figure.axes if a.get_yscale() == "log"]
+    assert len(panels) == 4
+    assert panels[-1].get_xlabel() == "$x/L$"
+    assert [t.get_text() for p in panels for t in p.texts] == ["a1", "a2", "a3", "a4"]
+    position = pulse["trajectories"].dataset["position"].isel(point=0, cycle=0, trajectory=0, sample=-1).values
+    np.testing.assert_array_equal(xdata(line(panels[-1], "particles")), position)
+
+
+def mean_time(tree: xr.DataTree) -> np.ndarray:
+    return np.asarray(tree["response"].dataset["time"].isel(point=0).values)
+
+
+def test_every_sweep_point_has_its_mean(heated: xr.DataTree) -> None:
+    answer = panel(pulse_response.draw(heated), "conductance")
+    for point, label in enumerate(("0.3", "0.35", "0.4", "0.45")):
+        np.testing.assert_array_equal(ydata(line(answer, label)), mean(heated, "conductance", point))
+
+
+def test_train_response_marks_what_is_published(train: xr.DataTree) -> None:
+    figure = train_response.draw(train)
+    answer = panel(figure, "conductance")
+    np.testing.assert_allclose(ydata(line(answer, "mean of 16")), mean(train, "conductance"), rtol=1e-6)
+    diamond = line(answer, "a quarter after 4")
+    assert diamond.get_marker() == "D"
+    assert ydata(diamond) == [0.25]
+    assert xdata(diamond) == pytest.approx([3 * 0.04 + 0.0175])
+    measured = train["measurements"].dataset["g"].isel(point=0, cycle=0).mean("device").values
+    np.testing.assert_allclose(bars(answer)[0], measured, rtol=1e-6)
+    assert "cycle 1 of 2" in texts(figure)
+    assert sum(a.get_yscale() == "log" for a in figure.axes) == 6
+
+
+def test_train_of_devices_that_differ_has_two_axes(trains: xr.DataTree) -> None:
+    figure = train_response.draw(trains)
+    assert panel(figure, "conductance").get_ylabel() == "conductance $G$ (µS)"
+    assert panel(figure, "$G").get_ylabel() == r"$G\,/\,G_{\mathrm{max}}$"
+    assert panel(figure, "conductance").get_xlabel() == "time $t$ (µs)"
+    assert "gap (µs): 20, point 1 of 2" in texts(figure)
+
+
+def test_interval_has_a_line_a_point(trains: xr.DataTree) -> None:
+    figure = interval.draw(trains)
+    upper, lower = figure.axes
+    assert lower.get_xlabel() == "pulse number"
+    assert lower.get_ylabel() == r"$(G_{n}\,-\,G_{1})/G_{\mathrm{max}}$"
+    assert [c.get_label() for c in upper.containers] == ["20", "200"]
+    assert "gap (µs), ± s.e.m." in texts(figure)
+    values = trains["measurements"].dataset["g"].isel(point=1, cycle=0).values
+    heights, lengths = bars(upper, 1)
+    np.testing.assert_allclose(heights, values.mean(axis=0))
+    np.testing.assert_allclose(lengths, values.std(axis=0, ddof=1) / np.sqrt(16))
+
+
+def test_rate_change_names_the_rates(rates: xr.DataTree) -> None:
+    figure = rate_change.draw(rates)
+    by_number, by_time = figure.axes
+    assert by_number.get_ylabel() == "g (µS)"
+    assert by_time.get_ylabel() == "conductance $G$ (µS)"
+    assert {"5 kHz", "20 kHz"} <= set(texts(figure).split("\n"))
+    drawn = bars(by_number)[0]
+    np.testing.assert_allclose(drawn, 1e6 * rates["measurements"].dataset["g"].values.mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(ydata(line(by_time, "mean of 16")), 1e6 * mean(rates, "conductance"), rtol=1e-6)
+
+
+def test_loops_are_of_the_first_loop(swept: xr.DataTree) -> None:
+    figure = loops.draw(swept)
+    current, conductance = figure.axes
+    assert current.get_yscale() == "log"
+    assert current.get_ylabel() == r"current $|I|/(G_{\mathrm{max}}\,V_{\mathrm{th}})$"
+    assert conductance.get_xlabel() == r"source voltage $V/V_{\mathrm{th}}$"
+    means = [drawn for drawn in current.get_lines() if drawn.get_label() == "mean"]
+    expected = np.abs(mean(swept, "current"))
+    np.testing.assert_array_equal(np.concatenate([ydata(drawn) for drawn in means]), expected[: expected.size // 2])
+    assert "loop 1 of 2" in texts(figure)
+    medians = {r["measurement"]: r["median"] for r in mcdev.summarise(swept)}
+    marked = [xdata(drawn)[0] for drawn in conductance.get_lines() if xdata(drawn).size == 2]
+    assert sorted(marked) == sorted(value for name, value in medians.items() if name != "ratio" and value is not None)
+
+
+def test_arrhenius_draws_points_fit_and_paper(heated: xr.DataTree) -> None:
+    figure = arrhenius.draw(heated)
+    upper, lower = figure.axes
+    assert upper.get_xlabel() == "$w_p/k_B T$"
+    assert upper.get_ylabel() == r"delay $\tau$ ($1/{\kappa}$)"
+    medians = [r["median"] for r in mcdev.summarise(heated)]
+    np.testing.assert_allclose(bars(upper)[0], medians)
+    central = heated["mean_response"].dataset["delay"].isel(cycle=0, replicate=0).values
+    np.testing.assert_allclose(bars(lower)[0], central[np.isfinite(central)])
+    assert ydata(line(upper, "a point")) == [0.1]
+    paper = line(upper, "a line")
+    np.testing.assert_allclose(np.log(ydata(paper)), -4 + xdata(paper))
+    fits = heated["fits"].dataset
+    fitted = next(drawn for drawn in upper.get_lines() if str(drawn.get_label()).startswith("fit: $A = "))
+    slope, intercept = np.polyfit(xdata(fitted), np.log(ydata(fitted)), 1)
+    assert slope == pytest.approx(float(fits["tau_activation_temperature"]))
+    assert intercept == pytest.approx(float(fits["tau_log_prefactor"]))
+
+
+def test_distributions_count_the_censored(pulse: xr.DataTree) -> None:
+    values = np.linspace(0.01, 0.05, 16)
+    status = np.where(np.arange(16) < 4, RIGHT_CENSORED, OK)
+    measured = {"delay": values[None, :, None], "delay_status": status[None, :, None]}
+    figure = distributions.draw(changed(pulse, "measurements", **measured))
+    left, right = figure.axes[:2]
+    assert left.get_xlabel() == r"delay ($1/{\kappa}$)"
+    assert "12 ok, 4 right-censored" in texts(figure)
+    steps = right.get_lines()[0]
+    assert ydata(steps).max() == pytest.approx(12 / 16)
+    np.testing.assert_array_equal(xdata(steps)[1:-1], values[4:])
+
+
+def test_distributions_spanning_decades_are_logarithmic(swept: xr.DataTree) -> None:
+    for lowest, expected in ((1.0, "log"), (200.0, "linear"), (0.0, "linear")):
+        ratio = np.append(lowest, np.linspace(300, 1000, 15))[None, :, None]
+        figure = distributions.draw(changed(swept, "measurements", ratio=ratio))
+        assert [a.get_xscale() for a in figure.axes if a.get_xlabel() == "ratio"] == [expected, expected]
+
+
+def test_waveform_in_physical_units(waved: xr.DataTree) -> None:
+    figure = waveform.draw(waved)
+    labels = [a.get_ylabel() for a in figure.axes]
+    assert labels == ["voltage $V$ (V)", "current $I$ (µA)", "conductance $G$ (µS)"]
+    assert figure.axes[-1].get_xlabel() == "time $t$ (µs)"
+    source = line(figure.axes[0], "source")
+    assert np.max(ydata(source)) == pytest.approx(0.5)
+    assert np.max(xdata(source)) == pytest.approx(200)
+    np.testing.assert_allclose(ydata(line(figure.axes[1], "mean of 16")), 1e6 * mean(waved, "current"), rtol=1e-6)
+
+
+# ---------------------------------------------------------------------------------------- scales
+
+
+@pytest.mark.parametrize(
+    ("unit", "largest", "shown"),
+    [
+        ("s", 2e-5, "µs"),
+        ("A", 1e-7, "nA"),
+        ("S", 9.99e-4, "µS"),
+        ("S", 1e-3, "mS"),
+        ("V", 0.75, "V"),
+        ("V", 0.01, "mV"),
+    ],
+)
+def test_prefix_suits_the_largest_value(waved: xr.DataTree, unit: str, largest: float, shown: str) -> None:
+    scale = axes.scale(waved, unit, np.array([0.0, -largest, np.nan]))
+    assert scale.unit == shown
+    assert (0.1 if unit == "V" else 0.999) <= largest * scale.factor < 1000
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [0.0]])
+def test_scale_of_nothing_is_plain(waved: xr.DataTree, values: list[float]) -> None:
+    assert axes.scale(waved, "s", np.array(values)) == axes.Scale(1.0, "s")
+
+
+# ---------------------------------------------------------------------------------------- poor results
+
+
+@pytest.mark.parametrize("name", ["pulse", "heated", "train", "trains", "rates", "swept", "waved"])
+def test_nothing_intact_is_drawn_and_said(name: str, request: pytest.FixtureRequest) -> None:
+    empty = emptied(request.getfixturevalue(name))
+    for picture in PICTURES:
+        if picture.applies(empty):
+            figure = picture.draw(empty)
+            figure.draw_without_rendering()
+            words = texts(figure)
+            assert any(w in words for w in ("no intact realisation", "no value at any temperature", "no uncensored"))
+
+
+def test_one_device_has_no_spread(tmp_path: Path) -> None:
+    tree = run(
+        {"kind": "pulse", "amplitude": "2 V", "width": "0.01 s", "relaxation": "0.4 s"},
+        {"delay": {"kind": "delay_time"}},
+        {"ensemble.devices": 1},
+    )
+    tree["trajectories"].dataset = xr.Dataset()
+    assert [path.name for path in draw_all(tree, tmp_path)] == ["pulse_response.png", "distributions.png"]
+    figure = pulse_response.draw(tree)
+    answer = panel(figure, "conductance")
+    assert answer.get_xscale() == "log"  # a relaxation many times longer than the pulse
+    assert answer.get_xlabel().endswith("after switch-on")
+    np.testing.assert_array_equal(ydata(line(answer, "one device")), mean(tree, "conductance"))
+    assert "s.e.m." not in texts(figure)
+
+
+# ---------------------------------------------------------------------------------------- files
+
+
+def test_draw_all_writes_what_applies(train: xr.DataTree, tmp_path: Path) -> None:
+    mcdev.write(train, tmp_path)
+    written = draw_all(mcdev.read(tmp_path), tmp_path / "figures")
+    assert [path.name for path in written] == ["train_response.png", "distributions.png"]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(path.name for path in written)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
+
+
+def test_folder_that_cannot_be_written_is_said(waved: xr.DataTree, tmp_path: Path) -> None:
+    (tmp_path / "figures").write_text("a file, not a folder")
+    with pytest.raises(ResultsError, match=r"waveform\.png cannot be written"):
+        draw_all(waved, tmp_path / "figures")
+    assert [path.name for path in tmp_path.iterdir()] == ["figures"]
+
+
+def test_pictures_have_distinct_names_and_global_settings_stay(waved: xr.DataTree) -> None:
+    assert len({picture.NAME for picture in PICTURES}) == len(PICTURES)
+    before = dict(matplotlib.rcParams)
+    waveform.draw(waved)
+    assert dict(matplotlib.rcParams) == before
