@@ -160,20 +160,15 @@ def sample(
     def body(i: UInt32[Array, ""], inner: tuple[_Carry, dict[str, Any]]) -> tuple[_Carry, dict[str, Any]]:
         now, sums = inner
         applied = jnp.broadcast_to(start + (end - start) * ((i.astype(start.dtype) + 0.5) / count), (lanes,))
-        law = devices.current_law(now.state)
-        voltage, current = circuit.solve(now.circuit, applied, law)
-        seen = {
-            "voltage": applied,
-            "device_voltage": voltage,
-            "current": current,
-            "conductance": law.chord(voltage),
-            **devices.observe(now.state),
-        }
+        voltage, current = circuit.solve(now.circuit, applied, devices.current_law(now.state))
         state = devices.advance(now.state, voltage, current, step, pairs, key, now.clock)
         elapsed = 2.0 * step * pairs.astype(step.dtype)
         wiring = circuit.advance(now.circuit, applied, voltage, current, elapsed)
         after = _Carry(state, wiring, now.clock + pairs, now.intact)
-        return after, {name: sums[name] + seen[name] for name in sums}
+        # The mean over the interval is that of its two ends: recording the beginning alone would read a rising
+        # conductance late by half an interval.
+        before, behind = (_seen(devices, circuit, at, applied) for at in (now, after))
+        return after, {name: sums[name] + 0.5 * (before[name] + behind[name]) for name in sums}
 
     carry, sums = lax.fori_loop(jnp.uint32(0), solutions, body, (carry, dict.fromkeys(CHANNELS, zeros)))
     means = {name: total / count for name, total in sums.items()}
@@ -183,6 +178,19 @@ def sample(
     snapshot = {name: value[..., :kept] for name, value in devices.snapshot(carry.state).items()}
     profile = devices.profile(carry.state, jnp.where(counted & intact, 1.0, 0.0).astype(start.dtype))
     return carry._replace(intact=intact), (means, profile, snapshot)
+
+
+def _seen(devices: Devices, circuit: Circuit, at: _Carry, applied: Float[Array, " lane"]) -> dict[str, Any]:
+    """What the recorder reads at this instant under this source voltage."""
+    law = devices.current_law(at.state)
+    voltage, current = circuit.solve(at.circuit, applied, law)
+    return {
+        "voltage": applied,
+        "device_voltage": voltage,
+        "current": current,
+        "conductance": law.chord(voltage),
+        **devices.observe(at.state),
+    }
 
 
 def _advance(
