@@ -302,8 +302,8 @@ class Diffusive(DeviceConfig):
         return RandomPinning.of(lanes(random_tops(p["pinning_period"], p["pinning_phase"], width)), lanes(depth))
 
 
-# Coupling interval at v = 1 in units of 1/κ (η = 4): 0.15 % bias of the conductance, docs/numerics.md.
-_COUPLING = 1e-2
+# Coupling interval at v = 1 in units of 1/κ (η = 4): below 0.1 % bias of the conductance, docs/numerics.md.
+_COUPLING = 2e-2
 
 
 class DiffusiveState(NamedTuple):
