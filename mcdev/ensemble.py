@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -38,7 +38,9 @@ from mcdev.schema import Drawn
 LANES = {"cpu": 256, "gpu": 8192, "tpu": 8192}
 """Realisations advanced together. On a CPU: 40 particles of 256 lanes stay in the second-level cache."""
 BATCH = 64
-"""Samples a call of the compiled program takes: the grain of progress and of interruption."""
+"""Samples a call of the compiled program takes."""
+BATCH_STEPS = 10_000
+"""Steps after which a call ends, if its sample does: the grain of progress and of interruption, about a second."""
 CHANNELS = ("voltage", "device_voltage", "current", "conductance", "temperature")
 JACKKNIFE = 16
 
@@ -57,7 +59,17 @@ class Drive(NamedTuple):
 
     @property
     def steps(self) -> int:
-        return int(2 * np.sum(self.solutions.astype(np.int64) * self.pairs.astype(np.int64)))
+        return int(2 * np.sum(self.solutions * self.pairs))
+
+    def batches(self) -> Iterator[Drive]:
+        """The samples in order, at most ``BATCH`` and about ``BATCH_STEPS`` steps at a time."""
+        first, pairs = 0, 0.0
+        for i, more in enumerate(self.solutions * self.pairs):
+            if i - first == BATCH or (i > first and 2 * (pairs + more) > BATCH_STEPS):
+                yield Drive(*(column[first:i] for column in self))
+                first, pairs = i, 0.0
+            pairs += more
+        yield Drive(*(column[first:] for column in self))
 
 
 def drive(experiment: Experiment, timeline: Timeline) -> Drive:
@@ -305,23 +317,21 @@ class _Group:
         return means, profile, snapshot, intact
 
     def _advance(self, key: LaneKey, rows: Drive, progress: Progress) -> tuple[Any, Any, Any]:
-        samples = rows.start.size
-        padded = -(-samples // BATCH) * BATCH
-        columns = [
-            np.concatenate([column, np.zeros(padded - samples)]).astype(kind)
-            for column, kind in zip(rows, (self.dtype, self.dtype, np.uint32, np.uint32, self.dtype), strict=True)
-        ]
+        kinds = (self.dtype, self.dtype, np.uint32, np.uint32, self.dtype)
         pieces = []
-        for at in range(0, padded, BATCH):
-            part = tuple(jnp.asarray(column[at : at + BATCH]) for column in columns)
-            self.carry, out = program().advance(
-                self.devices, self.circuit, key, self.carry, part, self.counted, kept=self.kept
+        for part in rows.batches():
+            samples = part.start.size
+            filled = tuple(
+                jnp.asarray(np.concatenate([column, np.zeros(BATCH - samples)]).astype(kind))
+                for column, kind in zip(part, kinds, strict=True)
             )
-            pieces.append(jax.tree.map(np.asarray, out))
-            here = slice(at, at + BATCH)
-            progress.add(int(2 * np.sum(columns[2][here].astype(np.int64) * columns[3][here])) * self.count)
+            self.carry, out = program().advance(
+                self.devices, self.circuit, key, self.carry, filled, self.counted, kept=self.kept
+            )
+            pieces.append(jax.tree.map(lambda series, n=samples: np.asarray(series)[:n], out))
+            progress.add(part.steps * self.count)
         means, profile, snapshot = (
-            jax.tree.map(lambda *p: np.concatenate(p)[:samples], *parts) for parts in zip(*pieces, strict=True)
+            jax.tree.map(lambda *p: np.concatenate(p), *parts) for parts in zip(*pieces, strict=True)
         )
         return {name: series[:, : self.count] for name, series in means.items()}, profile, snapshot
 

@@ -60,6 +60,7 @@ def read_points(path: Path) -> tuple[list[float], list[float]]:
     """
     times: list[float] = []
     voltages: list[float] = []
+    header = False
     with path.open(newline="", encoding="utf-8") as file:
         for number, row in enumerate(csv.reader(file), start=1):
             if not row or row[0].lstrip().startswith("#"):
@@ -67,7 +68,8 @@ def read_points(path: Path) -> tuple[list[float], list[float]]:
             try:
                 time, voltage = (float(cell) for cell in row)
             except ValueError:
-                if number == 1:
+                if not times and not header:
+                    header = True
                     continue
                 raise ValueError(
                     f"line {number} is {','.join(row)[:60]!r}; expected two numbers, time in s and voltage in V"
