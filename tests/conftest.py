@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 import mcdev
 import mcdev.ensemble
@@ -40,6 +41,13 @@ def reduced(
     )
 
 
+def array(tree: xr.DataTree, path: str) -> xr.DataArray:
+    """A variable of the results: ``array(tree, "response/conductance")``."""
+    found = tree[path]
+    assert isinstance(found, xr.DataArray)
+    return found
+
+
 def lane_keys(lanes: int, seed: int = 1, cycle: int = 0) -> LaneKey:
     """Keys of realisations 0 … lanes-1."""
     return realisation_key(jnp.uint32(seed), jnp.arange(lanes, dtype=jnp.uint32), jnp.uint32(cycle))
@@ -69,7 +77,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def forget_programs() -> None:
     """Drop everything compiled, so that what is patched next (or patched back) takes effect."""
     mcdev.ensemble._programs.clear()
-    jax.clear_caches()
+    clear: Callable[[], None] = jax.clear_caches
+    clear()
 
 
 @pytest.fixture

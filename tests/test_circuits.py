@@ -78,7 +78,7 @@ def test_hopping_contact_in_series(rate: float, resistance: float) -> None:
             continue
         exact = brentq(lambda v, V=applied: v - V + resistance * prefactor * np.sinh(rate * v), *sorted((0.0, applied)))
         assert found == pytest.approx(exact, rel=1e-5)
-    residual = v + resistance * prefactor * np.sinh(rate * v) - np.float32(VOLTS)
+    residual = v + resistance * prefactor * np.sinh(rate * v) - np.array(VOLTS, np.float32)
     assert np.all(
         np.abs(residual) <= 3e-6 * np.abs(VOLTS) + resistance * prefactor * rate * 2e-7 * np.abs(i / prefactor)
     )
@@ -86,7 +86,7 @@ def test_hopping_contact_in_series(rate: float, resistance: float) -> None:
 
 def test_alone_sees_the_source() -> None:
     v, i = solve(alone(), VOLTS, Ohmic(lanes(0.5)))
-    np.testing.assert_array_equal(v, np.float32(VOLTS))
+    np.testing.assert_array_equal(v, np.array(VOLTS, np.float32))
     np.testing.assert_allclose(i, 0.5 * np.array(VOLTS), rtol=1e-6)
 
 

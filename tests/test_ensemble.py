@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import reduced
+from conftest import array, reduced
 
 import mcdev
 from mcdev.devices.diffusive import Diffusive
@@ -44,9 +44,9 @@ def assert_same(tree: xr.DataTree, other: xr.DataTree, devices: int) -> None:
     np.testing.assert_array_equal(readings(tree, devices), readings(other, devices))
     kept = min(tree["trajectories"].sizes["trajectory"], other["trajectories"].sizes["trajectory"])
     for name, series in tree["trajectories"].data_vars.items():
-        np.testing.assert_array_equal(series[:, :, :kept], other["trajectories"][name][:, :, :kept])
+        np.testing.assert_array_equal(series[:, :, :kept], array(other, f"trajectories/{name}")[:, :, :kept])
     for name, drawn in tree["parameters"].data_vars.items():
-        np.testing.assert_array_equal(drawn[:, :devices], other["parameters"][name][:, :devices])
+        np.testing.assert_array_equal(drawn[:, :devices], array(other, f"parameters/{name}")[:, :devices])
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_continued_cycles_go_on_from_where_they_were() -> None:
     """A second cycle after rest begins at the background temperature; a continued one is still warm."""
     device = {"friction": 1e6}
     warm, rested = (
-        mcdev.run(train(10, device, cycles=2, between_cycles=b))["trajectories"]["temperature"].values[0, 1, :, 0]
+        array(mcdev.run(train(10, device, cycles=2, between_cycles=b)), "trajectories/temperature").values[0, 1, :, 0]
         for b in ("continue", "rest")
     )
     assert np.all(warm > rested)
@@ -169,9 +169,9 @@ def test_one_overflow_leaves_the_others_alone(
     np.testing.assert_array_equal(readings(tree, 40)[others], readings(sound, 40)[others])
     for name, series in sound["trajectories"].data_vars.items():
         kept = others[: series.sizes["trajectory"]]
-        np.testing.assert_array_equal(tree["trajectories"][name].values[:, :, kept], series.values[:, :, kept])
+        np.testing.assert_array_equal(array(tree, f"trajectories/{name}").values[:, :, kept], series.values[:, :, kept])
 
-    data = tree["measurements"]
+    data = tree["measurements"].dataset
     np.testing.assert_array_equal(data["intact"].values[0], np.repeat(others[:, None], 2, axis=1))
     assert np.all(data["g_status"].values[0, BROKEN] == FAILED)
     assert np.all(np.isnan(data["g"].values[0, BROKEN]))
@@ -193,22 +193,22 @@ def test_means_are_over_the_intact(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = mcdev.run(train(8))
     others = np.arange(8) != BROKEN
     for channel in ("conductance", "temperature", "current"):
-        expected = sound["trajectories"][channel].values[0, 0, others].astype(float)
-        np.testing.assert_allclose(tree["response"][channel].values[0, 0], expected.mean(axis=0), rtol=1e-6)
+        expected = array(sound, f"trajectories/{channel}").values[0, 0, others].astype(float)
+        np.testing.assert_allclose(array(tree, f"response/{channel}").values[0, 0], expected.mean(axis=0), rtol=1e-6)
         error = expected.std(axis=0, ddof=1) / np.sqrt(7)
-        np.testing.assert_allclose(tree["response"][f"{channel}_sem"].values[0, 0], error, rtol=1e-5, atol=1e-12)
-    position = sound["trajectories"]["position"].values[0, 0, others]
+        np.testing.assert_allclose(array(tree, f"response/{channel}_sem").values[0, 0], error, rtol=1e-5, atol=1e-12)
+    position = array(sound, "trajectories/position").values[0, 0, others]
     bins = tree["profile"].sizes["position"]
     for sample in (0, -1):
         counts = np.histogram(position[:, sample], np.linspace(-1, 1, bins + 1))[0]
-        density = tree["profile"]["density"].values[0, 0, sample]
+        density = array(tree, "profile/density").values[0, 0, sample]
         assert np.sum(np.abs(density * 2 / bins * 7 - counts)) < 2.5  # a particle on the edge of a bin
-    assert tree["measurements"]["intact"].values[0].sum() == 7
+    assert array(tree, "measurements/intact").values[0].sum() == 7
 
 
 def test_all_broken_is_an_answer_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("test_ensemble.BROKEN", 0)
     break_one(monkeypatch, "heating", np.nan)
     tree = mcdev.run(train(1))
-    assert np.all(tree["measurements"]["g_status"].values == FAILED)
-    assert np.all(np.isnan(tree["response"]["conductance"].values))
+    assert np.all(array(tree, "measurements/g_status").values == FAILED)
+    assert np.all(np.isnan(array(tree, "response/conductance").values))

@@ -7,7 +7,7 @@ of standard errors. The checks are functions, so that test_planted_bugs can show
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -52,7 +52,8 @@ def transition(name: str, h: float) -> tuple[np.ndarray, np.ndarray]:
 
     Leimkuhler-Matthews remembers its last noise ξ: z = x - s ξ/2 is a Markov chain, and x = z + s ξ/2 observes it.
     """
-    step, s = SCHEMES[name].step, np.sqrt(2 * TEMPERATURE * h)
+    step: Callable[..., Any] = SCHEMES[name].step
+    s = np.sqrt(2 * TEMPERATURE * h)
     xi = NOISE[:, None]
     if not SCHEMES[name].remembers_noise:
         return mean_at(step(smooth_force, GRID, h, s, xi, 0 * xi)), np.eye(NODES)
@@ -99,7 +100,7 @@ def test_stationary_variance_in_a_harmonic_well(stiffness: float) -> None:
         h, force = stiffness, lambda x: -x
         s = np.sqrt(2 * h)
         zero, one = np.float64(0), np.float64(1)
-        step = SCHEMES[name].step
+        step: Callable[..., Any] = SCHEMES[name].step  # plain arithmetic: works on NumPy's numbers too
         keep = step(force, one, h, s, zero, zero)  # the step is linear: its coefficients
         new, old = step(force, zero, h, s, one, zero), step(force, zero, h, s, zero, one)
         return float((new**2 + old**2 + 2 * keep * new * old) / (1 - keep**2))
@@ -113,9 +114,10 @@ def test_stationary_variance_in_a_harmonic_well(stiffness: float) -> None:
 def test_stability_limit(name: str) -> None:
     """The deterministic part contracts just below the limit and grows just above."""
     scheme = SCHEMES[name]
+    step: Callable[..., Any] = scheme.step
     for factor, stable in ((0.99, True), (1.01, False)):
         h = factor * scheme.stability_limit
-        assert (abs(scheme.step(lambda x: -x, np.float64(1), h, 0.0, 0.0, 0.0)) < 1) == stable
+        assert (abs(step(lambda x: -x, np.float64(1), h, 0.0, 0.0, 0.0)) < 1) == stable
 
 
 # ------------------------------------------------------------------------------------ stepping
@@ -157,7 +159,7 @@ class Flat(eqx.Module):
 
 def free(theta: float = 0.45, friction: float = 4.0, **device: Any) -> DiffusiveDevices:
     devices = devices_of(reduced(particles=8, background_temperature=f"{theta} K", friction=friction, **device), 4096)
-    return eqx.tree_at(lambda d: d.landscape, devices, Flat())
+    return cast(DiffusiveDevices, eqx.tree_at(lambda d: d.landscape, devices, Flat()))
 
 
 def moved(devices: DiffusiveDevices, x: np.ndarray, time: float, pairs: int, voltage: float = 0.0) -> np.ndarray:
@@ -265,7 +267,7 @@ def passage_time(scheme: str, theta: float, voltage: float, lanes: int, multiple
     A particle that arrives starts again at the bottom, so that all computing counts. After a few mean times T,
     K arrivals a particle have <K> = t/T + (σ²/T² - 1)/2 and a variance of t σ²/T³ (renewal theory: Cox 1962, §4).
     The crossing is looked for after every pair of steps; on average a path so watched crosses 0.5826 sqrt(2 D dt)
-    late (Broadie, Glasserman and Kou 1997), by which the exact target is moved. It is worth less than 1 %.
+    late (Broadie, Glasserman and Kou 1997), by which the exact target is moved. It is worth 0.1 to 1 %.
     """
     particles, start, target, friction = 8, -0.85, -0.0375, 4.0
     experiment = reduced(particles=particles, background_temperature=f"{theta} K", integrator={"scheme": scheme})
@@ -300,19 +302,19 @@ def check_passage_time(scheme: str, theta: float, voltage: float, lanes: int, mu
 
 
 @pytest.mark.parametrize("scheme", ["euler_maruyama", "heun"])
-@pytest.mark.parametrize(("theta", "voltage", "lanes"), [(1.0, 0.0, 256), (1.5, 0.0, 1024), (0.45, 2.0, 512)])
+@pytest.mark.parametrize(("theta", "voltage", "lanes"), [(1.2, 0.0, 128), (1.8, 0.0, 256), (0.45, 2.0, 384)])
 def test_passage_time(scheme: str, theta: float, voltage: float, lanes: int) -> None:
     check_passage_time(scheme, theta, voltage, lanes, multiple=3.0)
 
 
 def test_leimkuhler_matthews_slows_barrier_crossing() -> None:
-    """5 % at its default step, 12 standard errors: the same check refuses it, and so does the configuration."""
+    """5 % at its default step, 10 standard errors: the same check refuses it, and so does the configuration."""
     with pytest.raises(AssertionError, match=r"passage time 1\.0"):
-        check_passage_time("leimkuhler_matthews", 0.45, 2.0, 2048, multiple=3.0)
+        check_passage_time("leimkuhler_matthews", 0.45, 2.0, 1536, multiple=3.0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["euler_maruyama", "heun"])
-@pytest.mark.parametrize(("theta", "voltage", "lanes"), [(0.8, 0.0, 1024), (0.6, 1.0, 2048), (0.45, 2.0, 8192)])
+@pytest.mark.parametrize(("theta", "voltage", "lanes"), [(0.8, 0.0, 512), (0.6, 1.0, 2048), (0.45, 2.0, 8192)])
 def test_passage_time_closely(scheme: str, theta: float, voltage: float, lanes: int) -> None:
     check_passage_time(scheme, theta, voltage, lanes)

@@ -48,7 +48,7 @@ def check_permutations() -> None:
     x = rng.uniform(-1, 1, (40, 512))
     for tunnelling_length in RATES:
         g = conductance(x, tunnelling_length)
-        np.testing.assert_allclose(g, by_definition(np.float32(x), tunnelling_length), rtol=1e-5)
+        np.testing.assert_allclose(g, by_definition(x.astype(np.float32), tunnelling_length), rtol=1e-5)
         np.testing.assert_array_equal(conductance(rng.permuted(x, axis=0), tunnelling_length), g)
 
 
@@ -81,7 +81,7 @@ def test_all_particles_at_one_wall(wall: float, particles: int) -> None:
 @pytest.mark.parametrize("lanes", [1, 3, 256, 257, 512])
 def test_blocks_of_lanes_give_the_same(lanes: int) -> None:
     x = np.random.default_rng(1).uniform(-1, 1, (10, lanes))
-    np.testing.assert_allclose(conductance(x, 0.2), by_definition(np.float32(x), 0.2), rtol=1e-5)
+    np.testing.assert_allclose(conductance(x, 0.2), by_definition(x.astype(np.float32), 0.2), rtol=1e-5)
 
 
 def test_short_tunnelling_length_does_not_overflow() -> None:
@@ -89,7 +89,7 @@ def test_short_tunnelling_length_does_not_overflow() -> None:
     x = np.random.default_rng(2).uniform(-1, 1, (40, 300))
     g = conductance(x, 0.011)
     assert np.all(np.isfinite(g))
-    np.testing.assert_allclose(g, by_definition(np.float32(x), 0.011), rtol=2e-4)
+    np.testing.assert_allclose(g, by_definition(x.astype(np.float32), 0.011), rtol=2e-4)
     # g itself leaves the range of float32 only where the resistance is 1e38 times the smallest: then it is zero
     far = conductance(np.full(40, 1.0), 0.002)
     assert np.all(far == 0.0)

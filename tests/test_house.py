@@ -1,0 +1,191 @@
+"""The house's own rules: what is promised in the README and in pyproject.toml holds."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from pydantic import BaseModel
+
+import mcdev
+from mcdev.circuits import AnyCircuit
+from mcdev.devices import Device
+from mcdev.fits import AnyFit
+from mcdev.measurements import AnyMeasurement
+from mcdev.protocols import AnyProtocol
+
+HOUSE = Path(__file__).parents[1]
+README = (HOUSE / "README.md").read_text(encoding="utf-8")
+SOURCES = sorted((HOUSE / "mcdev").rglob("*.py"))
+
+
+def test_the_python_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it stands there, from a folder that holds the configurations."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    assert blocks
+    assert len(blocks[0].strip().splitlines()) <= 16
+    (tmp_path / "configs").symlink_to(HOUSE / "configs")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks[0], "README.md", "exec"), {})
+    assert capsys.readouterr().out
+    assert list(tmp_path.rglob("*.png")), "it plots"
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```toml\n(.*?)^```$", README, re.DOTALL | re.MULTILINE))
+def test_the_configurations_of_the_readme_are_valid(block: str) -> None:
+    assert mcdev.build(tomllib.loads(block)).points()
+
+
+def test_the_commands_of_the_readme_name_files_that_exist() -> None:
+    named = set(re.findall(r"configs/[\w/]+\.toml", README))
+    assert named
+    assert [name for name in named if not (HOUSE / name).is_file()] == []
+
+
+def test_links_and_pictures_of_the_readme_exist() -> None:
+    named = re.findall(r"\]\(([^)#]+)\)", README)
+    assert [name for name in named if "://" not in name and not (HOUSE / name).exists()] == []
+
+
+@pytest.mark.parametrize("file", sorted((HOUSE / "configs").rglob("*.toml")), ids=lambda path: path.stem)
+def test_every_configuration_is_valid_and_named_after_its_file(file: Path) -> None:
+    experiment = mcdev.load(file)
+    assert experiment.name == file.stem
+    assert experiment.description
+    assert mcdev.build(tomllib.loads(experiment.to_toml())) == experiment
+
+
+def test_the_paper_is_covered() -> None:
+    shipped = {path.stem for path in (HOUSE / "configs" / "wang2017").glob("*.toml")}
+    assert shipped >= {
+        *{"fig1b_sweep", "fig3_physical_pulse", "fig4a_pulse", "fig4a_arrhenius", "fig4b_train", "fig5b_interval"},
+        *{"fig5c_rate_change", "figS7c_low_rate"},
+    }
+
+
+def test_importing_changes_nothing_and_is_light() -> None:
+    """No 64-bit switch is thrown, no picture library comes along, nothing is printed and no backend is started."""
+    code = (
+        "import sys, jax\n"
+        "before = dict(jax.config.values)\n"
+        "import mcdev\n"
+        "assert dict(jax.config.values) == before\n"
+        "assert not jax.config.jax_enable_x64\n"
+        "assert 'matplotlib' not in sys.modules, 'matplotlib'\n"
+        "assert not jax._src.xla_bridge._backends, 'a backend was started'\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", mcdev.__all__)
+def test_public_names_are_documented(name: str) -> None:
+    public = getattr(mcdev, name)
+    assert (public.__doc__ or "").strip()
+    assert public.__module__.startswith("mcdev")
+
+
+def test_public_names_are_in_order() -> None:
+    assert mcdev.__all__ == sorted(mcdev.__all__)
+
+
+def tables(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type):
+        return [annotation]
+    return [table for inner in typing.get_args(annotation) for table in tables(inner) if issubclass(table, BaseModel)]
+
+
+def inner_tables(table: type[BaseModel]) -> list[type[BaseModel]]:
+    """The table and every table inside it."""
+    found = [table]
+    for field in table.model_fields.values():
+        for inner in typing.get_args(field.annotation) or (field.annotation,):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                found += inner_tables(inner)
+    return found
+
+
+SECTIONS = {
+    "device": Device,
+    "circuit": AnyCircuit,
+    "protocol": AnyProtocol,
+    "measurement": AnyMeasurement,
+    "fit": AnyFit,
+}
+KINDS = [
+    pytest.param(table, id=table.model_fields["kind"].default)
+    for section in SECTIONS.values()
+    for table in ([section] if isinstance(section, type) else tables(typing.get_args(section)[0]))
+]
+
+
+def test_there_are_kinds_of_everything() -> None:
+    assert len(KINDS) >= 1 + 2 + 6 + 12 + 1
+
+
+@pytest.mark.parametrize("table", KINDS)
+def test_every_kind_is_documented(table: type[BaseModel]) -> None:
+    """In the README, in its class, and it is named as its file is."""
+    kind = table.model_fields["kind"].default
+    assert re.search(rf"\b{kind}\b", README) or re.search(rf"\b{kind}\b", pages())
+    assert (table.__doc__ or "").strip()
+    assert table.__module__.rpartition(".")[2] == kind
+
+
+def pages() -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in (HOUSE / "docs").rglob("*.md"))
+
+
+def test_the_version_that_computes_wrongly_is_excluded() -> None:
+    project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
+    required = {r.name: r.specifier for r in map(Requirement, project["dependencies"])}
+    for name in ("jax", "jaxlib"):
+        assert "0.10.2" not in required[name]
+        assert "0.10.1" in required[name]
+        assert "0.10.3" in required[name]
+    assert all(specifier for specifier in required.values()), "every dependency has a lower bound"
+
+
+def test_no_file_grows_too_long() -> None:
+    assert {f.name: n for f in SOURCES if (n := len(f.read_text().splitlines())) > 700} == {}
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
+    assert {f.stem for f in SOURCES} & {"utils", "helpers", "common", "misc", "base", "manager"} == set()
+
+
+def test_nothing_is_switched_off() -> None:
+    """No line asks a checker to look away."""
+    asking = re.compile("# " + "noqa|type:" + r"\s*ignore|pytest\.(skip|mark\.skip)")
+    found = [
+        f"{f.name}: {line}"
+        for f in [*SOURCES, *(HOUSE / "tests").glob("*.py")]
+        for line in f.read_text().splitlines()
+        if asking.search(line)
+    ]
+    assert [line for line in found if "asking" not in line] == []
+
+
+def test_every_module_and_public_function_is_documented() -> None:
+    import ast
+
+    bare = []
+    for file in SOURCES:
+        module = ast.parse(file.read_text())
+        name = str(file.relative_to(HOUSE))
+        if not ast.get_docstring(module):
+            bare.append(name)
+        for node in module.body:
+            public = isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+            if public and not ast.get_docstring(node) and isinstance(node, ast.FunctionDef):
+                bare.append(f"{name}: {node.name}")
+    assert bare == []

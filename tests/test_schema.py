@@ -1,0 +1,233 @@
+"""Quantities and distributions: what a unit means, what is refused, and that what is written reads back exactly."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic_core import PydanticCustomError
+from scipy import stats
+from scipy.constants import Boltzmann, electron_volt
+
+from mcdev.schema import Lognormal, Normal, Uniform, Unit, extremes, nearest, typical
+
+UNITS = ("V", "V/s", "s", "Hz", "K", "eV", "S", "ohm", "A", "m", "rad")
+
+
+def refusal(unit: Unit, value: Any) -> tuple[str, str]:
+    """The key below the value that is blamed, and the sentence."""
+    with pytest.raises(PydanticCustomError) as caught:
+        unit.parse_drawn(value)
+    context = caught.value.context or {}
+    return context["key"], context["expected"] + context["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "text", "si"),
+    [
+        ("V", "3.5 V", 3.5),
+        ("V", "120 mV", 0.12),
+        ("V", "-.5e+1V", -5.0),
+        ("V", " +2.  volt ", 2.0),
+        ("V/s", "150 mV/s", 0.15),
+        ("V/s", "1 V/ms", 1000.0),
+        ("s", "20.5 ms", 0.0205),
+        ("s", "100 us", 1e-4),
+        ("s", "100 µs", 1e-4),
+        ("s", "2 min", 120.0),
+        ("Hz", "5 kHz", 5000.0),
+        ("Hz", "500 1/s", 500.0),
+        ("K", "300 K", 300.0),
+        ("K", "27 degC", 300.15),
+        ("eV", "0.27 eV", 0.27 * electron_volt),
+        ("eV", "1000 k_B*K", 1000 * Boltzmann),
+        ("eV", "1 J", 1.0),
+        ("S", "100 uS", 1e-4),
+        ("S", "1 1/ohm", 1.0),
+        ("ohm", "10 kohm", 1e4),
+        ("ohm", "10 kΩ", 1e4),
+        ("A", "100 nA", 1e-7),
+        ("m", "7.5 nm", 7.5e-9),
+        ("rad", "90 deg", math.pi / 2),
+        ("rad", "0 rad", 0.0),
+    ],
+)
+def test_value_in_si(unit: str, text: str, si: float) -> None:
+    assert Unit(unit).parse(text) == pytest.approx(si, rel=1e-12, abs=0)
+
+
+def test_a_pure_number_is_itself() -> None:
+    assert Unit("").parse(4) == 4.0
+    assert isinstance(Unit("").parse(4), float)
+    assert Unit("").parse(-0.3) == -0.3
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "phrase"),
+    [
+        (Unit("V"), 3.5, 'write it like "3.5 V"'),
+        (Unit("V"), "3.5", 'write it like "3.5 V"'),
+        (Unit("V"), "3.5 s", "'s' is a time"),
+        (Unit("V"), "3.5 kg", "'kg' is of another dimension"),
+        (Unit("V"), "3.5 volty", "'volty' is no known unit"),
+        (Unit("V"), "V", 'write it like "3.5 V"'),
+        (Unit("V"), "", "a voltage with its unit"),
+        (Unit("V"), "nan V", "a voltage"),
+        (Unit("V"), "1e999 V", "finite"),
+        (Unit("V"), "3,5 V", "a voltage"),
+        (Unit("V"), True, "a voltage"),
+        (Unit("V"), None, "a voltage"),
+        (Unit("V"), ["3 V"], "a voltage"),
+        pytest.param(Unit("V"), 10**400, "a voltage", id="endless"),
+        (Unit("eV"), "300 K", "'K' is a temperature"),
+        (Unit("s", gt=0), "0 s", "> 0 s"),
+        (Unit("s", gt=0), "-3 ms", "> 0 s"),
+        (Unit("s", ge=0), "-1 ns", "≥ 0 s"),
+        (Unit("V", lt=1, ge=-1), "1000 mV", "≥ -1 V and < 1 V"),
+        (Unit("eV", le=2), "3 eV", "≤ 2 eV"),
+        (Unit(""), "3", "without quotes and without a unit"),
+        (Unit(""), False, "a number"),
+        (Unit(""), math.nan, "finite"),
+        (Unit(""), -math.inf, "finite"),
+        pytest.param(Unit(""), 10**400, "finite", id="endless number"),
+        (Unit("", gt=0, lt=1), 1, "> 0 and < 1"),
+    ],
+)
+def test_refused_with_what_to_write_instead(unit: Unit, value: Any, phrase: str) -> None:
+    key, message = refusal(unit, value)
+    assert not key
+    assert message.startswith("expected ")
+    assert phrase in message
+
+
+@pytest.mark.parametrize("unit", ["m**9**9**9**9", "m**99999999", "(m)", "__import__('os')", "m+m", "m\x00"], ids=repr)
+def test_arithmetic_in_a_unit_is_refused(unit: str) -> None:
+    """pint evaluates expressions, and one like m**9**9**9**9 would never end."""
+    assert "length" in refusal(Unit("m"), f"1 {unit}")[1]
+
+
+def test_the_bounds_are_in_the_unit_as_written() -> None:
+    assert Unit("eV", gt=0.1, lt=1).parse("0.5 eV") == pytest.approx(0.5 * electron_volt)
+    assert Unit("s", ge=0).parse("0 s") == 0.0
+    assert Unit("", le=1).parse(1) == 1.0
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=st.floats(allow_nan=False, allow_infinity=False), unit=st.sampled_from(UNITS))
+def test_what_is_written_parses_back_to_the_identical_float(value: float, unit: str) -> None:
+    assert Unit(unit).parse(Unit(unit).write(value)) == value
+
+
+def test_written_short_where_short_is_exact() -> None:
+    assert Unit("V").write(0.12) == "0.12 V"
+    assert Unit("eV").write(0.27 * electron_volt) == "0.27 eV"
+    assert Unit("s").write(0.0205) == "0.0205 s"
+    assert Unit("").write(0.2) == 0.2
+    assert Unit("A").write(None) is None
+
+
+# ---------------------------------------------------------------------------------- distributions
+
+NORMAL = {"distribution": "normal", "mean": "300 K", "sd": "15 K", "low": "250 K", "high": "1000 K"}
+LOGNORMAL = {"distribution": "lognormal", "median": "2 mV", "sigma": 0.3}
+UNIFORM = {"distribution": "uniform", "low": "10 nm", "high": "20 nm"}
+
+
+def test_parsed_into_si() -> None:
+    assert Unit("K", gt=0).parse_drawn(NORMAL) == Normal(mean=300.0, sd=15.0, low=250.0, high=1000.0)
+    assert Unit("V").parse_drawn(LOGNORMAL) == Lognormal(median_value=0.002, sigma=0.3)
+    drawn = Unit("m").parse_drawn(UNIFORM)
+    assert isinstance(drawn, Uniform)
+    assert (drawn.low, drawn.high) == pytest.approx((1e-8, 2e-8), rel=1e-14)
+    assert Unit("K").parse_drawn("3 K") == 3.0
+
+
+@pytest.mark.parametrize(("unit", "table"), [("K", NORMAL), ("V", LOGNORMAL), ("m", UNIFORM)])
+def test_distributions_read_back_equal(unit: str, table: dict[str, Any]) -> None:
+    drawn = Unit(unit).parse_drawn(table)
+    assert Unit(unit).parse_drawn(Unit(unit).write(drawn)) == drawn
+
+
+def test_quantiles_of_each_law() -> None:
+    u = np.linspace(0.01, 0.99, 9)
+    np.testing.assert_allclose(Normal(mean=2.0, sd=0.5).quantile(u), 2 + 0.5 * stats.norm.ppf(u), rtol=1e-12)
+    np.testing.assert_allclose(
+        Lognormal(median_value=3.0, sigma=0.4).quantile(u), 3 * np.exp(0.4 * stats.norm.ppf(u)), rtol=1e-12
+    )
+    np.testing.assert_allclose(Uniform(low=-1.0, high=3.0).quantile(u), -1 + 4 * u, rtol=1e-12)
+
+
+def test_truncation_cuts_and_renormalises() -> None:
+    """Against scipy's truncated Gaussian, an independent formula; the ends are the bounds."""
+    law = Normal(mean=1.0, sd=0.5, low=0.5, high=3.0)
+    u = np.linspace(0, 1, 11)
+    np.testing.assert_allclose(law.quantile(u), stats.truncnorm(-1.0, 4.0, 1.0, 0.5).ppf(u), rtol=1e-9)
+    assert law.support == pytest.approx((0.5, 3.0))
+    one_sided = Normal(mean=1.0, sd=0.5, low=0.5)
+    np.testing.assert_allclose(one_sided.quantile(u), stats.truncnorm(-1.0, np.inf, 1.0, 0.5).ppf(u), rtol=1e-9)
+    assert one_sided.median > 1.0
+
+
+@pytest.mark.parametrize("far", [5.0, 9.0, 50.0, 1e4])
+def test_a_bound_many_deviations_away_is_a_bound(far: float) -> None:
+    """Where the Gaussian's share beyond it underflows: still met, and allowed."""
+    law = Normal(mean=1.0, sd=0.5 / far, low=0.5, high=1.5)
+    assert law.support == pytest.approx((0.5, 1.5), rel=1e-6)
+    table = {"distribution": "normal", "mean": 1.0, "sd": 0.5 / far, "low": 0.5, "high": 1.5}
+    assert Unit("", gt=0, le=2).parse_drawn(table) == law
+
+
+def test_typical_and_extremes() -> None:
+    assert typical(2.5) == 2.5
+    assert extremes(2.5) == (2.5, 2.5)
+    law = Normal(mean=10.0, sd=1.0)
+    assert typical(law) == pytest.approx(10.0)
+    assert extremes(law) == pytest.approx((10 - 3.719016, 10 + 3.719016), rel=1e-6)
+    assert typical(Lognormal(median_value=3.0, sigma=0.4)) == pytest.approx(3.0)
+    assert extremes(Uniform(low=0.0, high=1.0)) == pytest.approx((1e-4, 1 - 1e-4))
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "phrase"),
+    [
+        ({}, "distribution", "'normal', 'lognormal', 'uniform'"),
+        ({"distribution": "cauchy"}, "distribution", "'normal'"),
+        ({"distribution": ["normal"]}, "distribution", "'normal'"),
+        ({"distribution": {"normal": 1}}, "distribution", "'normal'"),
+        ({"distribution": "normal", "mean": "1 K"}, "sd", "needs 'sd'"),
+        ({"distribution": "normal", "mean": "1 K", "sd": "0 K"}, "sd", "> 0"),
+        ({"distribution": "normal", "mean": "1 K", "sd": "-1 K"}, "sd", "> 0"),
+        ({"distribution": "normal", "mean": "1 K", "sd": "1 V"}, "sd", "'V' is a voltage"),
+        ({"distribution": "normal", "mean": 1, "sd": "1 K"}, "mean", 'write it like "1 K"'),
+        ({"distribution": "normal", "mena": "1 K", "sd": "1 K"}, "mena", "did you mean 'mean'?"),
+        ({"distribution": "lognormal", "median": "1 K", "sigma": "0.1 K"}, "sigma", "without a unit"),
+        ({"distribution": "lognormal", "median": "0 K", "sigma": 0.1}, "median", "> 0"),
+        ({"distribution": "lognormal", "median": "1 K", "sigma": 0}, "sigma", "> 0"),
+        ({"distribution": "uniform", "low": "2 K", "high": "1 K"}, "low", "low < high"),
+        ({"distribution": "uniform", "low": "2 K", "high": "2 K"}, "low", "low < high"),
+        ({"distribution": "uniform", "low": "0 K"}, "high", "needs 'high'"),
+        ({"distribution": "uniform", "low": "-1 K", "high": "1 K"}, "low", "reaches below"),
+        ({"distribution": "uniform", "low": "1 K", "high": "6 K"}, "high", "reaches above"),
+        ({"distribution": "normal", "mean": "2 K", "sd": "0.1 K", "high": "3 K"}, "low", "add low"),
+        ({"distribution": "normal", "mean": "2 K", "sd": "0.1 K", "low": "1 K"}, "high", "add high"),
+    ],
+)
+def test_distributions_refused(table: dict[str, Any], key: str, phrase: str) -> None:
+    blamed, message = refusal(Unit("K", gt=0, le=5), table)
+    assert blamed == key
+    assert phrase in message
+
+
+@pytest.mark.parametrize("bounds", [{"low": "100 K", "high": "101 K"}, {"low": "100 K"}, {"high": "1 mK"}])
+def test_a_truncation_that_leaves_nothing_is_refused(bounds: dict[str, str]) -> None:
+    table = {"distribution": "normal", "mean": "10 K", "sd": "0.1 K"} | bounds
+    assert "leaves no probability" in refusal(Unit("K"), table)[1]
+
+
+def test_nearest_names_the_closest_or_lists_all() -> None:
+    assert nearest("frictoin", ["friction", "drift"]) == "did you mean 'friction'?"
+    assert nearest("zzz", ["b", "a"]) == "known: a, b"
