@@ -29,7 +29,11 @@ CONFIG: dict[str, Any] = {
     "name": "small",
     "device": {"preset": "wang2017_reduced", "particles": 6, "friction": 1.0},
     "protocol": {
-        **{"kind": "pulse_train", "amplitude": "3 V", "width": "0.02 s", "period": "0.03 s", "count": 4},
+        "kind": "pulse_train",
+        "amplitude": "3 V",
+        "width": "0.02 s",
+        "period": "0.03 s",
+        "count": 4,
         "relaxation": "0.1 s",
     },
     "measurements": {"g": {"kind": "pulse_conductance"}, "tau": {"kind": "relaxation_time"}},
@@ -329,16 +333,9 @@ def test_results_that_cannot_be_read(command: str, tmp_path: Path, mcdev_main: C
 def test_an_interrupt_leaves_no_results(config: Path, tmp_path: Path) -> None:
     """Ctrl-C in the middle of hours of work: one line, exit code 130, no half file and no empty folder."""
     out = tmp_path / "run"
-    long = [
-        "--set",
-        "ensemble.cycles=1000000",
-        "--set",
-        "protocol.relaxation=0 s",
-        "--set",
-        "measurements.tau.kind=on_off_ratio",
-    ]
+    long = ("ensemble.cycles=5000", "device.particles=40", "output.trajectories=0")
     running = subprocess.Popen(
-        [MCDEV, "run", config, *long, "--set", "output.trajectories=0", "--set", "output.reference=[]", "--out", out],
+        [MCDEV, "run", config, *(word for pair in long for word in ("--set", pair)), "--out", out],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
