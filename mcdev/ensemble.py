@@ -171,7 +171,7 @@ def sample(
 
     def body(i: UInt32[Array, ""], inner: tuple[_Carry, dict[str, Any]]) -> tuple[_Carry, dict[str, Any]]:
         now, sums = inner
-        applied = jnp.broadcast_to(start + (end - start) * ((i.astype(start.dtype) + 0.5) / count), (lanes,))
+        applied = jnp.broadcast_to(start + (end - start) * ((jnp.asarray(i, start.dtype) + 0.5) / count), (lanes,))
         voltage, current = circuit.solve(now.circuit, applied, devices.current_law(now.state))
         state = devices.advance(now.state, voltage, current, step, pairs, key, now.clock)
         elapsed = 2.0 * step * pairs.astype(step.dtype)

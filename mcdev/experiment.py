@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import tomli_w
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError
 from pydantic_core import PydanticCustomError
 
 from mcdev.circuits import Alone, AnyCircuit
@@ -40,15 +40,15 @@ _LARGEST_FILE = 16 * 2**20
 class Ensemble(Strict):
     """How many devices and cycles, and from which random numbers."""
 
-    devices: int = Field(1000, ge=1, le=100_000_000)
+    devices: int = Field(1000, strict=True, ge=1, le=100_000_000)
     """Number of devices; each draws its parameters once (D2D spread)."""
-    cycles: int = Field(1, ge=1, le=10_000_000)
+    cycles: int = Field(1, strict=True, ge=1, le=10_000_000)
     """Repetitions of the protocol on the same device (C2C spread)."""
     between_cycles: Literal["rest", "continue"] = "rest"
     """rest: every cycle starts from a freshly rested state; continue: from where the last one ended."""
     equilibration: Interval = 0.0
     """Time at zero volts before the first cycle (before every cycle when rested), not recorded."""
-    seed: int = Field(1, ge=0, lt=2**32)
+    seed: int = Field(1, strict=True, ge=0, lt=2**32)
     precision: Literal["float32", "float64"] = "float32"
 
 
@@ -57,8 +57,11 @@ class Range(Strict):
 
     start: str | float
     stop: str | float
-    count: int = Field(ge=2, le=10_000)
+    count: int = Field(strict=True, ge=2, le=10_000)
     spacing: Literal["linear", "log"] = "linear"
+
+
+_LIST_OR_RANGE = Discriminator(lambda value: "range" if isinstance(value, (dict, Range)) else "list")
 
 
 class Sweep(Strict):
@@ -66,15 +69,10 @@ class Sweep(Strict):
 
     mode: Literal["grid", "zip"] = "grid"
     """grid: every combination, the last axis fastest; zip: the axes advance together."""
-    axes: dict[str, list[Any] | Range] = Field(default_factory=dict)
+    axes: dict[str, Annotated[Annotated[list[Any], Tag("list")] | Annotated[Range, Tag("range")], _LIST_OR_RANGE]] = (
+        Field(default_factory=dict)
+    )
     """Key path → list of values, or a range {start, stop, count, spacing}."""
-
-    @field_validator("axes", mode="before")
-    @classmethod
-    def _tables_are_ranges(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: Range(**v) if isinstance(v, dict) and "start" in v else v for key, v in value.items()}
-        return value
 
 
 class Reference(Strict):
@@ -82,11 +80,11 @@ class Reference(Strict):
 
     measurement: str
     """Name of an entry of [measurements] or [fits]."""
-    entry: int | None = Field(None, ge=1)
+    entry: int | None = Field(None, strict=True, ge=1)
     """Which entry of a list, from one (the pulse)."""
     coefficient: str | None = None
     """Which coefficient of a fit."""
-    point: int = Field(1, ge=1)
+    point: int = Field(1, strict=True, ge=1)
     """Which sweep point, from one."""
     value: str | float
     """The published value: a number, a quantity with its unit, or only its sign: "> 0" or "< 0"."""
@@ -101,11 +99,11 @@ class Output(Strict):
 
     directory: str = "runs"
     """Folder in which each run makes its own."""
-    trajectories: int = Field(8, ge=0, le=256)
+    trajectories: int = Field(8, strict=True, ge=0, le=256)
     """Number of realisations whose full trajectory is kept."""
     quantiles: tuple[Annotated[float, Unit("", ge=0, le=1)], ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     """Quantiles over the ensemble kept at every time."""
-    figures: bool = True
+    figures: bool = Field(True, strict=True)
     reference: tuple[Reference, ...] = ()
     """Published numbers to compare with."""
 
@@ -278,9 +276,16 @@ class Experiment(Strict):
         return found
 
     def _reference_problems(self) -> list[Problem]:
-        found = []
+        found: list[Problem] = []
+        try:
+            points = self._grid()
+        except ValueError:  # reported with the sweep
+            points = [{}]
         for number, reference in enumerate(self.output.reference):
             key, name = f"output.reference.{number}", reference.measurement
+            if not found and reference.point > len(points):
+                message = f"expected a sweep point between 1 and {len(points)}"
+                found.append(Problem(f"{key}.point", reference.point, message))
             if name in self.fits:
                 if reference.coefficient is None:
                     found.append(Problem(f"{key}.coefficient", None, f"is missing; '{name}' is a fit"))
@@ -289,6 +294,9 @@ class Experiment(Strict):
                 found.append(Problem(f"{key}.measurement", name, f"no such measurement or fit; {known}"))
             else:
                 entries = self.measurements[name].entries(self.protocol.timeline())
+                if entries is None and reference.entry is not None:
+                    message = f"'{name}' is a single number; leave entry out"
+                    found.append(Problem(f"{key}.entry", reference.entry, message))
                 if entries is not None and not 1 <= (reference.entry or 0) <= entries:
                     message = f"expected an entry between 1 and {entries}"
                     found.append(Problem(f"{key}.entry", reference.entry, message))
@@ -400,7 +408,7 @@ def _fill_preset(data: dict[str, Any]) -> list[Problem]:
     if not isinstance(device, dict) or not device.get("preset"):
         return []
     known = presets()
-    if device["preset"] not in known:
+    if not isinstance(device["preset"], str) or device["preset"] not in known:
         return [Problem("device.preset", device["preset"], f"no such preset; {nearest(device['preset'], known)}")]
     data["device"] = known[device["preset"]]["device"] | device
     return []

@@ -60,8 +60,16 @@ def describe(error: Any, data: Mapping[str, Any], root: type[BaseModel]) -> Prob
     if kind == "literal_error":
         words = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         return Problem(key, value, f"expected one of {context['expected']}; {nearest(str(value), words)}")
+    if kind == "string_pattern_mismatch":
+        return Problem(key, value, "expected letters, digits, dot, dash, underscore, beginning with a letter or digit")
     message = str(error["msg"])
-    for old, new in (("Input should be", "expected"), ("a valid ", "a "), ("dictionary", "table")):
+    for old, new in (
+        ("Input should be", "expected"),
+        ("a valid ", "a "),
+        ("dictionary", "table"),
+        ("Dictionary should have", "expected"),
+        (" after validation", ""),
+    ):
         message = message.replace(old, new)
     return Problem(key, value, message[:1].lower() + message[1:])
 

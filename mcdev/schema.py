@@ -23,6 +23,10 @@ from scipy import stats
 
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$", re.DOTALL)
 
+# Unit names joined by * or /, with one-digit powers: what a person writes, and no arithmetic that could run away.
+_FACTOR = r"[A-Za-zµμΩ°_]+(?:(?:\*\*|\^)-?\d)?"
+_UNIT_TEXT = re.compile(rf"(?:1\s*/\s*)?{_FACTOR}(?:\s*[*/·]\s*{_FACTOR})*")
+
 # What a unit measures, for messages and labels.
 _DIMENSIONS = {
     "V": "a voltage",
@@ -253,17 +257,24 @@ class Unit:
         if not self.unit:
             if isinstance(value, str):
                 refuse(value, f"expected {self.expectation}", "write it without quotes and without a unit")
-            return self._finite(value, float(value))
+            try:
+                return self._finite(value, float(value))
+            except OverflowError:
+                refuse(value, f"expected {self.expectation}, and a finite one")
         if not isinstance(value, str):
-            refuse(value, f"expected {self.expectation}", f'write it like "{value:g} {self.unit}"')
+            refuse(value, f"expected {self.expectation}", f'write it like "{value} {self.unit}"'[:80])
         match = _NUMBER.match(value)
         if not match:
             refuse(value, f"expected {self.expectation}", f'write it like "{self.example}"')
         number, unit = float(match[1]), match[2]
         if not unit:
             refuse(value, f"expected {self.expectation}", f'write it like "{value.strip()} {self.unit}"')
-        if len(unit) > 60:
-            refuse(value, f"expected {self.expectation}", f'write it like "{self.example}"')
+        if len(unit) > 60 or not _UNIT_TEXT.fullmatch(unit):
+            refuse(
+                value,
+                f"expected {self.expectation}, but '{unit[:20]}' is no known unit",
+                f'write it like "{self.example}"',
+            )
         try:
             given = _units().Quantity(number, unit)
             converted = given.to(self.unit).to_base_units().magnitude
@@ -297,7 +308,7 @@ class Unit:
         if not isinstance(value, dict):
             return self.parse(value)
         kind = value.get("distribution")
-        if kind not in _FORMS:
+        if not isinstance(kind, str) or kind not in _FORMS:
             refuse(kind, "expected distribution = " + ", ".join(repr(k) for k in _FORMS), key="distribution")
         law, fields, required = _FORMS[kind]
         for key in value:

@@ -122,8 +122,8 @@ def leaves(node: Any, path: Path_ = ()) -> list[tuple[Path_, Any]]:
     return found
 
 
-WRONG_FOR_TEXT = [None, 5, 2.5, True, [], ["4 V"], {}, {"a": 1}, 10**400]
-WRONG_FOR_QUANTITY = [
+WRONG_FOR_TEXT: list[Any] = [None, 5, 2.5, True, [], ["4 V"], {}, {"a": 1}, 10**400]
+WRONG_FOR_QUANTITY: list[Any] = [
     *[
         "",
         " ",
@@ -141,7 +141,7 @@ WRONG_FOR_QUANTITY = [
     ],
     *["4 m**9**9**9**9", "4 " + "x" * 5000, "\x00", "4 V\n[table]"],
 ]
-WRONG_FOR_NUMBER = [
+WRONG_FOR_NUMBER: list[Any] = [
     None,
     "4",
     "4 V",
@@ -156,11 +156,11 @@ WRONG_FOR_NUMBER = [
     -float("inf"),
     10**400,
 ]
-WRONG_FOR_COUNT = [*WRONG_FOR_NUMBER, True, 1.5, 0, -3, 10**12]
-WRONG_FOR_SWITCH = [None, "yes", "true", 1, 0.0, [], {}]
-WRONG_FOR_TABLE = [None, 0, 1.5, True, "", "table", [1], [{}]]
-WRONG_FOR_LAW = [None, True, "", "4", [1], [{}], {"distribution": "nromal"}, {"mean": 1.0}]
-WRONG_FOR_LIST = [None, 0, 1.5, True, "list", {"a": {}}]
+WRONG_FOR_COUNT: list[Any] = [*WRONG_FOR_NUMBER, True, 1.5, 0, -3, 10**12]
+WRONG_FOR_SWITCH: list[Any] = [None, "yes", "true", 1, 0.0, [], {}]
+WRONG_FOR_TABLE: list[Any] = [None, 0, 1.5, True, "", "table", [1], [{}]]
+WRONG_FOR_LAW: list[Any] = [None, True, "", "4", [1], [{}], {"distribution": "nromal"}, {"mean": 1.0}]
+WRONG_FOR_LIST: list[Any] = [None, 0, 1.5, True, "list", {"a": {}}]
 COUNTS = {"count", "devices", "cycles", "seed", "trajectories", "samples_per_pulse", "second", "entry", "point"}
 FREE_TEXT = {"description", "directory", "source"}
 ZERO_IS_FINE = {"seed", "trajectories"}
@@ -288,7 +288,7 @@ BY_HAND: list[tuple[str, dict[str, Any], str, str]] = [
     ("mistyped mode", at("sweep", "mode")("zpi"), "sweep.mode", "did you mean 'zip'?"),
     ("no device", without("device"), "device", "is missing"),
     ("no protocol", without("protocol"), "protocol", "is missing"),
-    ("no measurements", at("measurements")({}), "measurements", "at least one"),
+    ("no measurements", at("measurements")({}), "measurements", "at least 1"),
     ("no amplitude", without("protocol", "amplitude"), "protocol.amplitude", 'amplitude = "3.5 V"'),
     ("unit forgotten", at("protocol", "amplitude")(4), "protocol.amplitude", 'write it like "4 V"'),
     ("unit forgotten in quotes", at("protocol", "amplitude")("4"), "protocol.amplitude", 'write it like "4 V"'),

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -235,17 +236,18 @@ def test_schema_is_a_json_schema_that_knows_our_files(mcdev_main: Callable[..., 
     schema = json.loads(ended.out)
     jsonschema.Draft202012Validator.check_schema(schema)
     checker = jsonschema.Draft202012Validator(schema)
-    configs = [mcdev.cli.tomllib.loads(path.read_text()) for path in sorted(CONFIGS.rglob("*.toml"))]
+    configs = [tomllib.loads(path.read_text()) for path in sorted(CONFIGS.rglob("*.toml"))]
     for data in [*configs, CONFIG]:
         assert [error.message for error in checker.iter_errors(data)] == []
-    for section, change in {
+    typos: dict[str, dict[str, Any]] = {
         "device": {"frictoin": 4.0},
         "protocol": {"widht": "1 ms"},
         "ensemble": {"devices": 0},
         "measurements": {"g": {"kind": "pulse_conductanc"}},
         "output": {"figures": "yes"},
         "sweep": {"mode": "zpi"},
-    }.items():
+    }
+    for section, change in typos.items():
         assert not checker.is_valid({**CONFIG, section: {**CONFIG.get(section, {}), **change}}), section
     assert not checker.is_valid({key: value for key, value in CONFIG.items() if key != "name"})
     assert checker.is_valid({**CONFIG, "protocol": {"kind": "waveform", "file": "pulse.csv"}})

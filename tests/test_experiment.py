@@ -30,7 +30,7 @@ def train(**sections: Any) -> Experiment:
     return mcdev.build(data | sections)
 
 
-def swept(mode: str = "grid", **axes: Any) -> Experiment:
+def swept(mode: Any = "grid", **axes: Any) -> Experiment:
     """Axes by the last word of their key."""
     paths = {
         "T": "device.background_temperature",
@@ -209,8 +209,8 @@ def test_axes_in_their_unit() -> None:
         f=[4.0, {"distribution": "lognormal", "median": 4.0, "sigma": 0.1}],
     )
     assert axis_unit(experiment, "device.background_temperature") == "K"
-    np.testing.assert_allclose(axis_values(experiment, "device.background_temperature"), [0.3, 0.45])
-    np.testing.assert_allclose(axis_values(experiment, "protocol.amplitude"), [4.0, 3.5])
+    np.testing.assert_allclose(np.array(axis_values(experiment, "device.background_temperature")), [0.3, 0.45])
+    np.testing.assert_allclose(np.array(axis_values(experiment, "protocol.amplitude")), [4.0, 3.5])
     assert axis_unit(experiment, "protocol.count") == ""
     np.testing.assert_array_equal(axis_values(experiment, "protocol.count"), [3, 4])
     words = axis_values(experiment, "device.friction")

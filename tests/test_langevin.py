@@ -302,7 +302,7 @@ def check_passage_time(scheme: str, theta: float, voltage: float, lanes: int, mu
 
 
 @pytest.mark.parametrize("scheme", ["euler_maruyama", "heun"])
-@pytest.mark.parametrize(("theta", "voltage", "lanes"), [(1.2, 0.0, 128), (1.8, 0.0, 256), (0.45, 2.0, 384)])
+@pytest.mark.parametrize(("theta", "voltage", "lanes"), [(1.5, 0.0, 192), (2.0, 0.0, 256), (0.45, 2.0, 384)])
 def test_passage_time(scheme: str, theta: float, voltage: float, lanes: int) -> None:
     check_passage_time(scheme, theta, voltage, lanes, multiple=3.0)
 

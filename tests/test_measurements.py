@@ -28,9 +28,7 @@ def measurement(kind: str, **table: Any) -> Measurement:
     return made
 
 
-def trajectory(
-    conductance: Any, voltage: Any, widths: Any = 1.0, full_scale: float = 1.0, **windows: Any
-) -> Trajectory:
+def trajectory(conductance: Any, voltage: Any, widths: Any = 1.0, full_scale: Any = 1.0, **windows: Any) -> Trajectory:
     """Ohmic, directly at the source; a window is (first, past the last) or a list of these."""
     g = jnp.asarray(conductance, jnp.float32)
     v = jnp.broadcast_to(jnp.asarray(voltage, jnp.float32), g.shape)

@@ -84,7 +84,7 @@ def advance_with(name: str, change: Callable[[Any, Any], tuple[Any, Any]]) -> Pl
 
 drift_reversed = advance_with("drift_reversed", lambda voltage, current: (-voltage, -current))
 heating_lost = advance_with("heating_lost", lambda voltage, current: (voltage, 0 * current))
-polarity_mixed_up = advance_with("polarity_mixed_up", lambda voltage, current: (jnp.abs(voltage), jnp.abs(current)))
+half_wave = advance_with("half_wave", lambda voltage, current: (jnp.maximum(voltage, 0), jnp.maximum(current, 0)))
 
 
 def particle_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ POLARITY = test_diffusive.check_polarity_symmetry
         (gaps_unsorted, HAND, "Not equal"),
         (gaps_unsorted, PERMUTED, "Not equal"),
         (drift_reversed, FREE, "drift"),
-        (polarity_mixed_up, POLARITY, "polarity"),
+        (half_wave, POLARITY, "polarity"),
         (heating_lost, HEATING, "Not equal"),
         (particle_lost, NUMBER, "Not equal"),
     ],

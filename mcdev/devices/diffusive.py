@@ -65,7 +65,7 @@ class Diffusive(DeviceConfig):
     preset: str | None = None
     """The parameter set that this table started from; its values stand unless given here."""
 
-    particles: int = Field(40, ge=2, le=1000)
+    particles: int = Field(40, strict=True, ge=2, le=1000)
     """Number of nanoparticles."""
     half_gap: Annotated[Drawn, PerDevice("m", gt=0)]
     """L, half the distance between the terminals: the scale of length."""
@@ -104,7 +104,7 @@ class Diffusive(DeviceConfig):
     """Share of the interfacial energy that acts as an attraction between particles instead of fixed wells."""
     initial_split: Share | Literal["equilibrium"] = 0.5
     """Share of the particles that start in the left cluster; equilibrium draws each side by its weight."""
-    profile_count: int = Field(100, ge=4, le=1000)
+    profile_count: int = Field(100, strict=True, ge=4, le=1000)
     """Number of bins of the density along the gap."""
     integrator: Integrator = Integrator()
 
@@ -285,6 +285,7 @@ class Diffusive(DeviceConfig):
             particles=self.particles,
             left=None if self.initial_split == "equilibrium" else round(self.initial_split * self.particles),
             bins=self.profile_count,
+            profile_scale=typical(self.half_gap),
             scheme=SCHEMES[self.integrator.scheme],
         )
 
@@ -341,6 +342,7 @@ class DiffusiveDevices(Devices):
     particles: int = eqx.field(static=True)
     left: int | None = eqx.field(static=True)
     bins: int = eqx.field(static=True)
+    profile_scale: float = eqx.field(static=True)
     scheme: Scheme = eqx.field(static=True)
 
     def rest(self, key: LaneKey) -> DiffusiveState:
@@ -409,9 +411,9 @@ class DiffusiveDevices(Devices):
         return {"temperature": state.theta * self.kelvin}
 
     def profile(self, state: DiffusiveState, weight: PerLane) -> Float[Array, " bin"]:
-        """Nanoparticles per metre in each bin."""
+        """Nanoparticles per metre in each bin, on the axis of the typical gap (devices may differ in theirs)."""
         bin_of = jnp.clip(((state.x + 1.0) * (0.5 * self.bins)).astype(jnp.int32), 0, self.bins - 1)
-        share = jnp.broadcast_to(weight * (0.5 * self.bins) / self.parameters["half_gap"], state.x.shape)
+        share = jnp.broadcast_to(weight * (0.5 * self.bins / self.profile_scale), state.x.shape)
         return jnp.zeros(self.bins, share.dtype).at[bin_of].add(share)
 
     def snapshot(self, state: DiffusiveState) -> dict[str, Float[Array, "part lane"]]:

@@ -63,7 +63,7 @@ def cosine_turns(z: Float[Array, ...]) -> Float[Array, ...]:
 
 
 def uniform(bits: UInt32[Array, ...], dtype: jnp.dtype) -> Float[Array, ...]:
-    """Uniform on (0, 1): 24 bits, centred in their cells, so that neither end occurs."""
+    """Uniform on (0, 1]: 24 bits, centred in their cells; in float32 the last cell rounds to 1."""
     # int32 converts to float in one vector instruction; uint32 does not.
     return (lax.bitcast_convert_type(bits >> jnp.uint32(8), jnp.int32).astype(dtype) + 0.5) * 2.0**-24
 

@@ -25,7 +25,7 @@ class Waveform(Protocol):
     """Times of the points in seconds, increasing, the first at zero."""
     voltage: tuple[float, ...] = Field(min_length=2, max_length=200_000)
     """Source voltage at these times, in volts."""
-    samples_per_point: int = Field(1, ge=1, le=1000)
+    samples_per_point: int = Field(1, strict=True, ge=1, le=1000)
     """Samples recorded between two neighbouring points."""
 
     equilibrium: ClassVar[bool] = False
@@ -62,7 +62,12 @@ def read_points(path: Path) -> tuple[list[float], list[float]]:
     voltages: list[float] = []
     header = False
     with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.reader(file), start=1):
+        lines = csv.reader(file)
+        try:
+            rows = [(lines.line_num, row) for row in lines]
+        except csv.Error as error:
+            raise ValueError(f"line {lines.line_num} is no row of a CSV file ({error})") from None
+        for number, row in rows:
             if not row or row[0].lstrip().startswith("#"):
                 continue
             try:
