@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
 import tempfile
 import tomllib
@@ -50,11 +51,20 @@ class _Leave(Exception):
         self.code = code
 
 
+class _Interrupted(BaseException):
+    """Ctrl-C. Not a KeyboardInterrupt, which typer would swallow without a word."""
+
+
+def _interrupt(signal_number: int, frame: Any) -> None:
+    raise _Interrupted
+
+
 def main() -> None:
     """Entry point: turns the errors that a user can mend into one message and an exit code."""
     from mcdev.ensemble import NotEnoughMemory
     from mcdev.results import ResultsError
 
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except ConfigError as error:
@@ -65,8 +75,8 @@ def main() -> None:
         _fail(str(error), FILES)
     except NotEnoughMemory as error:
         _fail(str(error), MEMORY)
-    except KeyboardInterrupt:
-        _fail("stopped; nothing was written", INTERRUPTED)
+    except _Interrupted:
+        _fail("stopped; what was not finished is not written", INTERRUPTED)
 
 
 def _fail(message: str, code: int) -> None:

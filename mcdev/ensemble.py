@@ -32,6 +32,7 @@ from mcdev.devices.contract import Devices, LaneKey
 from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
 from mcdev.measurements.contract import FAILED, OK, UNDEFINED, Trajectory
+from mcdev.problems import ConfigError, Problem
 from mcdev.protocols.timeline import Timeline
 from mcdev.schema import Drawn
 
@@ -242,6 +243,7 @@ _programs: dict[str, Program] = {}
 
 
 def program() -> Program:
+    """The compiled functions for this process's backend, made at the first call."""
     backend = jax.default_backend()
     return _programs.setdefault(backend, Program(backend))
 
@@ -531,7 +533,7 @@ def simulate(
 ) -> list[PointResult]:
     """All sweep points, one after the other. ``report`` gets (done, total) realisation-steps.
 
-    Raises ``NotEnoughMemory``; ``ValueError`` for a cycle of more steps than its random numbers can name.
+    Raises ``NotEnoughMemory``; ``ConfigError`` for a cycle of more steps than its random numbers can name.
     """
     check_memory(experiment)
     points = [point for _, point in experiment.points()]
@@ -541,10 +543,11 @@ def simulate(
         settle = _settle(point)
         settling = settle.steps if settle else 0
         if steps + settling >= 2**33:
-            raise ValueError(
+            message = (
                 f"a cycle of {steps:.2g} steps has more than its 2^33 random numbers; shorten the protocol or split it "
                 'into cycles with ensemble.between_cycles = "continue"'
             )
+            raise ConfigError([Problem("protocol", point.protocol.kind, message)], experiment.name)
         repeats = point.ensemble.cycles if point.ensemble.between_cycles == "rest" else 1
         total += (steps * point.ensemble.cycles + settling * repeats) * point.ensemble.devices
     progress = Progress(total, report or (lambda done, total: None))

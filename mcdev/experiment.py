@@ -40,28 +40,31 @@ _LARGEST_FILE = 16 * 2**20
 class Ensemble(Strict):
     """How many devices and cycles, and from which random numbers."""
 
-    devices: int = Field(1000, strict=True, ge=1, le=100_000_000)
+    devices: int = Field(1000, ge=1, le=100_000_000)
     """Number of devices; each draws its parameters once (D2D spread)."""
-    cycles: int = Field(1, strict=True, ge=1, le=10_000_000)
+    cycles: int = Field(1, ge=1, le=10_000_000)
     """Repetitions of the protocol on the same device (C2C spread)."""
     between_cycles: Literal["rest", "continue"] = "rest"
     """rest: every cycle starts from a freshly rested state; continue: from where the last one ended."""
     equilibration: Interval = 0.0
     """Time at zero volts before the first cycle (before every cycle when rested), not recorded."""
-    seed: int = Field(1, strict=True, ge=0, lt=2**32)
+    seed: int = Field(1, ge=0, lt=2**32)
     precision: Literal["float32", "float64"] = "float32"
 
 
 class Range(Strict):
     """Values between two ends, evenly spaced linearly or in the logarithm."""
 
-    start: str | float
-    stop: str | float
-    count: int = Field(strict=True, ge=2, le=10_000)
+    start: int | float | str
+    stop: int | float | str
+    count: int = Field(ge=2, le=10_000)
     spacing: Literal["linear", "log"] = "linear"
 
 
-_LIST_OR_RANGE = Discriminator(lambda value: "range" if isinstance(value, (dict, Range)) else "list")
+Axis = Annotated[
+    Annotated[list[Any], Tag("list")] | Annotated[Range, Tag("range")],
+    Discriminator(lambda value: "range" if isinstance(value, (dict, Range)) else "list"),
+]
 
 
 class Sweep(Strict):
@@ -69,9 +72,7 @@ class Sweep(Strict):
 
     mode: Literal["grid", "zip"] = "grid"
     """grid: every combination, the last axis fastest; zip: the axes advance together."""
-    axes: dict[str, Annotated[Annotated[list[Any], Tag("list")] | Annotated[Range, Tag("range")], _LIST_OR_RANGE]] = (
-        Field(default_factory=dict)
-    )
+    axes: dict[str, Axis] = Field(default_factory=dict)
     """Key path → list of values, or a range {start, stop, count, spacing}."""
 
 
@@ -80,11 +81,11 @@ class Reference(Strict):
 
     measurement: str
     """Name of an entry of [measurements] or [fits]."""
-    entry: int | None = Field(None, strict=True, ge=1)
+    entry: int | None = Field(None, ge=1)
     """Which entry of a list, from one (the pulse)."""
     coefficient: str | None = None
     """Which coefficient of a fit."""
-    point: int = Field(1, strict=True, ge=1)
+    point: int = Field(1, ge=1)
     """Which sweep point, from one."""
     value: str | float
     """The published value: a number, a quantity with its unit, or only its sign: "> 0" or "< 0"."""
@@ -99,11 +100,11 @@ class Output(Strict):
 
     directory: str = "runs"
     """Folder in which each run makes its own."""
-    trajectories: int = Field(8, strict=True, ge=0, le=256)
+    trajectories: int = Field(8, ge=0, le=256)
     """Number of realisations whose full trajectory is kept."""
     quantiles: tuple[Annotated[float, Unit("", ge=0, le=1)], ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     """Quantiles over the ensemble kept at every time."""
-    figures: bool = Field(True, strict=True)
+    figures: bool = True
     reference: tuple[Reference, ...] = ()
     """Published numbers to compare with."""
 
@@ -165,8 +166,9 @@ class Experiment(Strict):
     def problems(self) -> list[Problem]:
         """Conflicts between sections (each section alone has been checked already)."""
         found = self._measurement_problems()
-        found += self._sweep_problems()
-        found += self._reference_problems()
+        swept = self._sweep_problems()
+        found += swept
+        found += self._reference_problems(None if swept else len(self._grid()))
         if found:
             return found
         if self.sweep.axes:
@@ -275,36 +277,40 @@ class Experiment(Strict):
                     found.append(Problem(f"{key}.axis", fit.axis, f"expected an axis in {fit.axis_unit}"))
         return found
 
-    def _reference_problems(self) -> list[Problem]:
-        found: list[Problem] = []
-        try:
-            points = self._grid()
-        except ValueError:  # reported with the sweep
-            points = [{}]
+    def _reference_problems(self, points: int | None) -> list[Problem]:
+        found = []
         for number, reference in enumerate(self.output.reference):
             key, name = f"output.reference.{number}", reference.measurement
-            if not found and reference.point > len(points):
-                message = f"expected a sweep point between 1 and {len(points)}"
-                found.append(Problem(f"{key}.point", reference.point, message))
+            if points is not None and reference.point > points:
+                found.append(Problem(f"{key}.point", reference.point, f"expected a sweep point between 1 and {points}"))
             if name in self.fits:
-                if reference.coefficient is None:
-                    found.append(Problem(f"{key}.coefficient", None, f"is missing; '{name}' is a fit"))
+                units = self.fits[name].coefficients
+                if reference.coefficient not in units:
+                    message = f"no such coefficient of '{name}'; {nearest(reference.coefficient or '', units)}"
+                    found.append(Problem(f"{key}.coefficient", reference.coefficient, message))
+                else:
+                    found += self._published_problems(key, reference, units[reference.coefficient])
             elif name not in self.measurements:
                 known = nearest(name, [*self.measurements, *self.fits])
                 found.append(Problem(f"{key}.measurement", name, f"no such measurement or fit; {known}"))
             else:
                 entries = self.measurements[name].entries(self.protocol.timeline())
                 if entries is None and reference.entry is not None:
-                    message = f"'{name}' is a single number; leave entry out"
+                    message = f"'{name}' is a single number; leave the entry out"
                     found.append(Problem(f"{key}.entry", reference.entry, message))
                 if entries is not None and not 1 <= (reference.entry or 0) <= entries:
                     message = f"expected an entry between 1 and {entries}"
                     found.append(Problem(f"{key}.entry", reference.entry, message))
-                try:
-                    published(reference, self.measurements[name].unit)
-                except ValueError as error:
-                    found.append(Problem(f"{key}.value", reference.value, str(error)))
+                found += self._published_problems(key, reference, self.measurements[name].unit)
         return found
+
+    @staticmethod
+    def _published_problems(key: str, reference: Reference, unit: str) -> list[Problem]:
+        try:
+            published(reference, unit)
+        except ValueError as error:
+            return [Problem(f"{key}.value", reference.value, str(error))]
+        return []
 
     def warnings(self) -> list[str]:
         """What runs but should be known: doubtful settings, a start out of equilibrium."""
@@ -350,7 +356,8 @@ def build(
     found += _read_waveform(table, folder or Path())
     no_preset = any(p.key == "device.preset" for p in found)
     try:
-        experiment = Experiment.model_validate(table)
+        # As JSON, in which a list may stand for a tuple though nothing else may stand for another.
+        experiment = Experiment.model_validate_json(json.dumps(table, default=_plain))
     except ValidationError as error:
         for details in error.errors():
             problem = describe(details, table, Experiment)
@@ -361,6 +368,11 @@ def build(
     if found:
         raise ConfigError(unique(found), source)
     return experiment
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as Python's, for values that a script computed."""
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)
 
 
 def presets() -> dict[str, dict[str, Any]]:
@@ -408,7 +420,9 @@ def _fill_preset(data: dict[str, Any]) -> list[Problem]:
     if not isinstance(device, dict) or not device.get("preset"):
         return []
     known = presets()
-    if not isinstance(device["preset"], str) or device["preset"] not in known:
+    if not isinstance(device["preset"], str):
+        return [Problem("device.preset", device["preset"], f"expected the name of a preset; {nearest('', known)}")]
+    if device["preset"] not in known:
         return [Problem("device.preset", device["preset"], f"no such preset; {nearest(device['preset'], known)}")]
     data["device"] = known[device["preset"]]["device"] | device
     return []

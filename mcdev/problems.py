@@ -60,16 +60,13 @@ def describe(error: Any, data: Mapping[str, Any], root: type[BaseModel]) -> Prob
     if kind == "literal_error":
         words = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         return Problem(key, value, f"expected one of {context['expected']}; {nearest(str(value), words)}")
-    if kind == "string_pattern_mismatch":
-        return Problem(key, value, "expected letters, digits, dot, dash, underscore, beginning with a letter or digit")
     message = str(error["msg"])
-    for old, new in (
-        ("Input should be", "expected"),
-        ("a valid ", "a "),
-        ("dictionary", "table"),
-        ("Dictionary should have", "expected"),
-        (" after validation", ""),
-    ):
+    if kind == "string_pattern_mismatch":
+        message = _hint(model, path[-1])
+    elif kind == "too_short" and context.get("actual_length") == 0:
+        message = "expected at least one entry"
+    plain = [("Input should be", "expected"), ("a valid ", "a "), ("an object", "a table"), ("dictionary", "table")]
+    for old, new in (*plain, ("an array", "a list"), ("a array", "a list"), ("a integer", "an integer")):
         message = message.replace(old, new)
     return Problem(key, value, message[:1].lower() + message[1:])
 
@@ -128,11 +125,13 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def shown(value: Any) -> str:
+    """A value as it would be written, cut where it is long."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "…"
 
 
 def unique(problems: Sequence[Problem]) -> list[Problem]:
+    """The problems in order, each key and message once."""
     seen: dict[tuple[str, str], Problem] = {}
     for problem in problems:
         seen.setdefault((problem.key, problem.message), problem)

@@ -395,9 +395,10 @@ def write(tree: xr.DataTree, folder: Path) -> Path:
         temporary.replace(path)
         (folder / "config.toml").write_text(str(tree["config/toml"].item()), encoding="utf-8")
     except OSError as error:
+        raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:  # an interrupt, too, leaves no half file
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from None
     return path
 
 
@@ -437,6 +438,7 @@ def experiment_of(tree: xr.DataTree) -> Experiment:
 
 
 def folder_name(experiment: Experiment) -> str:
+    """Name of a new run's folder: experiment, UTC time, hash."""
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     return f"{experiment.name}-{stamp}-{experiment.hash}"
 

@@ -21,11 +21,10 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic_core import PydanticCustomError, core_schema
 from scipy import stats
 
+# Named units with small whole powers. The rest of what pint understands is arithmetic: m**9**9**9 would never end.
+_FACTOR = r"°?[^\W\d]\w*(?:(?:\*\*|\^)-?\d)?"
+_UNIT = re.compile(rf"(?:1\s*/\s*)?{_FACTOR}(?:(?:\s*[*/·]\s*|\s+){_FACTOR})*")
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$", re.DOTALL)
-
-# Unit names joined by * or /, with one-digit powers: what a person writes, and no arithmetic that could run away.
-_FACTOR = r"[A-Za-zµμΩ°_]+(?:(?:\*\*|\^)-?\d)?"
-_UNIT_TEXT = re.compile(rf"(?:1\s*/\s*)?{_FACTOR}(?:\s*[*/·]\s*{_FACTOR})*")
 
 # What a unit measures, for messages and labels.
 _DIMENSIONS = {
@@ -44,9 +43,11 @@ _DIMENSIONS = {
 
 
 class Strict(BaseModel):
-    """A table of a configuration: immutable, no unknown keys, no NaN or infinity."""
+    """A table of a configuration: immutable, no unknown keys, no NaN or infinity, no "64" or true for 64."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 @functools.cache
@@ -86,6 +87,11 @@ class _Law(Strict):
         raise NotImplementedError
 
     @property
+    def possible(self) -> bool:
+        """Whether the truncation leaves enough probability to draw from."""
+        return True
+
+    @property
     def support(self) -> tuple[float, float]:
         ends = self.quantile(np.array([0.0, 1.0]))
         return float(ends[0]), float(ends[1])
@@ -104,11 +110,22 @@ class _Truncated(_Law):
     def _untruncated(self) -> Any:
         raise NotImplementedError
 
-    def quantile(self, u: np.ndarray) -> np.ndarray:
+    def _shares(self) -> tuple[float, float]:
+        """Shares of the untruncated law below the lower and below the upper bound."""
         law = self._untruncated()
-        below = 0.0 if self.low is None else law.cdf(self.low)
-        above = 1.0 if self.high is None else law.cdf(self.high)
-        return np.asarray(law.ppf(below + np.asarray(u) * (above - below)))
+        below = 0.0 if self.low is None else float(law.cdf(self.low))
+        return below, 1.0 if self.high is None else float(law.cdf(self.high))
+
+    @property
+    def possible(self) -> bool:
+        below, above = self._shares()
+        return above - below > 1e-9  # with less, the difference of two shares has lost its digits
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        below, above = self._shares()
+        within = self._untruncated().ppf(below + np.asarray(u) * (above - below))
+        # Shares below 1e-300 and above 1 - 1e-16 are no numbers: a bound far out is met exactly only so.
+        return np.clip(within, self.low, self.high) if self.low is not None or self.high is not None else within
 
 
 class Normal(_Truncated):
@@ -257,27 +274,25 @@ class Unit:
         if not self.unit:
             if isinstance(value, str):
                 refuse(value, f"expected {self.expectation}", "write it without quotes and without a unit")
-            try:
-                return self._finite(value, float(value))
-            except OverflowError:
-                refuse(value, f"expected {self.expectation}, and a finite one")
+            return self._finite(value, value)
         if not isinstance(value, str):
-            refuse(value, f"expected {self.expectation}", f'write it like "{value} {self.unit}"'[:80])
+            refuse(value, f"expected {self.expectation}", f'write it like "{self._finite(value, value):g} {self.unit}"')
         match = _NUMBER.match(value)
         if not match:
             refuse(value, f"expected {self.expectation}", f'write it like "{self.example}"')
         number, unit = float(match[1]), match[2]
         if not unit:
             refuse(value, f"expected {self.expectation}", f'write it like "{value.strip()} {self.unit}"')
-        if len(unit) > 60 or not _UNIT_TEXT.fullmatch(unit):
+        if len(unit) > 60 or not _UNIT.fullmatch(unit):
             refuse(
                 value,
-                f"expected {self.expectation}, but '{unit[:20]}' is no known unit",
+                f"expected {self.expectation}, but '{unit[:60]}' is no known unit",
                 f'write it like "{self.example}"',
             )
         try:
             given = _units().Quantity(number, unit)
-            converted = given.to(self.unit).to_base_units().magnitude
+            given.to(self.unit)  # refuses another dimension
+            converted = given.to_base_units().magnitude
         except pint.DimensionalityError:
             refuse(
                 value,
@@ -299,6 +314,10 @@ class Unit:
         return "of another dimension"
 
     def _finite(self, value: Any, number: float) -> float:
+        try:
+            number = float(number)
+        except OverflowError:  # a whole number of more than 308 digits
+            number = math.inf
         if not math.isfinite(number):
             refuse(value, f"expected {self.expectation}, and a finite one")
         return number
@@ -340,7 +359,7 @@ class Unit:
     def _check_support(self, value: dict[str, Any], drawn: Any) -> None:
         low, high = drawn.support
         low, high = low / self.scale, high / self.scale
-        if math.isnan(low) or math.isnan(high):
+        if not drawn.possible:
             refuse(value, "the truncation leaves no probability between low and high")
         if (self.gt is not None and low < self.gt) or (self.ge is not None and low < self.ge):
             refuse(
@@ -368,8 +387,9 @@ class Unit:
             return table
         if not self.unit:
             return value
-        for text in (f"{value / self.scale:.12g} {self.unit}", f"{value / self.scale!r} {self.unit}"):
-            if self._parse_unbounded(text) == value:
+        shown = value / self.scale
+        for text in (f"{shown:.12g} {self.unit}", f"{shown!r} {self.unit}"):
+            if math.isfinite(shown) and self._parse_unbounded(text) == value:
                 return text
         base = _units().Quantity(1.0, self.unit).to_base_units().units
         return f"{value!r} {base:~C}"

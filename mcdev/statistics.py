@@ -159,6 +159,7 @@ COLUMNS: tuple[str, ...] = (
 
 
 def to_csv(records: list[dict[str, Any]]) -> str:
+    """The records of :func:`summarise` as a CSV file with the columns ``COLUMNS``; empty where there is no number."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -169,4 +170,5 @@ def to_csv(records: list[dict[str, Any]]) -> str:
 
 
 def to_json(records: list[dict[str, Any]]) -> str:
+    """The records of :func:`summarise` as a JSON list; null where there is no number."""
     return json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False)

@@ -288,7 +288,7 @@ BY_HAND: list[tuple[str, dict[str, Any], str, str]] = [
     ("mistyped mode", at("sweep", "mode")("zpi"), "sweep.mode", "did you mean 'zip'?"),
     ("no device", without("device"), "device", "is missing"),
     ("no protocol", without("protocol"), "protocol", "is missing"),
-    ("no measurements", at("measurements")({}), "measurements", "at least 1"),
+    ("no measurements", at("measurements")({}), "measurements", "at least one"),
     ("no amplitude", without("protocol", "amplitude"), "protocol.amplitude", 'amplitude = "3.5 V"'),
     ("unit forgotten", at("protocol", "amplitude")(4), "protocol.amplitude", 'write it like "4 V"'),
     ("unit forgotten in quotes", at("protocol", "amplitude")("4"), "protocol.amplitude", 'write it like "4 V"'),

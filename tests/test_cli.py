@@ -356,5 +356,5 @@ def test_an_interrupt_leaves_no_results(config: Path, tmp_path: Path) -> None:
     finally:
         running.kill()
         running.wait()
-    one_message(Ended(running.returncode, *printed), 130, "stopped; nothing was written")
+    one_message(Ended(running.returncode, *printed), 130, "stopped; what was not finished is not written")
     assert not out.exists()

@@ -65,7 +65,7 @@ class Diffusive(DeviceConfig):
     preset: str | None = None
     """The parameter set that this table started from; its values stand unless given here."""
 
-    particles: int = Field(40, strict=True, ge=2, le=1000)
+    particles: int = Field(40, ge=2, le=1000)
     """Number of nanoparticles."""
     half_gap: Annotated[Drawn, PerDevice("m", gt=0)]
     """L, half the distance between the terminals: the scale of length."""
@@ -104,7 +104,7 @@ class Diffusive(DeviceConfig):
     """Share of the interfacial energy that acts as an attraction between particles instead of fixed wells."""
     initial_split: Share | Literal["equilibrium"] = 0.5
     """Share of the particles that start in the left cluster; equilibrium draws each side by its weight."""
-    profile_count: int = Field(100, strict=True, ge=4, le=1000)
+    profile_count: int = Field(100, ge=4, le=1000)
     """Number of bins of the density along the gap."""
     integrator: Integrator = Integrator()
 
@@ -131,7 +131,7 @@ class Diffusive(DeviceConfig):
                 f"{self.integrator.step:g} s",
                 f"the step exceeds the stability limit of {self.integrator.scheme}, "
                 f"{scheme.stability_limit / self._stiffness(1.0):.3g} s for the steepest well",
-                f'write step = "auto" (it takes {self.pace(0.0).step:.3g} s)',
+                f'write step = "auto" (it takes {scheme.curvature_step / self._stiffness(1.0):.3g} s)',
                 key="integrator.step",
             )
         return self

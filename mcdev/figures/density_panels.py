@@ -23,6 +23,7 @@ class Moment(NamedTuple):
 
 
 def has_density(tree: xr.DataTree) -> bool:
+    """Whether these results hold the density along the device."""
     return "density" in tree["profile"].dataset
 
 

@@ -16,6 +16,12 @@ class Arrhenius(Fit):
     kind: Literal["arrhenius"] = "arrhenius"
 
     axis_unit: ClassVar[str] = "K"
+    coefficients: ClassVar[dict[str, str]] = {
+        "activation_energy": "eV",
+        "activation_temperature": "K",
+        "log_prefactor": "1",
+        "rms_residual": "1",
+    }
     least_points: ClassVar[int] = 3
     equation: ClassVar[str] = "ln(value / 1 s) = log_prefactor + activation_temperature / T"
 

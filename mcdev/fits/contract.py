@@ -38,6 +38,11 @@ class Fit(Strict, abc.ABC):
 
     @property
     @abc.abstractmethod
+    def coefficients(self) -> dict[str, str]:
+        """Name → unit of what ``fit`` returns."""
+
+    @property
+    @abc.abstractmethod
     def least_points(self) -> int: ...
 
     @property

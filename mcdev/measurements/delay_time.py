@@ -21,7 +21,7 @@ class DelayTime(Measurement):
     kind: Literal["delay_time"] = "delay_time"
     fraction: Fraction = 0.1
     """Of G_max."""
-    pulse: int = Field(1, strict=True, ge=1)
+    pulse: int = Field(1, ge=1)
     """Which pulse, counted from one."""
 
     unit: ClassVar[str] = "s"

@@ -18,8 +18,8 @@ class PairedPulse(Measurement):
     """
 
     kind: Literal["paired_pulse"] = "paired_pulse"
-    first: int = Field(1, strict=True, ge=1)
-    second: int = Field(2, strict=True, ge=2)
+    first: int = Field(1, ge=1)
+    second: int = Field(2, ge=2)
 
     unit: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ("pulse",)

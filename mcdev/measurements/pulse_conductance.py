@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import jax.numpy as jnp
-from pydantic import Field
 
 from mcdev.measurements.contract import OK, Measurement, Reading, Series, Trajectory
 from mcdev.protocols.timeline import Timeline
@@ -24,7 +23,7 @@ class PulseConductance(Measurement):
     """Mean conductance over the last quarter of each pulse, as a fraction of G_max or in siemens."""
 
     kind: Literal["pulse_conductance"] = "pulse_conductance"
-    relative: bool = Field(True, strict=True)
+    relative: bool = True
     """As a fraction of G_max."""
 
     needs: ClassVar[tuple[str, ...]] = ("pulse",)

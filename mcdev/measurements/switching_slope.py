@@ -21,7 +21,7 @@ class SwitchingSlope(Measurement):
 
     kind: Literal["switching_slope"] = "switching_slope"
     polarity: Literal["positive", "negative"] = "positive"
-    loop: int = Field(1, strict=True, ge=1)
+    loop: int = Field(1, ge=1)
 
     unit: ClassVar[str] = "V"
 

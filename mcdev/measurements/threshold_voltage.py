@@ -21,7 +21,7 @@ class ThresholdVoltage(Measurement):
 
     kind: Literal["threshold_voltage"] = "threshold_voltage"
     polarity: Literal["positive", "negative"] = "positive"
-    loop: int = Field(1, strict=True, ge=1)
+    loop: int = Field(1, ge=1)
     fraction: Fraction = 0.1
     """Of G_max."""
 

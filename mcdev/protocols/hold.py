@@ -16,7 +16,7 @@ class Hold(Protocol):
     kind: Literal["hold"] = "hold"
     voltage: Voltage = 0.0
     duration: Duration
-    samples: int = Field(100, strict=True, ge=1, le=100_000)
+    samples: int = Field(100, ge=1, le=100_000)
     """Number of samples recorded."""
 
     equilibrium: ClassVar[bool] = True

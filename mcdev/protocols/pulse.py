@@ -21,8 +21,8 @@ class Pulse(Protocol):
     relaxation: Interval
     """Time at the read voltage after the pulse."""
     read_voltage: Voltage = 0.0
-    samples_per_pulse: int = Field(100, strict=True, ge=1, le=100_000)
-    relaxation_samples: int = Field(200, strict=True, ge=1, le=100_000)
+    samples_per_pulse: int = Field(100, ge=1, le=100_000)
+    relaxation_samples: int = Field(200, ge=1, le=100_000)
     """Samples after the pulse; they grow from a pulse's sample on, to resolve decades of time."""
 
     equilibrium: ClassVar[bool] = False

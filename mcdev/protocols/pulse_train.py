@@ -20,14 +20,14 @@ class PulseTrain(Protocol):
     """Time from the start of one pulse to the start of the next. Give this or ``gap``."""
     gap: Duration | None = None
     """Time between two pulses (t_zero). Give this or ``period``."""
-    count: int = Field(strict=True, ge=1, le=100_000)
+    count: int = Field(ge=1, le=100_000)
     read_voltage: Voltage = 0.0
     """Voltage between and after the pulses."""
     relaxation: Interval = 0.0
     """Time at the read voltage after the last pulse's gap."""
-    samples_per_pulse: int = Field(16, strict=True, ge=4, le=10_000)
-    samples_per_gap: int = Field(8, strict=True, ge=1, le=10_000)
-    relaxation_samples: int = Field(100, strict=True, ge=1, le=100_000)
+    samples_per_pulse: int = Field(16, ge=4, le=10_000)
+    samples_per_gap: int = Field(8, ge=1, le=10_000)
+    relaxation_samples: int = Field(100, ge=1, le=100_000)
 
     equilibrium: ClassVar[bool] = False
 

@@ -19,8 +19,8 @@ class RateChange(Protocol):
     rates: tuple[Rate, ...] = Field(min_length=1, max_length=100)
     counts: tuple[int, ...] = Field(min_length=1, max_length=100)
     read_voltage: Voltage = 0.0
-    samples_per_pulse: int = Field(8, strict=True, ge=4, le=10_000)
-    samples_per_gap: int = Field(6, strict=True, ge=1, le=10_000)
+    samples_per_pulse: int = Field(8, ge=4, le=10_000)
+    samples_per_gap: int = Field(6, ge=1, le=10_000)
 
     equilibrium: ClassVar[bool] = False
 

@@ -20,8 +20,8 @@ class TriangularSweep(Protocol):
     rate: Annotated[float, Unit("V/s", gt=0)]
     """Sweep rate."""
     polarity: Literal["positive", "negative", "positive_first", "negative_first"] = "positive_first"
-    loops: int = Field(1, strict=True, ge=1, le=10_000)
-    samples_per_branch: int = Field(100, strict=True, ge=4, le=100_000)
+    loops: int = Field(1, ge=1, le=10_000)
+    samples_per_branch: int = Field(100, ge=4, le=100_000)
     """Samples from zero to the amplitude."""
 
     equilibrium: ClassVar[bool] = False

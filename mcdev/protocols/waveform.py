@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TextIO
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -25,7 +26,7 @@ class Waveform(Protocol):
     """Times of the points in seconds, increasing, the first at zero."""
     voltage: tuple[float, ...] = Field(min_length=2, max_length=200_000)
     """Source voltage at these times, in volts."""
-    samples_per_point: int = Field(1, strict=True, ge=1, le=1000)
+    samples_per_point: int = Field(1, ge=1, le=1000)
     """Samples recorded between two neighbouring points."""
 
     equilibrium: ClassVar[bool] = False
@@ -53,6 +54,14 @@ class Waveform(Protocol):
         )
 
 
+def _rows(file: TextIO) -> Iterator[list[str]]:
+    reader = csv.reader(file)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num} cannot be read: {error}") from None
+
+
 def read_points(path: Path) -> tuple[list[float], list[float]]:
     """Times (s, shifted to start at zero) and voltages (V) of a CSV file with two numeric columns.
 
@@ -62,12 +71,7 @@ def read_points(path: Path) -> tuple[list[float], list[float]]:
     voltages: list[float] = []
     header = False
     with path.open(newline="", encoding="utf-8") as file:
-        lines = csv.reader(file)
-        try:
-            rows = [(lines.line_num, row) for row in lines]
-        except csv.Error as error:
-            raise ValueError(f"line {lines.line_num} is no row of a CSV file ({error})") from None
-        for number, row in rows:
+        for number, row in enumerate(_rows(file), start=1):
             if not row or row[0].lstrip().startswith("#"):
                 continue
             try:
