@@ -286,7 +286,8 @@ class Experiment(Strict):
             if name in self.fits:
                 units = self.fits[name].coefficients
                 if reference.coefficient not in units:
-                    message = f"no such coefficient of '{name}'; {nearest(reference.coefficient or '', units)}"
+                    given = "is missing" if reference.coefficient is None else "no such coefficient"
+                    message = f"{given}; '{name}' is a fit: {nearest(reference.coefficient or '', units)}"
                     found.append(Problem(f"{key}.coefficient", reference.coefficient, message))
                 else:
                     found += self._published_problems(key, reference, units[reference.coefficient])

@@ -257,11 +257,16 @@ def test_a_reference_to_a_fit_names_a_coefficient() -> None:
         "sweep": {"axes": {"device.background_temperature": ["0.40 K", "0.45 K", "0.50 K"]}},
         "fits": {"e": {"kind": "arrhenius", "measurement": "mean", "axis": "device.background_temperature"}},
     }
-    reference = {"measurement": "e", "value": 1.0, "source": "a paper"}
+    reference = {"measurement": "e", "value": "1 K", "source": "a paper"}
     with pytest.raises(mcdev.ConfigError, match=r"output\.reference\.0\.coefficient: is missing"):
         train(**sections, output={"reference": [reference]})
     fitted = train(**sections, output={"reference": [reference | {"coefficient": "activation_temperature"}]})
     assert fitted.fits["e"].statistic == "median"
+    with pytest.raises(mcdev.ConfigError, match=r"coefficient = .*no such coefficient.*activation_energy"):
+        train(**sections, output={"reference": [reference | {"coefficient": "activation_enegry"}]})
+    wrong = reference | {"coefficient": "activation_temperature", "value": 1.0}
+    with pytest.raises(mcdev.ConfigError, match=r"output\.reference\.0\.value = 1\.0.*a temperature"):
+        train(**sections, output={"reference": [wrong]})
 
 
 @pytest.mark.parametrize(
