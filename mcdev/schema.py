@@ -7,6 +7,7 @@ which one value per device is drawn. Inside the program every quantity is a floa
 
 from __future__ import annotations
 
+import abc
 import difflib
 import functools
 import math
@@ -79,12 +80,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 # ---------------------------------------------------------------------------------- distributions
 
 
-class _Law(Strict):
+class _Law(Strict, abc.ABC):
     """Values are SI floats; bounds truncate (the density is cut and renormalised)."""
 
+    @abc.abstractmethod
     def quantile(self, u: np.ndarray) -> np.ndarray:
         """Value below which a share ``u`` of all devices lies. Shape of ``u``; SI units."""
-        raise NotImplementedError
 
     @property
     def possible(self) -> bool:
@@ -107,8 +108,9 @@ class _Truncated(_Law):
     high: float | None = None
     """No device lies above this value."""
 
+    @abc.abstractmethod
     def _untruncated(self) -> Any:
-        raise NotImplementedError
+        """The law without its bounds, frozen in scipy's way."""
 
     def _shares(self) -> tuple[float, float]:
         """Shares of the untruncated law below the lower and below the upper bound."""
