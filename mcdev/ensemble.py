@@ -501,7 +501,6 @@ def memory_needed(experiment: Experiment) -> int:
         timeline = point.protocol.timeline()
         t, d, c = timeline.samples, size.devices, size.cycles
         readings = sum((m.entries(timeline) or 1) * 9 for m in point.measurements.values())
-        inner = getattr(point.device, "particles", 0)
         kept += c * d * (readings + 1) + d * 8 * len(point.device.parameters())
         kept += (
             c
@@ -509,7 +508,7 @@ def memory_needed(experiment: Experiment) -> int:
             * width
             * (
                 len(CHANNELS) * (2 + len(output.quantiles) + output.trajectories)
-                + inner * output.trajectories
+                + point.device.parts * output.trajectories
                 + point.device.profile_bins.size
             )
         )

@@ -107,6 +107,11 @@ class DeviceConfig(Strict, abc.ABC):
 
     @property
     @abc.abstractmethod
+    def parts(self) -> int:
+        """Number of inner coordinates in ``Devices.snapshot``, for the memory they take."""
+
+    @property
+    @abc.abstractmethod
     def reduced_units(self) -> dict[str, str]:
         """What one SI unit stands for where every scale of the device is one: ``{"s": "1/κ"}``; else empty."""
 

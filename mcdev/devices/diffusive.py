@@ -152,6 +152,10 @@ class Diffusive(DeviceConfig):
         return typical(self.half_gap) * 0.5 * (edges[1:] + edges[:-1])
 
     @property
+    def parts(self) -> int:
+        return self.particles
+
+    @property
     def reduced_units(self) -> dict[str, str]:
         scales = (
             self.half_gap,
