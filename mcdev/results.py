@@ -313,13 +313,19 @@ def _fits(experiment: Experiment, points: list[PointResult]) -> xr.Dataset:
     return data
 
 
-def _order_statistic(values: np.ndarray, status: np.ndarray) -> float:
-    """Median with censored observations at the end they belong to; NaN where it falls among them."""
+def in_order(values: np.ndarray, status: np.ndarray) -> np.ndarray:
+    """The observations whose rank is known, flat: censored ones lie at the end they belong to (± infinity)."""
     line = np.where(status == RIGHT_CENSORED, np.inf, np.where(status == LEFT_CENSORED, -np.inf, values))
-    line = line[np.isin(status, (OK, RIGHT_CENSORED, LEFT_CENSORED))]
-    if not line.size:
-        return float("nan")
-    middle = float(np.quantile(line, 0.5, method="closest_observation"))
+    return line[((status == OK) & np.isfinite(values)) | (status == RIGHT_CENSORED) | (status == LEFT_CENSORED)]
+
+
+def ensemble_value(statistic: str, values: np.ndarray, status: np.ndarray) -> float:
+    """Mean of the uncensored observations, or the median of all; NaN where there is none or it is censored."""
+    if statistic == "mean":
+        ok = values[(status == OK) & np.isfinite(values)]
+        return float(ok.mean()) if ok.size else float("nan")
+    line = in_order(values, status)
+    middle = float(np.quantile(line, 0.5, method="closest_observation")) if line.size else float("nan")
     return middle if np.isfinite(middle) else float("nan")
 
 
@@ -330,13 +336,10 @@ def fit_along(
     values = [p.values[fit.measurement] for p in points]
     status = [p.status[fit.measurement] for p in points]
 
-    def ensemble_value(which: np.ndarray) -> np.ndarray:
-        if fit.statistic == "median":
-            return np.array(
-                [_order_statistic(v[which].ravel(), s[which].ravel()) for v, s in zip(values, status, strict=True)]
-            )
-        ok = [np.where(s[which] == OK, v[which], np.nan) for v, s in zip(values, status, strict=True)]
-        return np.array([np.nanmean(v) if np.isfinite(v).any() else np.nan for v in ok])
+    def at_points(which: np.ndarray) -> np.ndarray:
+        return np.array(
+            [ensemble_value(fit.statistic, v[which], s[which]) for v, s in zip(values, status, strict=True)]
+        )
 
     def fitted(y: np.ndarray) -> dict[str, Coefficient] | None:
         good = np.isfinite(y) & (y > 0)
@@ -347,13 +350,13 @@ def fit_along(
         central = replicates[:, 0]
         fits = [fitted(column) for column in replicates[:, 1:].T]
         count = len(fits)
-        factor = (count - 1) / np.sqrt(count)
+        factor = np.sqrt(count - 1)  # of the standard deviation of the replicates, with divisor count
         how = f"standard errors: jackknife over {count} groups of devices"
     else:
         devices = np.arange(values[0].shape[0])
-        central = ensemble_value(devices)
+        central = at_points(devices)
         draw = np.random.default_rng(0)
-        fits = [fitted(ensemble_value(draw.choice(devices, devices.size))) for _ in range(_BOOTSTRAP)]
+        fits = [fitted(at_points(draw.choice(devices, devices.size))) for _ in range(_BOOTSTRAP)]
         factor = 1.0
         how = f"standard errors: {_BOOTSTRAP} bootstrap resamples of the devices"
     best = fitted(central)

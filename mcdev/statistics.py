@@ -13,7 +13,7 @@ import xarray as xr
 
 from mcdev.experiment import published
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
-from mcdev.results import experiment_of
+from mcdev.results import experiment_of, in_order
 
 _QUANTILES = {"q05": 0.05, "median": 0.5, "q95": 0.95}
 
@@ -118,8 +118,7 @@ def _spread(values: np.ndarray, status: np.ndarray) -> dict[str, Any]:
     """Statistics of one measurement over [device, cycle]."""
     fine = (status == OK) & np.isfinite(values)
     ok = values[fine]
-    known = fine | (status == RIGHT_CENSORED) | (status == LEFT_CENSORED)
-    line = np.where(status == RIGHT_CENSORED, np.inf, np.where(status == LEFT_CENSORED, -np.inf, values))[known]
+    line = in_order(values, status)
     devices = np.array([row[good].mean() for row, good in zip(values, fine, strict=True) if good.any()])
     mean, sd = (ok.mean() if ok.size else math.nan), (ok.std(ddof=1) if ok.size > 1 else math.nan)
     record = {

@@ -12,8 +12,7 @@ from mcdev.figures.axes import Scale, measurement, reduced_units
 from mcdev.figures.references import diamond, references, said
 from mcdev.figures.style import BLACK, BLUE, RED, dress, legend, plain_ticks, remark, sheet
 from mcdev.fits import AnyFit
-from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
-from mcdev.results import experiment_of
+from mcdev.results import ensemble_value, experiment_of
 
 NAME = "arrhenius"
 
@@ -94,28 +93,16 @@ def ensemble_values(tree: xr.DataTree, fit: AnyFit) -> tuple[np.ndarray, np.ndar
         return replicates[:, 0], error
     data = tree["measurements"].dataset
     values, status = data[fit.measurement].values, data[f"{fit.measurement}_status"].values  # [point, device, cycle]
-    of = _median if fit.statistic == "median" else _mean
-    central = np.array([of(v, s) for v, s in zip(values, status, strict=True)])
+    central = np.array([ensemble_value(fit.statistic, v, s) for v, s in zip(values, status, strict=True)])
     devices = values.shape[1]
     if devices < 2:
         return central, np.full(central.shape, np.nan)
     draws = np.random.default_rng(0).integers(devices, size=(_RESAMPLES, devices))
-    resampled = [[of(v[draw], s[draw]) for draw in draws] for v, s in zip(values, status, strict=True)]
+    resampled = [
+        [ensemble_value(fit.statistic, v[draw], s[draw]) for draw in draws] for v, s in zip(values, status, strict=True)
+    ]
     fine = [np.array(row)[np.isfinite(row)] for row in resampled]
     return central, np.array([row.std() if row.size > 1 else np.nan for row in fine])
-
-
-def _mean(values: np.ndarray, status: np.ndarray) -> float:
-    ok = values[(status == OK) & np.isfinite(values)]
-    return float(ok.mean()) if ok.size else float("nan")
-
-
-def _median(values: np.ndarray, status: np.ndarray) -> float:
-    """Censored observations at the end they belong to; NaN where the median falls among them."""
-    line = np.where(status == RIGHT_CENSORED, np.inf, np.where(status == LEFT_CENSORED, -np.inf, values))
-    line = line[np.isin(status, (OK, RIGHT_CENSORED, LEFT_CENSORED))]
-    middle = float(np.quantile(line, 0.5, method="closest_observation")) if line.size else float("nan")
-    return middle if np.isfinite(middle) else float("nan")
 
 
 def _temperature(tree: xr.DataTree, fit: AnyFit) -> np.ndarray:
