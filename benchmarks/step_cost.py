@@ -68,7 +68,7 @@ class Engine:
 
     def __init__(self, scheme: str, realisations: int = REALISATIONS):
         experiment = held({"device.integrator.scheme": scheme, "ensemble.devices": realisations})
-        groups = -(-realisations // ensemble.LANES[jax.default_backend()])
+        groups = -(-realisations // ensemble.lanes_of(experiment))
         self.groups = [ensemble._Group(experiment, i, np.dtype(np.float32)) for i in range(groups)]
         program = ensemble.program()
         self.keys = [program.key(g.seed, g.indices, jnp.uint32(0)) for g in self.groups]

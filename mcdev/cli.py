@@ -147,7 +147,7 @@ def run(
     if broken:
         raise _Leave(
             f"{broken} of {total} realisations broke down (not finite) and are left out of the statistics; "
-            "their parameters are in results.h5. A smaller device.integrator.step may help",
+            f"their parameters are in results.h5: {experiment.device.remedy}",
             BROKEN,
         )
 
@@ -331,9 +331,11 @@ def _print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = 
     if censored:
         _out.print("censored: only a bound is known; they enter median and quantiles, not the mean")
     for record in statistics.fit_records(tree):
+        curve = f" ({record['curve']})" if record["curve"] else ""
         _out.print(
-            f"fit {record['fit']}: {record['meaning']} = {_with_error(record['value'], record['standard_error'])} "
-            f"{record['unit'].replace('1', '')} ({record['note']})",
+            f"fit {record['fit']}{_plain(curve)}: {record['meaning']} = "
+            f"{_with_error(record['value'], record['standard_error'])} {record['unit'].replace('1', '')} "
+            f"({record['note']})",
             soft_wrap=True,
         )
     references = statistics.compare(tree)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcdev.ensemble import LANES, compiler_options
+from mcdev.ensemble import compiler_options
 
 _PACKAGES = ("mcdev", "jax", "jaxlib", "equinox", "numpy", "scipy", "pydantic", "xarray", "h5netcdf", "h5py")
 _KNOWN_BAD = {
@@ -37,8 +37,7 @@ def examine() -> Findings:
     found.facts["devices"] = ", ".join(f"{d.id}: {d.device_kind}" for d in jax.devices())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found.facts["cores"] = str(cores)
-    found.facts["lanes per group"] = str(LANES[backend])
-    found.facts["precision"] = "float32 unless ensemble.precision says float64; " + (
+    found.facts["precision"] = "float32 for particles, float64 for ions, unless ensemble.precision says otherwise; " + (
         "this process has x64 switched on" if jnp.zeros(1).dtype == np.float64 else "x64 is off outside a run"
     )
     found.facts["wide vectors"] = _vectors(backend)

@@ -1,9 +1,9 @@
 """Members in, results out: every realisation of an experiment, in groups of lanes, on all cores.
 
-The unit of work is a *group*: ``LANES`` neighbouring realisations that one compiled program advances together.
-A group is always full (the lanes beyond the ensemble are computed and dropped) and its random numbers are
-named by device and cycle, so realisation i comes out the same bit for bit whatever the size of the ensemble,
-the number of threads or the order of the work.
+The unit of work is a *group*: neighbouring realisations, as many as the device family's ``lanes`` says, that one
+compiled program advances together. A group is always full (the lanes beyond the ensemble are computed and dropped)
+and its random numbers are named by device and cycle, so realisation i comes out the same bit for bit whatever the
+size of the ensemble, the number of threads or the order of the work.
 
 The compiled program takes a fixed number of samples; each sample brings its own voltage, number of circuit
 solutions and step. So one program serves every protocol, sweep point and duration, and its memory does not
@@ -25,10 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 import psutil
 from jax import lax
-from jaxtyping import Array, Bool, Float, UInt32
+from jaxtyping import Array, Bool, Complex, Float, UInt32
 
 from mcdev.circuits.contract import Circuit
-from mcdev.devices.contract import Devices, LaneKey
+from mcdev.devices.contract import CIRCUIT_CHANNELS, Devices, LaneKey
 from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
 from mcdev.measurements.contract import FAILED, OK, UNDEFINED, Trajectory
@@ -36,13 +36,10 @@ from mcdev.problems import ConfigError, Problem
 from mcdev.protocols.timeline import Timeline
 from mcdev.schema import Drawn
 
-LANES = {"cpu": 256, "gpu": 8192, "tpu": 8192}
-"""Realisations advanced together. On a CPU: 40 particles of 256 lanes stay in the second-level cache."""
 BATCH = 64
 """Samples a call of the compiled program takes."""
 BATCH_STEPS = 10_000
 """Steps after which a call ends, if its sample does: the grain of progress and of interruption, about a second."""
-CHANNELS = ("voltage", "device_voltage", "current", "conductance", "temperature")
 JACKKNIFE = 16
 
 
@@ -115,8 +112,10 @@ class PointResult:
     """Channel → [C, Q, T]."""
     trajectories: dict[str, np.ndarray]
     """Channel → [C, N, T] and inner coordinates → [C, N, T, part], of the first N devices."""
-    profile: np.ndarray
-    """[C, T, bin], mean over the intact realisations."""
+    profile: dict[str, np.ndarray]
+    """Name → [C, T, bin], mean over the intact realisations."""
+    impedance: np.ndarray
+    """[D, C, F], complex (Ω): what the source sees at the protocol's frequencies; F = 0 if it has none."""
     intact: np.ndarray
     """[D, C]: False where a realisation broke down."""
 
@@ -183,7 +182,8 @@ def sample(
         before, behind = (_seen(devices, circuit, at, applied) for at in (now, after))
         return after, {name: sums[name] + 0.5 * (before[name] + behind[name]) for name in sums}
 
-    carry, sums = lax.fori_loop(jnp.uint32(0), solutions, body, (carry, dict.fromkeys(CHANNELS, zeros)))
+    names = jax.eval_shape(lambda: _seen(devices, circuit, carry, zeros))
+    carry, sums = lax.fori_loop(jnp.uint32(0), solutions, body, (carry, dict.fromkeys(names, zeros)))
     means = {name: total / count for name, total in sums.items()}
     intact = carry.intact & devices.intact(carry.state)
     for series in means.values():
@@ -202,8 +202,17 @@ def _seen(devices: Devices, circuit: Circuit, at: _Carry, applied: Float[Array, 
         "device_voltage": voltage,
         "current": current,
         "conductance": law.chord(voltage),
-        **devices.observe(at.state),
+        **devices.observe(at.state, voltage),
     }
+
+
+def _impedance(
+    devices: Devices, circuit: Circuit, at: _Carry, applied: Float[Array, ""], frequency: Float[Array, " frequency"]
+) -> Complex[Array, "frequency lane"]:
+    """Small-signal impedance (Ω) that the source sees, about this state and source voltage."""
+    source = jnp.broadcast_to(applied, at.intact.shape)
+    voltage, _ = circuit.solve(at.circuit, source, devices.current_law(at.state))
+    return circuit.impedance(1.0 / devices.admittance(at.state, voltage, frequency))
 
 
 def _advance(
@@ -235,6 +244,7 @@ class Program:
         options = compiler_options(backend)
         self.advance = jax.jit(_advance, static_argnames=("kept",), compiler_options=options)
         self.rest = jax.jit(_rest, compiler_options=options)
+        self.impedance = jax.jit(_impedance, compiler_options=options)
         self.key = jax.jit(realisation_key)
         self.measure = eqx.filter_jit(_measure)
 
@@ -282,11 +292,31 @@ def draw_parameters(experiment: Experiment, first: int, last: int) -> dict[str, 
 # -------------------------------------------------------------------------------------- running
 
 
+def lanes_of(experiment: Experiment) -> int:
+    """Realisations in a group, on this process's backend."""
+    return experiment.device.lanes[jax.default_backend()]
+
+
+class _Cycle(NamedTuple):
+    """What one cycle of a group leaves behind."""
+
+    channels: dict[str, np.ndarray]
+    """Name → [T, lane]."""
+    profile: dict[str, np.ndarray]
+    """Name → [T, bin], summed over lanes."""
+    snapshot: dict[str, np.ndarray]
+    """Name → [T, part, kept]."""
+    impedance: np.ndarray
+    """[F, lane]."""
+    intact: np.ndarray
+    """[lane]."""
+
+
 class _Group:
     """One group of lanes at one sweep point, from cycle to cycle."""
 
     def __init__(self, experiment: Experiment, index: int, dtype: Any):
-        lanes = LANES[jax.default_backend()]
+        lanes = lanes_of(experiment)
         size, seed = experiment.ensemble, experiment.ensemble.seed
         self.first = index * lanes
         self.count = min(lanes, size.devices - self.first)
@@ -303,9 +333,8 @@ class _Group:
         self.carry: _Carry | None = None
 
     def run(
-        self, cycle: int, between: str, settle: Drive | None, rows: Drive, progress: Progress
-    ) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray], np.ndarray]:
-        """One cycle. Returns channels [T, lane], the profile's sum [T, bin], snapshots [T, part, kept], intact."""
+        self, cycle: int, between: str, settle: Drive | None, rows: Drive, frequency: np.ndarray, progress: Progress
+    ) -> _Cycle:
         run = program()
         key = run.key(self.seed, self.indices, jnp.uint32(cycle))
         if self.carry is None or between == "rest":
@@ -316,7 +345,12 @@ class _Group:
             self.carry = self.carry._replace(clock=jnp.uint32(0))
         means, profile, snapshot = self._advance(key, rows, progress)
         intact = np.asarray(self.carry.intact)[: self.count]
-        return means, profile, snapshot, intact
+        impedance = np.empty((0, self.count), complex)
+        if frequency.size:
+            bias, hertz = (jnp.asarray(x, self.dtype) for x in (rows.end[-1], frequency))
+            whole = run.impedance(self.devices, self.circuit, self.carry, bias, hertz)
+            impedance = np.asarray(whole)[:, : self.count]
+        return _Cycle(means, profile, snapshot, impedance, intact)
 
     def _advance(self, key: LaneKey, rows: Drive, progress: Progress) -> tuple[Any, Any, Any]:
         kinds = (self.dtype, self.dtype, np.uint32, np.uint32, self.dtype)
@@ -340,19 +374,19 @@ class _Group:
 
 def run_point(experiment: Experiment, progress: Progress, threads: int) -> PointResult:
     """Every cycle of every device at one sweep point."""
-    dtype = np.dtype(experiment.ensemble.precision)
+    dtype = np.dtype(experiment.precision)
     size = experiment.ensemble
-    timeline = experiment.protocol.timeline()
+    timeline, frequency = experiment.protocol.timeline(), experiment.protocol.frequencies
     rows = drive(experiment, timeline)
     settle = _settle(experiment)
-    lanes = LANES[jax.default_backend()]
+    lanes = lanes_of(experiment)
     groups = [_Group(experiment, i, dtype) for i in range(-(-size.devices // lanes))]
     result = _empty(experiment, timeline, groups)
-    x64 = size.precision == "float64"
+    x64 = experiment.precision == "float64"
 
-    def one(group: _Group, cycle: int) -> Any:
+    def one(group: _Group, cycle: int) -> _Cycle:
         with jax.enable_x64(x64):
-            return group.run(cycle, size.between_cycles, settle, rows, progress)
+            return group.run(cycle, size.between_cycles, settle, rows, frequency, progress)
 
     with ThreadPoolExecutor(max(1, min(threads, len(groups)))) as pool:
         for cycle in range(size.cycles):
@@ -379,7 +413,9 @@ def _settle(experiment: Experiment) -> Drive | None:
 def _empty(experiment: Experiment, timeline: Timeline, groups: list[_Group]) -> PointResult:
     size, output = experiment.ensemble, experiment.output
     d, c, t = size.devices, size.cycles, timeline.samples
-    dtype = np.dtype(size.precision)
+    dtype = np.dtype(experiment.precision)
+    names = [*CIRCUIT_CHANNELS, *experiment.device.channels]
+    bins = experiment.device.profile_bins.size
     values, status, of_mean = {}, {}, {}
     for name, measurement in experiment.measurements.items():
         entries = measurement.entries(timeline)
@@ -395,11 +431,12 @@ def _empty(experiment: Experiment, timeline: Timeline, groups: list[_Group]) -> 
         values=values,
         status=status,
         of_mean=of_mean,
-        mean={name: np.full((c, t), np.nan, dtype) for name in CHANNELS},
-        sem={name: np.full((c, t), np.nan, dtype) for name in CHANNELS},
-        quantiles={name: np.full((c, len(output.quantiles), t), np.nan, dtype) for name in CHANNELS},
+        mean={name: np.full((c, t), np.nan, dtype) for name in names},
+        sem={name: np.full((c, t), np.nan, dtype) for name in names},
+        quantiles={name: np.full((c, len(output.quantiles), t), np.nan, dtype) for name in names},
         trajectories={},
-        profile=np.zeros((c, t, experiment.device.profile_bins.size), dtype),
+        profile={name: np.full((c, t, bins), np.nan, dtype) for name in experiment.device.profiles},
+        impedance=np.full((d, c, experiment.protocol.frequencies.size), np.nan, complex),
         intact=np.zeros((d, c), dtype=bool),
     )
 
@@ -409,18 +446,21 @@ def _collect(
     timeline: Timeline,
     groups: list[_Group],
     cycle: int,
-    outputs: list[Any],
+    outputs: list[_Cycle],
     result: PointResult,
 ) -> None:
     """Measure one finished cycle and fold it into the point's result."""
-    channels = {name: np.concatenate([o[0][name] for o in outputs], axis=1) for name in CHANNELS}  # [T, D]
-    intact = np.concatenate([o[3] for o in outputs])
+    channels = {n: np.concatenate([o.channels[n] for o in outputs], axis=1) for n in outputs[0].channels}  # [T, D]
+    impedance = np.concatenate([o.impedance for o in outputs], axis=1)  # [F, D]
+    intact = np.concatenate([o.intact for o in outputs])
     result.intact[:, cycle] = intact
-    full_scale = result.parameters.get("maximum_conductance", np.full(intact.size, np.nan))
+    result.impedance[:, cycle] = np.where(intact, impedance, np.nan).T
+    own = _references(experiment, result.parameters)
 
     for group, out in zip(groups, outputs, strict=True):
         part = slice(group.first, group.first + group.count)
-        readings = _read(experiment, timeline, {n: out[0][n] for n in CHANNELS}, full_scale[part])
+        of_group = {name: value[part] for name, value in own.items()}
+        readings = _read(experiment, timeline, out.channels, out.impedance, of_group)
         for (name, _), (value, status) in zip(experiment.measurements.items(), readings, strict=True):
             fine = intact[part].reshape(-1, *([1] * (value.ndim - 1)))
             broken = (status == OK) & ~np.isfinite(value)
@@ -435,16 +475,24 @@ def _collect(
             result.mean[name][cycle] = wide.mean(axis=1)
             result.sem[name][cycle] = wide.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.nan
             result.quantiles[name][cycle] = np.quantile(wide, experiment.output.quantiles, axis=1)
-        result.profile[cycle] = sum(o[1].astype(np.float64) for o in outputs) / n
-        mean_channels, mean_scale = _jackknife(good, full_scale[intact], min(JACKKNIFE, intact.size))
-        readings = _read(experiment, timeline, mean_channels, mean_scale)
+        for name, store in result.profile.items():
+            store[cycle] = sum(o.profile[name].astype(np.float64) for o in outputs) / n
+        weights = _jackknife(n, min(JACKKNIFE, intact.size))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parallel = 1.0 / ((1.0 / impedance[:, intact]) @ weights)  # currents add, so admittances do
+        readings = _read(
+            experiment,
+            timeline,
+            {name: series @ weights for name, series in good.items()},
+            parallel,
+            {name: value[intact] @ weights for name, value in own.items()},
+        )
         for name, (value, status) in zip(experiment.measurements, readings, strict=True):
             result.of_mean[name][cycle, : value.shape[0]] = np.where(status == OK, value, np.nan)
 
     kept = min(groups[0].kept, groups[0].count)
-    _, _, snapshot, _ = outputs[0]
     traces = {name: series[:, :kept].T for name, series in channels.items()}
-    traces |= {name: np.moveaxis(value[..., :kept], -1, 0) for name, value in snapshot.items()}
+    traces |= {name: np.moveaxis(value[..., :kept], -1, 0) for name, value in outputs[0].snapshot.items()}
     for name, trace in traces.items():
         store = result.trajectories.setdefault(
             name, np.full((experiment.ensemble.cycles, *trace.shape), np.nan, trace.dtype)
@@ -452,36 +500,51 @@ def _collect(
         store[cycle] = trace
 
 
-def _jackknife(
-    channels: dict[str, np.ndarray], scale: np.ndarray, groups: int
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Mean trajectories [T, 1 + groups] of all realisations, and of all but each group (every groups-th one)."""
-    n = scale.size
-    member = np.arange(n) % groups
+def _references(experiment: Experiment, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a measurement may refer to besides the trajectory, one number a device; NaN if its family has none."""
+    none = np.full(experiment.ensemble.devices, np.nan)
+    layer = experiment.device.layer
+    return {
+        "full_scale": parameters["maximum_conductance"] if experiment.device.full_scale else none,
+        "cell_constant": parameters["thickness"] / parameters["area"] if layer else none,
+    }
+
+
+def _jackknife(n: int, groups: int) -> np.ndarray:
+    """Weights [n, 1 + groups] of the means of n realisations, and of all but each group (every groups-th one)."""
     if n < 2:
-        return channels, scale
+        return np.ones((n, 1))
+    member = np.arange(n) % groups
     weights = np.stack([np.ones(n), *[(member != g).astype(float) for g in range(min(groups, n))]], axis=1)
-    weights /= weights.sum(axis=0)
-    return {name: series @ weights for name, series in channels.items()}, scale @ weights
+    return weights / weights.sum(axis=0)
 
 
 def _read(
-    experiment: Experiment, timeline: Timeline, channels: dict[str, np.ndarray], full_scale: np.ndarray
+    experiment: Experiment,
+    timeline: Timeline,
+    channels: dict[str, np.ndarray],
+    impedance: np.ndarray,
+    own: dict[str, np.ndarray],
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Value and status of every measurement, for channels [T, lane]."""
-    dtype = np.dtype(experiment.ensemble.precision)
-    lanes = full_scale.size
+    """Value and status of every measurement, for channels [T, lane], impedance [F, lane] and references [lane]."""
+    dtype = np.dtype(experiment.precision)
+    lanes = impedance.shape[1]
     padded = -(-lanes // 64) * 64  # few shapes, few compilations
 
-    def fill(array: np.ndarray) -> Float[Array, "lane ..."]:
-        array = np.ascontiguousarray(array.T.astype(dtype))
+    def fill(array: np.ndarray, kind: Any = dtype) -> Array:
+        array = np.ascontiguousarray(array.T.astype(kind))
         return jnp.asarray(np.concatenate([array, np.repeat(array[-1:], padded - lanes, axis=0)]))
 
-    widths = np.broadcast_to(timeline.widths[:, None], (timeline.samples, lanes))
+    def same(array: np.ndarray) -> Array:
+        return fill(np.broadcast_to(array[:, None], (array.size, lanes)))
+
     trajectories = Trajectory(
-        widths=fill(widths),
-        **{name: fill(channels[name]) for name in CHANNELS},
-        full_scale=fill(full_scale),
+        widths=same(timeline.widths),
+        **{name: fill(channels[name]) for name in CIRCUIT_CHANNELS},
+        observed={name: fill(channels[name]) for name in experiment.device.channels},
+        frequency=same(experiment.protocol.frequencies),
+        impedance=fill(impedance, np.result_type(dtype, np.complex64)),
+        **{name: fill(value) for name, value in own.items()},
         windows={},
     )
     windows = {name: jnp.asarray(spans) for name, spans in timeline.windows.items()}
@@ -496,23 +559,17 @@ def memory_needed(experiment: Experiment) -> int:
     """Bytes that the largest sweep point holds at its peak, and every point keeps until the file is written."""
     kept, peak = 0, 0
     size, output = experiment.ensemble, experiment.output
-    width = np.dtype(size.precision).itemsize
+    width = np.dtype(experiment.precision).itemsize
     for _, point in experiment.points():
-        timeline = point.protocol.timeline()
+        timeline, device = point.protocol.timeline(), point.device
         t, d, c = timeline.samples, size.devices, size.cycles
+        channels = len(CIRCUIT_CHANNELS) + len(device.channels)
         readings = sum((m.entries(timeline) or 1) * 9 for m in point.measurements.values())
-        kept += c * d * (readings + 1) + d * 8 * len(point.device.parameters())
-        kept += (
-            c
-            * t
-            * width
-            * (
-                len(CHANNELS) * (2 + len(output.quantiles) + output.trajectories)
-                + point.device.parts * output.trajectories
-                + point.device.profile_bins.size
-            )
-        )
-        peak = max(peak, t * d * len(CHANNELS) * (2 * width + 8))
+        kept += c * d * (readings + 1 + 16 * point.protocol.frequencies.size) + d * 8 * len(device.parameters())
+        singles = (channels + device.parts * len(device.coordinates)) * output.trajectories
+        means = channels * (2 + len(output.quantiles)) + len(device.profiles) * device.profile_bins.size
+        kept += c * t * width * (singles + means)
+        peak = max(peak, t * d * channels * (2 * width + 8))
     return kept + peak
 
 
@@ -551,9 +608,9 @@ def simulate(
         total += (steps * point.ensemble.cycles + settling * repeats) * point.ensemble.devices
     progress = Progress(total, report or (lambda done, total: None))
     workers = threads or _cores()
-    groups = -(-experiment.ensemble.devices // LANES[jax.default_backend()])
+    groups = -(-experiment.ensemble.devices // min(lanes_of(point) for point in points))
     side_by_side = max(1, min(len(points), workers // groups))  # small ensembles: whole points in parallel
-    x64 = experiment.ensemble.precision == "float64"
+    x64 = experiment.precision == "float64"
 
     def one(point: Experiment) -> PointResult:
         with jax.enable_x64(x64):  # a thread starts from the process's setting

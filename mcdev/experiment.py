@@ -9,10 +9,12 @@ All that is wrong with a file is reported at once, before anything is compiled.
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import itertools
 import json
 import math
+import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +51,8 @@ class Ensemble(Strict):
     equilibration: Interval = 0.0
     """Time at zero volts before the first cycle (before every cycle when rested), not recorded."""
     seed: int = Field(1, ge=0, lt=2**32)
-    precision: Literal["float32", "float64"] = "float32"
+    precision: Literal["auto", "float32", "float64"] = "auto"
+    """auto: what suits the device, float32 for particles and float64 for ions."""
 
 
 class Range(Strict):
@@ -86,7 +89,7 @@ class Reference(Strict):
     coefficient: str | None = None
     """Which coefficient of a fit."""
     point: int = Field(1, ge=1)
-    """Which sweep point, from one."""
+    """Which sweep point, from one; of a fit, which curve."""
     value: str | float
     """The published value: a number, a quantity with its unit, or only its sign: "> 0" or "< 0"."""
     statistic: Literal["mean", "median", "mean_response"] = "mean"
@@ -124,6 +127,11 @@ class Experiment(Strict):
     sweep: Sweep = Sweep()
     output: Output = Output()
 
+    @property
+    def precision(self) -> Literal["float32", "float64"]:
+        """What the ensemble is computed in."""
+        return self.device.precision if self.ensemble.precision == "auto" else self.ensemble.precision
+
     # ------------------------------------------------------------------------------- variants
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,14 +148,35 @@ class Experiment(Strict):
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]
 
     def with_(self, changes: Mapping[str, Any]) -> Experiment:
-        """The experiment with other values at some key paths: ``{"device.friction": 3.0}``."""
+        """The experiment with other values at some key paths: ``{"device.friction": 3.0}``.
+
+        Another ``device.preset`` replaces what came from the old one; what was given beside it stands.
+        """
         data = self.to_dict()
+        if "device.preset" in changes and self.device.preset is not None:
+            given = presets()[self.device.preset]["device"] | {"preset": self.device.preset}
+            old = type(self.device).model_validate_json(json.dumps(given)).model_dump(mode="json", exclude_none=True)
+            data["device"] = {key: value for key, value in data["device"].items() if value != old.get(key)}
         problems = [p for path, value in changes.items() if (p := _set(data, path, value))]
         return build(data, problems=problems)
 
     def points(self) -> list[tuple[dict[str, Any], Experiment]]:
         """The sweep's points in order: the values of the axes, and the experiment with them filled in."""
+        return list(self._points)
+
+    @functools.cached_property
+    def _points(self) -> list[tuple[dict[str, Any], Experiment]]:
         return [(values, self._at(values)) for values in self._grid()]
+
+    def curves(self, axis: str) -> list[tuple[dict[str, Any], list[int]]]:
+        """The sweep's points as curves along one axis: values of the other axes, and the numbers of the points. When
+        the axes advance together (zip) all points are one curve."""
+        found: dict[str, tuple[dict[str, Any], list[int]]] = {}
+        for number, values in enumerate(self._grid()):
+            grid = self.sweep.mode == "grid"
+            others = {path: value for path, value in values.items() if grid and path != axis}
+            found.setdefault(json.dumps(others), (others, []))[1].append(number)
+        return list(found.values())
 
     def _at(self, values: dict[str, Any]) -> Experiment:
         """One sweep point: nothing left to sweep, fit along an axis or compare with."""
@@ -175,7 +204,10 @@ class Experiment(Strict):
             for number, values in enumerate(self._grid(), start=1):
                 where = ", ".join(f"{path} = {shown(value)}" for path, value in values.items())
                 try:
-                    self._at(values)
+                    kind = self._at(values).device.kind
+                    if kind != self.device.kind:
+                        message = f"is of kind {kind}, the others of kind {self.device.kind}: run them one by one"
+                        found.append(Problem("device", kind, f"{message} (sweep point {number}: {where})"))
                 except ConfigError as error:
                     found += [
                         Problem(p.key, p.value, f"{p.message} (sweep point {number}: {where})") for p in error.problems
@@ -210,10 +242,22 @@ class Experiment(Strict):
             else:
                 if conflict := measurement.conflict(timeline):
                     found.append(Problem(key, measurement.kind, f"the protocol does not have it: {conflict}"))
+            if measurement.spectral and not self.protocol.frequencies.size:
+                message = "reads an impedance spectrum; expected protocol.kind = 'impedance'"
+                found.append(Problem(key, measurement.kind, message))
+            if measurement.layer and not self.device.layer:
+                message = f"needs a thickness and an area, which a {self.device.kind} device does not have"
+                found.append(Problem(key, measurement.kind, message))
             if measurement.full_scale and not self.device.full_scale:
                 found.append(
                     Problem(key, measurement.kind, f"refers to G_max, which a {self.device.kind} device does not have")
                 )
+        if self.protocol.frequencies.size and not self.device.small_signal:
+            message = f"a {self.device.kind} device has no linearised equations; apply a sine as a waveform instead"
+            found.append(Problem("protocol.kind", self.protocol.kind, message))
+        if self.ensemble.precision == "float32" and not self.device.single_precision:
+            message = f"a {self.device.kind} device needs float64; leave the key out"
+            found.append(Problem("ensemble.precision", "float32", message))
         kinetic = not self.protocol.equilibrium or any(m.kinetic for m in self.measurements.values())
         found += [Problem(f"device.{key}", value, text) for key, value, text in self.device.conflicts(kinetic)]
         return found
@@ -270,9 +314,6 @@ class Experiment(Strict):
                             f"{key}.axis", fit.axis, f"{lengths[fit.axis]} points; expected at least {fit.least_points}"
                         )
                     )
-                elif len(self.sweep.axes) > 1 and self.sweep.mode == "grid":
-                    message = "a fit along one of several axes of a grid is ambiguous: sweep one axis, or zip them"
-                    found.append(Problem(key, fit.kind, message))
                 elif axis_unit(self, fit.axis) != fit.axis_unit:
                     found.append(Problem(f"{key}.axis", fit.axis, f"expected an axis in {fit.axis_unit}"))
         return found
@@ -281,7 +322,14 @@ class Experiment(Strict):
         found = []
         for number, reference in enumerate(self.output.reference):
             key, name = f"output.reference.{number}", reference.measurement
-            if points is not None and reference.point > points:
+            if name in self.fits and points is not None:
+                curves = len(self.curves(self.fits[name].axis))
+                if reference.point > curves:
+                    message = (
+                        f"expected a curve between 1 and {curves}: the points of the axes that the fit is not along"
+                    )
+                    found.append(Problem(f"{key}.point", reference.point, message))
+            elif points is not None and reference.point > points:
                 found.append(Problem(f"{key}.point", reference.point, f"expected a sweep point between 1 and {points}"))
             if name in self.fits:
                 units = self.fits[name].coefficients
@@ -378,6 +426,11 @@ def _plain(value: Any) -> Any:
 
 def presets() -> dict[str, dict[str, Any]]:
     """Every device preset by name: title, source, notes, device table and the origin of each number."""
+    return copy.deepcopy(_presets())
+
+
+@functools.cache
+def _presets() -> dict[str, dict[str, Any]]:
     folder = resources.files("mcdev.devices") / "presets"
     return {
         file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8"))
@@ -420,12 +473,12 @@ def _fill_preset(data: dict[str, Any]) -> list[Problem]:
     device = data.get("device")
     if not isinstance(device, dict) or not device.get("preset"):
         return []
-    known = presets()
+    known = _presets()
     if not isinstance(device["preset"], str):
         return [Problem("device.preset", device["preset"], f"expected the name of a preset; {nearest('', known)}")]
     if device["preset"] not in known:
         return [Problem("device.preset", device["preset"], f"no such preset; {nearest(device['preset'], known)}")]
-    data["device"] = known[device["preset"]]["device"] | device
+    data["device"] = copy.deepcopy(known[device["preset"]]["device"]) | device
     return []
 
 
@@ -489,7 +542,7 @@ def _set(
         siblings = _keys_below(root, parent)
         return Problem(path, None, f"no such key; {nearest(last, siblings)}" if siblings else "no such key")
     table = data
-    parts = path.split(".")
+    parts = _parts(path)
     for part in parts[:-1]:
         inner = table.setdefault(part, {})
         if not isinstance(inner, dict):
@@ -499,6 +552,11 @@ def _set(
         return Problem(path, value, "expected a key path like device.friction")
     table[parts[-1]] = value
     return None
+
+
+def _parts(path: str) -> list[str]:
+    """The keys of a path; one that holds dots itself stands in quotes: ``sweep.axes."protocol.gap"``."""
+    return [part.strip('"') for part in re.split(r'\.(?=(?:[^"]*"[^"]*")*[^"]*$)', path)]
 
 
 def _keys_below(root: BaseModel, path: str) -> list[str]:

@@ -6,7 +6,8 @@
     /mean_response  measurements taken on the mean trajectory: (point, cycle, replicate)
     /response       mean, standard error and quantiles over time: (point, cycle, time)
     /trajectories   full trajectories of the first devices: (point, cycle, trajectory, time)
-    /profile        density along the device: (point, cycle, time, position)
+    /profile        what varies along the device: (point, cycle, time, position)
+    /spectrum       small-signal impedance, where the protocol takes one: (point, device, cycle, frequency)
     /fits           coefficients along the sweep axis, with errors
 
 Every array carries its SI unit and long name. Times that one sweep point has and another has not are NaN.
@@ -29,6 +30,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.ensemble import PointResult, simulate
 from mcdev.experiment import Experiment, axis_unit, axis_values, build, presets
 from mcdev.fits.contract import Coefficient, Fit
@@ -38,14 +40,6 @@ from mcdev.schema import Unit
 SCHEMA_VERSION = 1
 FILE_NAME = "results.h5"
 _BOOTSTRAP = 400
-
-_CHANNEL_NAMES = {
-    "voltage": ("V", "source voltage"),
-    "device_voltage": ("V", "voltage across the device"),
-    "current": ("A", "current"),
-    "conductance": ("S", "conductance (current over device voltage)"),
-    "temperature": ("K", "temperature of the device"),
-}
 
 
 class ResultsError(ValueError):
@@ -99,9 +93,10 @@ def assemble(experiment: Experiment, points: list[PointResult], provenance: dict
             "/parameters": parameters,
             "/measurements": _measurements(experiment, points, variants),
             "/mean_response": _mean_response(experiment, points, variants),
-            "/response": _response(points, longest, np.array(output.quantiles)),
+            "/response": _response(experiment, points, longest, np.array(output.quantiles)),
             "/trajectories": _trajectories(experiment, points, longest),
             "/profile": _profile(experiment, points, longest),
+            "/spectrum": _spectrum(variants, points),
             "/fits": _fits(experiment, points),
         }
     )
@@ -114,7 +109,8 @@ def _unambiguous(experiment: Experiment, path: str) -> bool:
 
 
 def _provenance(experiment: Experiment, more: dict[str, Any]) -> dict[str, Any]:
-    preset = presets().get(experiment.device.preset or "")
+    named = dict.fromkeys(point.device.preset for _, point in experiment.points() if point.device.preset)
+    used = [presets()[name] for name in named]
     attributes = {
         "title": experiment.name,
         "description": experiment.description,
@@ -122,7 +118,7 @@ def _provenance(experiment: Experiment, more: dict[str, Any]) -> dict[str, Any]:
         "mcdev_schema_version": SCHEMA_VERSION,
         "config_hash": experiment.hash,
         "seed": experiment.ensemble.seed,
-        "precision": experiment.ensemble.precision,
+        "precision": experiment.precision,
         "backend": jax.default_backend(),
         "accelerator": str(jax.devices()[0].device_kind),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -133,8 +129,8 @@ def _provenance(experiment: Experiment, more: dict[str, Any]) -> dict[str, Any]:
         "git_commit": git_commit(),
         "warnings": "\n".join(experiment.warnings()),
         "reduced_units": "; ".join(f"1 {si} = {name}" for si, name in experiment.device.reduced_units.items()),
-        "device_source": preset["source"] if preset else "",
-        "device_notes": "\n".join(preset["notes"]) if preset else "",
+        "device_source": "\n".join(dict.fromkeys(preset["source"] for preset in used)),
+        "device_notes": "\n".join(dict.fromkeys(note for preset in used for note in preset["notes"])),
     }
     return attributes | more
 
@@ -196,7 +192,10 @@ def _measurements(experiment: Experiment, points: list[PointResult], variants: l
     data["intact"] = xr.Variable(
         ("point", "device", "cycle"),
         np.stack([p.intact for p in points]).astype(np.int8),
-        {"long_name": "1 where the realisation stayed finite, 0 where it broke down"},
+        {
+            "long_name": "1 where the realisation stayed finite, 0 where it broke down",
+            "comment": f"where realisations break down {experiment.device.remedy}",
+        },
     )
     return data
 
@@ -217,7 +216,7 @@ def _mean_response(experiment: Experiment, points: list[PointResult], variants: 
     return data
 
 
-def _response(points: list[PointResult], longest: int, quantiles: np.ndarray) -> xr.Dataset:
+def _response(experiment: Experiment, points: list[PointResult], longest: int, quantiles: np.ndarray) -> xr.Dataset:
     def over_time(arrays: list[np.ndarray]) -> np.ndarray:
         return np.stack([_pad(a, a.ndim - 1, longest) for a in arrays])
 
@@ -231,7 +230,7 @@ def _response(points: list[PointResult], longest: int, quantiles: np.ndarray) ->
     data["width"] = xr.Variable(
         ("point", "sample"), over_time([np.diff(e) for e in edges]), {"units": "s", "long_name": "length of the sample"}
     )
-    for channel, (unit, long_name) in _CHANNEL_NAMES.items():
+    for channel, (unit, long_name) in (CIRCUIT_CHANNELS | experiment.device.channels).items():
         mean = over_time([p.mean[channel] for p in points])
         data[channel] = xr.Variable(
             ("point", "cycle", "sample"), mean, {"units": unit, "long_name": f"mean {long_name}"}
@@ -261,7 +260,7 @@ def _response(points: list[PointResult], longest: int, quantiles: np.ndarray) ->
 
 def _trajectories(experiment: Experiment, points: list[PointResult], longest: int) -> xr.Dataset:
     data = xr.Dataset()
-    names = _CHANNEL_NAMES | {n: (o.unit, o.long_name) for n, o in experiment.device.observables.items()}
+    names = CIRCUIT_CHANNELS | experiment.device.channels | experiment.device.coordinates
     for name, first in points[0].trajectories.items():
         unit, long_name = names[name]
         dims = ["point", "cycle", "trajectory", "sample"] + (["part"] if first.ndim == 4 else [])
@@ -271,21 +270,37 @@ def _trajectories(experiment: Experiment, points: list[PointResult], longest: in
 
 
 def _profile(experiment: Experiment, points: list[PointResult], longest: int) -> xr.Dataset:
-    arrays = np.stack([_pad(p.profile, 1, longest) for p in points])
-    return xr.Dataset(
-        {
-            "density": xr.Variable(
-                ("point", "cycle", "sample", "position"),
-                arrays,
-                {"units": "1/m", "long_name": "mean density along the device at the end of the sample"},
-            )
-        },
-        coords={
-            "position": xr.Variable(
-                "position", experiment.device.profile_bins, {"units": "m", "long_name": "position along the device"}
-            )
-        },
+    data = xr.Dataset()
+    for name, (unit, long_name) in experiment.device.profiles.items():
+        data[name] = xr.Variable(
+            ("point", "cycle", "sample", "position"),
+            np.stack([_pad(p.profile[name], 1, longest) for p in points]),
+            {"units": unit, "long_name": f"{long_name}, mean over realisations, at the end of the sample"},
+        )
+        data.coords["position"] = xr.Variable(
+            "position", experiment.device.profile_bins, {"units": "m", "long_name": "position along the device"}
+        )
+    return data
+
+
+def _spectrum(variants: list[Experiment], points: list[PointResult]) -> xr.Dataset:
+    data = xr.Dataset()
+    longest = max(p.impedance.shape[2] for p in points)
+    if longest == 0:
+        return data
+    data["frequency"] = xr.Variable(
+        ("point", "frequency_index"),
+        np.stack([_pad(v.protocol.frequencies, 0, longest) for v in variants]),
+        {"units": "Hz", "long_name": "frequency"},
     )
+    impedance = np.stack([_pad(p.impedance, 2, longest) for p in points])
+    for name, part, words in (("resistance", impedance.real, "real"), ("reactance", impedance.imag, "imaginary")):
+        data[name] = xr.Variable(
+            ("point", "device", "cycle", "frequency_index"),
+            part,
+            {"units": "ohm", "long_name": f"{words} part of the small-signal impedance that the source sees"},
+        )
+    return data
 
 
 # -------------------------------------------------------------------------------------- fits
@@ -294,21 +309,24 @@ def _profile(experiment: Experiment, points: list[PointResult], longest: int) ->
 def _fits(experiment: Experiment, points: list[PointResult]) -> xr.Dataset:
     data = xr.Dataset()
     for name, fit in experiment.fits.items():
+        curve = f"{name}_curve"
         axis = np.asarray(axis_values(experiment, fit.axis), float) * Unit(axis_unit(experiment, fit.axis)).scale
-        best, errors, note = fit_along(fit, axis, points)
-        for key, coefficient in best.items():
-            data[f"{name}_{key}"] = xr.Variable(
-                (),
-                coefficient.value,
-                {
-                    "units": coefficient.unit,
-                    "long_name": coefficient.long_name,
-                    "standard_error": errors[key],
-                    "equation": fit.equation,
-                    "fit": name,
-                    "coefficient": key,
-                    "comment": note,
-                },
+        curves = experiment.curves(fit.axis)
+        found = [fit_along(fit, axis[which], [points[i] for i in which]) for _, which in curves]
+        labels = [", ".join(f"{path.rpartition('.')[2]} = {v}" for path, v in others.items()) for others, _ in curves]
+        data.coords[curve] = xr.Variable(curve, np.array(labels), {"long_name": "values of the other sweep axes"})
+        for key, unit in fit.coefficients.items():
+            if not any(key in best for best, _, _ in found):
+                continue
+            about = {"units": unit, "equation": fit.equation, "fit": name, "coefficient": key}
+            about |= {"long_name": next(best[key].long_name for best, _, _ in found if key in best)}
+            about |= {"comment": "\n".join(note for _, _, note in found)}
+            values = [best[key].value if key in best else np.nan for best, _, _ in found]
+            data[f"{name}_{key}"] = xr.Variable(curve, values, about)
+            data[f"{name}_{key}_error"] = xr.Variable(
+                curve,
+                [errors.get(key, np.nan) for _, errors, _ in found],
+                {"units": unit, "long_name": f"standard error of {name}_{key}"},
             )
     return data
 
@@ -342,7 +360,7 @@ def fit_along(
         )
 
     def fitted(y: np.ndarray) -> dict[str, Coefficient] | None:
-        good = np.isfinite(y) & (y > 0)
+        good = fit.usable(y)
         return fit.fit(axis[good], y[good]) if good.sum() >= fit.least_points else None
 
     if fit.statistic == "mean_response":
@@ -356,9 +374,12 @@ def fit_along(
         devices = np.arange(values[0].shape[0])
         central = at_points(devices)
         draw = np.random.default_rng(0)
-        fits = [fitted(at_points(draw.choice(devices, devices.size))) for _ in range(_BOOTSTRAP)]
+        resamples = _BOOTSTRAP if devices.size > 1 else 0
+        fits = [fitted(at_points(draw.choice(devices, devices.size))) for _ in range(resamples)]
         factor = 1.0
-        how = f"standard errors: {_BOOTSTRAP} bootstrap resamples of the devices"
+        how = (
+            f"standard errors: {resamples} bootstrap resamples of the devices" if resamples else "one device: no spread"
+        )
     best = fitted(central)
     used = int(np.isfinite(central).sum())
     note = f"{fit.statistic} of {fit.measurement} at {used} of {axis.size} points; {how}"

@@ -40,6 +40,13 @@ _DIMENSIONS = {
     "A": "a current",
     "m": "a length",
     "rad": "an angle",
+    "m^2": "an area",
+    "S/m": "a conductivity",
+    "F/m^2": "a capacitance per area",
+    "V/m": "an electric field",
+    "m/V": "an inverse electric field",
+    "1/m^3": "a number density",
+    "1/V": "an inverse voltage",
 }
 
 
@@ -233,6 +240,13 @@ class Unit:
         "A": "100 nA",
         "m": "15 nm",
         "rad": "90 deg",
+        "m^2": "0.007 cm^2",
+        "S/m": "2.79e-11 S/cm",
+        "F/m^2": "10 uF/cm^2",
+        "V/m": "0.1 V/nm",
+        "m/V": "2 nm/V",
+        "1/m^3": "2e27 1/m^3",
+        "1/V": "1.6 1/V",
     }
 
     @property

@@ -57,19 +57,27 @@ def summarise(tree: xr.DataTree) -> list[dict[str, Any]]:
 
 
 def fit_records(tree: xr.DataTree) -> list[dict[str, Any]]:
-    """One record for each coefficient of each fit along a sweep axis."""
-    return [
-        {
-            "fit": v.attrs["fit"],
-            "coefficient": v.attrs["coefficient"],
-            "value": float(v),
-            "standard_error": float(v.attrs["standard_error"]),
-            "unit": v.attrs["units"],
-            "meaning": v.attrs["long_name"],
-            "note": v.attrs["comment"],
-        }
-        for v in tree["fits"].dataset.data_vars.values()
-    ]
+    """One record for each coefficient of each fit along a sweep axis; with further axes, for each of their curves."""
+    data = tree["fits"].dataset
+    records = []
+    for name, v in data.data_vars.items():
+        if "coefficient" not in v.attrs:
+            continue
+        notes = v.attrs["comment"].split("\n")
+        for i, curve in enumerate(data[f"{v.attrs['fit']}_curve"].values):
+            records.append(
+                {
+                    "fit": v.attrs["fit"],
+                    "coefficient": v.attrs["coefficient"],
+                    "curve": str(curve),
+                    "value": float(v[i]),
+                    "standard_error": float(data[f"{name}_error"][i]),
+                    "unit": v.attrs["units"],
+                    "meaning": v.attrs["long_name"],
+                    "note": notes[i],
+                }
+            )
+    return records
 
 
 def compare(tree: xr.DataTree) -> list[dict[str, Any]]:
@@ -81,9 +89,11 @@ def compare(tree: xr.DataTree) -> list[dict[str, Any]]:
         name = reference.measurement
         record: dict[str, Any] = {"source": reference.source}
         if name in experiment.fits:
-            own = next((f for f in fits if (f["fit"], f["coefficient"]) == (name, reference.coefficient)), None)
-            unit = own["unit"] if own else "1"
-            record |= {"what": f"{name}: {reference.coefficient}", "point": {}}
+            curves = [f for f in fits if (f["fit"], f["coefficient"]) == (name, reference.coefficient)]
+            own = curves[reference.point - 1] if curves else None
+            unit = experiment.fits[name].coefficients[reference.coefficient or ""]
+            where = dict(part.split(" = ", 1) for part in own["curve"].split(", ")) if own and own["curve"] else {}
+            record |= {"what": f"{name}: {reference.coefficient}", "point": where}
             record |= {"ours": own["value"], "error": own["standard_error"]} if own else {"ours": None, "error": None}
         else:
             label = name if reference.entry is None else f"{name}[{reference.entry}]"

@@ -13,7 +13,8 @@ import xarray as xr
 from conftest import reduced
 
 import mcdev
-from mcdev.ensemble import CHANNELS, PointResult
+from mcdev.devices.contract import CIRCUIT_CHANNELS
+from mcdev.ensemble import PointResult
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.results import assemble
 from mcdev.statistics import COLUMNS, compare, fit_records, point_label, to_csv, to_json
@@ -44,6 +45,7 @@ def made(values: dict[str, Any], status: dict[str, Any], of_mean: dict[str, Any]
         }
     )
     points = []
+    names = [*CIRCUIT_CHANNELS, "temperature"]
     for p, (_, variant) in enumerate(experiment.points()):
         timeline = variant.protocol.timeline()
         course = np.zeros((first.shape[2], timeline.samples))
@@ -54,11 +56,12 @@ def made(values: dict[str, Any], status: dict[str, Any], of_mean: dict[str, Any]
                 values={name: np.asarray(v, float)[p] for name, v in values.items()},
                 status={name: np.asarray(s, np.int8)[p] for name, s in status.items()},
                 of_mean={name: np.asarray(m, float)[p] for name, m in of_mean.items()},
-                mean=dict.fromkeys(CHANNELS, course),
-                sem=dict.fromkeys(CHANNELS, course),
-                quantiles=dict.fromkeys(CHANNELS, course[:, None]),
+                mean=dict.fromkeys(names, course),
+                sem=dict.fromkeys(names, course),
+                quantiles=dict.fromkeys(names, course[:, None]),
                 trajectories={"current": course[:, None]},
-                profile=np.zeros((*course.shape, 100)),
+                profile={"density": np.zeros((*course.shape, 100))},
+                impedance=np.empty((*first.shape[1:3], 0), complex),
                 intact=np.ones(first.shape[1:3], bool),
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from mcdev.circuits.compliance import limit_current
 from mcdev.circuits.contract import Circuit, CircuitConfig
@@ -22,6 +22,9 @@ class AloneCircuit(Circuit):
     def solve(self, state: None, applied: PerLane, law: CurrentLaw) -> tuple[PerLane, PerLane]:
         current = law.current(applied)
         return (applied, current) if self.compliance is None else limit_current(applied, current, self.compliance, law)
+
+    def impedance(self, device: Complex[Array, "frequency lane"]) -> Complex[Array, "frequency lane"]:
+        return device
 
     def advance(
         self, state: None, applied: PerLane, device_voltage: PerLane, current: PerLane, elapsed: Float[Array, ""]

@@ -6,7 +6,7 @@ import abc
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from mcdev.devices.contract import CurrentLaw, PerLane
 from mcdev.schema import Strict
@@ -22,6 +22,10 @@ class Circuit(eqx.Module):
     @abc.abstractmethod
     def solve(self, state: Any, applied: PerLane, law: CurrentLaw) -> tuple[PerLane, PerLane]:
         """(device voltage V, current A) at this source voltage."""
+
+    @abc.abstractmethod
+    def impedance(self, device: Complex[Array, "frequency lane"]) -> Complex[Array, "frequency lane"]:
+        """Small-signal impedance (Ω) that the source sees, given the device's own."""
 
     @abc.abstractmethod
     def advance(

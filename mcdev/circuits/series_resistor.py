@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from mcdev.circuits.compliance import limit_current
 from mcdev.circuits.contract import Circuit, CircuitConfig
@@ -26,6 +26,9 @@ class SeriesResistorCircuit(Circuit):
         v = solve_monotone(lambda v: v - applied + self.resistance * law.current(v), guess, applied, jnp.abs(applied))
         current = law.current(v)
         return (v, current) if self.compliance is None else limit_current(v, current, self.compliance, law)
+
+    def impedance(self, device: Complex[Array, "frequency lane"]) -> Complex[Array, "frequency lane"]:
+        return self.resistance + device
 
     def advance(
         self, state: None, applied: PerLane, device_voltage: PerLane, current: PerLane, elapsed: Float[Array, ""]

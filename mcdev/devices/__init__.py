@@ -1,7 +1,12 @@
 """Device families. A new one: its file, and a line in ``Device``."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from mcdev.devices.diffusive import Diffusive
+from mcdev.devices.omiec_compact import OmiecCompact
 
-Device = Diffusive
+Device = Annotated[Diffusive | OmiecCompact, Field(discriminator="kind")]
 
-__all__ = ["Device", "Diffusive"]
+__all__ = ["Device", "Diffusive", "OmiecCompact"]

@@ -8,11 +8,11 @@ neighbouring numbers. A new family is one new file with one class of each kind b
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt32
+from jaxtyping import Array, Bool, Complex, Float, UInt32
 
 from mcdev.schema import Strict, Unit
 
@@ -58,21 +58,30 @@ class Devices(eqx.Module):
         """
 
     @abc.abstractmethod
-    def observe(self, state: Any) -> dict[str, PerLane]:
-        """What a recorder reads besides voltage and current, in SI units; names as in ``DeviceConfig.observables``."""
+    def observe(self, state: Any, voltage: PerLane) -> dict[str, PerLane]:
+        """What a recorder reads besides voltage and current, in SI units; names as in ``DeviceConfig.channels``."""
 
     @abc.abstractmethod
-    def profile(self, state: Any, weight: PerLane) -> Float[Array, " bin"]:
-        """Density along the device (1/m) on the bins of ``DeviceConfig.profile_bins``, each lane times its weight,
-        summed over lanes. A lane of weight zero may hold NaN and must not show."""
+    def profile(self, state: Any, weight: PerLane) -> dict[str, Float[Array, " bin"]]:
+        """What varies along the device on the bins of ``DeviceConfig.profile_bins``, each lane times its weight,
+        summed over lanes; names as in ``DeviceConfig.profiles``. A lane of weight zero may hold NaN and must not
+        show."""
 
     @abc.abstractmethod
     def snapshot(self, state: Any) -> dict[str, Float[Array, "part lane"]]:
-        """Inner coordinates kept for the few realisations whose full trajectory is stored, in SI units."""
+        """Inner coordinates kept for the few realisations whose full trajectory is stored, in SI units; names as in
+        ``DeviceConfig.coordinates``."""
 
     @abc.abstractmethod
     def intact(self, state: Any) -> Bool[Array, " lane"]:
-        """False where a realisation has left the numbers that mean something (overflow, NaN)."""
+        """False where a realisation has left the numbers that mean something (overflow, NaN, no convergence)."""
+
+    def admittance(
+        self, state: Any, voltage: PerLane, frequency: Float[Array, " frequency"]
+    ) -> Complex[Array, "frequency lane"]:
+        """Small-signal admittance (S): derivative of the current by the voltage at each frequency (Hz), from the
+        equations linearised about this state. Only for families whose ``DeviceConfig.small_signal`` is true."""
+        raise NotImplementedError(f"{type(self).__name__} has no linearised equations")
 
 
 class CurrentLaw(eqx.Module):
@@ -80,7 +89,7 @@ class CurrentLaw(eqx.Module):
 
     @abc.abstractmethod
     def current(self, voltage: PerLane) -> PerLane:
-        """Current (A) at a voltage (V); odd in sign and increasing."""
+        """Current (A) at a voltage (V): of the voltage's sign, zero at zero, never decreasing."""
 
     @abc.abstractmethod
     def chord(self, voltage: PerLane) -> PerLane:
@@ -92,23 +101,74 @@ class Observable(NamedTuple):
     long_name: str
 
 
+CIRCUIT_CHANNELS = {
+    "voltage": Observable("V", "source voltage"),
+    "device_voltage": Observable("V", "voltage across the device"),
+    "current": Observable("A", "current"),
+    "conductance": Observable("S", "conductance (current over device voltage)"),
+}
+"""What is recorded of every device, whatever its family."""
+
+
 class DeviceConfig(Strict, abc.ABC):
     """The ``[device]`` table of one family."""
 
     @property
     @abc.abstractmethod
-    def observables(self) -> dict[str, Observable]:
-        """Unit and long name of what ``Devices.observe`` and ``Devices.snapshot`` return."""
+    def channels(self) -> dict[str, Observable]:
+        """Unit and long name of what ``Devices.observe`` returns."""
+
+    @property
+    @abc.abstractmethod
+    def coordinates(self) -> dict[str, Observable]:
+        """Unit and long name of what ``Devices.snapshot`` returns."""
+
+    @property
+    @abc.abstractmethod
+    def profiles(self) -> dict[str, Observable]:
+        """Unit and long name of what ``Devices.profile`` returns."""
 
     @property
     @abc.abstractmethod
     def profile_bins(self) -> np.ndarray:
-        """Centres of the bins of ``Devices.profile``, in metres."""
+        """Centres of the bins of ``Devices.profile``, in metres; none if it returns nothing."""
 
     @property
     @abc.abstractmethod
     def parts(self) -> int:
         """Number of inner coordinates in ``Devices.snapshot``, for the memory they take."""
+
+    @property
+    @abc.abstractmethod
+    def lanes(self) -> dict[str, int]:
+        """Backend (cpu, gpu, tpu) → realisations advanced together. A choice of speed that the random numbers do not
+        depend on, but constant: it decides which realisations share a compiled call."""
+
+    @property
+    @abc.abstractmethod
+    def precision(self) -> Literal["float32", "float64"]:
+        """What ``ensemble.precision = "auto"`` stands for."""
+
+    @property
+    @abc.abstractmethod
+    def single_precision(self) -> bool:
+        """Whether float32 can be asked for."""
+
+    @property
+    @abc.abstractmethod
+    def remedy(self) -> str:
+        """What a user can change when realisations break down."""
+
+    @property
+    @abc.abstractmethod
+    def small_signal(self) -> bool:
+        """Whether ``Devices.admittance`` exists, so that impedance spectra can be taken."""
+
+    @property
+    @abc.abstractmethod
+    def layer(self) -> bool:
+        """Whether it is a uniform layer with parameters ``thickness`` and ``area``, by which a resistance becomes a
+        conductivity."""
 
     @property
     @abc.abstractmethod

@@ -109,6 +109,13 @@ class Diffusive(DeviceConfig):
     integrator: Integrator = Integrator()
 
     full_scale: ClassVar[bool] = True
+    small_signal: ClassVar[bool] = False
+    single_precision: ClassVar[bool] = True
+    layer: ClassVar[bool] = False
+    precision: ClassVar[Literal["float32", "float64"]] = "float32"
+    # 40 particles of 256 lanes stay in a core's second-level cache.
+    lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 8192, "tpu": 8192}
+    remedy: ClassVar[str] = "a smaller device.integrator.step may help"
 
     @model_validator(mode="after")
     def _consistent(self) -> Diffusive:
@@ -139,12 +146,16 @@ class Diffusive(DeviceConfig):
     # ------------------------------------------------------------------------------- description
 
     @property
-    def observables(self) -> dict[str, Observable]:
-        return {
-            "conductance": Observable("S", "conductance of the device"),
-            "temperature": Observable("K", "temperature of the nanoparticles"),
-            "position": Observable("m", "position of each nanoparticle"),
-        }
+    def channels(self) -> dict[str, Observable]:
+        return {"temperature": Observable("K", "temperature of the nanoparticles")}
+
+    @property
+    def coordinates(self) -> dict[str, Observable]:
+        return {"position": Observable("m", "position of each nanoparticle")}
+
+    @property
+    def profiles(self) -> dict[str, Observable]:
+        return {"density": Observable("1/m", "nanoparticles per length")}
 
     @property
     def profile_bins(self) -> np.ndarray:
@@ -411,14 +422,14 @@ class DiffusiveDevices(Devices):
         )
         return DiffusiveState(x, after, before, self._relative_conductance(x))
 
-    def observe(self, state: DiffusiveState) -> dict[str, PerLane]:
+    def observe(self, state: DiffusiveState, voltage: PerLane) -> dict[str, PerLane]:
         return {"temperature": state.theta * self.kelvin}
 
-    def profile(self, state: DiffusiveState, weight: PerLane) -> Float[Array, " bin"]:
+    def profile(self, state: DiffusiveState, weight: PerLane) -> dict[str, Float[Array, " bin"]]:
         """Nanoparticles per metre in each bin, on the axis of the typical gap (devices may differ in theirs)."""
         bin_of = jnp.clip(((state.x + 1.0) * (0.5 * self.bins)).astype(jnp.int32), 0, self.bins - 1)
         share = jnp.broadcast_to(weight * (0.5 * self.bins / self.profile_scale), state.x.shape)
-        return jnp.zeros(self.bins, share.dtype).at[bin_of].add(share)
+        return {"density": jnp.zeros(self.bins, share.dtype).at[bin_of].add(share)}
 
     def snapshot(self, state: DiffusiveState) -> dict[str, Float[Array, "part lane"]]:
         return {"position": state.x * self.parameters["half_gap"]}

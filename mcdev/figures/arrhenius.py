@@ -11,8 +11,10 @@ from scipy.constants import Boltzmann, electron_volt
 from mcdev.figures.axes import Scale, measurement, reduced_units
 from mcdev.figures.references import diamond, references, said
 from mcdev.figures.style import BLACK, BLUE, RED, dress, legend, plain_ticks, remark, sheet
-from mcdev.fits import AnyFit
+from mcdev.fits.arrhenius import Arrhenius
+from mcdev.fits.contract import Fit
 from mcdev.results import ensemble_value, experiment_of
+from mcdev.statistics import fit_records
 
 NAME = "arrhenius"
 
@@ -20,20 +22,27 @@ _RESAMPLES = 400
 
 
 def applies(tree: xr.DataTree) -> bool:
-    return any(fit.kind == "arrhenius" for fit in experiment_of(tree).fits.values())
+    return bool(_along_all_points(tree))
 
 
 def draw(tree: xr.DataTree) -> Figure:
     """One panel a fit. Bars are standard errors: of the median by resampling devices, of the mean over devices, of
     the mean response by leaving out groups of devices."""
-    fits = {name: fit for name, fit in experiment_of(tree).fits.items() if fit.kind == "arrhenius"}
+    fits = _along_all_points(tree)
     figure = sheet(0.3 + 2.3 * len(fits))
     for (name, fit), axes in zip(fits.items(), np.ravel(figure.subplots(len(fits), 1, squeeze=False)), strict=True):
         _draw_fit(tree, axes, name, fit)
     return figure
 
 
-def _draw_fit(tree: xr.DataTree, axes: Axes, name: str, fit: AnyFit) -> None:
+def _along_all_points(tree: xr.DataTree) -> dict[str, Arrhenius]:
+    """Arrhenius fits whose curve is the whole sweep."""
+    experiment = experiment_of(tree)
+    fits = {name: fit for name, fit in experiment.fits.items() if isinstance(fit, Arrhenius)}
+    return {name: fit for name, fit in fits.items() if len(experiment.curves(fit.axis)) == 1}
+
+
+def _draw_fit(tree: xr.DataTree, axes: Axes, name: str, fit: Fit) -> None:
     temperature = _temperature(tree, fit)
     value, error = ensemble_values(tree, fit)
     shown, label = measurement(tree, fit.measurement, value)
@@ -83,7 +92,7 @@ def _draw_fit(tree: xr.DataTree, axes: Axes, name: str, fit: AnyFit) -> None:
     legend(axes)
 
 
-def ensemble_values(tree: xr.DataTree, fit: AnyFit) -> tuple[np.ndarray, np.ndarray]:
+def ensemble_values(tree: xr.DataTree, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
     """What the fit took at each point, and its standard error; SI units, NaN where it has no value."""
     if fit.statistic == "mean_response":
         replicates = tree["mean_response"].dataset[fit.measurement].isel(cycle=0).values  # [point, replicate]
@@ -105,15 +114,15 @@ def ensemble_values(tree: xr.DataTree, fit: AnyFit) -> tuple[np.ndarray, np.ndar
     return central, np.array([row.std() if row.size > 1 else np.nan for row in fine])
 
 
-def _temperature(tree: xr.DataTree, fit: AnyFit) -> np.ndarray:
+def _temperature(tree: xr.DataTree, fit: Fit) -> np.ndarray:
     """Values of the fit's axis, [point] in kelvin."""
     return next(np.asarray(axis.values) for axis in tree.coords.values() if axis.attrs.get("path") == fit.axis)
 
 
 def _coefficients(tree: xr.DataTree, name: str) -> dict[str, tuple[float, float]]:
     """Coefficient → value and standard error; empty if the fit had too few points."""
-    found = (v for v in tree["fits"].dataset.data_vars.values() if v.attrs["fit"] == name)
-    return {v.attrs["coefficient"]: (float(v), float(v.attrs["standard_error"])) for v in found}
+    records = (r for r in fit_records(tree) if r["fit"] == name)
+    return {r["coefficient"]: (r["value"], r["standard_error"]) for r in records}
 
 
 def _fit_text(found: dict[str, tuple[float, float]], own: bool) -> str:
@@ -135,7 +144,7 @@ def _draw_reference(
     tree: xr.DataTree,
     axes: Axes,
     name: str,
-    fit: AnyFit,
+    fit: Fit,
     line: np.ndarray,
     kelvin: float,
     inverse: np.ndarray,

@@ -1,7 +1,12 @@
 """Fits of a measurement along a sweep axis. A new fit: its file, and a line in ``AnyFit``."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from mcdev.fits.arrhenius import Arrhenius
+from mcdev.fits.double_exponential import DoubleExponential
 
-AnyFit = Arrhenius
+AnyFit = Annotated[Arrhenius | DoubleExponential, Field(discriminator="kind")]
 
-__all__ = ["AnyFit", "Arrhenius"]
+__all__ = ["AnyFit", "Arrhenius", "DoubleExponential"]

@@ -25,6 +25,9 @@ class Arrhenius(Fit):
     least_points: ClassVar[int] = 3
     equation: ClassVar[str] = "ln(value / 1 s) = log_prefactor + activation_temperature / T"
 
+    def usable(self, value: np.ndarray) -> np.ndarray:
+        return np.isfinite(value) & (value > 0)
+
     def fit(self, axis: np.ndarray, value: np.ndarray) -> dict[str, Coefficient]:
         slope, intercept = np.polyfit(1.0 / axis, np.log(value), 1)
         residual = np.log(value) - (intercept + slope / axis)

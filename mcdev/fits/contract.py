@@ -50,6 +50,10 @@ class Fit(Strict, abc.ABC):
     def equation(self) -> str:
         """The fitted law, for the results."""
 
+    def usable(self, value: np.ndarray) -> np.ndarray:
+        """Mask of the points whose value can be fitted."""
+        return np.isfinite(value)
+
     @abc.abstractmethod
     def fit(self, axis: np.ndarray, value: np.ndarray) -> dict[str, Coefficient]:
         """Coefficients for values [point] at axis values [point], both in SI units."""

@@ -5,8 +5,11 @@ from typing import Annotated
 from pydantic import Field
 
 from mcdev.measurements.delay_time import DelayTime
+from mcdev.measurements.equivalent_circuit import EquivalentCircuit
+from mcdev.measurements.exponential_fit import ExponentialFit
 from mcdev.measurements.hold_voltage import HoldVoltage
 from mcdev.measurements.inflection import Inflection
+from mcdev.measurements.loop_area import LoopArea
 from mcdev.measurements.mean_conductance import MeanConductance
 from mcdev.measurements.on_off_ratio import OnOffRatio
 from mcdev.measurements.paired_pulse import PairedPulse
@@ -15,12 +18,16 @@ from mcdev.measurements.pulse_conductance import PulseConductance
 from mcdev.measurements.relaxation_time import RelaxationTime
 from mcdev.measurements.switching_slope import SwitchingSlope
 from mcdev.measurements.threshold_voltage import ThresholdVoltage
+from mcdev.measurements.turn_on_voltage import TurnOnVoltage
 from mcdev.measurements.weight_change import WeightChange
 
 AnyMeasurement = Annotated[
     DelayTime
+    | EquivalentCircuit
+    | ExponentialFit
     | HoldVoltage
     | Inflection
+    | LoopArea
     | MeanConductance
     | OnOffRatio
     | PairedPulse
@@ -29,6 +36,7 @@ AnyMeasurement = Annotated[
     | RelaxationTime
     | SwitchingSlope
     | ThresholdVoltage
+    | TurnOnVoltage
     | WeightChange,
     Field(discriminator="kind"),
 ]

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 
 from mcdev.protocols.timeline import Timeline
 from mcdev.schema import Strict
@@ -38,9 +38,16 @@ class Trajectory(eqx.Module):
     current: Series
     conductance: Series
     """Current over device voltage; defined at zero voltage too."""
-    temperature: Series
+    observed: dict[str, Series]
+    """What this family records besides; names as in ``DeviceConfig.channels``."""
+    frequency: Float[Array, " frequency"]
+    """Frequencies (Hz) of the impedance spectrum taken at the end; none under most protocols."""
+    impedance: Complex[Array, " frequency"]
+    """Small-signal impedance (Ω) that the source sees."""
     full_scale: Float[Array, ""]
-    """The device's largest conductance; NaN if its family has none."""
+    """The device's largest conductance (S); NaN if its family has none."""
+    cell_constant: Float[Array, ""]
+    """Thickness over area (1/m); NaN if it is no uniform layer."""
     windows: dict[str, Int[Array, "n 2"]]
     """First sample and one past the last of each window, by name."""
 
@@ -119,6 +126,16 @@ class Measurement(Strict, abc.ABC):
     @property
     def full_scale(self) -> bool:
         """Whether it refers to the device's largest conductance."""
+        return False
+
+    @property
+    def layer(self) -> bool:
+        """Whether it refers to the device's thickness and area."""
+        return False
+
+    @property
+    def spectral(self) -> bool:
+        """Whether it reads the impedance spectrum instead of the trajectory."""
         return False
 
     def entries(self, timeline: Timeline) -> int | None:

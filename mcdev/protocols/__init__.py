@@ -5,14 +5,27 @@ from typing import Annotated
 from pydantic import Field
 
 from mcdev.protocols.hold import Hold
+from mcdev.protocols.impedance import Impedance
 from mcdev.protocols.pulse import Pulse
 from mcdev.protocols.pulse_train import PulseTrain
 from mcdev.protocols.rate_change import RateChange
+from mcdev.protocols.recovery import Recovery
 from mcdev.protocols.triangular_sweep import TriangularSweep
 from mcdev.protocols.waveform import Waveform
 
 AnyProtocol = Annotated[
-    Hold | Pulse | PulseTrain | RateChange | TriangularSweep | Waveform, Field(discriminator="kind")
+    Hold | Impedance | Pulse | PulseTrain | RateChange | Recovery | TriangularSweep | Waveform,
+    Field(discriminator="kind"),
 ]
 
-__all__ = ["AnyProtocol", "Hold", "Pulse", "PulseTrain", "RateChange", "TriangularSweep", "Waveform"]
+__all__ = [
+    "AnyProtocol",
+    "Hold",
+    "Impedance",
+    "Pulse",
+    "PulseTrain",
+    "RateChange",
+    "Recovery",
+    "TriangularSweep",
+    "Waveform",
+]

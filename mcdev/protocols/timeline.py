@@ -112,6 +112,11 @@ class Protocol(Strict, abc.ABC):
         """The source's voltage against time, as samples and windows."""
 
     @property
+    def frequencies(self) -> np.ndarray:
+        """Frequencies (Hz) at which the small-signal impedance is taken once the timeline has ended."""
+        return np.empty(0)
+
+    @property
     @abc.abstractmethod
     def equilibrium(self) -> bool:
         """Whether nothing changes in time, so that only averages of a stationary state can be read."""

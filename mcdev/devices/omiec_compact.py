@@ -1,0 +1,225 @@
+"""The ion-conducting organic memristor as a compact model: two states a device (Shin et al. 2022,
+doi:10.1039/d1ma01078f).
+
+    C dq/dt = (σ/L) V_0 sinh[(V - u)/V_0],    u = q (1 + |q|/1 V)^α,    V_0 = E_0 L
+    dm/dt   = (V - m) (k_f + σ/(L C_f))
+    z       = β q + γ m                        (facilitation of the injection, injection.py)
+
+q is the charge of the two electrical double layers in series, per area and per capacitance C; u their voltage. m is
+a fast state at the interfaces that the measured 75-112 ms ask for; where it comes from is an assumption. The
+measured conductivity σ sets every rate: τ_on σ/L is nearly constant over the three salt contents of Table 1.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Complex, Float, UInt32
+from pydantic import Field
+from scipy.constants import epsilon_0
+
+from mcdev.devices.contract import DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
+from mcdev.devices.injection import Injection
+from mcdev.integrators.exponential import exact_relaxation, rosenbrock_euler
+from mcdev.schema import Drawn, PerDevice, Strict, Unit, extremes
+
+_LARGEST = 3.0  # where the argument of the sinh is capped: beyond, the compact model is not calibrated
+_STEP = 0.02  # default step, as a share of the fastest double layer's charging time; docs/numerics.md
+
+
+class Integrator(Strict):
+    """How the two states are stepped; docs/numerics.md says what a step costs in accuracy."""
+
+    step: Annotated[float, Unit("s", gt=0)] | Literal["auto"] = "auto"
+    """Time step; auto: a fixed share of the charging time at the applied voltage."""
+
+
+class OmiecCompact(DeviceConfig):
+    """Two states a device: charge of the double layers, fast interfacial state."""
+
+    kind: Literal["omiec_compact"] = "omiec_compact"
+    preset: str | None = None
+    """The parameter set that this table started from; its values stand unless given here."""
+
+    conductivity: Annotated[Drawn, PerDevice("S/m", gt=0)]
+    """σ, ionic conductivity of the layer, as an impedance spectrum gives it."""
+    thickness: Annotated[Drawn, PerDevice("m", gt=0)]
+    """L, thickness of the layer."""
+    area: Annotated[Drawn, PerDevice("m^2", gt=0)]
+    """Area of the electrodes."""
+    relative_permittivity: Annotated[Drawn, PerDevice("", ge=1)]
+    """ε_r of the layer; enters the geometric capacitance of the impedance only."""
+
+    capacitance: Annotated[Drawn, PerDevice("F/m^2", gt=0)]
+    """C, of both double layers in series, per area."""
+    stiffening: Annotated[Drawn, PerDevice("", gt=-0.5, lt=2)]
+    """α: the layers' voltage grows as q^(1 + α) at large charge."""
+    hopping_field: Annotated[Drawn, PerDevice("V/m", gt=0)]
+    """E_0, above which ions drift faster than in proportion to the field."""
+    fast_rate: Annotated[Drawn, PerDevice("Hz", ge=0)]
+    """k_f, the part of the fast state's rate that does not follow the conductivity."""
+    fast_capacitance: Annotated[Drawn, PerDevice("F/m^2", gt=0)]
+    """C_f, by which the conductivity adds to the fast state's rate."""
+
+    injection_conductance: Annotated[Drawn, PerDevice("S", gt=0)]
+    """I_0 per volt: the scale of the current."""
+    onset_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
+    """V_t, where injection opens."""
+    onset_width: Annotated[Drawn, PerDevice("V", gt=0)]
+    """w, over how many volts it opens."""
+    charge_gain: Annotated[Drawn, PerDevice("1/V", ge=0)]
+    """β, facilitation by the double layers' charge."""
+    fast_gain: Annotated[Drawn, PerDevice("1/V", ge=0)]
+    """γ, facilitation by the fast state."""
+    exponent: Annotated[Drawn, PerDevice("", gt=0, le=20)]
+    """n of the facilitation: 1 is linear."""
+    integrator: Integrator = Field(default_factory=Integrator)
+
+    full_scale: ClassVar[bool] = False
+    small_signal: ClassVar[bool] = True
+    layer: ClassVar[bool] = True
+    precision: ClassVar[Literal["float32", "float64"]] = "float64"
+    single_precision: ClassVar[bool] = True
+    lanes: ClassVar[dict[str, int]] = {"cpu": 1024, "gpu": 16384, "tpu": 16384}
+    remedy: ClassVar[str] = "look for extreme parameters or voltages; a smaller device.integrator.step may help"
+    parts: ClassVar[int] = 0
+    reduced_units: ClassVar[dict[str, str]] = {}
+    coordinates: ClassVar[dict[str, Observable]] = {}
+    profiles: ClassVar[dict[str, Observable]] = {}
+
+    @property
+    def channels(self) -> dict[str, Observable]:
+        return {
+            "charge": Observable("C", "charge on the positive electrode"),
+            "layer_voltage": Observable("V", "voltage across the double layers"),
+            "fast_state": Observable("V", "fast interfacial state"),
+        }
+
+    @property
+    def profile_bins(self) -> np.ndarray:
+        return np.empty(0)
+
+    def pace(self, voltage: float) -> Pace:
+        """Step: a share of the time in which the double layers charge at this voltage. The circuit is solved twice
+        a step pair, because the current follows the states."""
+        rate = extremes(self.conductivity)[1] / extremes(self.thickness)[0] / extremes(self.capacitance)[0]
+        drive = min(abs(voltage) / (extremes(self.hopping_field)[0] * extremes(self.thickness)[0]), _LARGEST)
+        step = _STEP / (rate * float(np.cosh(drive)))
+        if self.integrator.step != "auto":
+            step = self.integrator.step
+        return Pace(2 * step, step)
+
+    def conflicts(self, kinetic: bool) -> list[tuple[str, Any, str]]:
+        return []
+
+    def concerns(self) -> list[tuple[str, str]]:
+        default = OmiecCompact.pace(self.model_copy(update={"integrator": Integrator()}), 4.0).step
+        if self.integrator.step == "auto" or self.integrator.step <= 10 * default:
+            return []
+        ratio = self.integrator.step / default
+        return [("integrator.step", f"{self.integrator.step:g} s is {ratio:.0f} times the default: times may be off")]
+
+    def rest_report(self, duration: float) -> list[str]:
+        return []
+
+    def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> OmiecCompactDevices:
+        p = {name: np.asarray(value, dtype=np.float64) for name, value in draws.items()}
+        return OmiecCompactDevices(
+            parameters={name: jnp.asarray(value, dtype) for name, value in p.items()},
+            rate=jnp.asarray(p["conductivity"] / (p["thickness"] * p["capacitance"]), dtype),
+            fast=jnp.asarray(p["fast_rate"] + p["conductivity"] / (p["thickness"] * p["fast_capacitance"]), dtype),
+            hopping=jnp.asarray(p["hopping_field"] * p["thickness"], dtype),
+            geometric=jnp.asarray(epsilon_0 * p["relative_permittivity"] * p["area"] / p["thickness"], dtype),
+            layers=jnp.asarray(p["capacitance"] * p["area"], dtype),
+        )
+
+
+class OmiecState(NamedTuple):
+    q: PerLane
+    """Charge of the double layers over C A (V)."""
+    m: PerLane
+    """Fast state (V)."""
+
+
+class OmiecCompactDevices(Devices):
+    """A batch of devices; see the module's equations."""
+
+    parameters: dict[str, PerLane]
+    rate: PerLane
+    """σ/(L C) (1/s)."""
+    fast: PerLane
+    """k_f + σ/(L C_f) (1/s)."""
+    hopping: PerLane
+    """V_0 (V)."""
+    geometric: PerLane
+    """Geometric capacitance (F)."""
+    layers: PerLane
+    """C A (F)."""
+
+    def rest(self, key: LaneKey) -> OmiecState:
+        return OmiecState(jnp.zeros_like(self.rate), jnp.zeros_like(self.rate))
+
+    def layer_voltage(self, q: PerLane) -> PerLane:
+        """u(q) in volts."""
+        return q * (1.0 + jnp.abs(q)) ** self.parameters["stiffening"]
+
+    def charging(self, q: PerLane, voltage: PerLane) -> PerLane:
+        """dq/dt (V/s)."""
+        drive = jnp.clip((voltage - self.layer_voltage(q)) / self.hopping, -_LARGEST, _LARGEST)
+        return self.rate * self.hopping * jnp.sinh(drive)
+
+    def current_law(self, state: OmiecState) -> Injection:
+        p = self.parameters
+        z = p["charge_gain"] * state.q + p["fast_gain"] * state.m
+        return Injection(p["injection_conductance"], p["onset_voltage"], p["onset_width"], z, p["exponent"])
+
+    def advance(
+        self,
+        state: OmiecState,
+        voltage: PerLane,
+        current: PerLane,
+        step: Float[Array, ""],
+        pairs: UInt32[Array, ""],
+        key: LaneKey,
+        clock: UInt32[Array, ""],
+    ) -> OmiecState:
+        q = rosenbrock_euler(lambda q: self.charging(q, voltage), state.q, step, 2 * pairs)
+        return OmiecState(q, exact_relaxation(state.m, voltage, self.fast, step * (2.0 * pairs.astype(step.dtype))))
+
+    def observe(self, state: OmiecState, voltage: PerLane) -> dict[str, PerLane]:
+        return {
+            "charge": self.layers * state.q + self.geometric * voltage,
+            "layer_voltage": self.layer_voltage(state.q),
+            "fast_state": state.m,
+        }
+
+    def profile(self, state: OmiecState, weight: PerLane) -> dict[str, Float[Array, " bin"]]:
+        return {}
+
+    def snapshot(self, state: OmiecState) -> dict[str, Float[Array, "part lane"]]:
+        return {}
+
+    def intact(self, state: OmiecState) -> Bool[Array, " lane"]:
+        return jnp.isfinite(state.q) & jnp.isfinite(state.m)
+
+    def admittance(
+        self, state: OmiecState, voltage: PerLane, frequency: Float[Array, " frequency"]
+    ) -> Complex[Array, "frequency lane"]:
+        """iω C_geo + iω C A f_V/(iω - f_q) + dI/dV + dI/dq f_V/(iω - f_q) + dI/dm k/(iω + k), with f = dq/dt."""
+        one = jnp.ones_like(voltage)
+
+        def current(q: PerLane, m: PerLane, v: PerLane) -> PerLane:
+            return self.current_law(OmiecState(q, m)).current(v)
+
+        _, f_q = jax.jvp(lambda q: self.charging(q, voltage), (state.q,), (one,))
+        _, f_v = jax.jvp(lambda v: self.charging(state.q, v), (voltage,), (one,))
+        at, zero = (state.q, state.m, voltage), jnp.zeros_like(one)
+        i_q, i_m, i_v = (
+            jax.jvp(current, at, tangent)[1] for tangent in ((one, zero, zero), (zero, one, zero), (zero, zero, one))
+        )
+        s = 2j * jnp.pi * frequency[:, None]
+        of_q, of_m = f_v / (s - f_q), self.fast / (s + self.fast)
+        return s * self.geometric + (s * self.layers + i_q) * of_q + i_m * of_m + i_v

@@ -1,0 +1,57 @@
+"""Two exponentials along an axis of time: how facilitation decays with the interval (Shin et al. 2022, eq. 3)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from mcdev.fits.contract import Coefficient, Fit
+
+_STARTS = 10
+
+
+class DoubleExponential(Fit):
+    """y = C_1 exp(-t/τ_1) + C_2 exp(-t/τ_2) + C_0 with τ_1 < τ_2, least squares with equal weight to every point.
+
+    For given times the three constants follow from linear regression (variable projection); the two times are
+    searched from the best pair of a logarithmic grid between a third of the shortest and the longest interval.
+    """
+
+    kind: Literal["double_exponential"] = "double_exponential"
+
+    axis_unit: ClassVar[str] = "s"
+    coefficients: ClassVar[dict[str, str]] = {
+        "tau_1": "s",
+        "tau_2": "s",
+        "c_1": "1",
+        "c_2": "1",
+        "c_0": "1",
+        "rms_residual": "1",
+    }
+    least_points: ClassVar[int] = 6
+    equation: ClassVar[str] = "value = c_1 exp(-t/tau_1) + c_2 exp(-t/tau_2) + c_0"
+
+    def fit(self, axis: np.ndarray, value: np.ndarray) -> dict[str, Coefficient]:
+        def regression(log_tau: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            columns = np.column_stack([np.exp(-axis[:, None] / np.exp(log_tau)), np.ones_like(axis)])
+            constants = np.linalg.lstsq(columns, value, rcond=None)[0]
+            return constants, columns @ constants - value
+
+        scale = float(np.ptp(value)) or 1.0
+        grid = np.linspace(np.log(axis.min() / 3), np.log(axis.max()), _STARTS)
+        pairs = [np.array([a, b]) for i, a in enumerate(grid) for b in grid[i + 1 :]]
+        start = min(pairs, key=lambda pair: float(np.sum(regression(pair)[1] ** 2)))
+        found = least_squares(lambda x: regression(x)[1] / scale, start, method="lm", xtol=1e-10, ftol=1e-10)
+        log_tau = np.sort(found.x)
+        (c_1, c_2, c_0), residual = regression(log_tau)
+        of_value = "in the measurement's unit"
+        return {
+            "tau_1": Coefficient(float(np.exp(log_tau[0])), "s", "τ_1, the fast decay time"),
+            "tau_2": Coefficient(float(np.exp(log_tau[1])), "s", "τ_2, the slow decay time"),
+            "c_1": Coefficient(float(c_1), "1", f"C_1, share that decays with τ_1, {of_value}"),
+            "c_2": Coefficient(float(c_2), "1", f"C_2, share that decays with τ_2, {of_value}"),
+            "c_0": Coefficient(float(c_0), "1", f"C_0, what remains, {of_value}"),
+            "rms_residual": Coefficient(float(np.sqrt(np.mean(residual**2))), "1", f"rms about the curve, {of_value}"),
+        }

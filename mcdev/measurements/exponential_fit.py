@@ -1,0 +1,143 @@
+"""Time constant of an exponential course: turn-on and relaxation times (Shin et al. 2022, eqs. 1 and 2)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+from pydantic import Field
+
+from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED, Measurement, Reading, Series, Trajectory
+from mcdev.protocols.timeline import Timeline
+from mcdev.schema import Interval, Unit
+
+_GRID = 48
+_REFINEMENTS = 50  # each narrows the bracket by the golden ratio: to 1e-10 of the grid's spacing
+_GOLDEN = 0.618033988749895
+
+
+class Exponential(NamedTuple):
+    """y = amplitude · exp(-t/time_constant) + offset."""
+
+    time_constant: Float[Array, ""]
+    amplitude: Float[Array, ""]
+    offset: Float[Array, ""]
+    standard_error: Float[Array, ""]
+    """Of the time constant, from the residuals: of a noise that is independent from sample to sample."""
+
+
+def fit_exponential(time: Series, y: Series, weight: Series) -> Exponential:
+    """Weighted least squares, global in τ.
+
+    For a given τ amplitude and offset follow from linear regression, which leaves one number to search (variable
+    projection; Golub and Pereyra 1973, doi:10.1137/0710036): on a grid from the shortest weighted sample to ten
+    times the span, then by golden section. Weights are relative inverse variances; samples of weight zero are out.
+    """
+    weight = weight / jnp.sum(weight)
+    span = jnp.max(jnp.where(weight > 0, time, 0.0))
+
+    def regression(log_tau: Float[Array, ""]) -> tuple[Series, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+        e = jnp.exp(-time / jnp.exp(log_tau))
+        mean_e, mean_y = jnp.sum(weight * e), jnp.sum(weight * y)
+        variance = jnp.sum(weight * (e - mean_e) ** 2)
+        slope = jnp.sum(weight * (e - mean_e) * (y - mean_y)) / jnp.where(variance > 0, variance, 1.0)
+        residual = y - mean_y - slope * (e - mean_e)
+        return e, slope, mean_y - slope * mean_e, jnp.sum(weight * residual**2)
+
+    samples = jnp.sum(weight > 0)
+    grid = jnp.log(span) + jnp.linspace(-jnp.log(2.0 * samples), jnp.log(10.0), _GRID)
+    cost = lax.map(lambda x: regression(x)[3], grid)
+    best = jnp.clip(jnp.argmin(cost), 1, _GRID - 2)
+
+    def narrow(_: int, bracket: tuple[Float[Array, ""], Float[Array, ""]]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        low, high = bracket
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        falls = regression(left)[3] > regression(right)[3]
+        return jnp.where(falls, left, low), jnp.where(falls, high, right)
+
+    low, high = lax.fori_loop(0, _REFINEMENTS, narrow, (grid[best - 1], grid[best + 1]))
+    log_tau = 0.5 * (low + high)
+    e, amplitude, offset, square = regression(log_tau)
+    tau = jnp.exp(log_tau)
+    # What of the tangent dy/d ln τ amplitude and offset cannot mimic: its residual from regression on e and a constant.
+    tangent = amplitude * time / tau * e
+    e_own, t_own = e - jnp.sum(weight * e), tangent - jnp.sum(weight * tangent)
+    square_e = jnp.sum(weight * e_own**2)
+    free = jnp.sum(weight * (t_own - jnp.sum(weight * t_own * e_own) / square_e * e_own) ** 2)
+    variance = square / jnp.maximum(samples - 3, 1) / jnp.where(free > 0, free, jnp.nan)
+    return Exponential(tau, amplitude, offset, tau * jnp.sqrt(variance))
+
+
+class ExponentialFit(Measurement):
+    """Y = A_0 exp(-t/τ) + Y_0 over a window of the protocol, by least squares with equal weight to equal times.
+
+    The window decides τ where the course is not one exponential; it is part of the criterion. A τ above five
+    times the fitted span is right-censored there; a course that does not change is undefined.
+    """
+
+    kind: Literal["exponential_fit"] = "exponential_fit"
+    result: Literal["time_constant", "standard_error", "amplitude", "offset"] = "time_constant"
+    """Which number of the fit."""
+    of: Literal["current", "conductance"] = "current"
+    """What is fitted."""
+    window: str = "pulse"
+    index: int = Field(1, ge=1)
+    """Which window of that name, counted from one."""
+    start: Interval = 0.0
+    """Time after the window's beginning from which the course is fitted."""
+    duration: Annotated[float, Unit("s", gt=0)] | None = None
+    """Length of the fitted course; the whole window if not given."""
+
+    @property
+    def unit(self) -> str:
+        return (
+            "s" if self.result in ("time_constant", "standard_error") else {"current": "A", "conductance": "S"}[self.of]
+        )
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.window,)
+
+    @property
+    def criterion(self) -> str:
+        till = "its end" if self.duration is None else f"{self.start + self.duration:g} s"
+        return (
+            f"{self.result} of A exp(-t/τ) + Y_0 fitted to the {self.of} of window {self.window} {self.index} from "
+            f"{self.start:g} s to {till}"
+        )
+
+    def conflict(self, timeline: Timeline) -> str | None:
+        spans = timeline.windows[self.window]
+        if self.index > len(spans):
+            return f"window {self.window} {self.index} of {len(spans)}"
+        first, last = spans[self.index - 1]
+        middle = 0.5 * (timeline.edges[1:] + timeline.edges[:-1])[first:last] - timeline.edges[first]
+        end = self.start + (self.duration or float("inf"))
+        count = int(((middle >= self.start) & (middle <= end)).sum())
+        return None if count >= 5 else f"{count} samples in the fitted course; at least 5 are needed"
+
+    def measure(self, trajectory: Trajectory) -> Reading:
+        mask = trajectory.window(self.window, self.index - 1)
+        time = trajectory.time_in(mask)
+        mask &= time >= self.start
+        if self.duration is not None:
+            mask &= time <= self.start + self.duration
+        series = trajectory.current if self.of == "current" else trajectory.conductance
+        size = jnp.max(jnp.where(mask, jnp.abs(series), 0.0))
+        scale = jnp.where(size > 0, size, 1.0)  # amperes squared would leave the range of float32
+        found = fit_exponential(time - self.start, series / scale, jnp.where(mask, trajectory.widths, 0.0))
+        span = jnp.max(jnp.where(mask, time, 0.0)) - self.start
+        change = jnp.abs(found.amplitude) * -jnp.expm1(-span / found.time_constant)
+        flat = ~(change > 1e-6) | ~jnp.isfinite(found.time_constant)
+        value = found._asdict()[self.result]
+        if self.result in ("amplitude", "offset"):
+            value = value * scale
+        late = found.time_constant > 5.0 * span
+        if self.result == "time_constant":
+            value = jnp.where(late, 5.0 * span, value)
+        return Reading(jnp.where(flat, jnp.nan, value), jnp.where(flat, UNDEFINED, jnp.where(late, RIGHT_CENSORED, OK)))
+
+
+__all__ = ["Exponential", "ExponentialFit", "fit_exponential"]

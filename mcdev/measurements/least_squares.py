@@ -1,0 +1,63 @@
+"""Nonlinear least squares with a handful of parameters, for one realisation; the ensemble maps it over all.
+
+By hand, because the libraries' solvers call LAPACK inside a loop, and with jaxlib 0.10 such a program hangs when two
+threads run it at once (as the ensemble does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+_ITERATIONS = 200
+
+Vector = Float[Array, " parameter"]
+
+
+def solve_positive(a: Float[Array, "parameter parameter"], b: Vector) -> Vector:
+    """The solution of a symmetric positive definite system, by elimination written out."""
+    n = b.shape[0]
+    rows = [jnp.concatenate([a[i], b[i : i + 1]]) for i in range(n)]
+    for i in range(n):
+        rows[i] = rows[i] / rows[i][i]
+        rows = [row if j == i else row - row[i] * rows[i] for j, row in enumerate(rows)]
+    return jnp.stack([row[n] for row in rows])
+
+
+def levenberg_marquardt(
+    residual: Callable[[Vector], Float[Array, " part"]], start: Vector
+) -> tuple[Vector, Bool[Array, ""]]:
+    """(parameters of least Σ r², whether it converged), by Gauss-Newton steps damped in proportion to the normal
+    matrix's diagonal (Marquardt 1963, doi:10.1137/0111030).
+
+    Converged: a step below 1e-9 (float32: 1e-5) of every parameter that the data determine.
+    """
+    small = 1e-9 if start.dtype == jnp.float64 else 1e-5
+
+    def unfinished(carry: tuple[Any, ...]) -> Bool[Array, ""]:
+        count, _, _, _, done = carry
+        return (count < _ITERATIONS) & ~done
+
+    def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        count, x, cost, damping, _ = carry
+        r, jacobian = residual(x), jax.jacfwd(residual)(x)
+        normal = jacobian.T @ jacobian
+        diagonal = jnp.diag(normal)
+        floor = 1e-12 * jnp.max(diagonal)  # a parameter without any effect stays where it is
+        step = -solve_positive(normal + jnp.diag(damping * diagonal + floor), jacobian.T @ r)
+        step = jnp.clip(step, -3.0, 3.0)
+        ahead = jnp.sum(residual(x + step) ** 2)
+        better = ahead <= cost
+        done = jnp.all(jnp.abs(step) <= small * (1.0 + jnp.abs(x))) & better
+        after = jnp.where(better, x + step, x)
+        return count + 1, after, jnp.where(better, ahead, cost), damping * jnp.where(better, 0.2, 5.0), done
+
+    first = (0, start, jnp.sum(residual(start) ** 2), jnp.asarray(1e-2, start.dtype), jnp.asarray(False))
+    _, found, _, damping, done = lax.while_loop(unfinished, body, first)
+    # No step improves by more than rounding: the damping has grown without end. That is the minimum, too.
+    return found, done | (damping > 1e6)
