@@ -6,7 +6,8 @@ from pydantic import Field
 
 from mcdev.devices.diffusive import Diffusive
 from mcdev.devices.omiec_compact import OmiecCompact
+from mcdev.devices.omiec_pnp import OmiecPnp
 
-Device = Annotated[Diffusive | OmiecCompact, Field(discriminator="kind")]
+Device = Annotated[Diffusive | OmiecCompact | OmiecPnp, Field(discriminator="kind")]
 
-__all__ = ["Device", "Diffusive", "OmiecCompact"]
+__all__ = ["Device", "Diffusive", "OmiecCompact", "OmiecPnp"]

@@ -27,7 +27,9 @@ class Injection(CurrentLaw):
     width: PerLane
     """w (V)."""
     facilitation: PerLane
-    """z for a positive voltage; its negative holds for a negative one."""
+    """z at zero volts, as a positive voltage has it; its negative holds for a negative one."""
+    response: PerLane
+    """dz/dV at once, before any ion moves (1/V)."""
     exponent: PerLane
     """n."""
 
@@ -37,6 +39,7 @@ class Injection(CurrentLaw):
     def chord(self, voltage: PerLane) -> PerLane:
         size = jnp.maximum(jnp.abs(voltage), _SMALL)
         opened = jax.nn.softplus((size - self.onset) / self.width) - jax.nn.softplus(-self.onset / self.width)
-        base = 1.0 + jnp.where(voltage < 0, -self.facilitation, self.facilitation) / self.exponent
+        z = self.facilitation + self.response * voltage
+        base = 1.0 + jnp.where(voltage < 0, -z, z) / self.exponent
         boost = jnp.where(base > 0, jnp.exp(self.exponent * jnp.log(jnp.where(base > 0, base, 1.0))), 0.0)
         return self.conductance * self.width * opened * boost / size

@@ -174,7 +174,8 @@ class OmiecCompactDevices(Devices):
     def current_law(self, state: OmiecState) -> Injection:
         p = self.parameters
         z = p["charge_gain"] * state.q + p["fast_gain"] * state.m
-        return Injection(p["injection_conductance"], p["onset_voltage"], p["onset_width"], z, p["exponent"])
+        none = jnp.zeros_like(z)
+        return Injection(p["injection_conductance"], p["onset_voltage"], p["onset_width"], z, none, p["exponent"])
 
     def advance(
         self,
