@@ -33,7 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Simulate thousands of realisations of volatile memristors from one configuration file.",
 )
-_out = Console(highlight=False)
+# Into a file or a pipe tables are as wide as they need, not as a terminal would be.
+_out = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
 _err = Console(stderr=True, highlight=False)
 
 ConfigFile = Annotated[Path, typer.Argument(help="Configuration file (TOML).", show_default=False)]
@@ -113,11 +114,32 @@ def run(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all cores.")] = None,
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
 ) -> None:
-    """Run an experiment: results.h5, statistics.csv, figures and a table."""
-    from mcdev import results, statistics
+    """Run an experiment: results.h5, statistics.csv, figures and a table. Or a study of several, with their table."""
+    from mcdev import results
+    from mcdev.study import is_study
 
+    if is_study(config):
+        _run_study(config, _overrides(set_), out, threads, figures)
+        return
     experiment = load(config, _overrides(set_))
     folder = _claim(out or Path(experiment.output.directory) / results.folder_name(experiment))
+    tree, records = _run_one(experiment, folder, threads)
+    _print_tables(tree, records)
+    drawn = _draw(tree, folder / "figures") if figures and experiment.output.figures else []
+    _out.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{', figures/' if drawn else ''})")
+    broken = _broken(tree)
+    if broken:
+        raise _Leave(
+            f"{broken} of {tree['measurements']['intact'].size} realisations broke down and are left out of the "
+            f"statistics; their parameters are in results.h5: {experiment.device.remedy}",
+            BROKEN,
+        )
+
+
+def _run_one(experiment: Experiment, folder: Path, threads: int | None) -> tuple[Any, list[dict[str, Any]]]:
+    """Run an experiment under a progress bar and write its results; the tree and its statistics."""
+    from mcdev import results, statistics
+
     for warning in experiment.warnings():
         _err.print(f"[yellow]warning:[/] {_plain(warning)}", soft_wrap=True)
     try:
@@ -139,17 +161,68 @@ def run(
     results.write(tree, folder)
     records = statistics.summarise(tree)
     (folder / "statistics.csv").write_text(statistics.to_csv(records), encoding="utf-8")
-    _print_tables(tree, records)
-    drawn = _draw(tree, folder / "figures") if figures and experiment.output.figures else []
-    _out.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{', figures/' if drawn else ''})")
-    intact = np.asarray(tree["measurements"]["intact"])
-    broken, total = int(np.sum(intact == 0)), intact.size
+    return tree, records
+
+
+def _broken(tree: Any) -> int:
+    return int(np.sum(np.asarray(tree["measurements"]["intact"]) == 0))
+
+
+def _run_study(config: Path, overrides: dict[str, Any], out: Path | None, threads: int | None, figures: bool) -> None:
+    from mcdev import study
+    from mcdev.results import time_stamp
+
+    plan = study.load_study(config, overrides)
+    folder = out or Path(plan.members[0].experiment.output.directory) / f"{plan.study.name}-{time_stamp()}"
+    if folder.exists() and not folder.is_dir():
+        raise _Leave(f"{folder} is a file; choose another --out", FILES)
+
+    def run_member(member: study.Member, place: Path) -> None:
+        _err.print(f"{member.variant}: {member.run}")
+        _run_one(member.experiment, _claim(place), threads)
+
+    trees = study.perform(plan, folder, run_member)
+    rows = study.table(plan, trees)
+    (folder / "table.csv").write_text(study.to_csv(rows), encoding="utf-8")
+    _print_study(plan, rows)
+    if figures:
+        _draw_study(plan, trees, folder)
+    _out.print(f"\nresults: {folder}/ (table.csv, and a folder for each run of each variant)", soft_wrap=True)
+    broken = sum(_broken(tree) for tree in trees.values())
     if broken:
-        raise _Leave(
-            f"{broken} of {total} realisations broke down (not finite) and are left out of the statistics; "
-            f"their parameters are in results.h5: {experiment.device.remedy}",
-            BROKEN,
-        )
+        raise _Leave(f"{broken} realisations broke down and are left out; see statistics.csv of each run", BROKEN)
+
+
+def _draw_study(plan: Any, trees: dict[tuple[str, str], Any], folder: Path) -> None:
+    for (run, variant), tree in trees.items():
+        place = next(m.folder for m in plan.members if (m.run, m.variant) == (run, variant))
+        _draw(tree, folder / place / "figures")
+
+
+def _print_study(plan: Any, rows: list[Any]) -> None:
+    beside = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("quantity", "at", "published"):
+        beside.add_column(heading, no_wrap=True)
+    for variant in plan.study.variants:
+        beside.add_column(variant, no_wrap=True)
+        beside.add_column("error", justify="right", no_wrap=True)
+    said: list[str] = []
+    for row in rows:
+        unit = "" if row.unit == "1" else f" {row.unit}"
+        published = row.published if isinstance(row.published, str) else f"{row.published:.4g}"
+        cells = [row.quantity, ", ".join(row.point.values()), published + unit]
+        for entry in row.entries.values():
+            mark = ""
+            if entry.note:
+                if entry.note not in said:
+                    said.append(entry.note)
+                mark = f" ({said.index(entry.note) + 1})"
+            cells.append(_number(entry.value, 4) + unit)
+            cells.append(("-" if entry.deviation is None else f"{100 * entry.deviation:+.1f} %") + mark)
+        beside.add_row(*(_plain(cell) for cell in cells))
+    _out.print(beside)
+    for number, note in enumerate(said, start=1):
+        _out.print(f"({number}) {_plain(note)}", soft_wrap=True)
 
 
 @app.command()
@@ -206,16 +279,26 @@ def plot(run: RunFolder, out: Annotated[Path | None, typer.Option(help="Folder f
 
 @app.command()
 def validate(config: ConfigFile, set_: Overrides = None) -> None:
-    """Check a configuration; nothing is computed."""
+    """Check a configuration, or all of a study; nothing is computed."""
+    from mcdev.study import is_study, load_study
+
+    if is_study(config):
+        plan = load_study(config, _overrides(set_))
+        for member in plan.members:
+            _validate(f"{config}: {member.variant}, {member.run}", member.experiment)
+    else:
+        _validate(str(config), load(config, _overrides(set_)))
+
+
+def _validate(name: str, experiment: Experiment) -> None:
     from mcdev.ensemble import check_memory, drive, memory_needed
 
-    experiment = load(config, _overrides(set_))
     check_memory(experiment)
     points = experiment.points()
     steps = sum(drive(point, point.protocol.timeline()).steps for _, point in points)
     size = experiment.ensemble
     _out.print(
-        f"{config}: valid. {len(points)} sweep point{'s' if len(points) > 1 else ''}, {size.devices} devices, "
+        f"{name}: valid. {len(points)} sweep point{'s' if len(points) > 1 else ''}, {size.devices} devices, "
         f"{size.cycles} cycle{'s' if size.cycles > 1 else ''}, {steps * size.cycles:.3g} steps a device, "
         f"about {memory_needed(experiment) / 2**20:.0f} MiB",
         soft_wrap=True,

@@ -463,11 +463,16 @@ def experiment_of(tree: xr.DataTree) -> Experiment:
 
 def folder_name(experiment: Experiment) -> str:
     """Name of a new run's folder: experiment, UTC time, hash."""
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{experiment.name}-{stamp}-{experiment.hash}"
+    return f"{experiment.name}-{time_stamp()}-{experiment.hash}"
+
+
+def time_stamp() -> str:
+    """Now, in UTC, as a folder's name has it."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 __all__ = [
+    "FILE_NAME",
     "ResultsError",
     "assemble",
     "experiment_of",
@@ -475,5 +480,6 @@ __all__ = [
     "folder_name",
     "read",
     "run",
+    "time_stamp",
     "write",
 ]

@@ -51,7 +51,7 @@ class OmiecCompact(DeviceConfig):
     area: Annotated[Drawn, PerDevice("m^2", gt=0)]
     """Area of the electrodes."""
     relative_permittivity: Annotated[Drawn, PerDevice("", ge=1)]
-    """ε_r of the layer; enters the geometric capacitance of the impedance only."""
+    """ε_r of the layer; its geometric capacitance, beside the ionic resistance, enters the impedance only."""
 
     capacitance: Annotated[Drawn, PerDevice("F/m^2", gt=0)]
     """C, of both double layers in series, per area."""
@@ -93,7 +93,7 @@ class OmiecCompact(DeviceConfig):
     @property
     def channels(self) -> dict[str, Observable]:
         return {
-            "charge": Observable("C", "charge on the positive electrode"),
+            "charge": Observable("C", "charge that ions have brought to the double layers"),
             "layer_voltage": Observable("V", "voltage across the double layers"),
             "fast_state": Observable("V", "fast interfacial state"),
         }
@@ -192,7 +192,7 @@ class OmiecCompactDevices(Devices):
 
     def observe(self, state: OmiecState, voltage: PerLane) -> dict[str, PerLane]:
         return {
-            "charge": self.layers * state.q + self.geometric * voltage,
+            "charge": self.layers * state.q,
             "layer_voltage": self.layer_voltage(state.q),
             "fast_state": state.m,
         }
@@ -209,7 +209,8 @@ class OmiecCompactDevices(Devices):
     def admittance(
         self, state: OmiecState, voltage: PerLane, frequency: Float[Array, " frequency"]
     ) -> Complex[Array, "frequency lane"]:
-        """iω C_geo + iω C A f_V/(iω - f_q) + dI/dV + dI/dq f_V/(iω - f_q) + dI/dm k/(iω + k), with f = dq/dt."""
+        """1/[1/(C A f_V + iω C_geo) + u'/(iω C A)] of the ions, with f = dq/dt, and of the electrons
+        dI/dV + dI/dq dq/dV + dI/dm k/(iω + k)."""
         one = jnp.ones_like(voltage)
 
         def current(q: PerLane, m: PerLane, v: PerLane) -> PerLane:
@@ -222,5 +223,6 @@ class OmiecCompactDevices(Devices):
             jax.jvp(current, at, tangent)[1] for tangent in ((one, zero, zero), (zero, one, zero), (zero, zero, one))
         )
         s = 2j * jnp.pi * frequency[:, None]
-        of_q, of_m = f_v / (s - f_q), self.fast / (s + self.fast)
-        return s * self.geometric + (s * self.layers + i_q) * of_q + i_m * of_m + i_v
+        stiffness = -f_q / f_v  # u'
+        ions = 1.0 / (1.0 / (self.layers * f_v + s * self.geometric) + stiffness / (s * self.layers))
+        return ions + i_v + i_q * ions / (s * self.layers) + i_m * self.fast / (s + self.fast)

@@ -23,15 +23,14 @@ _UNITS = {
 def circuit_impedance(
     logs: dict[str, Float[Array, ""]], omega: Float[Array, " frequency"]
 ) -> Complex[Array, " frequency"]:
-    """R_s + 1/(iω C_geo + 1/(R_ion + 1/(iω C_dl))) of the logarithms of its four elements (Ω, F)."""
+    """R_s + 1/(1/R_ion + iω C_geo) + 1/(iω C_dl) of the logarithms of its four elements (Ω, F)."""
     value = {name: jnp.exp(x) for name, x in logs.items()}
-    ions = value["ionic_resistance"] + 1.0 / (1j * omega * value["layer_capacitance"])
-    layer = 1.0 / (1j * omega * value["geometric_capacitance"] + 1.0 / ions)
-    return value["series_resistance"] + layer
+    bulk = 1.0 / (1.0 / value["ionic_resistance"] + 1j * omega * value["geometric_capacitance"])
+    return value["series_resistance"] + bulk + 1.0 / (1j * omega * value["layer_capacitance"])
 
 
 class EquivalentCircuit(Measurement):
-    """Contacts in series with the layer: ions (bulk resistance, then double layers) beside the geometric capacitance.
+    """Contacts, bulk (ionic resistance beside the geometric capacitance) and double layers in series.
 
     Least squares of the relative complex deviation, all frequencies alike (Levenberg-Marquardt in the logarithms of
     the elements). The paper's own circuit stands in a supplement that we do not have. σ = L/(R_ion A). An electronic
@@ -63,7 +62,7 @@ class EquivalentCircuit(Measurement):
     @property
     def criterion(self) -> str:
         what = "L/(R_ion A)" if self.result == "conductivity" else self.result
-        return f"{what} of the circuit R_s + [C_geo ∥ (R_ion + C_dl)] fitted to the spectrum"
+        return f"{what} of the circuit R_s + (R_ion ∥ C_geo) + C_dl fitted to the spectrum"
 
     def measure(self, trajectory: Trajectory) -> Reading:
         omega, measured = 2 * jnp.pi * trajectory.frequency, trajectory.impedance

@@ -1,0 +1,205 @@
+"""A study: several experiments, each in several variants, and one table of all published numbers beside ours.
+
+    name = "table1"
+    runs = ["fig4_turn_on.toml", "fig5_paired_pulse.toml"]
+
+    [variants."level 1"]
+    [variants."level 2"]
+    set = { "device.preset" = "device_p_pnp" }
+    notes = { ppf = "why this variant cannot meet it" }
+
+Each run is a folder of its own. A study that is started again in its folder takes up the runs that are finished.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xarray as xr
+from pydantic import Field, ValidationError
+
+from mcdev.experiment import Experiment, load
+from mcdev.problems import ConfigError, Problem, describe, unique
+from mcdev.results import FILE_NAME, ResultsError, read
+from mcdev.schema import Strict, nearest
+from mcdev.statistics import compare
+
+
+class Variant(Strict):
+    """What distinguishes one column of the table."""
+
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Key path → value, replaced in every run."""
+    notes: dict[str, str] = Field(default_factory=dict)
+    """Measurement or coefficient → what the reader of its numbers must know."""
+
+
+class Study(Strict):
+    """The whole file."""
+
+    name: str = Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")
+    """Names the study's folder: letters, digits, dot, dash, underscore."""
+    description: str = Field("", max_length=4000)
+    runs: tuple[str, ...] = Field(min_length=1)
+    """Configuration files, relative to this one."""
+    variants: dict[str, Variant] = Field(min_length=1)
+    """Columns of the table."""
+    source: str = ""
+    """Only published numbers whose source begins with this are tabulated."""
+
+
+class Member(NamedTuple):
+    """One experiment of a study."""
+
+    run: str
+    variant: str
+    experiment: Experiment
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.variant.replace(" ", "_")) / self.run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study with its experiments, all checked."""
+
+    study: Study
+    members: tuple[Member, ...]
+
+
+def is_study(path: str | Path) -> bool:
+    """Whether a TOML file describes a study rather than an experiment. False for what cannot be read."""
+    try:
+        return "runs" in tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Plan:
+    """The study of a TOML file; ``overrides`` hold in every run, over those of the variants. Raises ``ConfigError``
+    with everything that is wrong in it or in any of its runs."""
+    path = Path(path)
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        study = Study.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise ConfigError(unique([describe(e, data, Study) for e in error.errors()]), str(path)) from None
+    members, problems = [], []
+    for variant, what in study.variants.items():
+        for file in study.runs:
+            try:
+                experiment = load(path.parent / file, {**what.set, **(overrides or {})})
+            except ConfigError as error:
+                problems += [Problem(f"{file} ({variant}): {p.key}", p.value, p.message) for p in error.problems]
+                continue
+            members.append(Member(Path(file).stem, variant, experiment))
+    known = {name for m in members for name in (*m.experiment.measurements, *_coefficients(m.experiment))}
+    for variant, what in study.variants.items():
+        for name in what.notes:
+            if name not in known and not problems:
+                key = f"variants.{variant}.notes.{name}"
+                problems.append(Problem(key, None, f"no such measurement or coefficient; {nearest(name, known)}"))
+    if problems:
+        raise ConfigError(problems, str(path))
+    return Plan(study, tuple(members))
+
+
+def _coefficients(experiment: Experiment) -> Iterator[str]:
+    for fit in experiment.fits.values():
+        yield from fit.coefficients
+
+
+def perform(plan: Plan, folder: Path, run: Callable[[Member, Path], None]) -> dict[tuple[str, str], xr.DataTree]:
+    """(run, variant) → results. ``run`` is called for every member that has no finished results of this very
+    configuration in its folder, and must write them there."""
+    trees = {}
+    for member in plan.members:
+        place = folder / member.folder
+        if not _finished(place, member.experiment):
+            run(member, place)
+        trees[member.run, member.variant] = read(place)
+    return trees
+
+
+def _finished(place: Path, experiment: Experiment) -> bool:
+    if not (place / FILE_NAME).exists():
+        return False
+    try:
+        return read(place).attrs["config_hash"] == experiment.hash
+    except ResultsError:
+        return False
+
+
+class Entry(NamedTuple):
+    """One number of one variant."""
+
+    value: float | None
+    error: float | None
+    """Standard error over the devices."""
+    deviation: float | None
+    """(value - published)/published; None where only a sign is published."""
+    note: str
+
+
+class Row(NamedTuple):
+    run: str
+    quantity: str
+    point: dict[str, str]
+    """Axis → value, as the first variant has it."""
+    unit: str
+    published: float | str
+    source: str
+    entries: dict[str, Entry]
+    """Variant → number."""
+
+
+def table(plan: Plan, trees: dict[tuple[str, str], xr.DataTree]) -> list[Row]:
+    """One row for each published number of the study's source, in the order of the runs and their references."""
+    rows = []
+    variants = list(plan.study.variants)
+    for file in plan.study.runs:
+        run = Path(file).stem
+        columns = [compare(trees[run, variant]) for variant in variants]
+        for records in zip(*columns, strict=True):
+            first = records[0]
+            if not first["source"].startswith(plan.study.source):
+                continue
+            entries = {
+                variant: _entry(record, plan.study.variants[variant].notes)
+                for variant, record in zip(variants, records, strict=True)
+            }
+            quantity, point = first["what"].rpartition(": ")[2], first["point"]
+            rows.append(Row(run, quantity, point, first["unit"], first["published"], first["source"], entries))
+    return rows
+
+
+def _entry(record: dict[str, Any], notes: dict[str, str]) -> Entry:
+    ours, published = record["ours"], record["published"]
+    known = ours is not None and math.isfinite(ours)
+    deviation = ours / published - 1.0 if known and not isinstance(published, str) and published else None
+    return Entry(ours, record["error"], deviation, notes.get(record["what"].rpartition(": ")[2], ""))
+
+
+def to_csv(rows: list[Row]) -> str:
+    """The table as a CSV file, one line a number and variant."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = ("run", "quantity", "point", "unit", "published", "variant", "value", "standard_error", "deviation")
+    writer.writerow([*columns, "note", "source"])
+    for row in rows:
+        point = "; ".join(f"{axis} = {value}" for axis, value in row.point.items())
+        for variant, entry in row.entries.items():
+            numbers = ["" if x is None else x for x in entry[:3]]
+            writer.writerow(
+                [row.run, row.quantity, point, row.unit, row.published, variant, *numbers, entry.note, row.source]
+            )
+    return text.getvalue()
