@@ -16,6 +16,7 @@ Every array carries its SI unit and long name. Times that one sweep point has an
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
@@ -457,8 +458,12 @@ def read(path: str | Path) -> xr.DataTree:
 
 def experiment_of(tree: xr.DataTree) -> Experiment:
     """The experiment that gave these results."""
+    return _built(str(tree["config/toml"].item()))
 
-    return build(tomllib.loads(str(tree["config/toml"].item())), source="the configuration in the results")
+
+@functools.lru_cache(maxsize=32)
+def _built(text: str) -> Experiment:
+    return build(tomllib.loads(text), source="the configuration in the results")
 
 
 def folder_name(experiment: Experiment) -> str:

@@ -20,14 +20,21 @@ from matplotlib.text import Text
 import mcdev
 from mcdev.figures import (
     PICTURES,
+    along_axis,
     arrhenius,
     axes,
     distributions,
     draw_all,
+    exponential_fits,
+    impedance,
     interval,
+    ion_profiles,
     loops,
+    numbers,
+    paired_pulse,
     pulse_response,
     rate_change,
+    recovery,
     train_response,
     waveform,
 )
@@ -128,6 +135,112 @@ def waved() -> xr.DataTree:
     )
 
 
+# Devices of Shin et al. 2022 with some spread. The two-pulse trains also differ in an axis of numbers.
+
+PRESETS = ["device_p", "device_1s", "device_2s"]
+TRAIN: dict[str, Any] = {"amplitude": "3.5 V", "width": "0.1 s", "samples_per_pulse": 5, "samples_per_gap": 4}
+
+
+def omiec(protocol: dict[str, Any], measurements: dict[str, Any], **more: Any) -> xr.DataTree:
+    experiment = mcdev.build(
+        {
+            "name": "test",
+            "device": {
+                "preset": "device_p",
+                "thickness": {"distribution": "lognormal", "median": "100 nm", "sigma": 0.03},
+            },
+            "protocol": protocol,
+            "measurements": measurements,
+            "sweep": {"axes": {"device.preset": PRESETS}},
+            "ensemble": {"devices": 6},
+        }
+        | more
+    )
+    return mcdev.run(experiment, threads=1)
+
+
+@pytest.fixture(scope="module")
+def spectra() -> xr.DataTree:
+    return omiec(
+        {"kind": "impedance", "settling": "0.1 s", "lowest": "1 Hz", "highest": "1 MHz", "per_decade": 5},
+        {"conductivity": {"kind": "equivalent_circuit"}},
+        circuit={"kind": "series_resistor", "resistance": "100 ohm"},
+        output={"reference": [{"measurement": "conductivity", "point": 2, "value": "7.72e-9 S/m", "source": "T1"}]},
+    )
+
+
+@pytest.fixture(scope="module")
+def turned_on() -> xr.DataTree:
+    """Pulses of four magnitudes on two devices, the first not the smallest."""
+    return omiec(
+        {"kind": "pulse", "amplitude": "3.5 V", "width": "10 s", "samples_per_pulse": 80, "relaxation": "0 s"},
+        {"tau_on": {"kind": "exponential_fit"}, "late": {"kind": "exponential_fit", "start": "1 s", "duration": "3 s"}},
+        sweep={"axes": {"device.preset": PRESETS[::2], "protocol.amplitude": ["3.5 V", "3 V", "4 V", "4.5 V"]}},
+        output={"reference": [{"measurement": "tau_on", "point": 5, "value": "0.64 s", "source": "Table 1"}]},
+    )
+
+
+@pytest.fixture(scope="module")
+def facilitated() -> xr.DataTree:
+    """Two pulses at eight intervals, with two decay times along them."""
+    gap = {"start": "0.05 s", "stop": "20 s", "count": 8, "spacing": "log"}
+    return omiec(
+        {"kind": "pulse_train", "count": 2, "gap": "50 ms"} | TRAIN,
+        {"ppf": {"kind": "paired_pulse"}},
+        sweep={"axes": {"device.preset": PRESETS, "protocol.gap": gap}},
+        fits={
+            "decay": {"kind": "double_exponential", "measurement": "ppf", "axis": "protocol.gap", "statistic": "mean"}
+        },
+        output={
+            "reference": [
+                {"measurement": "ppf", "point": 9, "value": 0.444, "source": "Table 1"},
+                {"measurement": "decay", "coefficient": "tau_1", "point": 2, "value": "96 ms", "source": "Table 1"},
+                {"measurement": "decay", "coefficient": "tau_2", "point": 2, "value": "2.14 s", "source": "Table 1"},
+            ]
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def recovered() -> xr.DataTree:
+    return omiec(
+        {"kind": "recovery", "gap": "50 ms", "recovery": "10 s"} | TRAIN,
+        {"index": {"kind": "paired_pulse", "first": 1, "second": 5}},
+        sweep={
+            "mode": "zip",
+            "axes": {"device.preset": PRESETS, "protocol.recovery": ["12 s", "9 s", "5 s"]},
+        },
+        output={"reference": [{"measurement": "index", "point": 3, "value": 0.023, "source": "Table 1"}]},
+    )
+
+
+@pytest.fixture(scope="module")
+def hysteresis() -> xr.DataTree:
+    return omiec(
+        {"kind": "triangular_sweep", "amplitude": "4 V", "rate": "1 V/s", "samples_per_branch": 20},
+        {"area": {"kind": "loop_area"}},
+    )
+
+
+@pytest.fixture(scope="module")
+def ions(recovered: xr.DataTree) -> xr.DataTree:
+    """Layers of 1 nm at both electrodes of a device of 100 nm, on a graded grid; larger while the voltage is on."""
+    one_side = np.append(0.0, np.geomspace(0.02e-9, 50e-9, 40))
+    position = np.concatenate([one_side, 100e-9 - one_side[-2::-1]])
+    volts = recovered["response"].dataset["voltage"].values[:, :1, :, None]
+    layers = np.exp(-position / 1e-9) - np.exp(-(100e-9 - position) / 1e-9)
+    numbers_of = {"anions": 1e27 * np.exp(volts * layers), "cations": 1e27 * np.exp(-volts * layers)}
+    values = numbers_of | {"potential": volts * (1 - position / 100e-9)}
+    dims = ("point", "cycle", "sample", "position")
+    units = {"anions": "1/m^3", "cations": "1/m^3", "potential": "V"}
+    other = recovered.copy(deep=True)
+    other["profile"].dataset = xr.Dataset(
+        {name: (dims, array, {"units": units[name]}) for name, array in values.items()},
+        coords={"position": ("position", position, {"units": "m"})},
+    )
+    return other
+
+
 def panel(figure: Figure, y: str) -> Axes:
     """The one panel whose vertical axis begins with these words."""
     found = [a for a in figure.axes if a.get_ylabel().startswith(y)]
@@ -179,11 +292,11 @@ def changed(tree: xr.DataTree, group: str, **arrays: np.ndarray) -> xr.DataTree:
 
 def emptied(tree: xr.DataTree) -> xr.DataTree:
     """The same run if no realisation had stayed intact."""
-    for group in ("response", "trajectories", "profile", "mean_response", "measurements"):
+    for group in ("response", "trajectories", "profile", "spectrum", "mean_response", "measurements", "fits"):
         arrays = {str(name): values.values for name, values in tree[group].to_dataset().data_vars.items()}
         nothing = {n: np.full_like(a, np.nan) for n, a in arrays.items() if a.dtype.kind == "f"}
         failed = {n: np.where(a >= 0, FAILED, a) for n, a in arrays.items() if n.endswith("_status")}
-        known = {n: arrays[n] for n in ("time", "width") if n in arrays}
+        known = {n: arrays[n] for n in ("time", "width", "frequency") if n in arrays}
         tree = changed(tree, group, **(nothing | failed | known))
     return tree
 
@@ -296,8 +409,8 @@ def test_arrhenius_draws_points_fit_and_paper(heated: xr.DataTree) -> None:
     fits = heated["fits"].dataset
     fitted = next(drawn for drawn in upper.get_lines() if str(drawn.get_label()).startswith("fit: $A = "))
     slope, intercept = np.polyfit(xdata(fitted), np.log(ydata(fitted)), 1)
-    assert slope == pytest.approx(float(fits["tau_activation_temperature"]))
-    assert intercept == pytest.approx(float(fits["tau_log_prefactor"]))
+    assert slope == pytest.approx(float(fits["tau_activation_temperature"][0]))
+    assert intercept == pytest.approx(float(fits["tau_log_prefactor"][0]))
 
 
 def test_distributions_count_the_censored(pulse: xr.DataTree) -> None:
@@ -331,6 +444,217 @@ def test_waveform_in_physical_units(waved: xr.DataTree) -> None:
     np.testing.assert_allclose(ydata(line(figure.axes[1], "mean of 16")), 1e6 * mean(waved, "current"), rtol=1e-6)
 
 
+# ---------------------------------------------------------------------------------------- ions and presets
+
+
+def per_device(tree: xr.DataTree, name: str, point: int) -> tuple[float, float]:
+    """Mean of a measurement and its standard error."""
+    values = tree["measurements"].dataset[name].isel(point=point, cycle=0).values
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(values.size))
+
+
+def labelled(figure: Figure, begin: str) -> list[str]:
+    """Texts of the legends that begin with these words, each once."""
+    return sorted({text for text in (t.get_text() for t in figure.findobj(Text)) if text.startswith(begin)})
+
+
+def test_impedance_shows_spectra_and_the_circuit(spectra: xr.DataTree) -> None:
+    figure = impedance.draw(spectra)
+    size, phase, plane = figure.axes
+    assert (size.get_xscale(), size.get_yscale(), phase.get_xscale(), plane.get_xscale()) == ("log",) * 3 + ("linear",)
+    assert phase.get_xlabel() == "frequency $f$ (Hz)"
+    assert plane.get_xlabel() == r"$\mathrm{Re}\,Z$ (MΩ)"
+    data = spectra["spectrum"].dataset.isel(cycle=0).mean("device")
+    for point, name in enumerate(PRESETS):
+        z = (data["resistance"] + 1j * data["reactance"]).isel(point=point).values
+        drawn = next(one for one in size.get_lines() if str(one.get_label()).startswith(name))
+        np.testing.assert_allclose(ydata(drawn), np.abs(z))
+        np.testing.assert_allclose(xdata(drawn), data["frequency"].isel(point=point).values)
+        circuit = [one for one in plane.get_lines() if one.get_label() == "_circuit"][point]
+        there = (xdata(circuit) + 1j * ydata(circuit))[:, None]
+        assert np.abs(there - 1e-6 * z.conj()).min(axis=0).max() < 0.02e-6 * np.abs(z).max()
+    (label,) = labelled(figure, "device_1s")
+    assert label.endswith("(published: 7.72×10⁻⁹ S/m)")
+    assert float(label.split(" = ")[1][:4]) == pytest.approx(1e9 * per_device(spectra, "conductivity", 1)[0], abs=0.01)
+
+
+def test_circuit_of_a_circuit_is_itself() -> None:
+    frequency = np.geomspace(1, 1e6, 31)
+    elements = np.log([100.0, 3e7, 2e-9, 6e-8])
+    found = impedance.fit_circuit(frequency, impedance.circuit(elements, frequency))
+    np.testing.assert_allclose(found, elements, rtol=1e-6)
+
+
+def test_exponential_fits_are_drawn_through_the_mean(turned_on: xr.DataTree) -> None:
+    figure = exponential_fits.draw(turned_on)
+    upper, lower = figure.axes
+    assert upper.get_ylabel() == "current $I$ (µA)"
+    assert upper.get_xlabel() == "time $t$ (s)"
+    courses = [one for one in upper.get_lines() if one.get_marker() == "o"]
+    assert len(courses) == 2  # one a device, at the first voltage listed
+    for one, point in zip(courses, (0, 4), strict=True):
+        assert set(ydata(one)) <= set(1e6 * mean(turned_on, "current", point))
+    assert "tau on: preset, at amplitude 3.5 V" in texts(figure)
+    value, error = per_device(turned_on, "tau_on", 4)
+    assert f"device_2s: $\\tau$ = {numbers.with_error(1e3 * value, 1e3 * error)} ms (published: 640 ms)" in texts(
+        figure
+    )
+    fitted = [one for one in upper.get_lines() if one.get_marker() != "o" and xdata(one).size]
+    assert len(fitted) == 2
+    slope = np.diff(np.log(np.abs(np.diff(ydata(fitted[0]))))) / np.diff(xdata(fitted[0]))[:-1]
+    np.testing.assert_allclose(-1 / slope, per_device(turned_on, "tau_on", 0)[0], rtol=0.02)
+    late = [xdata(one) for one in lower.get_lines() if one.get_marker() == "o"]
+    assert all(0 <= x.min() < 0.2 and 2.8 < x.max() <= 3.0 for x in late)  # counted from the start of the fit
+
+
+def test_currents_far_apart_are_scaled(turned_on: xr.DataTree) -> None:
+    current = turned_on["response"].dataset["current"].values.copy()
+    current[4:] *= 100
+    figure = exponential_fits.draw(changed(turned_on, "response", current=current))
+    assert figure.axes[0].get_ylabel() == r"current $I/I_{\mathrm{max}}$"
+    assert max(ydata(one).max() for one in figure.axes[0].get_lines() if one.get_marker() == "o") <= 1.0
+
+
+def test_along_an_axis_means_are_sorted_and_diamonds_published(turned_on: xr.DataTree) -> None:
+    upper, lower = along_axis.draw(turned_on).axes
+    assert (upper.get_xlabel(), upper.get_ylabel(), lower.get_ylabel()) == ("amplitude (V)", "tau on (s)", "late (s)")
+    heights, lengths = bars(upper, 1)
+    expected = [per_device(turned_on, "tau_on", point) for point in (5, 4, 6, 7)]  # 3, 3.5, 4, 4.5 V
+    np.testing.assert_allclose(heights, [value for value, _ in expected])
+    np.testing.assert_allclose(lengths, [error for _, error in expected])
+    diamond = line(upper, "Table 1")
+    assert (xdata(diamond)[0], ydata(diamond)[0]) == (3.5, 0.64)
+    assert upper.get_xscale() == "linear"
+
+
+def test_along_an_axis_decades_are_logarithmic(turned_on: xr.DataTree) -> None:
+    values = turned_on["measurements"].dataset["tau_on"].values.copy()
+    values[0] *= 100
+    upper, lower = along_axis.draw(changed(turned_on, "measurements", tau_on=values)).axes
+    assert (upper.get_yscale(), lower.get_yscale()) == ("log", "linear")
+
+
+def test_along_an_axis_the_fit_is_drawn(facilitated: xr.DataTree) -> None:
+    figure = along_axis.draw(facilitated)
+    (only,) = figure.axes
+    assert (only.get_xscale(), only.get_yscale(), only.get_xlabel()) == ("log", "linear", "gap (s)")
+    assert len(only.containers) == 3
+    fits = facilitated["fits"].dataset
+    fitted = [one for one in only.get_lines() if one.get_label() == "_decay"]
+    for curve, one in enumerate(fitted):
+        c = {key: float(fits[f"decay_{key}"][curve]) for key in ("c_0", "c_1", "c_2", "tau_1", "tau_2")}
+        x = xdata(one)
+        expected = c["c_1"] * np.exp(-x / c["tau_1"]) + c["c_2"] * np.exp(-x / c["tau_2"]) + c["c_0"]
+        np.testing.assert_allclose(ydata(one), expected)
+        points = [per_device(facilitated, "ppf", 8 * curve + i)[0] for i in range(8)]
+        gaps = facilitated.dataset["gap"].values[:8]
+        np.testing.assert_allclose(np.interp(gaps, x, ydata(one)), points, atol=0.02)
+    (label,) = labelled(figure, "device_1s")
+    assert label.endswith("\n(published: 96 ms, 2.14 s)")
+    assert r"$\tau_1$ = " in label
+
+
+def test_along_an_axis_needs_one_of_numbers(
+    heated: xr.DataTree, recovered: xr.DataTree, spectra: xr.DataTree, pulse: xr.DataTree, trains: xr.DataTree
+) -> None:
+    for tree in (heated, recovered, spectra, pulse, trains):  # arrhenius, zip with names, names, none, two values
+        assert not along_axis.applies(tree)
+
+
+def test_paired_pulses_are_relative_to_the_first(facilitated: xr.DataTree) -> None:
+    assert not train_response.applies(facilitated)
+    figure = paired_pulse.draw(facilitated)
+    answer = panel(figure, "current")
+    assert answer.get_xlabel() == "time $t$ (ms)"
+    assert "preset, at gap 50 ms" in texts(figure)
+    assert len({str(one.get_color()) for one in answer.get_lines() if one.get_label() and ydata(one).size > 2}) == 3
+    for point, name in zip((0, 8, 16), PRESETS, strict=True):
+        drawn = next(one for one in answer.get_lines() if str(one.get_label()).startswith(name))
+        y = ydata(drawn)[::2]
+        assert y[:5].mean() == pytest.approx(1.0)
+        assert y[9:14].mean() - 1 == pytest.approx(per_device(facilitated, "ppf", point)[0], rel=0.02)
+    (label,) = labelled(figure, "device_1s")
+    assert label.endswith("(published: 0.444)")
+    assert len(panel(figure, "$V").get_lines()) == 1  # the same source for all
+
+
+def test_recovery_is_cut_out(recovered: xr.DataTree) -> None:
+    figure = recovery.draw(recovered)
+    left, right = figure.axes[2:]
+    assert left.get_ylabel() == r"current $I/\langle I_1\rangle$"
+    assert left.get_xlim() == pytest.approx((0, 585))
+    assert right.get_xlim() == pytest.approx((-35, 100))
+    assert right.get_xlabel() == "$t - t_{5}$ (ms)"
+    for name, point in zip(PRESETS, range(3), strict=True):
+        drawn = next(one for one in right.get_lines() if str(one.get_label()).startswith(name))
+        last = ydata(drawn)[xdata(drawn) > -1e-6][1:]
+        assert last.mean() - 1 == pytest.approx(per_device(recovered, "index", point)[0], abs=0.03)
+        assert xdata(drawn).max() == pytest.approx(100)
+    (label,) = labelled(figure, "device_2s, 5")
+    assert label.endswith("(published: 0.023)")
+    assert "no intact realisation" not in texts(figure)
+
+
+def test_ion_profiles_enlarge_both_electrodes(ions: xr.DataTree) -> None:
+    assert ion_profiles.applies(ions)
+    figure = ion_profiles.draw(ions)
+    panels = np.reshape(np.array(figure.axes, dtype=object), (3, 3))
+    assert [row[0].get_ylabel() for row in panels] == ["anions (1/m³)", "cations (1/m³)", r"potential $\phi$ (V)"]
+    assert [row[1].get_yscale() for row in panels] == ["log", "log", "linear"]
+    assert [p.get_xlim() for p in panels[2]] == [pytest.approx(limits) for limits in ((0, 4), (0, 100), (96, 100))]
+    assert panels[2, 1].get_xlabel() == "position $x$ (nm)"
+    moments = ion_profiles.moments(ions)
+    assert len(moments) == 5
+    assert len(panels[0, 0].get_lines()) == 5
+    text, sample = moments[2]
+    profile = ions["profile"].dataset["anions"].values[0, 0, sample]
+    np.testing.assert_allclose(ydata(line(panels[0, 2], text)), profile)
+
+
+def test_moments_of_the_ions_follow_the_pulse(turned_on: xr.DataTree, pulse: xr.DataTree) -> None:
+    first, last = pulse["response"].dataset["window_pulse"].values[0, 0]
+    samples = [sample for _, sample in ion_profiles.moments(pulse)]
+    assert samples[0] == first - 1
+    assert samples[2] == last - 1
+    assert first < samples[1] < last - 1 < samples[3] < samples[4] == int(np.isfinite(mean_time(pulse)).sum()) - 1
+    evenly = [sample for _, sample in ion_profiles.moments(turned_on)]  # nothing follows the pulse
+    assert np.ptp(np.diff(evenly)) <= 1
+
+
+def test_loops_of_devices_without_full_scale_are_linear_and_apart(hysteresis: xr.DataTree) -> None:
+    figure = loops.draw(hysteresis)
+    above, *below = figure.axes
+    assert above.get_yscale() == "log"
+    assert [p.get_title() for p in below] == PRESETS
+    assert below[0].get_ylabel() == r"current $I/|I|_{\mathrm{max}}$"
+    for p in below:
+        drawn = np.concatenate([ydata(one) for one in p.get_lines()])
+        assert (drawn.min() < -0.5, np.abs(drawn).max()) == (True, 1.0)
+
+
+def test_presets_have_distinct_colours_and_numbers_a_scale(hysteresis: xr.DataTree, heated: xr.DataTree) -> None:
+    assert axes.point_colours(hysteresis, [0, 1, 2]) == ["#000000", "#D55E00", "#0072B2"]
+    assert all(isinstance(colour, tuple) for colour in axes.point_colours(heated, [0, 1, 2, 3]))
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "expected"),
+    [
+        (3.804, 0.04, "3.80(4) s"),
+        (0.01234, 0.0002, "12.34(20) ms"),
+        (3.8, np.nan, "3.8 s"),
+        (2.81886, 1e-6, "2.819 s"),
+        (np.nan, 1.0, "no value"),
+    ],
+)
+def test_numbers_carry_their_error(waved: xr.DataTree, value: float, error: float, expected: str) -> None:
+    assert numbers.with_unit(waved, "s", value, error) == expected
+
+
+def test_small_numbers_are_powers_of_ten(waved: xr.DataTree) -> None:
+    assert numbers.with_unit(waved, "S/m", 2.79e-9, 0.05e-9) == "2.79(5)×10⁻⁹ S/m"
+
+
 # ---------------------------------------------------------------------------------------- scales
 
 
@@ -359,7 +683,24 @@ def test_scale_of_nothing_is_plain(waved: xr.DataTree, values: list[float]) -> N
 # ---------------------------------------------------------------------------------------- poor results
 
 
-@pytest.mark.parametrize("name", ["pulse", "heated", "train", "trains", "rates", "swept", "waved"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pulse",
+        "heated",
+        "train",
+        "trains",
+        "rates",
+        "swept",
+        "waved",
+        "spectra",
+        "turned_on",
+        "facilitated",
+        "recovered",
+        "hysteresis",
+        "ions",
+    ],
+)
 def test_nothing_intact_is_drawn_and_said(name: str, request: pytest.FixtureRequest) -> None:
     empty = emptied(request.getfixturevalue(name))
     for picture in PICTURES:

@@ -14,12 +14,18 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from mcdev.figures import (
+    along_axis,
     arrhenius,
     distributions,
+    exponential_fits,
+    impedance,
     interval,
+    ion_profiles,
     loops,
+    paired_pulse,
     pulse_response,
     rate_change,
+    recovery,
     train_response,
     waveform,
 )
@@ -39,9 +45,15 @@ class Picture(Protocol):
 PICTURES: tuple[Picture, ...] = (
     pulse_response,
     train_response,
+    paired_pulse,
+    recovery,
     interval,
     rate_change,
     loops,
+    impedance,
+    exponential_fits,
+    along_axis,
+    ion_profiles,
     arrhenius,
     waveform,
     distributions,

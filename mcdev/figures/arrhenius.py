@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from scipy.constants import Boltzmann, electron_volt
 
 from mcdev.figures.axes import Scale, measurement, reduced_units
+from mcdev.figures.numbers import with_error
 from mcdev.figures.references import diamond, references, said
 from mcdev.figures.style import BLACK, BLUE, RED, dress, legend, plain_ticks, remark, sheet
 from mcdev.fits.arrhenius import Arrhenius
@@ -127,17 +128,9 @@ def _coefficients(tree: xr.DataTree, name: str) -> dict[str, tuple[float, float]
 
 def _fit_text(found: dict[str, tuple[float, float]], own: bool) -> str:
     a, b, e = (found[key] for key in ("log_prefactor", "activation_temperature", "activation_energy"))
-    prefactor = f"$A = {_with_error(*a)}$"
-    slope = f"$B = {_with_error(*b)}$" if own else rf"$E_a = {_with_error(1e3 * e[0], 1e3 * e[1])}$ meV"
+    prefactor = f"$A = {with_error(*a)}$"
+    slope = f"$B = {with_error(*b)}$" if own else rf"$E_a = {with_error(1e3 * e[0], 1e3 * e[1])}$ meV"
     return f"fit: {prefactor}, {slope}"
-
-
-def _with_error(value: float, error: float) -> str:
-    """0.86(3): the error in units of the last digit shown; plain where there is none."""
-    if not np.isfinite(error) or error <= 0:
-        return f"{value:.3g}"
-    digits = max(0, 1 - int(np.floor(np.log10(error))) - (error / 10 ** np.floor(np.log10(error)) >= 3))
-    return f"{value:.{digits}f}({round(error * 10**digits)})"
 
 
 def _draw_reference(

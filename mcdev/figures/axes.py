@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
+
+from mcdev.figures.style import categories, colours
+from mcdev.results import experiment_of
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _PREFIXED = {"s", "V", "V/s", "A", "S", "m", "eV", "Hz", "ohm"}
@@ -89,11 +93,12 @@ def measurement(tree: xr.DataTree, name: str, values: np.ndarray) -> tuple[Scale
     return found, found.named(words)
 
 
-def points(tree: xr.DataTree) -> tuple[str, list[str]]:
-    """What varies along the sweep, with its unit, and one text for each point. Both empty without a sweep."""
+def points(tree: xr.DataTree, without: str = "") -> tuple[str, list[str]]:
+    """What varies along the sweep, with its unit, and one text for each point. Both empty without a sweep.
+    ``without``: path of an axis that is not named."""
     names, columns = [], []
     for name, axis in tree.dataset.coords.items():
-        if axis.dims != ("point",) or name == "point":
+        if axis.dims != ("point",) or name == "point" or axis.attrs.get("path") == without:
             continue
         words = str(name).rpartition(".")[2].replace("_", " ")
         if axis.dtype.kind not in "fiu":
@@ -104,6 +109,70 @@ def points(tree: xr.DataTree) -> tuple[str, list[str]]:
         names.append(shown.named(words))
         columns.append([f"{value * shown.factor:.4g}" for value in axis.values])
     return ", ".join(names), [", ".join(row) for row in zip(*columns, strict=True)]
+
+
+def point_colours(tree: xr.DataTree, shown: list[int]) -> list[Any]:
+    """One colour a shown sweep point: of a palette where a name tells them apart (a preset), else along a scale."""
+    axes = [axis for name, axis in tree.dataset.coords.items() if axis.dims == ("point",) and name != "point"]
+    named = any(axis.dtype.kind not in "fiu" and len(set(axis.values[shown])) == len(shown) for axis in axes)
+    return categories(len(shown)) if named else colours(len(shown))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Sweep points that differ in one axis alone."""
+
+    label: str
+    """Values of the other axes; empty if there are none."""
+    points: list[int]
+    """Their numbers, by rising value of the axis."""
+    values: np.ndarray
+    """Of the axis at these points, in the unit of the tree."""
+
+
+def main_axis(tree: xr.DataTree) -> str | None:
+    """Path of the numeric axis that has at least three values on each curve: the one that a fit is along, else the
+    longest. None where there is no such axis, and where axes advance together and one is a list of names."""
+    experiment = experiment_of(tree)
+    axes = {str(a.attrs["path"]): a for n, a in tree.dataset.coords.items() if a.dims == ("point",) and n != "point"}
+    if experiment.sweep.mode == "zip" and any(axis.dtype.kind not in "fiu" for axis in axes.values()):
+        return None
+    fitted = {fit.axis for fit in experiment.fits.values()}
+    lengths = {
+        path: min(len(set(axis.values[which])) for _, which in experiment.curves(path))
+        for path, axis in axes.items()
+        if axis.dtype.kind in "fiu"
+    }
+    long = [path for path, length in lengths.items() if length >= 3]
+    return max(long, key=lambda path: (path in fitted, lengths[path]), default=None)
+
+
+def curves(tree: xr.DataTree, path: str) -> list[Curve]:
+    """The sweep as curves along one of its axes."""
+    axis = next(axis for axis in tree.dataset.coords.values() if axis.attrs.get("path") == path)
+    grid = experiment_of(tree).sweep.mode == "grid"
+    texts = points(tree, without=path)[1] if grid else []
+    found = []
+    for _, which in experiment_of(tree).curves(path):
+        order = [which[i] for i in np.argsort(axis.values[which], kind="stable")]
+        found.append(Curve(texts[which[0]] if texts else "", order, np.asarray(axis.values[order], float)))
+    return found
+
+
+def one_a_curve(tree: xr.DataTree, most: int = SHOWN) -> tuple[list[int], list[str], str]:
+    """Sweep points for a picture of courses in time, their labels and the title of the legend. Along a numeric axis
+    of a grid with others only the first value listed is shown; the rest is for the pictures against that axis."""
+    path = main_axis(tree)
+    if path is None or len(experiment_of(tree).curves(path)) == 1:
+        shown = shown_points(tree, most)
+        return shown, [points(tree)[1][i] if points(tree)[1] else "" for i in shown], sweep_title(tree, most)
+    shown = [which[0] for _, which in experiment_of(tree).curves(path)][:most]
+    name, axis = next((n, a) for n, a in tree.dataset.coords.items() if a.attrs.get("path") == path)
+    found = scale(tree, axis.attrs.get("units", "1"), axis.values[shown[:1]])
+    words = str(name).rpartition(".")[2].replace("_", " ")
+    title, labels = points(tree, without=path)
+    value = f"{axis.values[shown[0]] * found.factor:.4g} {found.unit}".strip()
+    return shown, [labels[i] for i in shown], f"{title}, at {words} {value}"
 
 
 def shown_points(tree: xr.DataTree, most: int = SHOWN) -> list[int]:

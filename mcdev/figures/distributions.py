@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mcdev.figures.axes import Scale, measurement, points, shown_points, sweep_title
+from mcdev.figures.axes import Scale, measurement, one_a_curve, point_colours
 from mcdev.figures.references import references, said
-from mcdev.figures.style import BLACK, MEAN, colours, dress, key, plain_ticks, remark, sheet
+from mcdev.figures.style import BLACK, MEAN, dress, key, plain_ticks, remark, sheet
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 
 NAME = "distributions"
@@ -34,7 +34,8 @@ def scalars(tree: xr.DataTree) -> list[str]:
 def draw(tree: xr.DataTree) -> Figure:
     """One row a measurement, all devices and cycles. Censored observations count in the shares: a right-censored
     one is never reached, a left-censored one was passed before the axis begins."""
-    names, shown = scalars(tree), shown_points(tree, _SHOWN)
+    names = scalars(tree)
+    shown, labels, title = one_a_curve(tree, _SHOWN)
     heights = [1.65 + 0.115 * (len(shown) + _lines(tree, name, shown)) for name in names]
     figure = sheet(sum(heights))
     rows = np.ravel(figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights))
@@ -55,10 +56,12 @@ def draw(tree: xr.DataTree) -> Figure:
                 plain_ticks(axes.xaxis)
             else:
                 axes.xaxis.set_major_locator(MaxNLocator(4))
-        for point, colour in zip(shown, colours(len(shown)), strict=True):
-            text = f"{points(tree)[1][point]}: " if points(tree)[1] else ""
-            _draw_point(left, right, good[point] * found.factor, status[point], edges, colour, text)
-        _draw_references(tree, (left, right), name, found, shown)
+        tints = point_colours(tree, shown)
+        for point, text, colour in zip(shown, labels, tints, strict=True):
+            _draw_point(
+                left, right, good[point] * found.factor, status[point], edges, colour, f"{text}: " if text else ""
+            )
+        _draw_references(tree, (left, right), name, found, shown, tints)
         if not every.size:
             remark(left, "no uncensored value")
             remark(right, "no uncensored value")
@@ -66,8 +69,8 @@ def draw(tree: xr.DataTree) -> Figure:
         dress(right, label, "cumulative share")
         left.set_ylim(bottom=0)
         right.set_ylim(0, 1.02)
-        handles, labels = right.get_legend_handles_labels()
-        key(row, handles, labels, title=sweep_title(tree, _SHOWN), loc="outside upper center")
+        handles, entries = right.get_legend_handles_labels()
+        key(row, handles, entries, title=title, loc="outside upper center")
     return figure
 
 
@@ -108,17 +111,26 @@ def _draw_point(
 
 def _lines(tree: xr.DataTree, name: str, shown: list[int]) -> int:
     """Lines of a legend beyond one a sweep point: its title, and what is published with room for a remark."""
-    sources = [said(reference) for reference, _ in references(tree, name) if reference.point - 1 in shown]
-    return (tree.sizes["point"] > 1) + sum(text.count("\n") + 2 for text in sources)
+    listed = [said(reference) for reference, _ in references(tree, name) if reference.point - 1 in shown]
+    room = len(listed)  # any of them may lie off the axis
+    return (tree.sizes["point"] > 1) + room + sum(text.count("\n") + 1 for text in set(listed))
 
 
-def _draw_references(tree: xr.DataTree, panels: tuple[Axes, Axes], name: str, found: Scale, shown: list[int]) -> None:
+def _draw_references(
+    tree: xr.DataTree, panels: tuple[Axes, Axes], name: str, found: Scale, shown: list[int], tints: list[Any]
+) -> None:
+    """Dashed lines, in the colour of their sweep point where there are several; a source is named once."""
+    named = set()
     for reference, value in references(tree, name):
         if reference.point - 1 not in shown:
             continue
         at = value * found.factor
         low, high = panels[0].get_xlim()
         beyond = "" if low <= at <= high else f"\n({f'{at:g} {found.unit}'.strip()}: off this axis)"
+        label = said(reference) + beyond
+        colour = tints[shown.index(reference.point - 1)] if len(shown) > 1 else BLACK
         for axes in panels:
-            axes.axvline(at, color=BLACK, linestyle="--", linewidth=0.8, label=said(reference) + beyond)
+            text = f"_{label}" if label in named else label
+            axes.axvline(at, color=colour, linestyle="--", linewidth=0.8, label=text)
             axes.set_xlim(low, high)
+        named.add(label)

@@ -9,10 +9,18 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import Scale, first_cycle, mean_label, points, quantity, shown_points, sweep_title
+from mcdev.figures.axes import (
+    Scale,
+    first_cycle,
+    mean_label,
+    one_a_curve,
+    point_colours,
+    points,
+    quantity,
+)
 from mcdev.figures.courses import Course, course, draw_course, draw_source, timelines
 from mcdev.figures.density_panels import Moment, draw_panels, has_density, mark_moments
-from mcdev.figures.style import RED, colours, dress, remark, sheet
+from mcdev.figures.style import RED, dress, remark, sheet
 
 
 class Driven(NamedTuple):
@@ -30,6 +38,13 @@ class Driven(NamedTuple):
     """Of the legend; empty if only one sweep point is drawn, with its spread."""
 
 
+def _decays(means: list[np.ndarray]) -> bool:
+    """Whether what follows a pulse would lie on the axis of a linear scale, and yet within four decades."""
+    every = np.concatenate(means)
+    every = every[np.isfinite(every)]
+    return every.size > 0 and bool(1e-4 * every.max() < every.min() < 0.05 * every.max())
+
+
 def draw_driven(
     tree: xr.DataTree,
     moments: list[Moment],
@@ -39,7 +54,7 @@ def draw_driven(
 ) -> Driven:
     """``moments`` are samples of the first sweep point; densities are averaged over ``span`` seconds. With ``since``
     (s) time is counted from there on a logarithmic axis. ``own_value``: scale and label of the conductance."""
-    shown = shown_points(tree)
+    shown, labels, title = one_a_curve(tree)
     sources = timelines(tree)
     durations = [sources[point].duration for point in shown]
     left_out = ""
@@ -66,10 +81,10 @@ def draw_driven(
         later = courses[0].time[courses[0].time > since] - since
         answer.set_xlim(later[0] * time.factor, (longest - since) * time.factor)
 
-    labels = points(tree)[1] if not alone else [mean_label(tree)] * tree.sizes["point"]
-    for point, drawn, colour in zip(shown, courses, colours(len(shown)), strict=True):
+    labels = [mean_label(tree)] if alone else labels
+    for point, drawn, text, colour in zip(shown, courses, labels, point_colours(tree, shown), strict=True):
         draw_source(source, sources[point], time, volts, RED if alone else colour, origin)
-        draw_course(answer, (drawn.time - origin) * time.factor, drawn, value, colour, labels[point], spread=alone)
+        draw_course(answer, (drawn.time - origin) * time.factor, drawn, value, colour, text, spread=alone)
     if not any(c.known for c in courses):
         remark(answer, "no intact realisation")
     dress(source, "", volts_label.removeprefix("voltage "))
@@ -77,9 +92,12 @@ def draw_driven(
     source.margins(y=0.15)
     dress(answer, time_label + ("" if since is None else " after switch-on"), value_label)
     answer.margins(y=0.12)
-    answer.set_ylim(bottom=0)
+    if not has_density(tree) and _decays([c.mean for c in courses]):
+        answer.set_yscale("log")
+    else:
+        answer.set_ylim(bottom=0)
     remark(answer, "\n".join(text for text in (left_out, first_cycle(tree)) if text), "corner")
     if has_density(tree):
         mark_moments(answer, moments, (courses[0].time - origin) * time.factor, courses[0], value)
         draw_panels(figure, rows[2], tree, moments, span)
-    return Driven(figure, answer, courses[0], time, value, "" if alone else f"{sweep_title(tree)}, ± s.e.m.")
+    return Driven(figure, answer, courses[0], time, value, "" if alone else f"{title}, ± s.e.m.")

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mcdev.figures.axes import measurement, points, shown_points, sweep_title
+from mcdev.figures.axes import measurement, point_colours, points, shown_points, sweep_title
 from mcdev.figures.pulses import AtPulses, listed, measured
 from mcdev.figures.references import diamond, references
-from mcdev.figures.style import FRAME, GREY, colours, dress, legend_above, remark, sheet
+from mcdev.figures.style import FRAME, GREY, dress, legend_above, remark, sheet
 
 NAME = "interval"
 
@@ -27,7 +27,7 @@ def draw(tree: xr.DataTree) -> Figure:
     for name, axes in zip(names, np.ravel(figure.subplots(len(names), 1, sharex=True, squeeze=False)), strict=True):
         lines = [measured(tree, name, point) for point in shown]
         factor, label = measurement(tree, name, np.concatenate([line.mean for line in lines]))
-        for point, line, colour in zip(shown, lines, colours(len(shown)), strict=True):
+        for point, line, colour in zip(shown, lines, point_colours(tree, shown), strict=True):
             draw_line(axes, line, factor.factor, colour, points(tree)[1][point])
         for reference, value in references(tree, name):
             if reference.point - 1 in shown:

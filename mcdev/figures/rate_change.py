@@ -13,6 +13,7 @@ from mcdev.figures.axes import (
     first_cycle,
     mean_label,
     measurement,
+    point_colours,
     points,
     quantity,
     scale,
@@ -23,7 +24,7 @@ from mcdev.figures.courses import course, draw_course
 from mcdev.figures.interval import draw_line
 from mcdev.figures.pulses import conductance_at
 from mcdev.figures.references import diamond, references
-from mcdev.figures.style import GREY, ORANGE, SMALL, colours, dress, legend, remark, sheet
+from mcdev.figures.style import GREY, ORANGE, SMALL, dress, legend, remark, sheet
 from mcdev.protocols import RateChange
 from mcdev.results import experiment_of
 
@@ -48,7 +49,7 @@ def draw(tree: xr.DataTree) -> Figure:
     figure = sheet(3.7)
     by_number, by_time = figure.subplots(2, 1)
     labels = points(tree)[1] or ["mean ± s.e.m."]
-    for point, line, drawn, colour in zip(shown, lines, courses, colours(len(shown)), strict=True):
+    for point, line, drawn, colour in zip(shown, lines, courses, point_colours(tree, shown), strict=True):
         draw_line(by_number, line, pulse_scale.factor, colour, labels[point])
         alone = len(shown) == 1
         draw_course(by_time, drawn.time * time.factor, drawn, siemens, colour, mean_label(tree), spread=alone)

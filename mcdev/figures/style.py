@@ -103,3 +103,9 @@ def colours(count: int) -> list[Any]:
     if count == 1:
         return [BLUE]
     return [colormaps["viridis"](share) for share in np.linspace(0.0, 0.85, count)]
+
+
+def categories(count: int) -> list[Any]:
+    """One colour a thing that has a name and no place on a scale."""
+    palette = [BLACK, RED, BLUE, GREEN, ORANGE, GREY]
+    return palette[:count] if 1 < count <= len(palette) else colours(count)

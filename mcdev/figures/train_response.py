@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mcdev.figures import paired_pulse
 from mcdev.figures.axes import Scale, measurement
 from mcdev.figures.courses import course, window
 from mcdev.figures.density_panels import Moment
@@ -24,7 +25,7 @@ _PANELS = 6
 
 
 def applies(tree: xr.DataTree) -> bool:
-    return experiment_of(tree).protocol.kind == "pulse_train"
+    return experiment_of(tree).protocol.kind == "pulse_train" and not paired_pulse.applies(tree)
 
 
 def draw(tree: xr.DataTree) -> Figure:

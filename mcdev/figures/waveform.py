@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import first_cycle, mean_label, points, quantity, shown_points, sweep_title
+from mcdev.figures.axes import first_cycle, mean_label, point_colours, points, quantity, shown_points, sweep_title
 from mcdev.figures.courses import course, draw_course, draw_source, timelines
-from mcdev.figures.style import GREY, RED, colours, dress, legend, remark, sheet
+from mcdev.figures.style import GREY, RED, dress, legend, remark, sheet
 from mcdev.results import experiment_of
 
 NAME = "waveform"
@@ -31,7 +31,7 @@ def draw(tree: xr.DataTree) -> Figure:
     for axes, channel, unit in zip(panels, ("voltage", "current", "conductance"), "VAS", strict=True):
         drawn = [course(tree, channel, point) for point in shown]
         value, label = quantity(tree, unit, np.concatenate([d.mean for d in drawn]))
-        for point, one, colour in zip(shown, drawn, colours(len(shown)), strict=True):
+        for point, one, colour in zip(shown, drawn, point_colours(tree, shown), strict=True):
             if channel == "voltage":
                 draw_source(axes, every[point], time, value, RED if alone else colour)
                 own = course(tree, "device_voltage", point)

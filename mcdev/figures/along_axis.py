@@ -1,0 +1,182 @@
+"""Single numbers against a sweep axis, with what is fitted along it (Shin et al. 2022, Figs 5c-e, S4-S6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+
+from mcdev.figures import arrhenius
+from mcdev.figures.axes import Curve, curves, main_axis, mean_label, measurement, point_colours, points, scale
+from mcdev.figures.distributions import scalars
+from mcdev.figures.numbers import published, with_unit
+from mcdev.figures.references import diamond, references, said
+from mcdev.figures.style import GREY, dress, key, plain_ticks, remark, sheet
+from mcdev.fits.double_exponential import DoubleExponential
+from mcdev.results import experiment_of
+from mcdev.statistics import fit_records, summarise
+
+NAME = "along_axis"
+
+_SHOWN = 6
+"""Most curves in a panel."""
+_DECADES = 1e-4
+"""Least share of the largest value on a logarithmic axis."""
+
+
+def applies(tree: xr.DataTree) -> bool:
+    return main_axis(tree) is not None and bool(scalars(tree)) and not arrhenius.applies(tree)
+
+
+def draw(tree: xr.DataTree) -> Figure:
+    """One panel a measurement, one line a combination of the other axes. Bars: standard error of the mean over
+    devices; band: 5-95 % of them."""
+    path = main_axis(tree)
+    assert path is not None
+    every = curves(tree, path)
+    chosen = sorted({round(i) for i in np.linspace(0, len(every) - 1, min(len(every), _SHOWN))})
+    lines, names = [every[i] for i in chosen], scalars(tree)
+    heights = [1.75 + 0.115 * _lines(tree, name, path, lines) for name in names]
+    figure = sheet(sum(heights))
+    parts = np.ravel(figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights))
+    for name, part in zip(names, parts, strict=True):
+        _draw_measurement(tree, part, name, path, lines, chosen)
+    return figure
+
+
+def _lines(tree: xr.DataTree, name: str, path: str, lines: list[Curve]) -> int:
+    """Lines of a panel's legend, with room for what is published of a fit."""
+    fits = len(_fits(tree, name, path))
+    sources = {said(reference) for reference, _ in references(tree, name)}
+    return 1 + len(lines) * (1 + fits) + 2 * bool(fits) + sum(text.count("\n") + 1 for text in sources)
+
+
+def _fits(tree: xr.DataTree, name: str, path: str) -> list[str]:
+    """Double exponentials of a measurement along this axis."""
+    fits = experiment_of(tree).fits.items()
+    return [
+        str(n) for n, fit in fits if isinstance(fit, DoubleExponential) and (fit.measurement, fit.axis) == (name, path)
+    ]
+
+
+def _draw_measurement(
+    tree: xr.DataTree, part: SubFigure, name: str, path: str, lines: list[Curve], numbers: list[int]
+) -> None:
+    axes = part.subplots()
+    rows = [r for r in summarise(tree) if r["measurement"] == name]
+    axis_name, axis = next((str(n), a) for n, a in tree.dataset.coords.items() if a.attrs.get("path") == path)
+    across = scale(tree, axis.attrs.get("units", "1"), axis.values)
+    mean = np.array([np.nan if r["mean"] is None else r["mean"] for r in rows])
+    upright, label = measurement(tree, name, mean)
+    colours = point_colours(tree, [line.points[0] for line in lines])
+    fits = _fits(tree, name, path)
+    handles: list[Any] = [
+        _draw_curve(tree, axes, line, rows, (across.factor, upright.factor), colour, joined=not fits)
+        for line, colour in zip(lines, colours, strict=True)
+    ]
+    texts = [line.label or mean_label(tree) for line in lines]
+    if _logarithmic(axis.values):
+        axes.set_xscale("log")
+    shown = np.concatenate([mean[line.points] for line in lines])
+    if _logarithmic(shown[np.isfinite(shown)]) and not fits:  # a fit with an offset, equal weight to all, is linear
+        axes.set_yscale("log")
+    for fit in fits:
+        times = _draw_fit(tree, axes, fit, lines, numbers, (across.factor, upright.factor), colours)
+        texts = [f"{text}: {more}" if more else text for text, more in zip(texts, times, strict=True)]
+        handles.append(Line2D([], [], color=GREY, linewidth=0.9))
+        texts.append(r"$C_1 e^{-t/\tau_1} + C_2 e^{-t/\tau_2} + C_0$")
+    known = {point: x for line in lines for point, x in zip(line.points, line.values, strict=True)}
+    for reference, value in references(tree, name):
+        if reference.point - 1 in known:
+            diamond(axes, known[reference.point - 1] * across.factor, value * upright.factor, reference)
+            mark = axes.get_lines()[-1]
+            if str(mark.get_label()) not in texts:
+                handles.append(mark)
+                texts.append(str(mark.get_label()))
+    if not np.isfinite(shown).any():
+        remark(axes, "no uncensored value")
+    elif (shown[np.isfinite(shown)] < 0).any():
+        axes.axhline(0.0, color=GREY, linewidth=0.6, zorder=0)
+    if any(r["n_censored"] for r in rows):
+        remark(axes, "means of uncensored values only", "corner")
+    words = axis_name.rpartition(".")[2].replace("_", " ")
+    dress(axes, across.named(words), label)
+    axes.margins(x=0.04, y=0.08)
+    if axes.get_xscale() == "log":
+        plain_ticks(axes.xaxis)
+    if axes.get_yscale() == "log":
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], _DECADES * axes.get_ylim()[1]))
+        plain_ticks(axes.yaxis)
+    others = points(tree, without=path)[0] if len(lines) > 1 else ""
+    count = len(experiment_of(tree).curves(path))
+    some = f" ({len(lines)} of {count})" if len(lines) < count else ""
+    title = f"{others}{some}, mean ± s.e., band 5–95 %" if others else "mean ± s.e., band 5–95 %"
+    columns = len(texts) if sum(len(text) + 6 for text in texts) <= 68 else 1
+    key(part, handles, texts, title if tree.sizes["device"] > 1 else others, "outside upper center", columns)
+
+
+def _logarithmic(values: np.ndarray) -> bool:
+    return values.size > 0 and bool(values.min() > 0) and bool(values.max() > 10 * values.min())
+
+
+def _draw_curve(
+    tree: xr.DataTree,
+    axes: Axes,
+    line: Curve,
+    rows: list[dict[str, Any]],
+    factors: tuple[float, float],
+    colour: Any,
+    joined: bool,
+) -> Any:
+    """Means with their errors, by a line if ``joined``, and the band; what a legend shows of it."""
+    across, upright = factors
+
+    def column(key: str) -> np.ndarray:
+        values = [rows[point][key] for point in line.points]
+        return np.array([np.nan if value is None else value for value in values]) * upright
+
+    x = line.values * across
+    low, high = column("q05"), column("q95")
+    if tree.sizes["device"] > 1 and np.any(high > low):
+        axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+    look: dict[str, Any] = {"markersize": 2.6, "linewidth": 0.8, "elinewidth": 0.7, "capsize": 1.4, "color": colour}
+    return axes.errorbar(x, column("mean"), column("sem"), fmt="o-" if joined else "o", **look)
+
+
+def _draw_fit(
+    tree: xr.DataTree,
+    axes: Axes,
+    name: str,
+    lines: list[Curve],
+    numbers: list[int],
+    factors: tuple[float, float],
+    colours: list[Any],
+) -> list[str]:
+    """The fitted curves; what a legend says of the times of each, empty where there is no fit."""
+    texts = []
+    for number, line, colour in zip(numbers, lines, colours, strict=True):
+        found = _coefficients(tree, name, number)
+        if not found:
+            texts.append("")
+            continue
+        x = np.geomspace(line.values[0], line.values[-1], 300)
+        y = found["c_0"][0] + sum(found[f"c_{i}"][0] * np.exp(-x / found[f"tau_{i}"][0]) for i in (1, 2))
+        axes.plot(x * factors[0], y * factors[1], color=colour, linewidth=0.9, label=f"_{name}")
+        times = [rf"$\tau_{i}$ = {with_unit(tree, 's', *found[f'tau_{i}'])}" for i in (1, 2)]
+        theirs = [published(tree, name, number, f"tau_{i}").strip(" ()").removeprefix("published: ") for i in (1, 2)]
+        texts.append(", ".join(times) + (f"\n(published: {', '.join(theirs)})" if all(theirs) else ""))
+    return texts
+
+
+def _coefficients(tree: xr.DataTree, name: str, number: int) -> dict[str, tuple[float, float]]:
+    """Coefficient → value and error on one curve; empty if the fit had too few points."""
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for record in fit_records(tree):
+        if record["fit"] == name:
+            rows.setdefault(record["coefficient"], []).append((record["value"], record["standard_error"]))
+    found = {key: values[number] for key, values in rows.items()}
+    return found if found and all(np.isfinite(value) for value, _ in found.values()) else {}
