@@ -184,7 +184,8 @@ def _run_study(config: Path, overrides: dict[str, Any], out: Path | None, thread
     trees = study.perform(plan, folder, run_member)
     rows = study.table(plan, trees)
     (folder / "table.csv").write_text(study.to_csv(rows), encoding="utf-8")
-    _print_study(plan, rows)
+    if rows:
+        _print_study(plan, rows)
     if figures:
         _draw_study(plan, trees, folder)
     _out.print(f"\nresults: {folder}/ (table.csv, and a folder for each run of each variant)", soft_wrap=True)
@@ -194,6 +195,10 @@ def _run_study(config: Path, overrides: dict[str, Any], out: Path | None, thread
 
 
 def _draw_study(plan: Any, trees: dict[tuple[str, str], Any], folder: Path) -> None:
+    from mcdev.figures import draw_study
+
+    for path in draw_study(trees, folder / "figures"):
+        _out.print(f"figure: {path}", soft_wrap=True)
     for (run, variant), tree in trees.items():
         place = next(m.folder for m in plan.members if (m.run, m.variant) == (run, variant))
         _draw(tree, folder / place / "figures")

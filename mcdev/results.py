@@ -96,7 +96,7 @@ def assemble(experiment: Experiment, points: list[PointResult], provenance: dict
             "/mean_response": _mean_response(experiment, points, variants),
             "/response": _response(experiment, points, longest, np.array(output.quantiles)),
             "/trajectories": _trajectories(experiment, points, longest),
-            "/profile": _profile(experiment, points, longest),
+            "/profile": _profile(experiment, points, longest, variants),
             "/spectrum": _spectrum(variants, points),
             "/fits": _fits(experiment, points),
         }
@@ -270,12 +270,15 @@ def _trajectories(experiment: Experiment, points: list[PointResult], longest: in
     return data
 
 
-def _profile(experiment: Experiment, points: list[PointResult], longest: int) -> xr.Dataset:
+def _profile(experiment: Experiment, points: list[PointResult], longest: int, variants: list[Experiment]) -> xr.Dataset:
     data = xr.Dataset()
-    for name, (unit, long_name) in experiment.device.profiles.items():
+    described = {name: about for v in variants for name, about in v.device.profiles.items()}
+    for name, (unit, long_name) in described.items():
+        shape = next(p.profile[name].shape for p in points if name in p.profile)
+        none = np.full((shape[0], longest, shape[2]), np.nan)  # a device without salt has no cations
         data[name] = xr.Variable(
             ("point", "cycle", "sample", "position"),
-            np.stack([_pad(p.profile[name], 1, longest) for p in points]),
+            np.stack([_pad(p.profile[name], 1, longest) if name in p.profile else none for p in points]),
             {"units": unit, "long_name": f"{long_name}, mean over realisations, at the end of the sample"},
         )
         data.coords["position"] = xr.Variable(

@@ -26,6 +26,7 @@ from mcdev.figures import (
     pulse_response,
     rate_change,
     recovery,
+    side_by_side,
     train_response,
     waveform,
 )
@@ -65,24 +66,32 @@ def draw_all(tree: xr.DataTree, folder: Path) -> list[Path]:
 
     Each is written to a temporary name and renamed. Raises ``ResultsError`` where the folder cannot be written.
     """
+    return [_save(picture.draw(tree), folder, picture.NAME) for picture in PICTURES if picture.applies(tree)]
+
+
+def draw_study(trees: dict[tuple[str, str], xr.DataTree], folder: Path) -> list[Path]:
+    """Write ``RUN_side_by_side.png`` for each run whose variants can be compared; keys are (run, variant)."""
     written = []
-    for picture in PICTURES:
-        if not picture.applies(tree):
-            continue
-        figure = picture.draw(tree)
-        path = folder / f"{picture.NAME}.png"
-        temporary = folder / f".{picture.NAME}-{os.getpid()}.tmp"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                figure.savefig(temporary, format="png", dpi=200)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except OSError as error:
-            raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from None
-        written.append(path)
+    for run in dict.fromkeys(run for run, _ in trees):
+        variants = {variant: tree for (name, variant), tree in trees.items() if name == run}
+        if side_by_side.applies(variants):
+            written.append(_save(side_by_side.draw(variants), folder, f"{run}_{side_by_side.NAME}"))
     return written
 
 
-__all__ = ["PICTURES", "Picture", "draw_all"]
+def _save(figure: Figure, folder: Path, name: str) -> Path:
+    path = folder / f"{name}.png"
+    temporary = folder / f".{name}-{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            figure.savefig(temporary, format="png", dpi=200)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from None
+    return path
+
+
+__all__ = ["PICTURES", "Picture", "draw_all", "draw_study"]

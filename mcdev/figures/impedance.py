@@ -88,7 +88,7 @@ def draw(tree: xr.DataTree) -> Figure:
             [],
             color=GREY,
             linewidth=0.7,
-            label=r"circuit $R_s + [C_\mathrm{geo}\,\|\,(R_\mathrm{ion} + C_\mathrm{dl})]$",
+            label=r"circuit $R_s + (R_\mathrm{ion}\,\|\,C_\mathrm{geo}) + C_\mathrm{dl}$",
         )
     title = sweep_title(tree)
     legend_above(figure, [size], f"{title}; band and thin lines: devices" if tree.sizes["device"] > 1 else title)

@@ -23,22 +23,26 @@ _LEAST = 1e-6
 
 
 def applies(tree: xr.DataTree) -> bool:
-    return set(_ROWS) <= set(tree["profile"].dataset.data_vars)
+    return {"anions", "potential"} <= set(tree["profile"].dataset.data_vars)
 
 
 def draw(tree: xr.DataTree) -> Figure:
-    """Rows: densities of the anions and the cations (logarithmic), potential. Columns: the first nanometres, the whole
-    device, the last nanometres. First sweep point, mean over devices at the end of a sample."""
+    """Rows: densities of the anions and, with salt, the cations (logarithmic), potential. Columns: the first
+    nanometres, the whole device, the last nanometres. Mean over devices at the end of a sample, of the first sweep
+    point that has all of these ions."""
     profile = tree["profile"].dataset
+    rows = [name for name in _ROWS if name in profile]
+    complete = [bool(np.isfinite(profile[rows].isel(point=p).to_array()).any("sample").all()) for p in profile.point]
+    point = int(np.argmax(complete))
     position = profile["position"].values
     begin, end = float(position[0]), float(position[-1])
     metre = scale(tree, "m", np.array([end - begin]))
     zoom = min(_ZOOM, 0.2 * (end - begin))
-    figure = sheet(4.3)
-    panels = figure.subplots(3, 3, sharex="col", sharey="row", width_ratios=[1, 1.3, 1])
-    chosen = moments(tree)
-    for row, name in enumerate(_ROWS):
-        values = profile[name].isel(point=0, cycle=0).values  # [sample, position]
+    figure = sheet(1.0 + 1.1 * len(rows))
+    panels = figure.subplots(len(rows), 3, sharex="col", sharey="row", width_ratios=[1, 1.3, 1])
+    chosen = moments(tree, point)
+    for row, name in enumerate(rows):
+        values = profile[name].isel(point=point, cycle=0).values  # [sample, position]
         shown, label = _upright(tree, name, values)
         for axes in panels[row]:
             for (text, sample), colour in zip(chosen, colours(len(chosen)), strict=True):
@@ -62,19 +66,23 @@ def draw(tree: xr.DataTree) -> Figure:
     panels[-1, 1].set_xlabel(metre.label("position", "x"), fontsize=TEXT, labelpad=2)
     _mark_zooms(panels[0], limits, metre)
     remark(panels[0, 1], first_cycle(tree), "corner")
-    where = f"{points(tree)[0]} = {points(tree)[1][0]}, point 1 of {tree.sizes['point']}; " if points(tree)[1] else ""
+    where = (
+        f"{points(tree)[0]} = {points(tree)[1][point]}, point {point + 1} of {tree.sizes['point']}; "
+        if points(tree)[1]
+        else ""
+    )
     legend_above(figure, [panels[0, 0]], f"{where}{mean_label(tree)}")
     return figure
 
 
-def moments(tree: xr.DataTree) -> list[tuple[str, int]]:
+def moments(tree: xr.DataTree, point: int = 0) -> list[tuple[str, int]]:
     """Text and sample: at the start, in the middle and at the end of the pulses, half-way through what follows and at
     its end. Without pulses, or where nothing follows them, five moments spread evenly."""
     response = tree["response"].dataset
-    time, width = (response[name].isel(point=0).values for name in ("time", "width"))
+    time, width = (response[name].isel(point=point).values for name in ("time", "width"))
     last = int(np.isfinite(time).sum()) - 1
     ends = (time + 0.5 * width)[: last + 1]
-    pulses = window(tree, "pulse")
+    pulses = window(tree, "pulse", point)
     if pulses.size and pulses[-1, 1] - 1 < last:
         first, after = int(pulses[0, 0]), int(pulses[-1, 1]) - 1
         begin = ends[first - 1] if first else 0.0
