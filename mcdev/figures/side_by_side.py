@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import points, quantity, shown_points
+from mcdev.figures.axes import point_colours, points, quantity, shown_points
 from mcdev.figures.courses import course, draw_source, timelines
-from mcdev.figures.style import MEAN, RED, SMALL, colours, dress, legend_above, sheet
+from mcdev.figures.style import MEAN, RED, SMALL, dress, legend_above, sheet
 
 NAME = "side_by_side"
 
@@ -44,7 +44,7 @@ def draw(trees: dict[str, xr.DataTree]) -> Figure:
     dress(top, "", volts_label.removeprefix("voltage "))
     top.margins(y=0.2)
     names = points(tree)[1] or [""]
-    for axes, point, colour in zip(panels, shown, colours(len(shown)), strict=True):
+    for axes, point, colour in zip(panels, shown, point_colours(tree, shown), strict=True):
         for (variant, one), style in zip(trees.items(), _STYLES, strict=False):
             drawn = course(one, "current", point)
             first, last = timelines(one)[point].windows["pulse"][0]
