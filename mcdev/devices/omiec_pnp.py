@@ -27,8 +27,7 @@ from mcdev.devices.contract import DeviceConfig, Devices, LaneKey, Observable, P
 from mcdev.devices.injection import Injection
 from mcdev.integrators.drift_diffusion import graded_mesh
 from mcdev.integrators.exponential import exact_relaxation
-from mcdev.integrators.poisson_nernst_planck import RUNNING as FINE
-from mcdev.integrators.poisson_nernst_planck import IonState, IonTransport
+from mcdev.integrators.ion_transport import FINE, TOLERANCE, IonState, IonTransport
 from mcdev.schema import Drawn, PerDevice, Strict, Unit, extremes, typical
 
 _COUPLING = 0.05  # default interval between two solutions of the circuit, as a share of the layers' charging time
@@ -47,8 +46,8 @@ class Mesh(Strict):
 class Integrator(Strict):
     """How the equations are stepped in time; docs/numerics.md shows the error of the default."""
 
-    tolerance: Annotated[float, Unit("", gt=0, le=1)] = 1e-2
-    """Largest error of a step: ions in the wrong place over those that charge a Stern layer to one volt."""
+    tolerance: Annotated[float, Unit("", gt=0, le=1)] = TOLERANCE
+    """Largest error of a step: ions in the wrong place over those that charge a double layer to one volt."""
     step: Annotated[float, Unit("s", gt=0)] | Literal["auto"] = "auto"
     """auto: each device chooses its own by the tolerance; a time: all steps are as long, for studies of convergence."""
 
@@ -208,9 +207,8 @@ class OmiecPnp(DeviceConfig):
             packing=lanes(density / p["largest_density"]),
             fixed_charge=lanes(1.0 - cations),
             field_scale=lanes(thermal / (length * p["hopping_field"])),
-            volt=lanes(1.0 / thermal),
-            tolerance=self.integrator.tolerance,
-            fixed_step=0.0 if self.integrator.step == "auto" else self.integrator.step,
+            tolerance=lanes(np.full_like(length, self.integrator.tolerance)),
+            fixed_step=lanes(np.full_like(length, 0.0 if self.integrator.step == "auto" else self.integrator.step)),
         )
         return OmiecPnpDevices(
             parameters={name: lanes(value) for name, value in p.items()},
@@ -218,6 +216,7 @@ class OmiecPnp(DeviceConfig):
             contents=lanes(np.stack([np.ones_like(cations), cations][: len(self.charges)])),
             fast=lanes(p["fast_rate"] + p["conductivity"] / (length * p["fast_capacitance"])),
             permittivity=lanes(permittivity),
+            volt=lanes(1.0 / thermal),
         )
 
 
@@ -240,6 +239,8 @@ class OmiecPnpDevices(Devices):
     """Rate of the fast state (1/s)."""
     permittivity: PerLane
     """ε (F/m)."""
+    volt: PerLane
+    """One volt in U_T."""
 
     def rest(self, key: LaneKey) -> PnpState:
         zero = jnp.zeros_like(self.fast)
@@ -250,9 +251,9 @@ class OmiecPnpDevices(Devices):
 
         A voltage other than the last adds its share of the empty layer at once: no ion has moved yet.
         """
-        settled = self.transport.wall_field(state.ions, state.voltage * self.transport.volt)
-        reduced = settled + (voltage - state.voltage) * self.transport.volt / (1.0 + 2.0 * self.transport.stern)
-        return reduced / (self.transport.volt * self.parameters["thickness"])
+        settled, _ = self.transport.wall_fields(state.ions, state.voltage * self.volt)
+        reduced = settled + (voltage - state.voltage) * self.volt / (1.0 + 2.0 * self.transport.stern)
+        return reduced / (self.volt * self.parameters["thickness"])
 
     def current_law(self, state: PnpState) -> Injection:
         p = self.parameters
@@ -277,7 +278,7 @@ class OmiecPnpDevices(Devices):
         clock: UInt32[Array, ""],
     ) -> PnpState:
         duration = step * (2.0 * pairs.astype(step.dtype))
-        ions = self.transport.advance(state.ions, voltage * self.transport.volt, duration)
+        ions = self.transport.advance(state.ions, voltage * self.volt, duration)
         return PnpState(ions, voltage, exact_relaxation(state.m, voltage, self.fast, duration))
 
     def observe(self, state: PnpState, voltage: PerLane) -> dict[str, PerLane]:
@@ -294,7 +295,7 @@ class OmiecPnpDevices(Devices):
 
         densities = self.transport.densities(state.ions) * self.parameters["ion_density"]
         ions = {name: total(density) for name, density in zip(("anions", "cations"), densities, strict=False)}
-        return ions | {"potential": total(state.ions.potential / self.transport.volt)}
+        return ions | {"potential": total(state.ions.potential / self.volt)}
 
     def snapshot(self, state: PnpState) -> dict[str, Float[Array, "part lane"]]:
         return {}
@@ -320,7 +321,7 @@ class OmiecPnpDevices(Devices):
 
         def at(hertz: Float[Array, ""]) -> Complex[Array, " lane"]:
             s = 2j * jnp.pi * hertz
-            response = self.transport.charge_response(state.ions, voltage * self.transport.volt, 2 * jnp.pi * hertz)
+            response = self.transport.charge_response(state.ions, voltage * self.volt, 2 * jnp.pi * hertz)
             facilitated = p["field_gain"] * response / p["thickness"] + p["fast_gain"] * self.fast / (s + self.fast)
             return s * geometric * response + i_v + i_z * facilitated
 

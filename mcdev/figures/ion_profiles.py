@@ -32,8 +32,8 @@ def draw(tree: xr.DataTree) -> Figure:
     point that has all of these ions."""
     profile = tree["profile"].dataset
     rows = [name for name in _ROWS if name in profile]
-    complete = [bool(np.isfinite(profile[rows].isel(point=p).to_array()).any("sample").all()) for p in profile.point]
-    point = int(np.argmax(complete))
+    known = np.stack([np.isfinite(profile[name].values).any(axis=(1, 2, 3)) for name in rows])  # [row, point]
+    point = int(np.argmax(known.all(axis=0)))
     position = profile["position"].values
     begin, end = float(position[0]), float(position[-1])
     metre = scale(tree, "m", np.array([end - begin]))

@@ -52,7 +52,9 @@ def _eliminate(matrix: list[list[Entry]], right: list[list[Entry]]) -> list[list
             row[k] = [None if entry is None else entry * inverse for entry in row[k]]
         for i in range(k + 1, size):
             factor = matrix[i][k]
-            matrix[i] = [_minus(a, factor, c) if j > k else a for j, (a, c) in enumerate(zip(matrix[i], matrix[k], strict=True))]
+            matrix[i] = [
+                _minus(a, factor, c) if j > k else a for j, (a, c) in enumerate(zip(matrix[i], matrix[k], strict=True))
+            ]
             right[i] = [_minus(a, factor, c) for a, c in zip(right[i], right[k], strict=True)]
     for k in reversed(range(size)):
         for i in range(k):
@@ -86,9 +88,7 @@ def solve(rows: Callable[[Cells], Rows], cells: Cells) -> Inexact[Array, "cell u
                     if filled[j]:
                         reduced[i][j] = _minus(reduced[i][j], entry, before[k][j])
                 target[i] = _minus(target[i], entry, before[k][-1])
-        columns = [
-            [made.upper[i][j] for j in range(size) if filled[j]] + [target[i]] for i in range(size)
-        ]
+        columns = [[made.upper[i][j] for j in range(size) if filled[j]] + [target[i]] for i in range(size)]
         out = _eliminate(reduced, columns)
         full: list[list[Any]] = []
         for line in out:

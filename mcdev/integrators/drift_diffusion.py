@@ -100,15 +100,15 @@ def gaps(widths: Float[Array, " cell"]) -> Float[Array, " face"]:
 
 
 def fokker_planck_step(
-    density: Density, potential: Density, widths: Float[Array, " cell"], rate: PerLane, dt: Float[Array, "..."]
+    density: Density, potential: Density, widths: Float[Array, " cell"], rate: PerLane, dt: Float[Array, ...]
 ) -> Density:
     """One step of a swarm's density between reflecting walls; SDIRK2, second order in dt, any dt.
 
     ∂p/∂t = rate ∂/∂x (∂p/∂x + p ∂U/∂x)   (Risken 1989, The Fokker-Planck Equation, §5)
 
     ``density``: per length. ``potential``: U/kT at the cell centres. ``widths``: of the cells, in units of a length ℓ
-    (any, not only shares of 1). ``rate``: kT/(η ℓ²), inverse time. The integral over x is kept to rounding, and the
-    Boltzmann density e^-U is kept exactly; very large steps may leave small negative values on the way.
+    (any, not only shares of 1). ``rate``: kT/(η ℓ²), inverse time. Nothing is lost but rounding, which grows with
+    rate dt/width²; the Boltzmann density e^-U stays. Very large steps may leave small negative values on the way.
     """
     zero = jnp.zeros_like(density[:1])
     ahead, back, _ = bernoulli_pair(potential[1:] - potential[:-1])

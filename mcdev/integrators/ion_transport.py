@@ -1,0 +1,452 @@
+"""Ions between two blocking electrodes: Poisson-Nernst-Planck in one dimension, a batch of devices at once.
+
+    -φ'' = κ² (Σ_s z_s c_s + ρ)
+    ∂c_s/∂t = -∂F_s/∂x,   F_s = -r_s m(E) (∂c_s/∂x + c_s ∂(z_s φ + ν)/∂x),   ν = -ln(1 - v Σ c)
+
+Reduced units: x in the thickness L, φ in U_T = kT/e, densities in N0, time in seconds; κ² = e N0 L²/(ε U_T),
+r = D/L² in 1/s, v = N0/c_max. ν is the steric excess potential of a lattice gas, the modified Poisson-Nernst-Planck
+equations of Kilic, Bazant and Ajdari (2007, doi:10.1103/PhysRevE.75.021503); v = 0 is the dilute limit. The mobility
+grows with the field as m = sinh(y)/y, y = E/E0 (ion hopping: Mott and Gurney 1940), softly capped at y = 3. Both
+electrodes block ions and carry a Stern layer; the left one is at the voltage, the right one is ground (Bazant,
+Thornton, Ajdari 2004, doi:10.1103/PhysRevE.70.021506).
+
+Space: finite volumes with Scharfetter-Gummel fluxes of the excess potential ("Sedan": Yu and Dutton 1988; Cances et
+al. 2021, doi:10.1007/s00211-021-01232-0), second order. Time: SDIRK2, second order, with a step and a clock of its
+own for every lane. Unknowns are φ and u_s = ln(c_s/c_0), c_0 = 1 - v Σ c the share of vacancies: 0 < c and
+v Σ c < 1 hold by construction. Newton's last correction is exactly additive in c, so that ions are conserved to
+rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Complex, Float, Int
+
+from mcdev.integrators.block_tridiagonal import Entry, Rows, solve
+from mcdev.integrators.drift_diffusion import GAMMA, HISTORY, bernoulli_pair, gaps
+
+PerLane = Float[Array, " lane"]
+Unknowns = Float[Array, "cell unknown lane"]
+"""φ, then u of each species."""
+Densities = Float[Array, "cell species lane"]
+
+FINE, NO_STEP, TOO_MANY = 0, 1, 2
+STATUS = {
+    FINE: "fine",
+    NO_STEP: "no step is short enough: Newton's method fails even at the smallest one; check the parameters",
+    TOO_MANY: "the interval was not reached: raise the tolerance or `most_steps`",
+}
+
+TOLERANCE = 8e-3
+"""Keeps the wall field within 4e-4 through a turn-on of a 100 nm film at 3.5 V (about 40 steps; 1e-3: 5e-5, 100)."""
+VOLT = 38.68
+"""One volt in units of kT/e at 300 K: sets the scale of the error only."""
+_CAP = 3.0  # of y = E/E0
+_CONVERGED = 1e-3  # largest correction of u and φ after which one more is not needed: the next would be its square
+_ADDITIVE = 0.5  # largest correction of u up to which densities, not their logarithms, are corrected
+_ITERATIONS = 14
+_HALVINGS = 40  # in a row, after which a lane has failed
+_SHORTEST = 1e-15  # step over duration, below which a lane has failed; the first one tried is 1000 times that or more
+_FIRST = 0.05  # first step after a change of voltage by one volt, in Debye times
+
+
+class IonState(eqx.Module):
+    """What a batch of devices remembers."""
+
+    potential: Float[Array, "cell lane"]
+    """φ at the cell centres, in kT/e."""
+    log_ratio: Float[Array, "species cell lane"]
+    """u = ln(c_s/c_0), ions per vacancy."""
+    voltage: PerLane
+    """The last voltage applied, in kT/e."""
+    step: PerLane
+    """Proposed time step, in s."""
+    status: Int[Array, " lane"]
+    """0, or why the lane stands still: see STATUS."""
+    steps: Int[Array, " lane"]
+    """Time steps accepted so far."""
+    rejected: Int[Array, " lane"]
+    """Time steps rejected so far, for their error or for a failure of Newton's method."""
+    iterations: Int[Array, " lane"]
+    """Newton iterations so far."""
+
+
+class _Faces(NamedTuple):
+    """The flux through each face [face, species, lane], F = left - right, and its parts that make the Jacobian."""
+
+    left: Array
+    """rate m/gap B(d) c_left."""
+    right: Array
+    """rate m/gap B(-d) c_right."""
+    drift: Array
+    """∂F/∂d at fixed densities."""
+    slope: Array
+    """∂F/∂φ_right = -∂F/∂φ_left."""
+
+
+class _March(NamedTuple):
+    """Where each lane stands between two Newton iterations."""
+
+    x: Unknowns
+    start: Unknowns
+    """Unknowns at the beginning of the step."""
+    before: Densities
+    """Densities at the beginning of the step."""
+    history: Densities
+    """Right-hand side of the stage: c - γ h f(c) = history."""
+    clock: PerLane
+    h: PerLane
+    """The step being tried."""
+    proposal: PerLane
+    second: Bool[Array, " lane"]
+    """Whether the lane is in its second stage."""
+    tries: Int[Array, " lane"]
+    """Newton iterations in this stage."""
+    halvings: Int[Array, " lane"]
+    """Rejections in a row."""
+    attempts: Int[Array, " lane"]
+    status: Int[Array, " lane"]
+    steps: Int[Array, " lane"]
+    rejected: Int[Array, " lane"]
+    iterations: Int[Array, " lane"]
+
+
+class IonTransport(eqx.Module):
+    """Parameters of a batch of devices, in reduced units."""
+
+    widths: Float[Array, " cell"]
+    """Widths of the cells in L; sum 1."""
+    charges: tuple[int, ...] = eqx.field(static=True)
+    """z of each mobile species."""
+    screening: PerLane
+    """κ² = e N0 L²/(ε U_T)."""
+    stern: PerLane
+    """ε/(C_S L)."""
+    rates: Float[Array, "species lane"]
+    """D_s/L² in 1/s."""
+    packing: PerLane
+    """v = N0/c_max; 0 for point ions."""
+    fixed_charge: PerLane
+    """ρ, immobile charge in e N0."""
+    field_scale: PerLane
+    """U_T/(L E0); 0 for a mobility without field."""
+    tolerance: PerLane
+    """Of the local error: ions that went the wrong way, in the charge that a double layer takes up at one volt."""
+    fixed_step: PerLane
+    """Step in s without error control (Newton's failure still halves it); 0 for adaptive steps."""
+    most_steps: int = eqx.field(static=True, default=20_000)
+    """Attempted steps in one call of ``advance``, after which a lane has failed."""
+
+    def rest(self, contents: Float[Array, "species lane"]) -> IonState:
+        """Uniform densities ``contents`` (in N0) at zero voltage; neutral if Σ z c + ρ = 0."""
+        contents = jnp.maximum(contents, 1e-30)
+        ratio = jnp.log(contents / (1 - self.packing * contents.sum(0)))
+        cells, lanes = self.widths.shape[0], self.screening.shape
+        none = jnp.zeros(lanes, jnp.int32)
+        zero = jnp.zeros(lanes, contents.dtype)
+        u = jnp.broadcast_to(ratio[:, None], (len(self.charges), cells, *lanes))
+        potential = jnp.zeros((cells, *lanes), contents.dtype)
+        return IonState(potential, u, zero, _FIRST * self._debye_time(), none, none, none, none)
+
+    def densities(self, state: IonState) -> Float[Array, "species cell lane"]:
+        """c of each species in N0."""
+        return jnp.moveaxis(self._densities(_pack(state))[0], 0, 1)
+
+    def wall_fields(self, state: IonState, voltage: PerLane) -> tuple[PerLane, PerLane]:
+        """Fields in the Stern layers, left and right, in U_T/L: the charges on the electrodes, in ε U_T/L."""
+        left, right = self._walls()
+        return (voltage - state.potential[0]) * left, state.potential[-1] * right
+
+    def advance(self, state: IonState, voltage: PerLane, duration: Float[Array, ""]) -> IonState:
+        """``duration`` seconds later, at constant voltage (in kT/e).
+
+        Every lane takes its own steps; one that fails keeps its last good state and says so in ``status``.
+        """
+        x = _pack(state)
+        c = self._densities(x)[0]
+        jump = jnp.abs(voltage - state.voltage)
+        first = _FIRST * self._debye_time() * VOLT / jnp.where(jump > 0, jump, 1.0)
+        proposal = jnp.where(jump > 0, jnp.minimum(state.step, first), state.step)
+        proposal = jnp.where(self._debye_time() > 0, jnp.maximum(proposal, 1e3 * _SHORTEST * duration), jnp.nan)
+        proposal = jnp.where(self.fixed_step > 0, self.fixed_step, proposal)
+        none = jnp.zeros_like(state.status)
+        time = jnp.zeros_like(proposal)
+        march = _March(
+            x, x, c, c, time, _next_step(proposal, duration - time), proposal, none > 0, none, none, none,
+            state.status, state.steps, state.rejected, state.iterations,
+        )  # fmt: skip
+
+        def unfinished(march: _March) -> Bool[Array, ""]:
+            return jnp.any(_open(march, duration))
+
+        end = lax.while_loop(unfinished, lambda march: self._iterate(march, voltage, duration), march)
+        return IonState(
+            end.start[:, 0],
+            jnp.moveaxis(end.start[:, 1:], 1, 0),
+            jnp.broadcast_to(voltage, time.shape),
+            end.proposal,
+            end.status,
+            end.steps,
+            end.rejected,
+            end.iterations,
+        )
+
+    def charge_response(
+        self, state: IonState, voltage: PerLane, angular_frequency: Float[Array, ""]
+    ) -> Complex[Array, " lane"]:
+        """d(left wall field)/d(voltage) at this frequency (rad/s), linearised about a steady state.
+
+        The admittance of an area A is i ω (ε A/L) times this.
+        """
+        x = _pack(state)
+        c, occupied = self._densities(x)
+        faces, _ = self._faces(x, c, occupied, voltage)
+        left, _ = self._walls()
+        source = jnp.zeros_like(x).at[0, 0].set(left).astype(complex)
+        one = jnp.ones_like(left)
+        response = self._solve(c, occupied, faces, 1j * angular_frequency * one, one, source)
+        return left * (1 - response[0, 0])
+
+    # ---------------------------------------------------------------------------------- one Newton iteration
+
+    def _iterate(self, m: _March, voltage: PerLane, duration: Float[Array, ""]) -> _March:
+        """One Newton iteration of every open lane, and the end of its stage or step where that is due.
+
+        Lanes need not be in the same stage: both stages solve the same equation with another history.
+        """
+        active = _open(m, duration)
+        gh = GAMMA * m.h
+        delta, c, occupied = self._correction(m.x, m.history, gh, voltage)
+        du = delta[:, 1:]
+        largest_u = jnp.max(jnp.abs(du), axis=(0, 1))
+        largest = jnp.maximum(largest_u, jnp.max(jnp.abs(delta[:, 0]), axis=0))
+        filling = jnp.sum(occupied * du, axis=1, keepdims=True)  # relative loss of vacancies
+        additive = largest_u <= _ADDITIVE
+        growth = jnp.where(additive, jnp.maximum(du / (1 - filling), -0.999), jnp.maximum(du, 0.0))
+        change = jnp.where(additive | (du > 0), jnp.log(1 + growth), du)
+        x = m.x + jnp.concatenate([delta[:, :1], change], axis=1)
+        after = c * (1 + du - filling)
+
+        converged = active & (largest < _CONVERGED)
+        tries = m.tries + 1
+        failed = active & ~converged & ((tries >= _ITERATIONS) | ~(largest < 1e6))
+        first, last = converged & ~m.second, converged & m.second
+
+        wrong = jnp.abs((after - m.history) - (m.history - m.before) / HISTORY)
+        moved = jnp.max(jnp.sum(self.widths[:, None, None] * wrong, axis=0), axis=0)
+        error = moved / (self.tolerance * self._charge_scale())
+        fixed = self.fixed_step > 0
+        good = last & (fixed | (error <= 1.0))
+        redo = failed | (last & ~good)
+        factor = jnp.clip(0.9 / jnp.sqrt(jnp.maximum(error, 1e-30)), 0.2, 5.0)
+        clock = jnp.where(good, m.clock + m.h, m.clock)
+        clock = jnp.where(good & (clock >= duration * (1 - 1e-13)), duration, clock)
+        factor = jnp.where(m.halvings > 0, jnp.minimum(factor, 1.0), factor)  # no growth straight after a rejection
+        tried = jnp.where(last, m.h * factor, 0.5 * m.h)
+        # an accepted step cut short by the end of the interval says nothing against the longer one proposed before
+        longer = jnp.where(m.h < 0.999 * m.proposal, jnp.maximum(tried, m.proposal), tried)
+        proposal = jnp.where(good, jnp.where(fixed, self.fixed_step, longer), jnp.where(redo, tried, m.proposal))
+        h = jnp.where(good | redo, _next_step(proposal, duration - clock), m.h)
+        halvings = jnp.where(good, 0, m.halvings + redo)
+        attempts = m.attempts + (good | redo)
+        stuck = (redo & (halvings > _HALVINGS)) | ~(proposal > _SHORTEST * duration)
+        status = jnp.where(active & stuck, NO_STEP, m.status)
+        status = jnp.where(active & (status == FINE) & (attempts >= self.most_steps), TOO_MANY, status)
+
+        # guesses: on along the straight line; nothing known after a rejection
+        reach = jnp.where(first, 1 / GAMMA - 1, jnp.where(good, GAMMA * h / m.h, 0.0))
+        onward = x + jnp.clip(reach * (x - m.start), -1.0, 1.0)
+        guess = jnp.where(redo, m.start, jnp.where(active, onward, m.x))
+        second = self._history(m.before, after)
+        history = jnp.where(first, second, m.history)
+        history = jnp.where(good, after, jnp.where(redo, m.before, history))
+        return _March(
+            x=guess,
+            start=jnp.where(good, x, m.start),
+            before=jnp.where(good, after, m.before),
+            history=history,
+            clock=clock,
+            h=h,
+            proposal=proposal,
+            second=jnp.where(first, True, jnp.where(good | redo, False, m.second)),
+            tries=jnp.where(converged | failed, 0, tries),
+            halvings=halvings,
+            attempts=attempts,
+            status=status,
+            steps=m.steps + good,
+            rejected=m.rejected + redo,
+            iterations=m.iterations + active,
+        )
+
+    def _history(self, before: Densities, after: Densities) -> Densities:
+        """Right-hand side of the second stage, before + (1-γ)/γ (after - before), kept above zero.
+
+        It overshoots where ions are squeezed out within a step. What leaves such a cell is then cut to 99 % of what it
+        held (the limiter of Zalesak 1979, doi:10.1016/0021-9991(79)90051-2, on the transport between cells): nothing
+        is lost, and what it costs in accuracy the error estimate sees. The transport is summed up from the nearer
+        wall, so that the traces of ions in a depleted layer are not lost in the rounding of the whole.
+        """
+        cells = self.widths.shape[0]
+        face, cell = jnp.arange(1, cells)[:, None], jnp.arange(cells)[None]
+        nearer = jnp.where(face <= cells // 2, -(cell < face).astype(int), (cell >= face).astype(int))
+        widths = self.widths[:, None, None]
+        gain = HISTORY * widths * (after - before)
+        across = jnp.einsum("fc,csl->fsl", nearer.astype(gain.dtype), gain)  # to the right, through the inner faces
+        rightward, leftward = jnp.maximum(across, 0.0), jnp.maximum(-across, 0.0)
+        none = jnp.zeros_like(before[:1])
+        leaving = jnp.concatenate([rightward, none]) + jnp.concatenate([none, leftward])
+        wanting = before * widths + gain < 0
+        share = jnp.where(wanting, jnp.minimum(0.99 * widths * before / (leaving + 1e-300), 1.0), 1.0)
+        cut = (1 - share[:-1]) * rightward - (1 - share[1:]) * leftward
+        back = jnp.concatenate([cut, none]) - jnp.concatenate([none, cut])
+        return before + (gain + back) / widths
+
+    def _correction(
+        self, x: Unknowns, history: Densities, gh: PerLane, voltage: PerLane
+    ) -> tuple[Unknowns, Densities, Densities]:
+        """Newton's correction of c - gh f(c) = history, with the densities it starts from."""
+        c, occupied = self._densities(x)
+        faces, curvature = self._faces(x, c, occupied, voltage)
+        flux = faces.left - faces.right
+        widths = self.widths[:, None, None]
+        kept = widths * (history - c) - gh * (flux[1:] - flux[:-1])
+        gauss = self.screening * self.widths[:, None] * self._charge(c) - curvature
+        source = jnp.concatenate([gauss[:, None], kept], axis=1)
+        return self._solve(c, occupied, faces, jnp.ones_like(gh), gh, source), c, occupied
+
+    def _solve(
+        self, c: Densities, occupied: Densities, faces: _Faces, mass: PerLane, gh: PerLane, source: Array
+    ) -> Array:
+        """The linearised system, mass · h dc + gh · d(flux balance) = source, with dφ and du as unknowns."""
+        species = range(len(self.charges))
+        inverse = self._inverse_gaps()
+
+        def rows(cell: Any) -> Rows:
+            w, c, w_left, w_right, left, right, width, g_left, g_right, source = cell
+            q = sum(z * c[s] for s, z in enumerate(self.charges))
+            screen = self.screening * width
+            poisson: list[Entry] = [g_left + g_right]
+            poisson += [screen * (w[t] * q - z * c[t]) for t, z in enumerate(self.charges)]
+            lower: list[list[Entry]] = [[-g_left] + [None for _ in species]]
+            upper: list[list[Entry]] = [[-g_right] + [None for _ in species]]
+            diagonal = [poisson]
+            for s in species:
+                heavy = mass * width * c[s]
+                own = heavy + gh * (right.left[s] + left.right[s])
+                all_ = heavy + gh * (right.drift[s] + right.left[s] + left.drift[s] + left.right[s])
+                ahead, behind = gh * right.right[s], gh * left.left[s]
+                steric_ahead, steric_behind = gh * right.drift[s] + ahead, gh * left.drift[s] + behind
+                diagonal.append([-gh * (right.slope[s] + left.slope[s])])
+                lower.append([gh * left.slope[s]])
+                upper.append([gh * right.slope[s]])
+                for t in species:
+                    same = s == t
+                    diagonal[-1].append((own if same else 0.0) - w[t] * all_)
+                    upper[-1].append(w_right[t] * steric_ahead - (ahead if same else 0.0))
+                    lower[-1].append(w_left[t] * steric_behind - (behind if same else 0.0))
+            blocks = [tuple(tuple(line) for line in block) for block in (lower, diagonal, upper)]
+            return Rows(blocks[0], blocks[1], blocks[2], tuple(source))
+
+        zero = jnp.zeros_like(occupied[:1])
+        cells = (
+            occupied,
+            c,
+            jnp.concatenate([zero, occupied[:-1]]),
+            jnp.concatenate([occupied[1:], zero]),
+            jax.tree.map(lambda a: a[:-1], faces),
+            jax.tree.map(lambda a: a[1:], faces),
+            self.widths,
+            jnp.concatenate([inverse[:1], inverse[1:-1], inverse[-1:]])[:-1],
+            inverse[1:],
+            source,
+        )
+        # the wall's gap has no cell behind it: those blocks meet the zero that the elimination starts and ends with
+        return solve(rows, cells)
+
+    # ---------------------------------------------------------------------------------- the law
+
+    def _densities(self, x: Unknowns) -> tuple[Densities, Densities]:
+        """c, and the share v c of the sites that each species fills."""
+        ratio = jnp.exp(x[:, 1:])
+        c = ratio / (1 + self.packing * jnp.sum(ratio, axis=1, keepdims=True))
+        return c, self.packing * c
+
+    def _faces(
+        self, x: Unknowns, c: Densities, occupied: Densities, voltage: PerLane
+    ) -> tuple[_Faces, Float[Array, "cell lane"]]:
+        """Fluxes through all faces (none at the walls), and the field that leaves each cell less that which enters."""
+        phi = x[:, 0]
+        inverse = self._inverse_gaps()
+        excess = jnp.log(1 + self.packing * jnp.sum(jnp.exp(x[:, 1:]), axis=1))  # ν
+        step = phi[1:] - phi[:-1]
+        inner = inverse[1:-1]
+        field = -step * inner
+        mobility, slope = field_mobility(self.field_scale * field)
+        d = self._charges() * step[:, None] + (excess[1:] - excess[:-1])[:, None]
+        ahead, back, derivative = bernoulli_pair(d)
+        conductance = self.rates * (mobility * inner)[:, None]
+        left = conductance * ahead * c[:-1]
+        right = conductance * back * c[1:]
+        drift = conductance * (derivative * c[:-1] - (1 + derivative) * c[1:])
+        turn = self._charges() * drift - (left - right) * (slope / mobility * self.field_scale * inner)[:, None]
+        walls = [(1, 1), (0, 0), (0, 0)]
+        faces = _Faces(*(jnp.pad(a, walls) for a in (left, right, drift, turn)))
+        g_left, g_right = self._walls()
+        fields = jnp.concatenate([((voltage - phi[0]) * g_left)[None], field, (phi[-1] * g_right)[None]])
+        return faces, fields[1:] - fields[:-1]
+
+    def _charge(self, c: Densities) -> Float[Array, "cell lane"]:
+        """Charge density in e N0."""
+        return jnp.sum(self._charges() * c, axis=1) + self.fixed_charge
+
+    def _charges(self) -> Float[Array, "species 1"]:
+        return jnp.asarray(self.charges, self.widths.dtype)[:, None]
+
+    def _walls(self) -> tuple[PerLane, PerLane]:
+        """1/(distance over which the voltage drops between electrode and first centre), left and right."""
+        return 1 / (self.stern + 0.5 * self.widths[0]), 1 / (self.stern + 0.5 * self.widths[-1])
+
+    def _inverse_gaps(self) -> Float[Array, "face lane"]:
+        left, right = self._walls()
+        inner = jnp.broadcast_to((1 / gaps(self.widths))[:, None], (self.widths.shape[0] - 1, *left.shape))
+        return jnp.concatenate([left[None], inner, right[None]])
+
+    def _debye_time(self) -> PerLane:
+        """ε/σ at density N0, in s."""
+        return 1 / (self.screening * jnp.max(self.rates, axis=0))
+
+    def _charge_scale(self) -> PerLane:
+        """What a double layer takes up at one volt, Stern and diffuse part in series, in e N0 L."""
+        return VOLT / (self.screening * (self.stern + 1 / jnp.sqrt(self.screening)))
+
+
+def field_mobility(y: Float[Array, ...]) -> tuple[Float[Array, ...], Float[Array, ...]]:
+    """m = sinh(y_c)/y_c with y_c = 3 tanh(y/3), and dm/dy; y = E/E0."""
+    bent = jnp.tanh(y / _CAP)
+    capped = _CAP * bent
+    small = jnp.abs(capped) < 0.05
+    safe = jnp.where(small, 1.0, capped)
+    up = jnp.exp(safe)
+    down = 1 / up
+    s = capped * capped
+    value = jnp.where(small, 1 + s * (1 / 6 + s * (1 / 120 + s / 5040)), 0.5 * (up - down) / safe)
+    slope = jnp.where(small, capped * (1 / 3 + s * (1 / 30 + s / 840)), (0.5 * (up + down) - value) / safe)
+    return value, slope * (1 - bent * bent)
+
+
+def _pack(state: IonState) -> Unknowns:
+    return jnp.concatenate([state.potential[:, None], jnp.moveaxis(state.log_ratio, 0, 1)], axis=1)
+
+
+def _open(march: _March, duration: Float[Array, ""]) -> Bool[Array, " lane"]:
+    return (march.status == FINE) & (march.clock < duration)
+
+
+def _next_step(proposal: PerLane, left: PerLane) -> PerLane:
+    """The proposed step, or an even share of what is left of the interval where that is two steps or less."""
+    return jnp.where(proposal >= 0.999999 * left, left, jnp.where(proposal >= 0.5 * left, 0.5 * left, proposal))
