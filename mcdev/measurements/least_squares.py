@@ -35,9 +35,12 @@ def levenberg_marquardt(
     """(parameters of least Σ r², whether it converged), by Gauss-Newton steps damped in proportion to the normal
     matrix's diagonal (Marquardt 1963, doi:10.1137/0111030).
 
-    Converged: a step below 1e-9 (float32: 1e-5) of every parameter that the data determine.
+    Converged: a step below 1e-9 (float32: 1e-5) in every parameter; or one that lowers the sum by less than
+    a millionth, far below any error of the data: that is what a parameter without effect comes to (the logarithm of a
+    resistance that is not there).
     """
-    small = 1e-9 if start.dtype == jnp.float64 else 1e-5
+    double = start.dtype == jnp.float64
+    small, nothing = (1e-9, 1e-6) if double else (1e-5, 1e-4)
 
     def unfinished(carry: tuple[Any, ...]) -> Bool[Array, ""]:
         count, _, _, _, done = carry
@@ -53,7 +56,7 @@ def levenberg_marquardt(
         step = jnp.clip(step, -3.0, 3.0)
         ahead = jnp.sum(residual(x + step) ** 2)
         better = ahead <= cost
-        done = jnp.all(jnp.abs(step) <= small * (1.0 + jnp.abs(x))) & better
+        done = better & (jnp.all(jnp.abs(step) <= small * (1.0 + jnp.abs(x))) | (cost - ahead <= nothing * cost))
         after = jnp.where(better, x + step, x)
         return count + 1, after, jnp.where(better, ahead, cost), damping * jnp.where(better, 0.2, 5.0), done
 
