@@ -48,7 +48,7 @@ def problems(**device: Any) -> str:
     return str(caught.value)
 
 
-HARD = {"largest_density": "2.4e27 1/m^3"}
+HARD: dict[str, Any] = {"largest_density": "2.4e27 1/m^3"}
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "pulse": PULSE,
     "sweep": {
@@ -100,7 +100,7 @@ def test_charge_on_the_electrode_is_what_the_ions_left_there(driven: dict[str, x
     held = array(tree, "response/voltage").values[0, 0]
     expected = (epsilon * held - dipole) / (length + 2 * epsilon / stern)
     field = array(tree, "response/interface_field").values[0, 0]
-    at_ends = 0.5 * (field[1:19] + field[2:20])  # of the means over a sample and the next: its value between them, but for curvature
+    at_ends = 0.5 * (field[1:19] + field[2:20])  # a sample records its mean: interpolated, but for curvature
     np.testing.assert_allclose(epsilon * at_ends, expected[1:19], rtol=6e-3)
 
 
@@ -185,7 +185,7 @@ def test_spectrum_is_the_limit_of_a_small_sine() -> None:
     hertz, periods, points = 0.5, 6, 64
     time = np.linspace(0, periods / hertz, periods * points + 1)
     wave = {"kind": "waveform", "time": time.tolist(), "voltage": (0.1 * np.sin(2 * np.pi * hertz * time)).tolist()}
-    quiet = {"injection_conductance": "1e-30 S", "devices": 1, "integrator": {"tolerance": 1e-4}}
+    quiet: dict[str, Any] = {"injection_conductance": "1e-30 S", "devices": 1, "integrator": {"tolerance": 1e-4}}
     run = mcdev.run(experiment(wave, preset="device_2s_pnp", **quiet))
     spectrum = mcdev.run(
         experiment({"kind": "impedance", "lowest": "0.5 Hz", "highest": "5 Hz"}, preset="device_2s_pnp", **quiet)

@@ -40,7 +40,7 @@ def levenberg_marquardt(
     resistance that is not there).
     """
     double = start.dtype == jnp.float64
-    small, nothing = (1e-9, 1e-6) if double else (1e-5, 1e-4)
+    small, nothing, exact = (1e-9, 1e-6, 1e-20) if double else (1e-5, 1e-4, 1e-11)
 
     def unfinished(carry: tuple[Any, ...]) -> Bool[Array, ""]:
         count, _, _, _, done = carry
@@ -56,7 +56,7 @@ def levenberg_marquardt(
         step = jnp.clip(step, -3.0, 3.0)
         ahead = jnp.sum(residual(x + step) ** 2)
         better = ahead <= cost
-        done = better & (jnp.all(jnp.abs(step) <= small * (1.0 + jnp.abs(x))) | (cost - ahead <= nothing * cost))
+        done = better & (jnp.all(jnp.abs(step) <= small * (1.0 + jnp.abs(x))) | (cost - ahead <= nothing * cost + exact))
         after = jnp.where(better, x + step, x)
         return count + 1, after, jnp.where(better, ahead, cost), damping * jnp.where(better, 0.2, 5.0), done
 
