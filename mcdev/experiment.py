@@ -410,7 +410,8 @@ def build(
     except ValidationError as error:
         for details in error.errors():
             problem = describe(details, table, Experiment)
-            if not (no_preset and details["type"] == "missing" and problem.key.startswith("device.")):
+            missing = details["type"] in ("missing", "union_tag_not_found")
+            if not (no_preset and missing and problem.key.startswith("device.")):  # the preset would have had it
                 found.append(problem)
         raise ConfigError(unique(found), source) from None
     found += experiment.problems()
@@ -471,7 +472,7 @@ def published(reference: Reference, unit: str) -> float | str:
 
 def _fill_preset(data: dict[str, Any]) -> list[Problem]:
     device = data.get("device")
-    if not isinstance(device, dict) or not device.get("preset"):
+    if not isinstance(device, dict) or "preset" not in device:
         return []
     known = _presets()
     if not isinstance(device["preset"], str):

@@ -118,7 +118,7 @@ def _coefficients(experiment: Experiment) -> Iterator[str]:
         yield from fit.coefficients
 
 
-def perform(plan: Plan, folder: Path, run: Callable[[Member, Path], None]) -> dict[tuple[str, str], xr.DataTree]:
+def perform(plan: Plan, folder: Path, run: Callable[[Member, Path], Any]) -> dict[tuple[str, str], xr.DataTree]:
     """(run, variant) → results. ``run`` is called for every member that has no finished results of this very
     configuration in its folder, and must write them there."""
     trees = {}

@@ -56,7 +56,9 @@ def levenberg_marquardt(
         step = jnp.clip(step, -3.0, 3.0)
         ahead = jnp.sum(residual(x + step) ** 2)
         better = ahead <= cost
-        done = better & (jnp.all(jnp.abs(step) <= small * (1.0 + jnp.abs(x))) | (cost - ahead <= nothing * cost + exact))
+        done = better & (
+            jnp.all(jnp.abs(step) <= small * (1.0 + jnp.abs(x))) | (cost - ahead <= nothing * cost + exact)
+        )
         after = jnp.where(better, x + step, x)
         return count + 1, after, jnp.where(better, ahead, cost), damping * jnp.where(better, 0.2, 5.0), done
 

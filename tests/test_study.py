@@ -1,0 +1,245 @@
+"""Studies: several configurations in several variants; and what they rest on: presets as an axis, fits in a grid."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import array
+
+import mcdev
+from mcdev import results, study
+from mcdev.ensemble import draw_parameters
+from mcdev.figures import draw_study
+from mcdev.problems import ConfigError
+
+RUN = """
+name = "train"
+[device]
+preset = "device_p"
+[protocol]
+kind = "pulse_train"
+amplitude = "3.5 V"
+width = "0.1 s"
+gap = "50 ms"
+count = 2
+[sweep.axes]
+"device.preset" = ["device_p", "device_2s"]
+[ensemble]
+devices = 2
+[measurements]
+ppf = { kind = "paired_pulse" }
+[[output.reference]]
+measurement = "ppf"
+point = 1
+value = 0.242
+source = "Table 1"
+[[output.reference]]
+measurement = "ppf"
+point = 2
+value = "> 0"
+source = "Table 1, sign"
+[[output.reference]]
+measurement = "ppf"
+point = 2
+value = 0.841
+source = "elsewhere"
+"""
+STUDY = """
+name = "small"
+runs = ["train.toml"]
+source = "Table 1"
+[variants.plain]
+[variants.slow.set]
+"device.conductivity" = "1e-11 S/cm"
+[variants.slow.notes]
+ppf = "a third of the conductivity"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.toml").write_text(RUN)
+    (tmp_path / "study.toml").write_text(STUDY)
+    return tmp_path
+
+
+def perform(folder: Path) -> tuple[study.Plan, dict[tuple[str, str], xr.DataTree], list[str]]:
+    plan, done = study.load_study(folder / "study.toml"), []
+
+    def run(member: study.Member, place: Path) -> None:
+        done.append(member.variant)
+        results.write(results.run(member.experiment), place)
+
+    return plan, study.perform(plan, folder / "out", run), done
+
+
+def test_table_has_a_row_a_number_and_a_column_a_variant(folder: Path) -> None:
+    plan, trees, _ = perform(folder)
+    first, second = study.table(plan, trees)
+    assert (first.run, first.quantity, first.published) == ("train", "ppf", 0.242)
+    assert list(first.entries) == ["plain", "slow"]
+    assert first.entries["plain"].deviation == pytest.approx(0.0, abs=0.01)
+    assert first.entries["slow"].value is not None
+    assert first.entries["slow"].value < 0.15
+    assert (first.entries["plain"].note, first.entries["slow"].note) == ("", "a third of the conductivity")
+    assert second.published == "> 0"
+    assert second.entries["plain"].deviation is None
+    assert len(study.to_csv([first, second]).splitlines()) == 5
+
+
+def test_finished_runs_are_taken_up_and_changed_ones_run_again(folder: Path) -> None:
+    assert perform(folder)[2] == ["plain", "slow"]
+    assert perform(folder)[2] == []
+    (folder / "out" / "slow" / "train" / "results.h5").write_bytes(b"damaged")
+    assert perform(folder)[2] == ["slow"]
+    (folder / "train.toml").write_text(RUN.replace("0.1 s", "0.2 s"))
+    assert perform(folder)[2] == ["plain", "slow"]
+
+
+def test_variants_are_drawn_side_by_side(folder: Path) -> None:
+    _, trees, _ = perform(folder)
+    (path,) = draw_study(trees, folder / "figures")
+    assert path.name == "train_side_by_side.png"
+    assert draw_study({key: tree for key, tree in trees.items() if key[1] == "plain"}, folder) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (('"train.toml"', '"absent.toml"'), "absent.toml (plain)"),
+        (("device.conductivity", "device.conductance"), "train.toml (slow): device.conductance"),
+        (("ppf =", "pff ="), "variants.slow.notes.pff"),
+        (('name = "small"', 'name = "no good/"'), "name"),
+        (("[variants.plain]", "[variant.plain]"), "variant"),
+    ],
+)
+def test_mistakes_are_named(folder: Path, change: tuple[str, str], named: str) -> None:
+    (folder / "study.toml").write_text(STUDY.replace(*change))
+    with pytest.raises(ConfigError) as caught:
+        study.load_study(folder / "study.toml")
+    assert any(p.key.startswith(named) for p in caught.value.problems), str(caught.value)
+
+
+def test_command_line_runs_a_study(folder: Path) -> None:
+    command = [sys.executable, "-m", "mcdev.cli", "run", "study.toml", "--out", "done", "--no-figures"]
+    command[1:3] = ["-c", "from mcdev.cli import main; main()"]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "(1) a third of the conductivity" in ended.stdout
+    assert (folder / "done" / "table.csv").exists()
+    assert (folder / "done" / "slow" / "train" / "statistics.csv").exists()
+
+
+# ------------------------------------------------------------------------ presets as an axis, fits in a grid
+
+
+def experiment(axes: dict[str, Any], device: dict[str, Any] | None = None, **more: Any) -> mcdev.Experiment:
+    return mcdev.build(
+        {
+            "name": "test",
+            "device": {"preset": "device_p", **(device or {})},
+            "protocol": {"kind": "pulse_train", "amplitude": "3.5 V", "width": "0.1 s", "gap": "50 ms", "count": 2},
+            "measurements": {"ppf": {"kind": "paired_pulse"}},
+            "ensemble": {"devices": 1},
+            "sweep": {"axes": axes},
+            **more,
+        }
+    )
+
+
+PRESETS = {"device.preset": ["device_p", "device_1s", "device_2s"]}
+
+
+def test_preset_axis_keeps_what_is_given_beside_it() -> None:
+    points = [point for _, point in experiment(PRESETS, {"thickness": "90 nm"}).points()]
+    drawn = [draw_parameters(point, 0, 1) for point in points]
+    assert [float(d["conductivity"][0]) for d in drawn] == pytest.approx([2.79e-9, 7.72e-9, 1.9e-8])
+    assert [float(d["thickness"][0]) for d in drawn] == pytest.approx([9e-8] * 3)
+    assert [p.device.preset for p in points] == PRESETS["device.preset"]
+
+
+def test_another_preset_replaces_the_old_one() -> None:
+    one = experiment({}, {"area": "1 mm^2"})
+    other = one.with_({"device.preset": "device_2s"})
+    expected = experiment({}, {"preset": "device_2s", "area": "1 mm^2"})
+    assert other == expected
+
+
+def test_presets_of_two_kinds_do_not_mix() -> None:
+    with pytest.raises(ConfigError, match="run them one by one"):
+        experiment({"device.preset": ["device_p", "device_p_pnp"]})
+    with pytest.raises(ConfigError, match="no such preset"):
+        experiment({"device.preset": ["device_p", "device_x"]})
+
+
+def test_quoted_key_paths_reach_keys_with_dots() -> None:
+    one = experiment(PRESETS)
+    other = one.with_({'sweep.axes."device.preset"': ["device_1s"]})
+    assert [values["device.preset"] for values, _ in other.points()] == ["device_1s"]
+
+
+GAPS = {"protocol.gap": ["0.05 s", "0.1 s", "0.3 s", "1 s", "3 s", "9 s"]}
+DECAY = {"decay": {"kind": "double_exponential", "measurement": "ppf", "axis": "protocol.gap", "statistic": "mean"}}
+
+
+def test_a_fit_in_a_grid_is_one_curve_for_each_value_of_the_other_axes() -> None:
+    tree = mcdev.run(experiment(PRESETS | GAPS, fits=DECAY))
+    tau = array(tree, "fits/decay_tau_2")
+    assert tau.dims == ("decay_curve",)
+    assert tau.decay_curve.values.tolist() == [f"preset = {p}" for p in PRESETS["device.preset"]]
+    assert np.all(np.diff(tau.values) < 0)
+    swapped = mcdev.run(experiment(GAPS | PRESETS, fits=DECAY))
+    np.testing.assert_allclose(array(swapped, "fits/decay_tau_2").values, tau.values, rtol=1e-9)
+    alone = mcdev.run(experiment(GAPS, {"preset": "device_1s"}, fits=DECAY))
+    assert float(array(alone, "fits/decay_tau_2").values[0]) == pytest.approx(float(tau.values[1]), rel=1e-9)
+
+
+def test_reference_to_a_fit_names_one_of_its_curves() -> None:
+    def with_point(point: int) -> mcdev.Experiment:
+        reference = {"measurement": "decay", "coefficient": "tau_2", "point": point, "value": "1 s", "source": "x"}
+        return experiment(PRESETS | GAPS, fits=DECAY, output={"reference": [reference]})
+
+    with_point(3)
+    with pytest.raises(ConfigError, match="a curve between 1 and 3"):
+        with_point(4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"measurements": {"s": {"kind": "equivalent_circuit"}}}, "expected protocol.kind = 'impedance'"),
+        ({"device": {"preset": "wang2017_reduced"}, "protocol": {"kind": "impedance"}}, "no linearised equations"),
+        ({"protocol": {"kind": "impedance", "lowest": "1 kHz", "highest": "1 Hz"}}, "highest > lowest"),
+        ({"device": {"preset": "device_p", "conductivity": "-1e-9 S/m"}}, "device.conductivity"),
+        ({"device": {"preset": "device_p", "thickness": "0 nm"}}, "device.thickness"),
+        ({"measurements": {"t": {"kind": "delay_time"}}}, "refers to G_max"),
+        ({"measurements": {"t": {"kind": "exponential_fit", "index": 3}}}, "window pulse 3 of 2"),
+        ({"measurements": {"t": {"kind": "exponential_fit", "duration": "1 ms"}}}, "at least 5 are needed"),
+    ],
+)
+def test_conflicts_are_named(changes: dict[str, Any], said: str) -> None:
+    plain = experiment({}).to_dict()
+    with pytest.raises(ConfigError) as caught:
+        mcdev.build({**plain, "device": {"preset": "device_p"}, **changes})
+    assert said in str(caught.value)
+
+
+def test_recovery_is_a_train_and_one_more_pulse() -> None:
+    protocol = {"kind": "recovery", "amplitude": "1 V", "width": "0.1 s", "gap": "50 ms", "recovery": "3 s"}
+    timeline = mcdev.build(
+        {
+            "name": "r",
+            "device": {"preset": "device_p"},
+            "protocol": protocol,
+            "measurements": {"p": {"kind": "paired_pulse", "second": 5}},
+        }
+    ).protocol.timeline()
+    starts = [timeline.edges[first] for first, _ in timeline.windows["pulse"]]
+    np.testing.assert_allclose(starts, [0, 0.15, 0.3, 0.45, 0.55 + 3])
+    assert timeline.duration == pytest.approx(0.55 + 3 + 0.1)
