@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
@@ -61,7 +62,9 @@ def numba_steps() -> Callable[[dict[str, np.ndarray], int], np.ndarray]:
     import numba
 
     @numba.njit(fastmath=True, error_model="numpy")
-    def loop(rate, alpha, hopping, fast, steps, step, voltage, cap):  # type: ignore[no-untyped-def]
+    def loop(
+        rate: Any, alpha: Any, hopping: Any, fast: Any, steps: int, step: float, voltage: float, cap: float
+    ) -> Any:
         out = np.empty_like(rate)
         for i in range(rate.size):
             q, m = 0.0, 0.0

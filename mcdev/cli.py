@@ -324,8 +324,11 @@ def config_schema() -> dict[str, Any]:
     for definition in full["$defs"].values():
         properties = definition.get("properties", {})
         if "preset" in properties:
-            properties["preset"] = {"enum": list(presets()), "description": "Named parameter set to start from."}
+            kind = properties["kind"]["const"]
+            own = [name for name, preset in presets().items() if preset["device"]["kind"] == kind]
+            properties["preset"] = {"enum": own, "description": "Named parameter set to start from."}
             definition.pop("required", None)
+            definition["anyOf"] = [{"required": ["preset"]}, {"required": ["kind"]}]
         if "samples_per_point" in properties:
             properties["file"] = {"type": "string", "description": "CSV file of time (s) and voltage (V)."}
             definition["required"] = ["kind"]

@@ -326,6 +326,7 @@ def test_compiled_sample_is_eager(lanes: int) -> None:
         np.testing.assert_allclose(means[name], means_eager[name], rtol=2e-4, atol=1e-7)
     np.testing.assert_allclose(means["voltage"], 1.5, rtol=1e-6)
     np.testing.assert_allclose(snapshot["position"], snapshot_eager["position"], atol=1e-5)
+    profile, profile_eager = profile["density"], profile_eager["density"]
     # A particle that rounding moves across the edge of a bin counts in the neighbour
     assert np.sum(np.abs(profile - profile_eager)) < 1e-3 * np.sum(profile_eager)
     np.testing.assert_allclose(np.sum(profile) * 2 / devices.bins, 3 * lanes, rtol=1e-5)
@@ -397,7 +398,7 @@ def test_broken_lane_is_seen() -> None:
     assert np.all(devices.intact(state))
     broken = state._replace(x=state.x.at[1, 0].set(jnp.nan), theta=state.theta.at[2].set(jnp.inf))
     np.testing.assert_array_equal(devices.intact(broken), [False, True, False])
-    profile = devices.profile(broken, jnp.array([0.0, 1.0, 0.0]))
+    profile = devices.profile(broken, jnp.array([0.0, 1.0, 0.0]))["density"]
     assert float(jnp.sum(profile) * 2 / devices.bins) == pytest.approx(4)
 
 

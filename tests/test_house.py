@@ -21,6 +21,7 @@ from mcdev.devices import Device
 from mcdev.fits import AnyFit
 from mcdev.measurements import AnyMeasurement
 from mcdev.protocols import AnyProtocol
+from mcdev.study import is_study, load_study
 
 HOUSE = Path(__file__).parents[1]
 README = (HOUSE / "README.md").read_text(encoding="utf-8")
@@ -59,16 +60,24 @@ def test_links_and_pictures_of_the_readme_exist() -> None:
 
 @pytest.mark.parametrize("file", sorted((HOUSE / "configs").rglob("*.toml")), ids=lambda path: path.stem)
 def test_every_configuration_is_valid_and_named_after_its_file(file: Path) -> None:
+    if is_study(file):
+        assert load_study(file).study.name == file.stem
+        return
     experiment = mcdev.load(file)
     assert experiment.name == file.stem
     assert mcdev.build(tomllib.loads(experiment.to_toml())) == experiment
 
 
-def test_the_paper_is_covered() -> None:
+def test_the_papers_are_covered() -> None:
     shipped = {path.stem for path in (HOUSE / "configs" / "wang2017").glob("*.toml")}
     assert shipped >= {
         *{"fig1b_sweep", "fig3_physical_pulse", "fig4a_pulse", "fig4a_arrhenius", "fig4b_train", "fig5b_interval"},
         *{"fig5c_rate_change", "figS7c_low_rate"},
+    }
+    organic = {path.stem for path in (HOUSE / "configs" / "shin2022").glob("*.toml")}
+    assert organic >= {
+        *{"fig2_impedance", "fig3_sweep", "fig4_turn_on", "fig4_relaxation", "fig5_paired_pulse", "fig5_interval"},
+        *{"fig6_four_plus_one", "figS5_magnitude", "figS6_duration", "table1"},
     }
 
 

@@ -39,8 +39,11 @@ def trajectory(conductance: Any, voltage: Any, widths: Any = 1.0, full_scale: An
         device_voltage=v,
         current=g * v,
         conductance=g,
-        temperature=jnp.full(g.shape, 300.0),
+        observed={},
+        frequency=jnp.empty(0),
+        impedance=jnp.empty(0, jnp.complex64),
         full_scale=jnp.asarray(full_scale, jnp.float32),
+        cell_constant=jnp.asarray(jnp.nan),
         windows=spans | {"all": jnp.array([[0, g.size]])},
     )
 

@@ -10,6 +10,7 @@ import xarray as xr
 from conftest import array
 
 import mcdev
+from mcdev.devices import OmiecPnp
 from mcdev.experiment import Experiment
 from mcdev.problems import ConfigError
 
@@ -48,6 +49,12 @@ def problems(**device: Any) -> str:
     return str(caught.value)
 
 
+def device_of(tree: xr.DataTree) -> OmiecPnp:
+    device = mcdev.experiment_of(tree).device
+    assert isinstance(device, OmiecPnp)
+    return device
+
+
 HARD: dict[str, Any] = {"largest_density": "2.4e27 1/m^3"}
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "pulse": PULSE,
@@ -83,7 +90,7 @@ def test_no_step_fails_near_the_steric_limit(driven: dict[str, xr.DataTree], nam
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_ions_are_conserved(driven: dict[str, xr.DataTree], name: str) -> None:
     tree = driven[name]
-    widths = mcdev.experiment_of(tree).device.widths  # type: ignore[union-attr]
+    widths = device_of(tree).widths
     for ion, at_rest in (("anions", 2e27), ("cations", 0.041 * 2e27)):
         mean = (array(tree, f"profile/{ion}").values * widths).sum(axis=-1)
         np.testing.assert_allclose(mean, at_rest, rtol=1e-11)
@@ -92,9 +99,8 @@ def test_ions_are_conserved(driven: dict[str, xr.DataTree], name: str) -> None:
 def test_charge_on_the_electrode_is_what_the_ions_left_there(driven: dict[str, xr.DataTree]) -> None:
     """Gauss: ε E at the wall = dipole of the layer and the voltage over the empty layer, with both Stern layers."""
     tree = driven["pulse"]
-    device = mcdev.experiment_of(tree).device
     epsilon, e, length, stern = 8.8541878128e-12 * 50, 1.602176634e-19, 1e-7, 0.34
-    x, widths = array(tree, "profile/position").values, device.widths  # type: ignore[union-attr]
+    x, widths = array(tree, "profile/position").values, device_of(tree).widths
     net = array(tree, "profile/cations").values - array(tree, "profile/anions").values + (1 - 0.041) * 2e27
     dipole = e * (net * widths * length * (0.5 * length - x)).sum(axis=-1)[0, 0]
     held = array(tree, "response/voltage").values[0, 0]

@@ -339,7 +339,8 @@ def synthetic(energy: float, spread: float, devices: int = 400, seed: int = 3) -
                 sem={},
                 quantiles={},
                 trajectories={},
-                profile=np.empty(0),
+                profile={},
+                impedance=np.empty((0, 0, 0), complex),
                 intact=np.empty(0),
             )
         )
@@ -403,14 +404,14 @@ def test_points_without_a_value_are_left_out() -> None:
 
 def test_fits_in_the_tree(tree: xr.DataTree) -> None:
     law = tree["fits"].dataset
-    assert set(law.data_vars) == {
-        f"law_{k}" for k in ("activation_energy", "activation_temperature", "log_prefactor", "rms_residual")
-    }
+    names = ("activation_energy", "activation_temperature", "log_prefactor", "rms_residual")
+    assert set(law.data_vars) == {f"law_{k}{end}" for k in names for end in ("", "_error")}
     energy = law["law_activation_energy"]
+    assert energy.dims == ("law_curve",)
     assert energy.attrs["units"] == "eV"
-    assert energy.attrs["standard_error"] > 0
+    assert float(law["law_activation_energy_error"][0]) > 0
     assert "400 bootstrap" in energy.attrs["comment"]
     ln_g = np.log(cast(Any, tree["measurements/mean"]).mean(("device", "cycle")).values)
     slope, intercept = np.polyfit(1 / np.array([0.40, 0.45, 0.50]), ln_g, 1)
-    assert float(law["law_activation_temperature"]) == pytest.approx(slope, rel=1e-6)
-    assert float(law["law_log_prefactor"]) == pytest.approx(intercept, rel=1e-6)
+    assert float(law["law_activation_temperature"][0]) == pytest.approx(slope, rel=1e-6)
+    assert float(law["law_log_prefactor"][0]) == pytest.approx(intercept, rel=1e-6)
