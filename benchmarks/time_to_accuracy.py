@@ -23,6 +23,7 @@ from step_cost import PARTICLES, RESULTS, record
 
 import mcdev
 from mcdev import ensemble
+from mcdev.devices import Diffusive
 
 PAPER_STEP = 2e-6
 NAIVE = "naive JAX float32"
@@ -117,6 +118,7 @@ def step_study(coupling: list[Row], devices: int) -> tuple[Estimate, list[Row]]:
         g = last_pulse(experiment, devices, 10_000 * (i + 1))
         mean, lag = estimate(g), 1 + coupling_bias(coupling, interval)
         row: Row = {"scheme": scheme, "default": nominal is None, "step": step, "interval": interval, "n": g.size}
+        assert isinstance(experiment.device, Diffusive)
         row |= {"curvature_step": experiment.device._stiffness(step), "mean": mean, "sd": float(g.std(ddof=1))}
         rows.append(row | {"own": Estimate(mean.mean / lag, mean.se), "seconds": seconds_per_realisation(experiment)})
         print(f"  {scheme} {step:.3g}: G4 = {mean.mean:.5f} ± {mean.se:.5f}", flush=True)

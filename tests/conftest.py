@@ -14,7 +14,7 @@ import xarray as xr
 import mcdev
 import mcdev.ensemble
 from mcdev.devices.contract import LaneKey
-from mcdev.devices.diffusive import DiffusiveDevices, DiffusiveState
+from mcdev.devices.diffusive import Diffusive, DiffusiveDevices, DiffusiveState
 from mcdev.ensemble import compiler_options, draw_parameters
 from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
@@ -56,7 +56,13 @@ def lane_keys(lanes: int, seed: int = 1, cycle: int = 0) -> LaneKey:
 def devices_of(experiment: Experiment, lanes: int, dtype: Any = np.float32) -> DiffusiveDevices:
     """Devices 0 … lanes-1 of an experiment."""
     draws = draw_parameters(experiment, 0, lanes)
-    return experiment.device.build(draws, experiment.ensemble.seed, np.arange(lanes), dtype)
+    return diffusive(experiment).build(draws, experiment.ensemble.seed, np.arange(lanes), dtype)
+
+
+def diffusive(experiment: Experiment) -> Diffusive:
+    """The device of an experiment on the diffusive family."""
+    assert isinstance(experiment.device, Diffusive)
+    return experiment.device
 
 
 def state_at(devices: DiffusiveDevices, x: Any) -> DiffusiveState:

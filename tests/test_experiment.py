@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import reduced
+from conftest import diffusive, reduced
 
 import mcdev
 from mcdev.experiment import Experiment, axis_unit, axis_values
@@ -79,8 +79,8 @@ def test_experiments_read_back_equal(name: str, by: str) -> None:
 
 def test_a_preset_supplies_what_is_not_given() -> None:
     experiment = train(device={"preset": "wang2017_sioxny_ag", "threshold_voltage": "1.5 V"})
-    assert experiment.device.threshold_voltage == 1.5
-    assert experiment.device.cooling_rate == 500.0
+    assert diffusive(experiment).threshold_voltage == 1.5
+    assert diffusive(experiment).cooling_rate == 500.0
     assert mcdev.build(experiment.to_dict()).device.threshold_voltage == 1.5, "the preset must not win over the value"
 
 
@@ -99,16 +99,16 @@ def test_building_leaves_the_data_alone() -> None:
 def test_with_changes_one_value_and_leaves_the_original() -> None:
     first = train()
     second = first.with_({"device.friction": 2.0, "protocol.count": 7, "measurements.g.relative": False})
-    assert (first.device.friction, second.device.friction) == (4.0, 2.0)
+    assert (diffusive(first).friction, diffusive(second).friction) == (4.0, 2.0)
     assert second.protocol.timeline().windows["pulse"].shape == (7, 2)
     assert second.measurements["g"].unit == "S"
     law = {"distribution": "lognormal", "median": 3.0, "sigma": 0.1}
-    assert first.with_({"device.friction": law}).device.friction == Lognormal(median_value=3.0, sigma=0.1)
+    assert diffusive(first.with_({"device.friction": law})).friction == Lognormal(median_value=3.0, sigma=0.1)
 
 
 def test_with_takes_numbers_that_a_script_computed() -> None:
     changed = train().with_({"device.friction": np.float64(2.5), "ensemble.devices": np.int64(16)})
-    assert (changed.device.friction, changed.ensemble.devices) == (2.5, 16)
+    assert (diffusive(changed).friction, changed.ensemble.devices) == (2.5, 16)
 
 
 def test_overrides_of_a_file(tmp_path: Path) -> None:
@@ -162,7 +162,8 @@ def test_without_a_sweep_there_is_one_point() -> None:
 def test_a_grid_takes_every_combination_the_last_axis_fastest() -> None:
     experiment = swept(T=["0.40 K", "0.45 K"], n=[3, 4, 5])
     found = [
-        (p.device.background_temperature, len(p.protocol.timeline().windows["pulse"])) for _, p in experiment.points()
+        (diffusive(p).background_temperature, len(p.protocol.timeline().windows["pulse"]))
+        for _, p in experiment.points()
     ]
     assert found == [(t, n) for t in (0.40, 0.45) for n in (3, 4, 5)]
     assert all(point.sweep.axes == {} for _, point in experiment.points())
@@ -226,7 +227,7 @@ def test_parts_of_measurements_and_devices_can_be_swept() -> None:
 
     def about(point: Experiment) -> tuple[str, str]:
         how: Measurement = point.measurements["g"]
-        return how.unit, point.device.integrator.scheme
+        return how.unit, diffusive(point).integrator.scheme
 
     assert [about(p) for _, p in experiment.points()] == [
         (unit, scheme) for unit in ("1", "S") for scheme in ("heun", "euler_maruyama")
