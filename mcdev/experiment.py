@@ -246,17 +246,17 @@ class Experiment(Strict):
                 message = "reads an impedance spectrum; expected protocol.kind = 'impedance'"
                 found.append(Problem(key, measurement.kind, message))
             if measurement.layer and not self.device.layer:
-                message = f"needs a thickness and an area, which a {self.device.kind} device does not have"
+                message = f"needs a thickness and an area, which {self.device.kind} devices do not have"
                 found.append(Problem(key, measurement.kind, message))
             if measurement.full_scale and not self.device.full_scale:
                 found.append(
-                    Problem(key, measurement.kind, f"refers to G_max, which a {self.device.kind} device does not have")
+                    Problem(key, measurement.kind, f"refers to G_max, which {self.device.kind} devices do not have")
                 )
         if self.protocol.frequencies.size and not self.device.small_signal:
-            message = f"a {self.device.kind} device has no linearised equations; apply a sine as a waveform instead"
+            message = f"{self.device.kind} devices have no linearised equations; apply a sine as a waveform instead"
             found.append(Problem("protocol.kind", self.protocol.kind, message))
         if self.ensemble.precision == "float32" and not self.device.single_precision:
-            message = f"a {self.device.kind} device needs float64; leave the key out"
+            message = f"{self.device.kind} devices need float64; leave the key out"
             found.append(Problem("ensemble.precision", "float32", message))
         kinetic = not self.protocol.equilibrium or any(m.kinetic for m in self.measurements.values())
         found += [Problem(f"device.{key}", value, text) for key, value, text in self.device.conflicts(kinetic)]
