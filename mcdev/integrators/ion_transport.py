@@ -11,10 +11,10 @@ electrodes block ions and carry a Stern layer; the left one is at the voltage, t
 Thornton, Ajdari 2004, doi:10.1103/PhysRevE.70.021506).
 
 Space: finite volumes with Scharfetter-Gummel fluxes of the excess potential ("Sedan": Yu and Dutton 1988; Cancès,
-Chainais-Hillairet, Fuhrmann, Gaudeul 2021, doi:10.1093/imanum/draa002), second order. Time: SDIRK2, second order, with a step and a clock of its
-own for every lane. Unknowns are φ and u_s = ln(c_s/c_0), c_0 = 1 - v Σ c the share of vacancies: 0 < c and
-v Σ c < 1 hold by construction. Newton's last correction is exactly additive in c, so that ions are conserved to
-rounding.
+Chainais-Hillairet, Fuhrmann, Gaudeul 2021, doi:10.1093/imanum/draa002), second order. Time: SDIRK2, second order, with
+a step and a clock of its own for every lane. Unknowns are φ and u_s = ln(c_s/c_0), c_0 = 1 - v Σ c the share of
+vacancies: 0 < c and v Σ c < 1 hold by construction. Newton's last correction is exactly additive in c, so that ions
+are conserved to rounding.
 """
 
 from __future__ import annotations
