@@ -50,8 +50,8 @@ def draw(trees: dict[str, xr.DataTree]) -> Figure:
             first, last = timelines(one)[point].windows["pulse"][0]
             pulse = slice(int(first), int(last))
             scale = np.average(drawn.mean[pulse], weights=np.diff(drawn.edges)[pulse])
-            x = 0.5 * (drawn.edges[1:] + drawn.edges[:-1]) * time.factor
-            axes.plot(x, drawn.mean / scale, style, color=colour, linewidth=MEAN, label=variant)
+            look = {"baseline": None, "linestyle": style, "color": colour, "linewidth": MEAN, "label": variant}
+            axes.stairs(drawn.mean / scale, drawn.edges * time.factor, **look)
         axes.text(0.985, 0.93, names[point], transform=axes.transAxes, ha="right", va="top", fontsize=SMALL)
         axes.set_ylim(bottom=0)
         axes.margins(y=0.1)
