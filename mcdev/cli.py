@@ -199,9 +199,8 @@ def _draw_study(plan: Any, trees: dict[tuple[str, str], Any], folder: Path) -> N
 
     for path in draw_study(trees, folder / "figures"):
         _out.print(f"figure: {path}", soft_wrap=True)
-    for (run, variant), tree in trees.items():
-        place = next(m.folder for m in plan.members if (m.run, m.variant) == (run, variant))
-        _draw(tree, folder / place / "figures")
+    for member in plan.members:
+        _draw(trees[member.run, member.variant], folder / member.folder / "figures")
 
 
 def _print_study(plan: Any, rows: list[Any]) -> None:

@@ -124,19 +124,23 @@ def perform(plan: Plan, folder: Path, run: Callable[[Member, Path], Any]) -> dic
     trees = {}
     for member in plan.members:
         place = folder / member.folder
-        if not _finished(place, member.experiment):
+        tree = _finished(place, member.experiment)
+        if tree is None:
             run(member, place)
-        trees[member.run, member.variant] = read(place)
+            tree = read(place)
+        trees[member.run, member.variant] = tree
     return trees
 
 
-def _finished(place: Path, experiment: Experiment) -> bool:
+def _finished(place: Path, experiment: Experiment) -> xr.DataTree | None:
+    """The results of this very configuration, if they are there whole."""
     if not (place / FILE_NAME).exists():
-        return False
+        return None
     try:
-        return read(place).attrs["config_hash"] == experiment.hash
+        tree = read(place)
     except ResultsError:
-        return False
+        return None
+    return tree if tree.attrs["config_hash"] == experiment.hash else None
 
 
 class Entry(NamedTuple):

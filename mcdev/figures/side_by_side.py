@@ -7,7 +7,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from mcdev.figures.axes import point_colours, points, quantity, shown_points
-from mcdev.figures.courses import course, draw_source, timelines
+from mcdev.figures.courses import draw_source, timelines
+from mcdev.figures.paired_pulse import normalised
 from mcdev.figures.style import MEAN, RED, SMALL, dress, legend_above, sheet
 
 NAME = "side_by_side"
@@ -46,12 +47,9 @@ def draw(trees: dict[str, xr.DataTree]) -> Figure:
     names = points(tree)[1] or [""]
     for axes, point, colour in zip(panels, shown, point_colours(tree, shown), strict=True):
         for (variant, one), style in zip(trees.items(), _STYLES, strict=False):
-            drawn = course(one, "current", point)
-            first, last = timelines(one)[point].windows["pulse"][0]
-            pulse = slice(int(first), int(last))
-            scale = np.average(drawn.mean[pulse], weights=np.diff(drawn.edges)[pulse])
+            drawn = normalised(one, point)
             look = {"baseline": None, "linestyle": style, "color": colour, "linewidth": MEAN, "label": variant}
-            axes.stairs(drawn.mean / scale, drawn.edges * time.factor, **look)
+            axes.stairs(drawn.mean, drawn.edges * time.factor, **look)
         axes.text(0.985, 0.93, names[point], transform=axes.transAxes, ha="right", va="top", fontsize=SMALL)
         axes.set_ylim(bottom=0)
         axes.margins(y=0.1)

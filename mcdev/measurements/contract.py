@@ -103,6 +103,12 @@ def first_passage(coordinate: Series, signal: Series, level: Float[Array, ""], m
     return Passage(at, found, found & (i == first))
 
 
+def absent(timeline: Timeline, window: str, name: str, number: int) -> str | None:
+    """``loop 3 of 2`` where the timeline has fewer windows than the one asked for; None if it has it."""
+    count = len(timeline.windows[window])
+    return f"{name} {number} of {count}" if number > count else None
+
+
 class Measurement(Strict, abc.ABC):
     """One entry of the ``[measurements]`` table."""
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from pydantic import Field
 
-from mcdev.measurements.contract import OK, RIGHT_CENSORED, Measurement, Reading, Trajectory, first_passage
+from mcdev.measurements.contract import OK, RIGHT_CENSORED, Measurement, Reading, Trajectory, absent, first_passage
 from mcdev.protocols.timeline import Timeline
 from mcdev.schema import Fraction
 
@@ -33,8 +33,7 @@ class DelayTime(Measurement):
         return f"from the start of pulse {self.pulse} to the first passage of G = {self.fraction:g} G_max"
 
     def conflict(self, timeline: Timeline) -> str | None:
-        count = len(timeline.windows["pulse"])
-        return f"pulse {self.pulse} of {count}" if self.pulse > count else None
+        return absent(timeline, "pulse", "pulse", self.pulse)
 
     def measure(self, trajectory: Trajectory) -> Reading:
         mask = trajectory.window("pulse", self.pulse - 1)

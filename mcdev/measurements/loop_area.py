@@ -7,7 +7,7 @@ from typing import Literal
 import jax.numpy as jnp
 from pydantic import Field
 
-from mcdev.measurements.contract import OK, UNDEFINED, Measurement, Reading, Trajectory
+from mcdev.measurements.contract import OK, UNDEFINED, Measurement, Reading, Trajectory, absent
 from mcdev.protocols.timeline import Timeline
 
 
@@ -37,8 +37,7 @@ class LoopArea(Measurement):
         return f"{what}, {self.polarity} branches, loop {self.loop}"
 
     def conflict(self, timeline: Timeline) -> str | None:
-        count = len(timeline.windows[self.needs[0]])
-        return f"loop {self.loop} of {count}" if self.loop > count else None
+        return absent(timeline, self.needs[0], "loop", self.loop)
 
     def measure(self, trajectory: Trajectory) -> Reading:
         voltage, current = trajectory.voltage, trajectory.current

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from pydantic import Field
 
-from mcdev.measurements.contract import LEFT_CENSORED, OK, UNDEFINED, Measurement, Reading, Trajectory
+from mcdev.measurements.contract import LEFT_CENSORED, OK, UNDEFINED, Measurement, Reading, Trajectory, absent
 from mcdev.protocols.timeline import Timeline
 
 
@@ -34,8 +34,7 @@ class SwitchingSlope(Measurement):
         return f"smallest ΔV/Δlog10(I) between samples (V per decade), {self.polarity} branch, loop {self.loop}"
 
     def conflict(self, timeline: Timeline) -> str | None:
-        count = len(timeline.windows[self.needs[0]])
-        return f"loop {self.loop} of {count}" if self.loop > count else None
+        return absent(timeline, self.needs[0], "loop", self.loop)
 
     def measure(self, trajectory: Trajectory) -> Reading:
         mask = trajectory.window(self.needs[0], self.loop - 1)

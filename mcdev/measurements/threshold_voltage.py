@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from pydantic import Field
 
-from mcdev.measurements.contract import OK, RIGHT_CENSORED, Measurement, Reading, Trajectory, first_passage
+from mcdev.measurements.contract import OK, RIGHT_CENSORED, Measurement, Reading, Trajectory, absent, first_passage
 from mcdev.protocols.timeline import Timeline
 from mcdev.schema import Fraction
 
@@ -37,8 +37,7 @@ class ThresholdVoltage(Measurement):
         return f"|V| at the first passage of G = {self.fraction:g} G_max, {self.polarity} branch, loop {self.loop}"
 
     def conflict(self, timeline: Timeline) -> str | None:
-        count = len(timeline.windows[self.needs[0]])
-        return f"loop {self.loop} of {count}" if self.loop > count else None
+        return absent(timeline, self.needs[0], "loop", self.loop)
 
     def measure(self, trajectory: Trajectory) -> Reading:
         mask = trajectory.window(self.needs[0], self.loop - 1)

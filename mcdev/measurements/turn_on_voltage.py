@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from pydantic import Field
 
-from mcdev.measurements.contract import OK, UNDEFINED, Measurement, Reading, Trajectory, first_passage
+from mcdev.measurements.contract import OK, UNDEFINED, Measurement, Reading, Trajectory, absent, first_passage
 from mcdev.protocols.timeline import Timeline
 from mcdev.schema import Fraction
 
@@ -38,8 +38,7 @@ class TurnOnVoltage(Measurement):
         )
 
     def conflict(self, timeline: Timeline) -> str | None:
-        count = len(timeline.windows[self.needs[0]])
-        return f"loop {self.loop} of {count}" if self.loop > count else None
+        return absent(timeline, self.needs[0], "loop", self.loop)
 
     def measure(self, trajectory: Trajectory) -> Reading:
         mask = trajectory.window(self.needs[0], self.loop - 1)
