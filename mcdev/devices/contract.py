@@ -8,7 +8,7 @@ neighbouring numbers. A new family is one new file with one class of each kind b
 from __future__ import annotations
 
 import abc
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
 import numpy as np
@@ -112,6 +112,12 @@ CIRCUIT_CHANNELS = {
 
 class DeviceConfig(Strict, abc.ABC):
     """The ``[device]`` table of one family."""
+
+    differentiable: ClassVar[bool] = True
+    """Whether a trajectory depends smoothly on the parameters while its random numbers are held, so that it may be
+    differentiated. Particles that hop do not: which barrier is crossed when decides everything."""
+    alike: ClassVar[bool] = True
+    """Whether two devices of equal parameters behave alike: no noise, nothing drawn but the parameters."""
 
     @property
     @abc.abstractmethod

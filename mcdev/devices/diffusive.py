@@ -108,6 +108,8 @@ class Diffusive(DeviceConfig):
     """Number of bins of the density along the gap."""
     integrator: Integrator = Integrator()
 
+    differentiable: ClassVar[bool] = False
+    alike: ClassVar[bool] = False
     full_scale: ClassVar[bool] = True
     small_signal: ClassVar[bool] = False
     single_precision: ClassVar[bool] = True

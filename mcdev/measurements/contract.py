@@ -130,6 +130,12 @@ class Measurement(Strict, abc.ABC):
         """Names of the windows that the protocol must have."""
 
     @property
+    def linear(self) -> bool:
+        """Whether it is linear in what was recorded, so that its mean over like devices is that of their mean
+        trajectory."""
+        return False
+
+    @property
     def full_scale(self) -> bool:
         """Whether it refers to the device's largest conductance."""
         return False

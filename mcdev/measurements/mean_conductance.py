@@ -17,6 +17,7 @@ class MeanConductance(Measurement):
 
     unit: ClassVar[str] = "S"
     kinetic: ClassVar[bool] = False
+    linear: ClassVar[bool] = True
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ class PulseConductance(Measurement):
 
     needs: ClassVar[tuple[str, ...]] = ("pulse",)
 
+    linear: ClassVar[bool] = True
+
     @property
     def unit(self) -> str:
         return "1" if self.relative else "S"

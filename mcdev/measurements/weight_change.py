@@ -21,6 +21,10 @@ class WeightChange(Measurement):
     needs: ClassVar[tuple[str, ...]] = ("pulse",)
 
     @property
+    def linear(self) -> bool:
+        return self.relative_to == "full_scale"
+
+    @property
     def full_scale(self) -> bool:
         return self.relative_to == "full_scale"
 
