@@ -18,27 +18,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt32
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from scipy.constants import Boltzmann
 
-from mcdev.devices.contract import CurrentLaw, DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
-from mcdev.devices.landscape import (
-    Attraction,
-    InterfacialWells,
-    Landscape,
-    PeriodicPinning,
-    RandomPinning,
-    curvature_bound,
-    random_tops,
-    well_exchange,
-)
+from mcdev.devices.contract import CurrentLaw, Devices, LaneKey, Pace, PerLane
+from mcdev.devices.landscape import Attraction, Landscape, curvature_bound
+from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
 from mcdev.devices.tunnelling import relative_conductance
 from mcdev.integrators.langevin import SCHEMES, Scheme, diffuse
-from mcdev.integrators.noise import threefry, uniform
-from mcdev.schema import Drawn, PerDevice, Share, Strict, Unit, extremes, refuse, typical
+from mcdev.schema import Share, Strict, Unit, extremes, refuse, typical
 
 _GRID = 1024  # points of each half on which the resting density is inverted
-_REST_DRAWS = np.uint32(0xFFFFFFFF)  # counter word of the initial positions, beyond any step
 
 
 class Integrator(Strict):
@@ -51,69 +41,16 @@ class Integrator(Strict):
     """Interval at which resistance, circuit and temperature are updated."""
 
 
-class PinningDisorder(Strict):
-    """Random pinning: each well's width and depth is lognormal around the period and w_p, drawn per device."""
-
-    period_sigma: Annotated[float, Unit("", ge=0, le=0.5)] = 0.0
-    depth_sigma: Annotated[float, Unit("", ge=0, le=1)] = 0.0
-
-
-class Diffusive(DeviceConfig):
+class Diffusive(Nanoparticles):
     """Metal nanoparticles between two terminals. Pure numbers are in units of the five scales."""
 
     kind: Literal["diffusive"] = "diffusive"
-    preset: str | None = None
-    """The parameter set that this table started from; its values stand unless given here."""
-
-    particles: int = Field(40, ge=2, le=1000)
-    """Number of nanoparticles."""
-    half_gap: Annotated[Drawn, PerDevice("m", gt=0)]
-    """L, half the distance between the terminals: the scale of length."""
-    cooling_rate: Annotated[Drawn, PerDevice("Hz", gt=0)]
-    """κ, at which the temperature relaxes: 1/κ is the scale of time."""
-    threshold_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
-    """V_th: the scale of voltage (what a given sweep measures as V_th depends on its rate)."""
-    pinning_energy: Annotated[Drawn, PerDevice("eV", gt=0)]
-    """w_p, peak to peak: the scale of energy."""
-    maximum_conductance: Annotated[Drawn, PerDevice("S", gt=0)]
-    """G_max = 1/R_min: the scale of conductance."""
-    background_temperature: Annotated[Drawn, PerDevice("K", gt=0)]
-    """T_0; θ_0 = k_B T_0/w_p."""
-
-    tunnelling_length: Annotated[Drawn, PerDevice("", gt=0, le=2)]
-    """λ in units of L."""
-    interfacial_energy: Annotated[Drawn, PerDevice("", ge=0)]
-    """w_i in units of w_p."""
-    interfacial_centre: Annotated[Drawn, PerDevice("", gt=0, lt=1)]
-    """x_c in units of L."""
-    interfacial_width: Annotated[Drawn, PerDevice("", gt=0, lt=0.5)]
-    """R_I in units of L."""
-    pinning_period: Annotated[Drawn, PerDevice("", gt=0, le=2)]
-    """R_p in units of L."""
-    pinning_phase: Annotated[Drawn, PerDevice("rad")]
-    """φ; a quarter turn makes the two polarities equivalent."""
-    drift: Annotated[Drawn, PerDevice("", ge=0)]
-    """f = α V_th/w_p: the force of one V_th, in units of w_p/L."""
-    heating: Annotated[Drawn, PerDevice("", ge=0)]
-    """h: rise of θ at v = g = 1 in the steady state."""
-    friction: Annotated[Drawn, PerDevice("", gt=0)]
-    """η in units of w_p/(κ L²)."""
-
-    pinning_disorder: PinningDisorder | None = None
     interaction: Share = 0.0
     """Share of the interfacial energy that acts as an attraction between particles instead of fixed wells."""
-    initial_split: Share | Literal["equilibrium"] = 0.5
-    """Share of the particles that start in the left cluster; equilibrium draws each side by its weight."""
-    profile_count: int = Field(100, ge=4, le=1000)
-    """Number of bins of the density along the gap."""
     integrator: Integrator = Integrator()
 
     differentiable: ClassVar[bool] = False
-    alike: ClassVar[bool] = False
-    full_scale: ClassVar[bool] = True
-    small_signal: ClassVar[bool] = False
     single_precision: ClassVar[bool] = True
-    layer: ClassVar[bool] = False
     precision: ClassVar[Literal["float32", "float64"]] = "float32"
     # 40 particles of 256 lanes stay in a core's second-level cache.
     lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 8192, "tpu": 8192}
@@ -121,12 +58,6 @@ class Diffusive(DeviceConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> Diffusive:
-        if extremes(self.interfacial_centre)[0] < 3.5 * extremes(self.interfacial_width)[1]:
-            refuse(
-                self.interfacial_width,
-                "the two interfacial wells overlap: expected interfacial_width ≤ interfacial_centre/3.5",
-                key="interfacial_width",
-            )
         if self.interaction > 0 and self.initial_split == "equilibrium":
             refuse(
                 self.initial_split,
@@ -144,42 +75,6 @@ class Diffusive(DeviceConfig):
                 key="integrator.step",
             )
         return self
-
-    # ------------------------------------------------------------------------------- description
-
-    @property
-    def channels(self) -> dict[str, Observable]:
-        return {"temperature": Observable("K", "temperature of the nanoparticles")}
-
-    @property
-    def coordinates(self) -> dict[str, Observable]:
-        return {"position": Observable("m", "position of each nanoparticle")}
-
-    @property
-    def profiles(self) -> dict[str, Observable]:
-        return {"density": Observable("1/m", "nanoparticles per length")}
-
-    @property
-    def profile_bins(self) -> np.ndarray:
-        edges = np.linspace(-1.0, 1.0, self.profile_count + 1)
-        return typical(self.half_gap) * 0.5 * (edges[1:] + edges[:-1])
-
-    @property
-    def parts(self) -> int:
-        return self.particles
-
-    @property
-    def reduced_units(self) -> dict[str, str]:
-        scales = (
-            self.half_gap,
-            self.cooling_rate,
-            self.threshold_voltage,
-            self.maximum_conductance,
-            typical(self.pinning_energy) / Boltzmann,
-        )
-        if any(not isinstance(scale, float) or abs(scale - 1.0) > 1e-9 for scale in scales):
-            return {}
-        return {"s": "1/κ", "V": "V_th", "S": "G_max", "A": "G_max V_th", "K": "w_p/k_B", "m": "L"}
 
     # ------------------------------------------------------------------------------- time steps
 
@@ -246,29 +141,12 @@ class Diffusive(DeviceConfig):
         return found
 
     def rest_report(self, duration: float) -> list[str]:
-        """Compares the initial split with the equilibrium of a single particle (quadrature, median device)."""
-        if self.interaction > 0:
+        if self.interaction > 0 and self.initial_state == "rest":
             return [
                 "rest check: with an interaction between particles the resting state has no closed form; the run "
                 "starts from clusters in the fixed wells (give ensemble.equilibration a time to let them settle)"
             ]
-        if self.initial_split == "equilibrium":
-            return []
-        draws = {name: np.array([typical(getattr(self, name))]) for name in self.parameters()}
-        devices = self.build(draws, 0, np.array([0]), np.float32)
-        theta = Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy)
-        share, exchange = well_exchange(devices.landscape, theta, typical(self.friction))
-        exchange /= typical(self.cooling_rate)
-        change = (share - self.initial_split) * -np.expm1(-duration / exchange)
-        if abs(change) < 0.02:
-            return []
-        return [
-            f"rest check: this run starts out of equilibrium. Left alone for its {duration:.3g} s, a device that "
-            f"starts with a share of {self.initial_split:g} of its particles on the left would end near "
-            f"{self.initial_split + change:.2f} (equilibrium {share:.2f}, exchange time {exchange:.3g} s: the two "
-            "interfacial wells differ unless the pinning phase is a quarter turn). To start from equilibrium write "
-            'device.initial_split = "equilibrium"'
-        ]
+        return [] if self.interaction > 0 else super().rest_report(duration)
 
     # ------------------------------------------------------------------------------- building
 
@@ -278,46 +156,25 @@ class Diffusive(DeviceConfig):
         def lanes(value: np.ndarray) -> Float[Array, "... lane"]:
             return jnp.asarray(np.asarray(value, dtype=dtype))
 
-        wells = InterfacialWells.of(
-            depth=lanes(p["interfacial_energy"] * (1.0 - self.interaction)),
-            centre=lanes(p["interfacial_centre"]),
-            width=lanes(p["interfacial_width"]),
-        )
         attraction = None
         if self.interaction > 0:
             attraction = Attraction(
                 lanes(p["interfacial_energy"] * self.interaction), lanes(1.0 / p["interfacial_width"])
             )
-        pinning: PeriodicPinning | RandomPinning = PeriodicPinning.of(
-            lanes(p["pinning_period"]), lanes(p["pinning_phase"])
-        )
-        if self.pinning_disorder is not None:
-            pinning = self._random_pinning(p, seed, devices, lanes)
+        fixed = self.landscape(p, seed, devices, lanes, 1.0 - self.interaction)
         return DiffusiveDevices(
             parameters={name: lanes(value) for name, value in p.items()},
-            landscape=Landscape(wells, pinning, attraction),
+            landscape=Landscape(fixed.wells, fixed.pinning, attraction),
             full_depth=lanes(p["interfacial_energy"]),
             theta_0=lanes(Boltzmann * p["background_temperature"] / p["pinning_energy"]),
             kelvin=lanes(p["pinning_energy"] / Boltzmann),
             particles=self.particles,
-            left=None if self.initial_split == "equilibrium" else round(self.initial_split * self.particles),
+            left=self.left,
+            bridge=self.initial_state == "bridge",
             bins=self.profile_count,
             profile_scale=typical(self.half_gap),
             scheme=SCHEMES[self.integrator.scheme],
         )
-
-    def _random_pinning(self, p: dict[str, np.ndarray], seed: int, devices: np.ndarray, lanes: Any) -> RandomPinning:
-        assert self.pinning_disorder is not None
-        period = extremes(self.pinning_period)[0]
-        sigma = self.pinning_disorder.period_sigma
-        count = int(np.ceil((2 + 2 * period) / period))
-        count += int(np.ceil(6 * sigma * np.sqrt(count))) + 2  # reaches past the right wall for all but 1e-9 of devices
-        width, depth = np.empty((count, devices.size)), np.empty((count, devices.size))
-        for lane, device in enumerate(devices):  # a stream per device: independent of the ensemble's size
-            draw = np.random.Generator(np.random.Philox(key=[seed, int(device)])).standard_normal((2, count))
-            width[:, lane] = np.exp(sigma * draw[0])
-            depth[:, lane] = np.exp(self.pinning_disorder.depth_sigma * draw[1])
-        return RandomPinning.of(lanes(random_tops(p["pinning_period"], p["pinning_phase"], width)), lanes(depth))
 
 
 # Coupling interval at v = 1 in units of 1/κ (η = 4): below 0.1 % bias of the conductance, docs/numerics.md.
@@ -334,6 +191,19 @@ class DiffusiveState(NamedTuple):
     g: PerLane
     """G/G_max at these positions. Part of the state so that a loop computes it once: otherwise the compiler
     repeats the sorting of the particles in everything that uses it."""
+
+
+class Kinetics(NamedTuple):
+    """What moves the particles while voltage and current are held, and the temperature after it."""
+
+    h: PerLane
+    """κ dt/η: the mobility times one step."""
+    s: PerLane
+    """Noise amplitude of one step."""
+    pull: PerLane
+    """f v, the force of the field."""
+    theta: PerLane
+    """θ at the end of the interval."""
 
 
 class Ohmic(CurrentLaw):
@@ -358,16 +228,15 @@ class DiffusiveDevices(Devices):
     kelvin: PerLane
     particles: int = eqx.field(static=True)
     left: int | None = eqx.field(static=True)
+    bridge: bool = eqx.field(static=True)
     bins: int = eqx.field(static=True)
     profile_scale: float = eqx.field(static=True)
     scheme: Scheme = eqx.field(static=True)
 
     def rest(self, key: LaneKey) -> DiffusiveState:
-        """Each particle from the Boltzmann density of its half of the gap, by inversion; T = T_0."""
+        """Each particle from the Boltzmann density of its half of the gap, by inversion, or anywhere; T = T_0."""
         lanes, dtype = self.theta_0.shape[0], self.theta_0.dtype
-        counter = jnp.broadcast_to(jnp.uint32(_REST_DRAWS), (self.particles, lanes))
-        a, b = threefry(key, (counter, jnp.arange(self.particles, dtype=jnp.uint32)[:, None]))
-        u, side = uniform(a, dtype), uniform(b, dtype)
+        u, side = initial_draws(key, self.particles, lanes, dtype)
 
         wells = eqx.tree_at(lambda w: w.depth, self.landscape.wells, self.full_depth)
         resting = Landscape(wells, self.landscape.pinning, None)
@@ -387,7 +256,7 @@ class DiffusiveDevices(Devices):
             on_left = side < jax.nn.sigmoid(log_left - log_right)
         else:
             on_left = jnp.arange(self.particles)[:, None] < self.left
-        x = jnp.where(on_left, x_left, x_right)
+        x = jnp.where(on_left, 1.0 - 2.0 * u, 2.0 * u - 1.0) if self.bridge else jnp.where(on_left, x_left, x_right)
         return DiffusiveState(x, self.theta_0, jnp.zeros_like(x), self._relative_conductance(x))
 
     def _relative_conductance(self, x: Float[Array, "particle lane"]) -> PerLane:
@@ -406,23 +275,33 @@ class DiffusiveDevices(Devices):
         key: LaneKey,
         clock: UInt32[Array, ""],
     ) -> DiffusiveState:
+        """Advance temperature and particles with voltage and current held over the interval."""
+        move = self.kinetics(state.theta, voltage, current, step, pairs)
+        x, before = diffuse(
+            self.scheme,
+            lambda x: self.landscape.force(x) + move.pull,
+            state.x,
+            state.before,
+            move.h,
+            move.s,
+            key,
+            clock,
+            pairs,
+        )
+        return DiffusiveState(x, move.theta, before, self._relative_conductance(x))
+
+    def kinetics(
+        self, theta: PerLane, voltage: PerLane, current: PerLane, step: Float[Array, ""], pairs: UInt32[Array, ""]
+    ) -> Kinetics:
         """Power is held over the interval, for which eq. 5 is solved exactly; the particles move at the
         temperature of the interval's middle."""
         p = self.parameters
         v = voltage / p["threshold_voltage"]
         power = p["heating"] * v * current / (p["threshold_voltage"] * p["maximum_conductance"])
         elapsed = p["cooling_rate"] * step * (2.0 * pairs.astype(step.dtype))
-        gap = self.theta_0 + power - state.theta
-        middle = state.theta - gap * jnp.expm1(-0.5 * elapsed)
-        after = state.theta - gap * jnp.expm1(-elapsed)
-
+        middle, after = warmed(theta, self.theta_0, power, elapsed)
         h = p["cooling_rate"] * step / p["friction"]
-        s = jnp.sqrt(2.0 * middle * h)
-        pull = p["drift"] * v
-        x, before = diffuse(
-            self.scheme, lambda x: self.landscape.force(x) + pull, state.x, state.before, h, s, key, clock, pairs
-        )
-        return DiffusiveState(x, after, before, self._relative_conductance(x))
+        return Kinetics(h, jnp.sqrt(2.0 * middle * h), p["drift"] * v, after)
 
     def observe(self, state: DiffusiveState, voltage: PerLane) -> dict[str, PerLane]:
         return {"temperature": state.theta * self.kelvin}

@@ -1,0 +1,204 @@
+"""What the two views of the diffusive memristor share: the table of its parameters, and its random draws.
+
+`diffusive.py` follows the particles, `diffusive_density.py` their density. The equations are in the former.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from pydantic import Field, model_validator
+from scipy.constants import Boltzmann
+
+from mcdev.devices.contract import DeviceConfig, LaneKey, Observable, PerLane
+from mcdev.devices.landscape import (
+    InterfacialWells,
+    Landscape,
+    PeriodicPinning,
+    RandomPinning,
+    random_tops,
+    well_exchange,
+)
+from mcdev.integrators.noise import threefry, uniform
+from mcdev.schema import Drawn, PerDevice, Share, Strict, Unit, extremes, refuse, typical
+
+_REST_DRAWS = np.uint32(0xFFFFFFFF)  # counter word of the initial positions, beyond any step
+
+
+class PinningDisorder(Strict):
+    """Random pinning: each well's width and depth is lognormal around the period and w_p, drawn per device."""
+
+    period_sigma: Annotated[float, Unit("", ge=0, le=0.5)] = 0.0
+    depth_sigma: Annotated[float, Unit("", ge=0, le=1)] = 0.0
+
+
+class Nanoparticles(DeviceConfig):
+    """Metal nanoparticles between two terminals. Pure numbers are in units of the five scales."""
+
+    kind: str
+    preset: str | None = None
+    """The parameter set that this table started from; its values stand unless given here."""
+
+    particles: int = Field(40, ge=2, le=1000)
+    """Number of nanoparticles."""
+    half_gap: Annotated[Drawn, PerDevice("m", gt=0)]
+    """L, half the distance between the terminals: the scale of length."""
+    cooling_rate: Annotated[Drawn, PerDevice("Hz", gt=0)]
+    """κ, at which the temperature relaxes: 1/κ is the scale of time."""
+    threshold_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
+    """V_th: the scale of voltage (what a given sweep measures as V_th depends on its rate)."""
+    pinning_energy: Annotated[Drawn, PerDevice("eV", gt=0)]
+    """w_p, peak to peak: the scale of energy."""
+    maximum_conductance: Annotated[Drawn, PerDevice("S", gt=0)]
+    """G_max = 1/R_min: the scale of conductance."""
+    background_temperature: Annotated[Drawn, PerDevice("K", gt=0)]
+    """T_0; θ_0 = k_B T_0/w_p."""
+
+    tunnelling_length: Annotated[Drawn, PerDevice("", gt=0, le=2)]
+    """λ in units of L."""
+    interfacial_energy: Annotated[Drawn, PerDevice("", ge=0)]
+    """w_i in units of w_p."""
+    interfacial_centre: Annotated[Drawn, PerDevice("", gt=0, lt=1)]
+    """x_c in units of L."""
+    interfacial_width: Annotated[Drawn, PerDevice("", gt=0, lt=0.5)]
+    """R_I in units of L."""
+    pinning_period: Annotated[Drawn, PerDevice("", gt=0, le=2)]
+    """R_p in units of L."""
+    pinning_phase: Annotated[Drawn, PerDevice("rad")]
+    """φ; a quarter turn makes the two polarities equivalent."""
+    drift: Annotated[Drawn, PerDevice("", ge=0)]
+    """f = α V_th/w_p: the force of one V_th, in units of w_p/L."""
+    heating: Annotated[Drawn, PerDevice("", ge=0)]
+    """h: rise of θ at v = g = 1 in the steady state."""
+    friction: Annotated[Drawn, PerDevice("", gt=0)]
+    """η in units of w_p/(κ L²)."""
+
+    pinning_disorder: PinningDisorder | None = None
+    initial_state: Literal["rest", "bridge"] = "rest"
+    """rest: clusters at the terminals; bridge: spread evenly over the gap at T_0, the conducting state that a pulse
+    leaves at its best, so that a relaxation can be computed without its pulse."""
+    initial_split: Share | Literal["equilibrium"] = 0.5
+    """Share of the particles that start in the left cluster; equilibrium draws each side by its weight. Of no
+    consequence for a bridge."""
+    profile_count: int = Field(100, ge=4, le=1000)
+    """Number of bins of the density along the gap."""
+
+    alike: ClassVar[bool] = False
+    full_scale: ClassVar[bool] = True
+    small_signal: ClassVar[bool] = False
+    layer: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _wells_apart(self) -> Nanoparticles:
+        if extremes(self.interfacial_centre)[0] < 3.5 * extremes(self.interfacial_width)[1]:
+            refuse(
+                self.interfacial_width,
+                "the two interfacial wells overlap: expected interfacial_width ≤ interfacial_centre/3.5",
+                key="interfacial_width",
+            )
+        return self
+
+    @property
+    def channels(self) -> dict[str, Observable]:
+        return {"temperature": Observable("K", "temperature of the nanoparticles")}
+
+    @property
+    def coordinates(self) -> dict[str, Observable]:
+        return {"position": Observable("m", "position of each nanoparticle")}
+
+    @property
+    def profiles(self) -> dict[str, Observable]:
+        return {"density": Observable("1/m", "nanoparticles per length")}
+
+    @property
+    def profile_bins(self) -> np.ndarray:
+        edges = np.linspace(-1.0, 1.0, self.profile_count + 1)
+        return typical(self.half_gap) * 0.5 * (edges[1:] + edges[:-1])
+
+    @property
+    def parts(self) -> int:
+        return self.particles
+
+    @property
+    def reduced_units(self) -> dict[str, str]:
+        scales = (
+            self.half_gap,
+            self.cooling_rate,
+            self.threshold_voltage,
+            self.maximum_conductance,
+            typical(self.pinning_energy) / Boltzmann,
+        )
+        if any(not isinstance(scale, float) or abs(scale - 1.0) > 1e-9 for scale in scales):
+            return {}
+        return {"s": "1/κ", "V": "V_th", "S": "G_max", "A": "G_max V_th", "K": "w_p/k_B", "m": "L"}
+
+    def rest_report(self, duration: float) -> list[str]:
+        """Compares the initial split with the equilibrium of a single particle (quadrature, median device)."""
+        if self.initial_split == "equilibrium" or self.initial_state != "rest":
+            return []
+        draws = {name: np.array([typical(getattr(self, name))]) for name in self.parameters()}
+        landscape = self.landscape(draws, 0, np.array([0]), lambda value: jnp.asarray(value, jnp.float32))
+        theta = Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy)
+        share, exchange = well_exchange(landscape, theta, typical(self.friction))
+        exchange /= typical(self.cooling_rate)
+        change = (share - self.initial_split) * -np.expm1(-duration / exchange)
+        if abs(change) < 0.02:
+            return []
+        return [
+            f"rest check: this run starts out of equilibrium. Left alone for its {duration:.3g} s, a device that "
+            f"starts with a share of {self.initial_split:g} of its particles on the left would end near "
+            f"{self.initial_split + change:.2f} (equilibrium {share:.2f}, exchange time {exchange:.3g} s: the two "
+            "interfacial wells differ unless the pinning phase is a quarter turn). To start from equilibrium write "
+            'device.initial_split = "equilibrium"'
+        ]
+
+    @property
+    def left(self) -> int | None:
+        """How many particles start in the left cluster; None if each draws its side."""
+        return None if self.initial_split == "equilibrium" else round(self.initial_split * self.particles)
+
+    def landscape(self, p: dict[str, Any], seed: int, devices: np.ndarray, lanes: Any, fixed: float = 1.0) -> Landscape:
+        """What acts on a particle of these devices, with a share ``fixed`` of the interfacial energy in the wells;
+        ``lanes`` makes the arrays."""
+        wells = InterfacialWells.of(
+            depth=lanes(p["interfacial_energy"] * fixed),
+            centre=lanes(p["interfacial_centre"]),
+            width=lanes(p["interfacial_width"]),
+        )
+        if self.pinning_disorder is None:
+            pinning = PeriodicPinning.of(lanes(p["pinning_period"]), lanes(p["pinning_phase"]))
+            return Landscape(wells, pinning, None)
+        return Landscape(wells, self._random_pinning(p, seed, devices, lanes), None)
+
+    def _random_pinning(self, p: dict[str, Any], seed: int, devices: np.ndarray, lanes: Any) -> RandomPinning:
+        assert self.pinning_disorder is not None
+        period = extremes(self.pinning_period)[0]
+        sigma = self.pinning_disorder.period_sigma
+        count = int(np.ceil((2 + 2 * period) / period))
+        count += int(np.ceil(6 * sigma * np.sqrt(count))) + 2  # reaches past the right wall for all but 1e-9 of devices
+        width, depth = np.empty((count, devices.size)), np.empty((count, devices.size))
+        for lane, device in enumerate(devices):  # a stream per device: independent of the ensemble's size
+            draw = np.random.Generator(np.random.Philox(key=[seed, int(device)])).standard_normal((2, count))
+            width[:, lane] = np.exp(sigma * draw[0])
+            depth[:, lane] = np.exp(self.pinning_disorder.depth_sigma * draw[1])
+        return RandomPinning.of(lanes(random_tops(p["pinning_period"], p["pinning_phase"], width)), lanes(depth))
+
+
+def initial_draws(
+    key: LaneKey, particles: int, lanes: int, dtype: Any
+) -> tuple[Float[Array, "particle lane"], Float[Array, "particle lane"]]:
+    """Two uniform numbers a particle: how far from the middle of the gap it starts, as a share of its half's
+    particles, and on which side."""
+    counter = jnp.broadcast_to(jnp.uint32(_REST_DRAWS), (particles, lanes))
+    a, b = threefry(key, (counter, jnp.arange(particles, dtype=jnp.uint32)[:, None]))
+    return uniform(a, dtype), uniform(b, dtype)
+
+
+def warmed(theta: PerLane, theta_0: PerLane, power: PerLane, elapsed: PerLane) -> tuple[PerLane, PerLane]:
+    """θ in the middle and at the end of an interval of ``elapsed``/κ, from dθ = (power - (θ - θ_0)) dt at constant
+    power, exactly."""
+    gap = theta_0 + power - theta
+    return theta - gap * jnp.expm1(-0.5 * elapsed), theta - gap * jnp.expm1(-elapsed)
