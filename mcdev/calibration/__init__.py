@@ -1,0 +1,1 @@
+"""Calibration: reported numbers and measured curves in, parameters with error bars out."""
