@@ -1,0 +1,147 @@
+"""All reported numbers at given parameters: simulated values, errors, derivatives by the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcdev.calibration import exact, noisy
+from mcdev.calibration.plan import Case, Goal, Plan
+from mcdev.calibration.reading import Reading
+from mcdev.experiment import axis_unit, axis_values
+from mcdev.schema import Unit
+
+
+class Evaluation(NamedTuple):
+    """Everything in SI units; a number that could not be read is NaN."""
+
+    value: np.ndarray
+    """[goal]"""
+    error: np.ndarray
+    """Standard error over the ensemble."""
+    jacobian: np.ndarray
+    """d(value)/d(parameter) [goal, parameter]; empty if not asked for."""
+    jacobian_error: np.ndarray
+    currents: tuple[np.ndarray, ...]
+    """Of each trace [sample]."""
+    current_jacobians: tuple[np.ndarray, ...]
+    """[sample, parameter]"""
+    left_out: float
+    """Largest share of realisations, in any case, that broke down."""
+    methods: tuple[str, ...]
+    """How each goal's derivative was found."""
+
+
+def evaluate(
+    plan: Plan, x: np.ndarray, devices: int, seed: int, slopes: bool, goals: Sequence[Goal], traces: bool = True
+) -> Evaluation:
+    """Simulate what the goals (and traces) need with ensembles of ``devices`` realisations."""
+    values = {pair: plan.given(x, *pair) for pair in plan.experiments}
+    readings: dict[tuple[Case, bool], Reading] = {}
+    for name, of_mean, names in _needed(plan, goals, traces):
+        cases = [case for (experiment, _), own in plan.cases.items() if experiment == name for case in own]
+        for differentiable, read in ((True, exact.read), (False, noisy.read)):
+            own = [case for case in cases if case.base.device.differentiable == differentiable]
+            if own and differentiable:
+                found = read(own, values, names, of_mean, devices, seed, slopes)
+            elif own:
+                search = plan.job.search
+                found = noisy.read(own, values, names, of_mean, devices, seed, slopes, search.derivatives, search.reach)
+            else:
+                continue
+            readings |= {(case, of_mean): reading for case, reading in found.items()}
+
+    count = len(plan.parameters)
+    value, error = np.full(len(goals), np.nan), np.zeros(len(goals))
+    jacobian = np.zeros((len(goals), count)) if slopes else np.empty((0, count))
+    jacobian_error = np.zeros_like(jacobian)
+    methods = []
+    for i, goal in enumerate(goals):
+        number, spread, slope, slope_error, method = _of_goal(plan, goal, readings)
+        value[i], error[i] = number, spread
+        methods.append(method)
+        if slopes:
+            for path, j in plan.columns(goal.experiment, goal.device).items():
+                jacobian[i, j], jacobian_error[i, j] = slope.get(path, 0.0), slope_error.get(path, 0.0)
+    currents, current_jacobians = [], []
+    for trace in plan.traces if traces else ():
+        case = plan.cases[trace.experiment, trace.device][0]
+        reading = readings[case, True]
+        assert reading.current is not None
+        kept = slice(1, None, 2) if reading.current.size == 2 * trace.current.size - 1 else slice(None)
+        series = _by_row(reading.current, trace.current.size)
+        currents.append(series)
+        if slopes:
+            own = np.zeros((series.size, count))
+            assert reading.current_slope is not None
+            for path, j in plan.columns(trace.experiment, trace.device).items():
+                own[:, j] = _by_row(reading.current_slope[reading.paths.index(path)], trace.current.size)
+            current_jacobians.append(own)
+        del kept
+    left_out = max((r.left_out for r in readings.values()), default=0.0)
+    return Evaluation(
+        value, error, jacobian, jacobian_error, tuple(currents), tuple(current_jacobians), left_out, tuple(methods)
+    )
+
+
+def _by_row(series: np.ndarray, rows: int) -> np.ndarray:
+    """One number a row of a measured curve: where each row has two samples, the first is the vanishing voltage step."""
+    return series if series.size == rows else series[1::2]
+
+
+def _needed(plan: Plan, goals: Sequence[Goal], traces: bool) -> list[tuple[str, bool, tuple[str, ...]]]:
+    """(experiment, whether on the mean trajectory, measurements)."""
+    needed: dict[tuple[str, bool], dict[str, None]] = {}
+    for goal in goals:
+        experiment = plan.experiments[goal.experiment, goal.device]
+        name = goal.read.measurement
+        fit = experiment.fits.get(name)
+        statistic = fit.statistic if fit else goal.read.statistic
+        measurement = fit.measurement if fit else name
+        needed.setdefault((goal.experiment, statistic == "mean_response"), {})[measurement] = None
+    for trace in plan.traces if traces else ():
+        needed.setdefault((trace.experiment, True), {})["g"] = None
+    return [(experiment, of_mean, tuple(names)) for (experiment, of_mean), names in needed.items()]
+
+
+def _of_goal(
+    plan: Plan, goal: Goal, readings: Mapping[tuple[Case, bool], Reading]
+) -> tuple[float, float, dict[str, float], dict[str, float], str]:
+    """Value, standard error, derivatives by key path with their errors, and how they were found."""
+    experiment = plan.experiments[goal.experiment, goal.device]
+    cases = plan.cases[goal.experiment, goal.device]
+    fit = experiment.fits.get(goal.read.measurement)
+    if fit is None:
+        own = readings[cases[goal.read.point - 1], goal.read.statistic == "mean_response"]
+        name, entry = goal.read.measurement, (goal.read.entry or 1) - 1
+        slope, slope_error = {}, {}
+        if name in own.slope:
+            slope = {path: float(own.slope[name][j, entry]) for j, path in enumerate(own.paths)}
+            slope_error = {path: float(own.slope_error[name][j, entry]) for j, path in enumerate(own.paths)}
+        method = own.method.get(name, "")
+        return float(own.value[name][entry]), float(own.error[name][entry]), slope, slope_error, method
+    _, which = experiment.curves(fit.axis)[goal.read.point - 1]
+    axis = np.asarray(axis_values(experiment, fit.axis), float) * Unit(axis_unit(experiment, fit.axis)).scale
+    along = [readings[cases[i], fit.statistic == "mean_response"] for i in which]
+    numbers = np.array([r.value[fit.measurement][0] for r in along])
+    good = fit.usable(numbers)
+    if good.sum() < fit.least_points:
+        return np.nan, 0.0, {}, {}, ""
+    coefficient = str(goal.read.coefficient)
+    found = fit.fit(axis[which][good], numbers[good])
+    by_value = fit.sensitivity(axis[which][good], numbers[good])[coefficient]
+    used = [r for r, fine in zip(along, good, strict=True) if fine]
+    spread = float(np.sqrt(sum((w * r.error[fit.measurement][0]) ** 2 for w, r in zip(by_value, used, strict=True))))
+    slope, slope_error = {}, {}
+    if fit.measurement in used[0].slope:
+        for j, path in enumerate(used[0].paths):
+            parts = [r.slope[fit.measurement][j, 0] for r in used]
+            errors = [r.slope_error[fit.measurement][j, 0] for r in used]
+            slope[path] = float(np.dot(by_value, parts))
+            slope_error[path] = float(np.sqrt(np.sum((by_value * np.array(errors)) ** 2)))
+    return found[coefficient].value, spread, slope, slope_error, used[0].method.get(fit.measurement, "")
+
+
+__all__: list[Any] = ["Evaluation", "evaluate"]

@@ -1,0 +1,338 @@
+"""Values and exact derivatives where a trajectory depends smoothly on the parameters: ions, and densities.
+
+The ensemble's own program is differentiated in forward mode, through the integrator, the circuit's root and the fits
+(each by the implicit function theorem, where they are solved). Devices and sweep points of one experiment are lanes of
+one call. A parameter acts through the arrays that the program starts from (the batch of devices, the circuit, the
+samples of the protocol); those are smooth algebra made by ordinary Python, so their derivatives are taken there by
+central differences of relative width 2e-5, good to 1e-9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mcdev.calibration.plan import Case
+from mcdev.calibration.reading import Reading
+from mcdev.devices.contract import CIRCUIT_CHANNELS
+from mcdev.ensemble import _advance, _impedance, _rest, _settle, draw_parameters, drive
+from mcdev.experiment import Experiment
+from mcdev.integrators.noise import realisation_key
+from mcdev.measurements.contract import OK, Trajectory
+
+_WIDTH = 1e-5  # of a central difference, relative
+
+
+class Start(NamedTuple):
+    """What the program starts from, one lane a realisation; every array depends smoothly on the parameters."""
+
+    devices: Any
+    circuit: Any
+    start: Any
+    """Source voltage at the start of each sample [sample, lane]."""
+    end: Any
+    widths: Any
+    """Lengths of the samples [sample, lane] (s)."""
+    full_scale: Any
+    cell_constant: Any
+    settle: Any
+    """Lengths of the samples of the equilibration [sample, lane]; none without one."""
+
+
+class _Batch(NamedTuple):
+    """Cases that one call computes."""
+
+    cases: list[Case]
+    experiments: list[Experiment]
+    start: Start
+    directions: Start
+    """The same, each array with one more leading axis [path]."""
+    paths: tuple[str, ...]
+    solutions: np.ndarray
+    pairs: np.ndarray
+    settling: tuple[np.ndarray, np.ndarray]
+    windows: dict[str, np.ndarray]
+    lanes: int
+    """Of each case."""
+
+
+def lanes_needed(experiment: Experiment, devices: int) -> int:
+    """One where all devices are alike, else as many as asked for."""
+    drawn = any(not isinstance(getattr(experiment.device, name), float) for name in experiment.device.parameters())
+    return devices if drawn or not experiment.device.alike else 1
+
+
+def _start(experiment: Experiment, lanes: int) -> Start:
+    """Float64 arrays on the host."""
+    device, seed = experiment.device, experiment.ensemble.seed
+    draws = draw_parameters(experiment, 0, lanes)
+    timeline = experiment.protocol.timeline()
+    settle = _settle(experiment)
+    none = np.full(lanes, np.nan)
+
+    def each(series: np.ndarray) -> np.ndarray:
+        return np.repeat(series[:, None], lanes, axis=1)
+
+    return Start(
+        devices=device.build(draws, seed, np.arange(lanes), np.float64),
+        circuit=experiment.circuit.build(np.float64),
+        start=each(timeline.start),
+        end=each(timeline.end),
+        widths=each(timeline.widths),
+        full_scale=draws["maximum_conductance"] if device.full_scale else none,
+        cell_constant=draws["thickness"] / draws["area"] if device.layer else none,
+        settle=each(settle.step * 2 * settle.pairs * settle.solutions if settle else np.empty(0)),
+    )
+
+
+def _moved(case: Case, values: Mapping[str, float], path: str, lanes: int) -> Start:
+    """Derivative of the start by one parameter."""
+    here = values[path]
+    h = _WIDTH * abs(here) if here != 0 else _WIDTH
+    low, high = (_start(case.at({**values, path: here + side * h}), lanes) for side in (-1, 1))
+
+    def slope(a: Any, b: Any) -> np.ndarray:
+        return np.asarray((np.asarray(b, np.float64) - np.asarray(a, np.float64)) / (2 * h))
+
+    low, high = (eqx.filter(side, eqx.is_inexact_array) for side in (low, high))
+    return jax.tree.map(slope, low, high)
+
+
+def _batches(
+    cases: Sequence[Case], values: Mapping[tuple[str, str], Mapping[str, float]], devices: int, slopes: bool
+) -> list[_Batch]:
+    """Cases of like shape, concatenated lane after lane."""
+    kinds: dict[Any, list[int]] = {}
+    experiments = [case.at(values[case.experiment, case.device]) for case in cases]
+    starts, directions, counts, lane_leaves, settlings = [], [], [], [], []
+    paths = tuple(dict.fromkeys(path for case in cases for path in values[case.experiment, case.device]))
+    lanes = max(lanes_needed(e, devices) for e in experiments)
+    for i, (case, e) in enumerate(zip(cases, experiments, strict=True)):
+        start = _start(e, lanes)
+        one, two = (eqx.filter(_start(e, n), eqx.is_array) for n in (1, 2))
+        by_lane = jax.tree.map(lambda a, b: np.shape(a) != np.shape(b), one, two)
+        own = values[case.experiment, case.device]
+        moved = [_moved(case, own, p, lanes) if p in own else None for p in paths] if slopes else []
+        timeline = e.protocol.timeline()
+        rows, settle = drive(e, timeline), _settle(e)
+        starts.append(start)
+        lane_leaves.append(by_lane)
+        directions.append(moved)
+        counts.append((rows.solutions, rows.pairs))
+        settlings.append((settle.solutions, settle.pairs) if settle else (np.empty(0), np.empty(0)))
+        shared = [
+            np.asarray(leaf).tobytes()
+            for leaf, lane in zip(
+                jax.tree.leaves(eqx.filter(start, eqx.is_array)), jax.tree.leaves(by_lane), strict=True
+            )
+            if not lane
+        ]
+        kind = (
+            jax.tree.structure(start),
+            tuple(np.shape(leaf)[:-1] for leaf in jax.tree.leaves(start)),
+            tuple((name, spans.tobytes()) for name, spans in sorted(timeline.windows.items())),
+            e.protocol.frequencies.tobytes(),
+            tuple(e.measurements.items()),
+            tuple(shared),
+        )
+        kinds.setdefault(kind, []).append(i)
+
+    def join(which: list[int], trees: list[Any]) -> Any:
+        """One tree; leaves that belong to lanes are joined along their last axis."""
+        by_lane = lane_leaves[which[0]]
+        return jax.tree.map(
+            lambda lane, *leaves: np.concatenate([np.asarray(x) for x in leaves], axis=-1) if lane else leaves[0],
+            by_lane,
+            *trees,
+        )
+
+    found = []
+    for which in kinds.values():
+        static = eqx.filter(starts[which[0]], eqx.is_array, inverse=True)
+        start = eqx.combine(join(which, [eqx.filter(starts[i], eqx.is_array) for i in which]), static)
+        inexact = eqx.filter(start, eqx.is_inexact_array)
+        zero = {i: jax.tree.map(np.zeros_like, eqx.filter(starts[i], eqx.is_inexact_array)) for i in which}
+        moved = []
+        if slopes:
+            for j in range(len(paths)):
+                own = [directions[i][j] if directions[i][j] is not None else zero[i] for i in which]
+                lanes_of_inexact = eqx.filter(lane_leaves[which[0]], jax.tree.map(lambda _: True, inexact))
+                moved.append(
+                    jax.tree.map(
+                        lambda lane, *leaves: np.concatenate(leaves, axis=-1) if lane else leaves[0],
+                        lanes_of_inexact,
+                        *own,
+                    )
+                )
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *moved) if moved else None
+        found.append(
+            _Batch(
+                [cases[i] for i in which],
+                [experiments[i] for i in which],
+                start,
+                stacked,
+                paths,
+                np.max([counts[i][0] for i in which], axis=0),
+                np.max([counts[i][1] for i in which], axis=0),
+                tuple(np.max([settlings[i][k] for i in which], axis=0) for k in (0, 1)),  # type: ignore[arg-type]
+                experiments[which[0]].protocol.timeline().windows,
+                lanes,
+            )
+        )
+    return found
+
+
+# -------------------------------------------------------------------------------------- the program
+
+
+def _simulate(
+    fixed: Any,
+    counts: tuple[Array, ...],
+    settling: tuple[Array, ...],
+    windows: dict[str, Array],
+    frequency: Array,
+    key: Any,
+    measurements: tuple[Any, ...],
+    cases: int,
+    of_mean: bool,
+    at: Any,
+) -> tuple[Any, Any]:
+    """(values and current, (status, intact)) for all lanes, or for the mean trajectory of each case."""
+    start: Start = eqx.combine(at, fixed)
+    lanes = start.full_scale.shape[0]
+    counted = jnp.ones(lanes, bool)
+    carry = _rest(start.devices, start.circuit, key)
+    if start.settle.shape[0]:
+        solutions, pairs = settling
+        step = start.settle / (2.0 * solutions * pairs).astype(start.settle.dtype)[:, None]
+        quiet = jnp.zeros_like(start.settle)
+        carry, _ = _advance(start.devices, start.circuit, key, carry, (quiet, quiet, *settling, step), counted, 0)
+        carry = carry._replace(clock=jnp.uint32(0))
+    solutions, pairs = counts
+    step = start.widths / (2.0 * solutions * pairs).astype(start.widths.dtype)[:, None]
+    rows = (start.start, start.end, solutions, pairs, step)
+    carry, (channels, _, _) = _advance(start.devices, start.circuit, key, carry, rows, counted, 0)
+    intact = carry.intact
+    impedance = jnp.zeros((0, lanes), complex)
+    if frequency.shape[0]:
+        impedance = _impedance(start.devices, start.circuit, carry, start.end[-1], frequency)
+    references = {"full_scale": start.full_scale, "cell_constant": start.cell_constant}
+    channels = {name: jnp.where(intact, series, 0.0) for name, series in channels.items()}
+    widths = start.widths
+    share = jnp.where(intact, 1.0, 0.0).reshape(cases, -1)
+    share = share / jnp.maximum(share.sum(axis=1, keepdims=True), 1.0)
+
+    def mean(series: Array) -> Array:
+        return jnp.einsum("...cl,cl->...c", series.reshape(*series.shape[:-1], cases, -1), share.astype(series.dtype))
+
+    current = mean(channels["current"])
+    if of_mean:
+        channels = {name: mean(series) for name, series in channels.items()}
+        impedance = 1.0 / mean(1.0 / impedance) if frequency.shape[0] else mean(impedance)
+        references = {name: mean(value) for name, value in references.items()}
+        widths = mean(widths)
+    own = {name: channels.pop(name) for name in CIRCUIT_CHANNELS}
+
+    def one(widths: Array, own: Any, observed: Any, impedance: Array, references: Any) -> list[Any]:
+        trajectory = Trajectory(
+            widths=widths,
+            **own,
+            observed=observed,
+            frequency=frequency,
+            impedance=impedance,
+            **references,
+            windows=windows,
+        )
+        return [tuple(m.measure(trajectory)) for m in measurements]
+
+    readings = jax.vmap(one, in_axes=(1, 1, 1, 1, 0))(widths, own, channels, impedance, references)
+    values = [value for value, _ in readings]
+    return (values, current), ([status for _, status in readings], intact)
+
+
+@eqx.filter_jit
+def _values(*arguments: Any) -> tuple[Any, Any]:
+    return _simulate(*arguments)
+
+
+@eqx.filter_jit
+def _with_slopes(directions: Any, at: Any, *arguments: Any) -> tuple[Any, Any, Any]:
+    def one(direction: Any) -> Any:
+        return jax.jvp(lambda at: _simulate(*arguments, at), (at,), (direction,), has_aux=True)
+
+    return jax.vmap(one, out_axes=(None, 0, None))(directions)
+
+
+def read(
+    cases: Sequence[Case],
+    values: Mapping[tuple[str, str], Mapping[str, float]],
+    names: Sequence[str],
+    of_mean: bool,
+    devices: int,
+    seed: int,
+    slopes: bool,
+) -> dict[Case, Reading]:
+    """What these cases' measurements ``names`` read, at these parameter values ((experiment, device) → path → SI).
+
+    ``of_mean``: on the mean trajectory; else the mean over realisations (the median of a single one is the same).
+    """
+    found = {}
+    with jax.enable_x64(True):
+        for batch in _batches(cases, values, devices, slopes):
+            first = batch.experiments[0]
+            measurements = tuple(first.measurements[name] for name in names)
+            at, fixed = eqx.partition(jax.tree.map(_device_array, batch.start), eqx.is_inexact_array)
+            count = len(batch.cases)
+            index = jnp.asarray(np.tile(np.arange(batch.lanes), count), jnp.uint32)
+            key = realisation_key(jnp.uint32(seed), index, jnp.uint32(0))
+            arguments = (
+                fixed,
+                tuple(jnp.asarray(c, jnp.uint32) for c in (batch.solutions, batch.pairs)),
+                tuple(jnp.asarray(c, jnp.uint32) for c in batch.settling),
+                {name: jnp.asarray(spans) for name, spans in batch.windows.items()},
+                jnp.asarray(first.protocol.frequencies),
+                key,
+                measurements,
+                count,
+                of_mean,
+            )
+            if slopes and batch.paths:
+                whole, moved, others = _with_slopes(jax.tree.map(jnp.asarray, batch.directions), at, *arguments)
+            else:
+                whole, others = _values(*arguments, at)
+                moved = None
+            found |= _unpack(batch, names, of_mean, whole, moved, others)
+    return found
+
+
+def _device_array(leaf: Any) -> Any:
+    return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+
+def _unpack(
+    batch: _Batch, names: Sequence[str], of_mean: bool, whole: Any, moved: Any, others: Any
+) -> dict[Case, Reading]:
+    (values, current), (status, intact) = jax.tree.map(np.asarray, (whole, others))
+    n, paths = batch.lanes, batch.paths
+    found = {}
+    for i, case in enumerate(batch.cases):
+        lanes = slice(i, i + 1) if of_mean else slice(i * n, (i + 1) * n)
+        own = intact[i * n : (i + 1) * n]
+        reading = Reading(paths, left_out=1.0 - float(own.mean()))
+        reading.current = current[:, i]
+        if moved is not None:
+            reading.current_slope = np.asarray(moved[1])[:, :, i]
+        for k, name in enumerate(names):
+            fine = (status[k][lanes] == OK) & np.isfinite(values[k][lanes])
+            if not of_mean:
+                fine &= own.reshape(-1, *([1] * (fine.ndim - 1)))
+            slope = np.asarray(moved[0][k])[:, lanes] if moved is not None else None
+            reading.add(name, values[k][lanes], fine, slope)
+        found[case] = reading
+    return found

@@ -1,0 +1,214 @@
+"""What a calibration's file says: devices, experiments on them, free parameters, reported numbers, search.
+
+    name = "two_devices"
+
+    [devices.P]                                   # one table a device; [device] where there is one only
+    preset = "device_p"
+
+    [experiments.turn_on]                         # as in an experiment's file, without the device; or file = "….toml"
+    protocol = { kind = "pulse", amplitude = "3.5 V", width = "20 s", relaxation = "0 s" }
+    measurements = { tau_on = { kind = "exponential_fit" } }
+
+    [parameters."device.capacitance"]
+    low = "2 uF/cm^2"
+    high = "60 uF/cm^2"
+    per_device = true
+
+    [[targets]]
+    experiment = "turn_on"
+    measurement = "tau_on"
+    value = { P = "3.8 s" }
+    uncertainty = "5 %"
+    source = "Shin et al. 2022, Table 1"
+
+What the file means is worked out and checked in `plan.py`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mcdev.schema import Strict
+
+Written = str | float | int
+"""A number, or a quantity with its unit, as it stands in the file."""
+PerDeviceValue = Written | dict[str, Written]
+"""One for all devices, or a table device → value."""
+
+
+class Prior(Strict):
+    """What is known of a parameter beforehand: one more observation of it."""
+
+    median: PerDeviceValue
+    """Centre."""
+    factor: float | None = Field(None, gt=1)
+    """One standard deviation, as a factor: ln(value) is Gaussian. Give this or ``sd``."""
+    sd: Written | None = None
+    """One standard deviation, in the parameter's unit: the value is Gaussian."""
+
+
+class Free(Strict):
+    """A parameter to be fitted; its key path is the name of its table."""
+
+    low: Written | None = None
+    """Lower bound; else the parameter's own, if it has one."""
+    high: Written | None = None
+    """Upper bound."""
+    start: PerDeviceValue | None = None
+    """Where the search begins; else the device's own value."""
+    per_device: bool = False
+    """One value for each device, instead of one for all."""
+    experiments: tuple[str, ...] = ()
+    """Of a circuit's or protocol's parameter: the experiments that it is a parameter of; else all that have it."""
+    prior: Prior | None = None
+
+
+class Read(Strict):
+    """Which number is read: a measurement, or a coefficient of a fit along a sweep axis."""
+
+    experiment: str
+    """Name of an entry of [experiments]."""
+    measurement: str
+    """Name of one of its measurements or fits."""
+    device: str | None = None
+    """Which device; all of them where several are meant."""
+    entry: int | None = Field(None, ge=1)
+    """Which entry of a list, from one (the pulse)."""
+    coefficient: str | None = None
+    """Which coefficient of a fit."""
+    point: int = Field(1, ge=1)
+    """Which sweep point, from one; of a fit, which curve."""
+    statistic: Literal["mean", "median", "mean_response"] = "mean"
+    """What stands for the ensemble: mean or median over devices, or the measurement of the mean trajectory."""
+
+
+class Target(Read):
+    """A reported number that the fit shall meet."""
+
+    value: PerDeviceValue
+    uncertainty: PerDeviceValue
+    """One standard deviation: a quantity, or a share of the value, "5 %"."""
+    weight: float = Field(1.0, ge=0)
+    """Multiplies its deviation; zero: computed at the end and shown, not fitted."""
+    scale: Literal["auto", "linear", "log"] = "auto"
+    """Whether the deviation or its logarithm counts; auto: log for a positive value with a relative uncertainty."""
+    source: str
+    """Where it is published."""
+
+
+class Curve(Strict):
+    """A measured current to be followed: a CSV file with the columns time (s), voltage (V), current (A).
+
+    A row's current is the mean since the row before, as an integrating instrument reads; where it is left empty
+    nothing was recorded.
+    """
+
+    file: str
+    device: str | None = None
+    circuit: dict[str, Any] | None = None
+    """The ``[circuit]`` table that it was taken in; else the device alone."""
+    noise: Written
+    """Standard deviation of the instrument's noise in one reading."""
+    between: Literal["step", "line"] = "step"
+    """The voltage between two rows: that of the later one (step), or straight from one to the other (line)."""
+    weight: float = Field(1.0, ge=0)
+    source: str = ""
+
+
+class Candidate(Read):
+    """A number that could be measured next; the report says how much it would add."""
+
+    uncertainty: Written
+    """With which it would be known: a quantity, or a share, "5 %"."""
+
+
+class Stage(Strict):
+    """One stretch of the search: an optimiser and the size of the ensembles."""
+
+    optimiser: Literal["levenberg_marquardt", "adam", "lbfgs"] = "levenberg_marquardt"
+    steps: int = Field(60, ge=1, le=100_000)
+    """Most steps."""
+    devices: int = Field(256, ge=1, le=10_000_000)
+    """Realisations at each sweep point; where devices are alike, one is computed whatever stands here."""
+    learning_rate: float = Field(0.05, gt=0, le=1)
+    """Of adam: about the relative change of a parameter in one step."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Of adam's learning rate."""
+
+
+class Starts(Strict):
+    """Where searches begin. One start is the configuration's own."""
+
+    number: int = Field(1, ge=1, le=10_000)
+    factor: float = Field(1.0, ge=1, le=1000)
+    """Every free parameter is multiplied by a random factor between 1/factor and factor, within its bounds."""
+    seed: int = Field(1, ge=0, lt=2**32)
+
+
+class Model(Strict):
+    """A variant of the model, compared by its information criteria."""
+
+    per_device: tuple[str, ...] = ()
+    """Parameters with one value a device; the other free ones are shared."""
+    fixed: tuple[str, ...] = ()
+    """Parameters that are not free."""
+
+
+class Search(Strict):
+    stages: tuple[Stage, ...] = ()
+    """What is done from each start, in order; if none is given, what suits the devices."""
+    starts: Starts = Starts()
+    derivatives: Literal["auto", "differences"] = "auto"
+    """auto: exact, or the estimator for hopping particles, or differences where that is too noisy."""
+    reach: float = Field(0.2, gt=0, le=10)
+    """How far a difference of hopping particles' ensembles reaches to either side, as a share of its parameter."""
+    seed: int = Field(1, ge=0, lt=2**32)
+    largest_ensemble: int = Field(4096, ge=1, le=10_000_000)
+    """To which a search may enlarge its ensembles where the derivative is mostly noise."""
+
+
+class Report(Strict):
+    profile: tuple[str, ...] = ()
+    """Parameters whose likelihood is profiled, as labelled in the table of results."""
+    profile_points: int = Field(9, ge=3, le=101)
+    final_devices: int = Field(2000, ge=1, le=10_000_000)
+    """Realisations at each sweep point with which the fitted device is shown."""
+
+
+class Job(Strict):
+    """The whole file."""
+
+    name: str = Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")
+    """Names the folder of results: letters, digits, dot, dash, underscore."""
+    description: str = Field("", max_length=4000)
+    notes: tuple[str, ...] = ()
+    """What a reader of the results must know; shown with them."""
+    device: dict[str, Any] | None = None
+    """The device, where there is one only."""
+    devices: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Name → [device] table."""
+    experiments: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Name → sections of an experiment, or file = "….toml" with set = { key path = value }."""
+    parameters: dict[str, Free] = Field(min_length=1)
+    """Key path → bounds, start and prior of a free parameter."""
+    targets: tuple[Target, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    models: dict[str, Model] = Field(default_factory=dict)
+    search: Search = Search()
+    report: Report = Report()
+    directory: str = "runs"
+    """Folder in which each calibration makes its own."""
+
+
+def is_job(path: str | Path) -> bool:
+    """Whether a TOML file describes a calibration. False for what cannot be read."""
+    try:
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return "parameters" in data

@@ -1,0 +1,50 @@
+"""What was read off one case: numbers, their errors, and their derivatives by the case's parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Reading:
+    """Arrays of a measurement are [entry], of one entry where it is a single number."""
+
+    paths: tuple[str, ...]
+    """Key paths of the parameters that the derivatives are by."""
+    left_out: float = 0.0
+    """Share of realisations that broke down and are in none of the numbers."""
+    value: dict[str, np.ndarray] = field(default_factory=dict)
+    error: dict[str, np.ndarray] = field(default_factory=dict)
+    """Standard error over realisations; zero where they are alike."""
+    slope: dict[str, np.ndarray] = field(default_factory=dict)
+    """[path, entry], in SI units of both."""
+    slope_error: dict[str, np.ndarray] = field(default_factory=dict)
+    method: dict[str, str] = field(default_factory=dict)
+    """How the derivatives were found: exact, hopping, differences."""
+    current: np.ndarray | None = None
+    """Mean current over realisations [sample]."""
+    current_slope: np.ndarray | None = None
+    """[path, sample]"""
+
+    def add(self, name: str, values: np.ndarray, fine: np.ndarray, slope: np.ndarray | None) -> None:
+        """Mean over the lanes where ``fine``; values [lane] or [lane, entry], slope [path, lane, …]. NaN where there is
+        no lane."""
+        if values.ndim == 1:
+            values, fine = values[:, None], fine[:, None]
+            slope = None if slope is None else slope[..., None]
+        count = fine.sum(axis=0)
+        share = np.where(fine, 1.0, 0.0) / np.maximum(count, 1)
+        kept = np.where(fine, values, 0.0)
+        mean = (share * kept).sum(axis=0)
+        self.value[name] = np.where(count > 0, mean, np.nan)
+        spread = np.sqrt(np.sum(np.where(fine, (values - mean) ** 2, 0.0), axis=0) / np.maximum(count - 1, 1))
+        self.error[name] = np.where(count > 1, spread / np.sqrt(np.maximum(count, 1)), 0.0)
+        if slope is not None:
+            # A lane whose derivative is no number is left out of the mean derivative, not of the value.
+            good = fine & np.all(np.isfinite(slope), axis=0)
+            weight = np.where(good, 1.0, 0.0) / np.maximum(good.sum(axis=0), 1)
+            self.slope[name] = np.sum(weight * np.where(good, slope, 0.0), axis=1)
+            self.slope_error[name] = np.zeros_like(self.slope[name])
+            self.method[name] = "exact"
