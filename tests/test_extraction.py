@@ -140,6 +140,9 @@ class Slope(Fit):
     def fit(self, axis: np.ndarray, value: np.ndarray) -> dict[str, Coefficient]:
         return {"mean": Coefficient(float(value.mean()), "1", "mean")}
 
+    def sensitivity(self, axis: np.ndarray, value: np.ndarray) -> dict[str, np.ndarray]:
+        return {"mean": np.full(value.size, 1.0 / value.size)}
+
 
 def test_jackknife_error_of_a_fit_is_the_standard_error() -> None:
     """With one device in each group, leaving one out gives exactly s/√n for a mean. The factor for the other divisor

@@ -37,3 +37,20 @@ class Arrhenius(Fit):
             "log_prefactor": Coefficient(intercept, "1", "A = ln(τ_0 / 1 s); in reduced units the paper's A"),
             "rms_residual": Coefficient(float(np.sqrt(np.mean(residual**2))), "1", "rms of ln τ about the line"),
         }
+
+    def sensitivity(self, axis: np.ndarray, value: np.ndarray) -> dict[str, np.ndarray]:
+        """With x = 1/T and y = ln τ: dslope/dy_i = (x_i - x̄)/Σ(x - x̄)², dintercept/dy_i = 1/n - x̄ dslope/dy_i,
+        drms/dy_i = r_i/(n rms) since residuals r are orthogonal to what line and constant can follow; dy_i = dτ_i/τ_i.
+        """
+        x, y = 1.0 / axis, np.log(value)
+        away = x - x.mean()
+        slope = away / np.sum(away**2)
+        residual = y - y.mean() - slope @ y * away
+        rms = np.sqrt(np.mean(residual**2))
+        by_log = {
+            "activation_energy": slope * Boltzmann / electron_volt,
+            "activation_temperature": slope,
+            "log_prefactor": 1.0 / x.size - x.mean() * slope,
+            "rms_residual": residual / (x.size * rms) if rms > 0 else np.zeros_like(x),
+        }
+        return {name: share / value for name, share in by_log.items()}

@@ -57,3 +57,7 @@ class Fit(Strict, abc.ABC):
     @abc.abstractmethod
     def fit(self, axis: np.ndarray, value: np.ndarray) -> dict[str, Coefficient]:
         """Coefficients for values [point] at axis values [point], both in SI units."""
+
+    @abc.abstractmethod
+    def sensitivity(self, axis: np.ndarray, value: np.ndarray) -> dict[str, np.ndarray]:
+        """Derivative [point] of each coefficient, in its own unit, by each value (SI)."""

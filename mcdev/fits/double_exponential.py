@@ -34,18 +34,7 @@ class DoubleExponential(Fit):
     equation: ClassVar[str] = "value = c_1 exp(-t/tau_1) + c_2 exp(-t/tau_2) + c_0"
 
     def fit(self, axis: np.ndarray, value: np.ndarray) -> dict[str, Coefficient]:
-        def regression(log_tau: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            columns = np.column_stack([np.exp(-axis[:, None] / np.exp(log_tau)), np.ones_like(axis)])
-            constants = np.linalg.lstsq(columns, value, rcond=None)[0]
-            return constants, columns @ constants - value
-
-        scale = float(np.ptp(value)) or 1.0
-        grid = np.linspace(np.log(axis.min() / 3), np.log(axis.max()), _STARTS)
-        pairs = [np.array([a, b]) for i, a in enumerate(grid) for b in grid[i + 1 :]]
-        start = min(pairs, key=lambda pair: float(np.sum(regression(pair)[1] ** 2)))
-        found = least_squares(lambda x: regression(x)[1] / scale, start, method="lm", xtol=1e-10, ftol=1e-10)
-        log_tau = np.sort(found.x)
-        (c_1, c_2, c_0), residual = regression(log_tau)
+        log_tau, (c_1, c_2, c_0), residual = _search(axis, value)
         of_value = "in the measurement's unit"
         return {
             "tau_1": Coefficient(float(np.exp(log_tau[0])), "s", "τ_1, the fast decay time"),
@@ -55,3 +44,49 @@ class DoubleExponential(Fit):
             "c_0": Coefficient(float(c_0), "1", f"C_0, what remains, {of_value}"),
             "rms_residual": Coefficient(float(np.sqrt(np.mean(residual**2))), "1", f"rms about the curve, {of_value}"),
         }
+
+    def sensitivity(self, axis: np.ndarray, value: np.ndarray) -> dict[str, np.ndarray]:
+        """By the implicit function theorem at the minimum, Jᵀr = 0 with r = curve - value:
+
+        dp/dvalue = (JᵀJ + Σ r ∇²curve)⁻¹ Jᵀ,   p = (ln τ_1, ln τ_2, C_1, C_2, C_0),
+
+        and drms/dvalue = -r/(n rms), since what the curve can follow is orthogonal to r.
+        """
+        log_tau, constants, residual = _search(axis, value)
+        ratio = axis[:, None] / np.exp(log_tau)  # [point, exponential]
+        decay = np.exp(-ratio)
+        own = ratio * decay  # d decay/d ln τ
+        jacobian = np.column_stack([constants[:2] * own, decay, np.ones_like(axis)])
+        hessian = jacobian.T @ jacobian
+        for k in range(2):
+            hessian[k, k] += residual @ (constants[k] * own[:, k] * (ratio[:, k] - 1.0))
+            mixed = residual @ own[:, k]
+            hessian[k, 2 + k] += mixed
+            hessian[2 + k, k] += mixed
+        change = np.linalg.solve(hessian, jacobian.T)
+        rms = np.sqrt(np.mean(residual**2))
+        return {
+            "tau_1": np.exp(log_tau[0]) * change[0],
+            "tau_2": np.exp(log_tau[1]) * change[1],
+            "c_1": change[2],
+            "c_2": change[3],
+            "c_0": change[4],
+            "rms_residual": -residual / (axis.size * rms) if rms > 0 else np.zeros_like(axis),
+        }
+
+
+def _search(axis: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(ln τ, the shorter first; constants C_1, C_2, C_0; residual [point]) of least squares."""
+
+    def regression(log_tau: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        columns = np.column_stack([np.exp(-axis[:, None] / np.exp(log_tau)), np.ones_like(axis)])
+        constants = np.linalg.lstsq(columns, value, rcond=None)[0]
+        return constants, columns @ constants - value
+
+    scale = float(np.ptp(value)) or 1.0
+    grid = np.linspace(np.log(axis.min() / 3), np.log(axis.max()), _STARTS)
+    pairs = [np.array([a, b]) for i, a in enumerate(grid) for b in grid[i + 1 :]]
+    start = min(pairs, key=lambda pair: float(np.sum(regression(pair)[1] ** 2)))
+    found = least_squares(lambda x: regression(x)[1] / scale, start, method="lm", xtol=1e-10, ftol=1e-10)
+    log_tau = np.sort(found.x)
+    return log_tau, *regression(log_tau)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -16,6 +18,7 @@ from mcdev.schema import Interval, Unit
 _GRID = 48
 _REFINEMENTS = 50  # each narrows the bracket by the golden ratio: to 1e-10 of the grid's spacing
 _GOLDEN = 0.618033988749895
+_AT_END = 1e-6  # of the grid's spacing: nearer to an end of the grid, the minimum lies there or beyond
 
 
 class Exponential(NamedTuple):
@@ -34,6 +37,9 @@ def fit_exponential(time: Series, y: Series, weight: Series) -> Exponential:
     For a given τ amplitude and offset follow from linear regression, which leaves one number to search (variable
     projection; Golub and Pereyra 1973, doi:10.1137/0710036): on a grid from the shortest weighted sample to ten
     times the span, then by golden section. Weights are relative inverse variances; samples of weight zero are out.
+
+    The derivatives by time, y and weight are those of the minimum: of the zero of d(least squares)/d ln τ by the
+    implicit function theorem. A minimum at an end of the grid moves with that end.
     """
     weight = weight / jnp.sum(weight)
     span = jnp.max(jnp.where(weight > 0, time, 0.0))
@@ -57,8 +63,23 @@ def fit_exponential(time: Series, y: Series, weight: Series) -> Exponential:
         falls = regression(left)[3] > regression(right)[3]
         return jnp.where(falls, left, low), jnp.where(falls, high, right)
 
-    low, high = lax.fori_loop(0, _REFINEMENTS, narrow, (grid[best - 1], grid[best + 1]))
-    log_tau = 0.5 * (low + high)
+    def search(_: Any, bracket: tuple[Float[Array, ""], Float[Array, ""]]) -> Float[Array, ""]:
+        low, high = lax.fori_loop(0, _REFINEMENTS, narrow, bracket)
+        return 0.5 * (low + high)
+
+    def stationary(log_tau: Float[Array, ""]) -> Float[Array, ""]:
+        slope = jax.grad(lambda x: regression(x)[3])(log_tau)
+        spacing = grid[1] - grid[0]
+        first, last = log_tau - grid[0], log_tau - grid[-1]
+        end = jnp.where(first < _AT_END * spacing, first, last)
+        return jnp.where((first < _AT_END * spacing) | (last > -_AT_END * spacing), end, slope)
+
+    def divide(curvature: Callable[[Float[Array, ""]], Float[Array, ""]], change: Float[Array, ""]) -> Float[Array, ""]:
+        own = curvature(jnp.ones_like(change))
+        return change / jnp.where(own > 0, own, 1.0)  # a course without a minimum keeps its derivatives finite
+
+    bracket = grid[best - 1], grid[best + 1]
+    log_tau = lax.custom_root(stationary, grid[best], lambda f, _: search(f, bracket), divide)
     e, amplitude, offset, square = regression(log_tau)
     tau = jnp.exp(log_tau)
     # What of the tangent dy/d ln τ amplitude and offset cannot mimic: its residual from regression on e and a constant.
@@ -66,8 +87,10 @@ def fit_exponential(time: Series, y: Series, weight: Series) -> Exponential:
     e_own, t_own = e - jnp.sum(weight * e), tangent - jnp.sum(weight * tangent)
     square_e = jnp.sum(weight * e_own**2)
     free = jnp.sum(weight * (t_own - jnp.sum(weight * t_own * e_own) / square_e * e_own) ** 2)
-    variance = square / jnp.maximum(samples - 3, 1) / jnp.where(free > 0, free, jnp.nan)
-    return Exponential(tau, amplitude, offset, tau * jnp.sqrt(variance))
+    variance = square / jnp.maximum(samples - 3, 1) / jnp.where(free > 0, free, 1.0)
+    spread = jnp.sqrt(jnp.where(variance > 0, variance, 1.0))  # a square root at zero has no derivative
+    error = jnp.where(variance > 0, tau * spread, tau * variance)
+    return Exponential(tau, amplitude, offset, jnp.where(free > 0, error, jnp.nan))
 
 
 class ExponentialFit(Measurement):
