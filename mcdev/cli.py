@@ -1,4 +1,4 @@
-"""The command line: run · stats · compare · plot · validate · schema · presets · doctor.
+"""The command line: run · calibrate · stats · compare · plot · validate · schema · presets · doctor.
 
 Exit codes: 0 done; 1 done, but some realisations broke down; 2 wrong usage or configuration; 3 a file or folder
 cannot be read or written; 4 not enough memory; 130 interrupted.
@@ -230,6 +230,90 @@ def _print_study(plan: Any, rows: list[Any]) -> None:
 
 
 @app.command()
+def calibrate(
+    config: ConfigFile,
+    set_: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; default: a new one under runs/.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Folder of a stopped calibration, to be gone on with.")] = None,
+    figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
+) -> None:
+    """Fit device parameters to reported numbers and measured curves: values, intervals, what is not determined."""
+    from mcdev.calibration import desk
+
+    plan = desk.load(config, _overrides(set_))
+    if resume is None:
+        folder = _claim(out or Path(plan.job.directory) / desk.folder_name(plan))
+        desk.begin(plan, folder)
+    else:
+        folder = resume
+        desk.check(plan, folder)
+    for warning in plan.warnings:
+        _err.print(f"[yellow]warning:[/] {_plain(warning)}", soft_wrap=True)
+    try:
+        with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=_err) as bar:
+            task = bar.add_task(plan.job.name, total=None)
+            tree = desk.work(plan, folder, lambda text: bar.update(task, description=_plain(text)))
+    except (_Interrupted, KeyboardInterrupt):
+        kept = f"what was computed is kept; go on with: mcdev calibrate {config} --resume {folder}"
+        raise _Leave(f"stopped; {kept}", INTERRUPTED) from None
+    _print_calibration(tree)
+    if figures:
+        _draw_calibration(tree, folder / "figures")
+    _out.print(f"\nresults: {folder}/ (calibration.h5, fitted.toml, targets.csv, parameters.csv)", soft_wrap=True)
+
+
+def _draw_calibration(tree: Any, folder: Path) -> None:
+    from mcdev.figures import draw_calibration
+
+    for path in draw_calibration(tree, folder):
+        _out.print(f"figure: {path}", soft_wrap=True)
+
+
+def _print_calibration(tree: Any) -> None:
+    targets, parameters = tree["targets"].dataset, tree["parameters"].dataset
+    beside = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("target", "reported", "simulated", "pull"):
+        beside.add_column(heading, no_wrap=heading != "target")
+    for i, label in enumerate(targets["target"].values):
+        t = {name: targets[name].values[i] for name in targets.data_vars}
+        unit = "" if t["unit"] == "1" else f" {t['unit']}"
+        pull = f"{t['pull']:+.2f}" + (" (not fitted)" if t["weight"] == 0 else "")
+        error = float(t["simulated_error"]) or None
+        beside.add_row(
+            _plain(str(label)),
+            _with_error(float(t["reported"]), float(t["uncertainty"])) + unit,
+            _with_error(float(t["simulated"]), error) + unit,
+            pull,
+        )
+    if targets.sizes["target"]:
+        _out.print(beside)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("parameter", "fitted", "95 % interval", "relative s.d.", ""):
+        table.add_column(heading, no_wrap=True)
+    for i, label in enumerate(parameters["parameter"].values):
+        p = {name: parameters[name].values[i] for name in ("unit", "value", "low", "high", "sd", "determined")}
+        unit = "" if p["unit"] == "1" else f" {p['unit']}"
+        interval = f"{p['low']:.4g} … {p['high']:.4g}"
+        sd = f"{100 * p['sd']:.3g} %" if p["sd"] < 10 else "-"
+        table.add_row(_plain(str(label)), f"{p['value']:.4g}{unit}", interval, sd, "" if p["determined"] else "weak")
+    _out.print(table)
+    if "models" in tree:
+        compared = Table("model", "parameters", "numbers", "χ²", "worst", "AIC", "AICc", "BIC", box=SIMPLE_HEAD)
+        models = tree["models"].dataset
+        for i, name in enumerate(models["model"].values):
+            numbers = [models[n].values[i] for n in ("chi_square", "worst", "aic", "aicc", "bic")]
+            counts = [str(int(models[n].values[i])) for n in ("parameters", "numbers")]
+            compared.add_row(_plain(str(name)), *counts, *(f"{x:.3g}" for x in numbers))
+        _out.print(compared)
+    singular = ", ".join(f"{s:.3g}" for s in parameters["singular_value"].values)
+    _out.print(f"singular values (deviations by ln x): {singular}", soft_wrap=True)
+    _out.print(f"loss at the end of each start: {', '.join(f'{x:.4g}' for x in tree['starts/loss'].values)}")
+    for line in tree.attrs["conclusions"].split("\n"):
+        if line:
+            _out.print(f"- {_plain(line)}", soft_wrap=True)
+
+
+@app.command()
 def stats(
     run: RunFolder,
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
@@ -272,8 +356,14 @@ def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", 
 
 @app.command()
 def plot(run: RunFolder, out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None) -> None:
-    """Draw the pictures of a run again, from its results file alone."""
+    """Draw the pictures of a run or calibration again, from its results file alone."""
+    from mcdev.calibration import report
     from mcdev.results import find, read
+
+    if report.is_calibration(run):
+        tree = report.read(run)
+        _draw_calibration(tree, out or (run if run.is_dir() else run.parent) / "figures")
+        return
 
     folder = out or find(run).parent / "figures"
     drawn = _draw(read(run), folder)
@@ -284,9 +374,20 @@ def plot(run: RunFolder, out: Annotated[Path | None, typer.Option(help="Folder f
 @app.command()
 def validate(config: ConfigFile, set_: Overrides = None) -> None:
     """Check a configuration, or all of a study; nothing is computed."""
+    from mcdev.calibration import is_job, load_job
     from mcdev.study import is_study, load_study
 
-    if is_study(config):
+    if is_job(config):
+        job = load_job(config, _overrides(set_))
+        fitted = sum(g.weight > 0 for g in job.goals)
+        _out.print(
+            f"{config}: valid. {len(job.parameters)} parameters, {fitted} fitted numbers, {len(job.traces)} curves, "
+            f"{job.job.search.starts.number} starts",
+            soft_wrap=True,
+        )
+        for warning in job.warnings:
+            _out.print(f"[yellow]warning:[/] {_plain(warning)}", soft_wrap=True)
+    elif is_study(config):
         plan = load_study(config, _overrides(set_))
         for member in plan.members:
             _validate(f"{config}: {member.variant}, {member.run}", member.experiment)

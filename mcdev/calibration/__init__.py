@@ -1,1 +1,14 @@
-"""Calibration: reported numbers and measured curves in, parameters with error bars out."""
+"""Calibration: reported numbers and measured curves in, parameters with error bars out.
+
+from mcdev.calibration import calibrate, conclusions, load_job
+
+outcome = calibrate(load_job("configs/shin2022/calibrate_table1.toml"))
+print("\\n".join(conclusions(outcome)))
+"""
+
+from mcdev.calibration.calibrate import calibrate
+from mcdev.calibration.job import is_job
+from mcdev.calibration.plan import Plan, load_job, resolve
+from mcdev.calibration.report import Outcome, conclusions
+
+__all__ = ["Outcome", "Plan", "calibrate", "conclusions", "is_job", "load_job", "resolve"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,16 +42,17 @@ def evaluate(
     readings: dict[tuple[Case, bool], Reading] = {}
     for name, of_mean, names in _needed(plan, goals, traces):
         cases = [case for (experiment, _), own in plan.cases.items() if experiment == name for case in own]
-        for differentiable, read in ((True, exact.read), (False, noisy.read)):
-            own = [case for case in cases if case.base.device.differentiable == differentiable]
-            if own and differentiable:
-                found = read(own, values, names, of_mean, devices, seed, slopes)
-            elif own:
-                search = plan.job.search
-                found = noisy.read(own, values, names, of_mean, devices, seed, slopes, search.derivatives, search.reach)
-            else:
-                continue
-            readings |= {(case, of_mean): reading for case, reading in found.items()}
+        smooth = [case for case in cases if case.base.device.differentiable]
+        hopping = [case for case in cases if not case.base.device.differentiable]
+        found: dict[Case, Reading] = {}
+        if smooth:
+            found |= exact.read(smooth, values, names, of_mean, devices, seed, slopes)
+        if hopping:
+            search = plan.job.search
+            found |= noisy.read(
+                hopping, values, names, of_mean, devices, seed, slopes, search.derivatives, search.reach
+            )
+        readings |= {(case, of_mean): reading for case, reading in found.items()}
 
     count = len(plan.parameters)
     value, error = np.full(len(goals), np.nan), np.zeros(len(goals))
@@ -65,21 +66,20 @@ def evaluate(
         if slopes:
             for path, j in plan.columns(goal.experiment, goal.device).items():
                 jacobian[i, j], jacobian_error[i, j] = slope.get(path, 0.0), slope_error.get(path, 0.0)
-    currents, current_jacobians = [], []
+    currents: list[np.ndarray] = []
+    current_jacobians: list[np.ndarray] = []
     for trace in plan.traces if traces else ():
         case = plan.cases[trace.experiment, trace.device][0]
         reading = readings[case, True]
         assert reading.current is not None
-        kept = slice(1, None, 2) if reading.current.size == 2 * trace.current.size - 1 else slice(None)
         series = _by_row(reading.current, trace.current.size)
         currents.append(series)
         if slopes:
-            own = np.zeros((series.size, count))
+            by_parameter = np.zeros((series.size, count))
             assert reading.current_slope is not None
             for path, j in plan.columns(trace.experiment, trace.device).items():
-                own[:, j] = _by_row(reading.current_slope[reading.paths.index(path)], trace.current.size)
-            current_jacobians.append(own)
-        del kept
+                by_parameter[:, j] = _by_row(reading.current_slope[reading.paths.index(path)], trace.current.size)
+            current_jacobians.append(by_parameter)
     left_out = max((r.left_out for r in readings.values()), default=0.0)
     return Evaluation(
         value, error, jacobian, jacobian_error, tuple(currents), tuple(current_jacobians), left_out, tuple(methods)
@@ -130,7 +130,7 @@ def _of_goal(
     if good.sum() < fit.least_points:
         return np.nan, 0.0, {}, {}, ""
     coefficient = str(goal.read.coefficient)
-    found = fit.fit(axis[which][good], numbers[good])
+    coefficients = fit.fit(axis[which][good], numbers[good])
     by_value = fit.sensitivity(axis[which][good], numbers[good])[coefficient]
     used = [r for r, fine in zip(along, good, strict=True) if fine]
     spread = float(np.sqrt(sum((w * r.error[fit.measurement][0]) ** 2 for w, r in zip(by_value, used, strict=True))))
@@ -141,7 +141,4 @@ def _of_goal(
             errors = [r.slope_error[fit.measurement][j, 0] for r in used]
             slope[path] = float(np.dot(by_value, parts))
             slope_error[path] = float(np.sqrt(np.sum((by_value * np.array(errors)) ** 2)))
-    return found[coefficient].value, spread, slope, slope_error, used[0].method.get(fit.measurement, "")
-
-
-__all__: list[Any] = ["Evaluation", "evaluate"]
+    return coefficients[coefficient].value, spread, slope, slope_error, used[0].method.get(fit.measurement, "")

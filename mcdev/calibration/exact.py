@@ -9,6 +9,7 @@ central differences of relative width 2e-5, good to 1e-9.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -51,12 +52,12 @@ class _Batch(NamedTuple):
     cases: list[Case]
     experiments: list[Experiment]
     start: Start
-    directions: Start
+    directions: Start | None
     """The same, each array with one more leading axis [path]."""
     paths: tuple[str, ...]
     solutions: np.ndarray
     pairs: np.ndarray
-    settling: tuple[np.ndarray, np.ndarray]
+    settling: tuple[np.ndarray, ...]
     windows: dict[str, np.ndarray]
     lanes: int
     """Of each case."""
@@ -161,13 +162,13 @@ def _batches(
         moved = []
         if slopes:
             for j in range(len(paths)):
-                own = [directions[i][j] if directions[i][j] is not None else zero[i] for i in which]
+                parts = [directions[i][j] if directions[i][j] is not None else zero[i] for i in which]
                 lanes_of_inexact = eqx.filter(lane_leaves[which[0]], jax.tree.map(lambda _: True, inexact))
                 moved.append(
                     jax.tree.map(
                         lambda lane, *leaves: np.concatenate(leaves, axis=-1) if lane else leaves[0],
                         lanes_of_inexact,
-                        *own,
+                        *parts,
                     )
                 )
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *moved) if moved else None
@@ -180,7 +181,7 @@ def _batches(
                 paths,
                 np.max([counts[i][0] for i in which], axis=0),
                 np.max([counts[i][1] for i in which], axis=0),
-                tuple(np.max([settlings[i][k] for i in which], axis=0) for k in (0, 1)),  # type: ignore[arg-type]
+                tuple(np.max([settlings[i][k] for i in which], axis=0) for k in (0, 1)),
                 experiments[which[0]].protocol.timeline().windows,
                 lanes,
             )
@@ -256,15 +257,13 @@ def _simulate(
     return (values, current), ([status for _, status in readings], intact)
 
 
-@eqx.filter_jit
-def _values(*arguments: Any) -> tuple[Any, Any]:
-    return _simulate(*arguments)
+_values = eqx.filter_jit(_simulate)
 
 
 @eqx.filter_jit
 def _with_slopes(directions: Any, at: Any, *arguments: Any) -> tuple[Any, Any, Any]:
     def one(direction: Any) -> Any:
-        return jax.jvp(lambda at: _simulate(*arguments, at), (at,), (direction,), has_aux=True)
+        return jax.jvp(functools.partial(_simulate, *arguments), (at,), (direction,), has_aux=True)
 
     return jax.vmap(one, out_axes=(None, 0, None))(directions)
 
@@ -282,7 +281,7 @@ def read(
 
     ``of_mean``: on the mean trajectory; else the mean over realisations (the median of a single one is the same).
     """
-    found = {}
+    found: dict[Case, Reading] = {}
     with jax.enable_x64(True):
         for batch in _batches(cases, values, devices, slopes):
             first = batch.experiments[0]

@@ -45,6 +45,7 @@ _MOST_WELLS = 16
 _WINDOW = 8.0  # coupling intervals in a window while a voltage is applied
 _MOST_WINDOWS = 32  # of one straight piece
 _GROWTH = 1.5  # of windows while no voltage is applied
+_SPARSE = 0.5  # ρ_0 of the draw at rest, where the density of a half that is spread evenly is one
 _RIDGE = 1.0  # in realisations: features are scaled to unit variance
 
 
@@ -69,7 +70,8 @@ class Contributions(NamedTuple):
     tangent: np.ndarray
     """Damped tangent of the output, [output, parameter, realisation]."""
     score: np.ndarray
-    """Growth of S in each window, [window, parameter, realisation]."""
+    """Growth of S before the first sample (draw at rest and equilibration), then in each window:
+    [1 + window, parameter, realisation]."""
     feature: np.ndarray
     """State at the start of each window, [window, feature, realisation]. The first two are ln g and g."""
 
@@ -108,11 +110,6 @@ def point_of(experiment: Experiment, realisations: int, dtype: Any = np.float64)
         raise ValueError(
             "with an interaction between the particles the force on one depends on all others, which this gradient "
             "does not know: use differences with common random numbers, or interaction = 0"
-        )
-    if device.initial_split == "equilibrium":
-        raise ValueError(
-            'initial_split = "equilibrium" draws the side on which a particle starts, whose probability depends on '
-            "the parameters: use differences with common random numbers, or give a share"
         )
     integrator = Integrator(scheme="euler_maruyama", coupling_interval=device.integrator.coupling_interval)
     experiment = experiment.model_copy(update={"device": device.model_copy(update={"integrator": integrator})})
@@ -294,11 +291,31 @@ class ScoredDevices(Devices):
     wells: int = eqx.field(static=True)
 
     def rest(self, key: LaneKey) -> ScoredState:
-        """The draw at rest by inversion, whose tangent is the whole derivative: the equilibrium inside each half of
-        the gap follows the parameters."""
-        state = self.inner.rest(key)
-        g = _conductance(state.x, self.inner.parameters["tunnelling_length"])
-        return ScoredState(state.x, state.theta, g, jnp.zeros_like(g))
+        """The equilibrium inside each half of the gap follows the parameters, and its tangents are damped too.
+
+        By inversion a particle moves with u = -∂F/ρ, F the cumulated density: far where ρ is small, on the barriers.
+        It is let go at c u only, c = ρ/(ρ + ρ_0), and continuity, ∂ρ = -(ρ c u)' + ρ S, leaves for the score
+
+            S = (1 - c) (∂_p ln ρ + c u ∂_x ln ρ).
+        """
+        draw, held = self.inner.draw(key), lax.stop_gradient
+        zero = jnp.zeros_like(self.inner.theta_0)
+        if self.inner.bridge:
+            x, score = draw.x, zero
+        else:
+            log_z = jnp.where(draw.on_left, draw.log_left, draw.log_right)
+
+            def log_density(x: Positions) -> Positions:
+                return -draw.landscape.single_particle_energy(x) / self.inner.theta_0 - log_z
+
+            damp = held(jax.nn.sigmoid(log_density(draw.x) - np.log(_SPARSE)))
+            x = held(draw.x) + damp * (draw.x - held(draw.x))
+            log_weight = (1.0 - damp) * log_density(x)
+            if self.inner.left is None:  # which half was drawn, too
+                log_weight += log_z - jnp.logaddexp(draw.log_left, draw.log_right)
+            score = jnp.sum(log_weight - held(log_weight), axis=0)
+        g = _conductance(x, self.inner.parameters["tunnelling_length"])
+        return ScoredState(x, self.inner.theta_0 + zero, g, score)
 
     def current_law(self, state: ScoredState) -> Ohmic:
         return Ohmic(self.inner.parameters["maximum_conductance"] * state.g)
@@ -464,7 +481,8 @@ def _run_group(
     outputs = next(iter(weights.values())).shape[0]
     value = np.zeros((outputs, windows.size, size))
     tangent = np.zeros((outputs, directions, size))
-    score = np.zeros((windows.size, directions, size))
+    score = np.zeros((1 + windows.size, directions, size))
+    score[0] = d_carry.state.score
     first = compiled.feature(whole[0], eqx.combine(carry, others).state)
     feature = np.zeros((windows.size + 1, *first.shape))
     feature[0] = first
@@ -485,7 +503,7 @@ def _run_group(
             tangent += np.einsum("ot,ptl->opl", part, np.asarray(d_means[name], np.float64)[:, :samples])
         for w, end in enumerate(windows):
             if done < end <= done + samples:
-                score[w] = np.asarray(d_score)[:, end - done - 1]
+                score[w + 1] = np.asarray(d_score)[:, end - done - 1]
                 feature[w + 1] = np.asarray(features)[end - done - 1]
         done += samples
     score = np.diff(score, axis=0, prepend=0.0)
@@ -610,7 +628,7 @@ def estimate(contributions: Contributions, horizon: int | None = HORIZON, left_o
     b_w a regression of the bracket upon (ln g, g) at the start of w, both leaving out realisation i.
     """
     value, tangent, score, feature = contributions
-    windows, realisations = score.shape[0], score.shape[-1]
+    windows, realisations = value.shape[1:]
     if realisations < 2 * (feature.shape[1] + 1):
         raise ValueError(
             f"{realisations} intact realisations are too few for a critic of {feature.shape[1]} features: expected "
@@ -627,10 +645,13 @@ def estimate(contributions: Contributions, horizon: int | None = HORIZON, left_o
             critic = _fit(feature[w + horizon], later[w + horizon])
             aim = aim - critic.surprise
             # An error of the critic's coefficients moves every term: its share per realisation, first order.
-            reach = (score[w] @ critic.design) @ critic.inverse  # [parameter, feature]
+            moved = score[w + 1] + score[0] if w == 0 else score[w + 1]
+            reach = (moved @ critic.design) @ critic.inverse  # [parameter, feature]
             fits = fits + np.einsum("pf,if,io->opi", reach, critic.design, critic.surprise)
         bracket = _fit(feature[w, :2], aim).surprise
-        parts += bracket.T[:, None, :] * score[w][None]
+        parts += bracket.T[:, None, :] * score[w + 1]
+        if w == 0:  # the draw itself is noise that its features have seen
+            parts += _fit(feature[0, :0], aim).surprise.T[:, None, :] * score[0]
     influence = parts + fits
     total = value.sum(axis=1)
     root = np.sqrt(realisations)

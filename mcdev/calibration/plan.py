@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.job import Curve, Free, Job, PerDeviceValue, Prior, Read, Stage, Target
-from mcdev.experiment import Experiment, build, presets
+from mcdev.experiment import Experiment, build
 from mcdev.problems import ConfigError, Problem, describe, unique
 from mcdev.schema import Unit, nearest
 
@@ -123,6 +123,10 @@ class Plan:
     """Value and σ are those to be expected; σ is negative where it is a share of the value."""
     experiments: dict[tuple[str, str], Experiment]
     """(experiment, device) → whole experiment."""
+    data: dict[str, Any]
+    """The file as it was written."""
+    folder: Path
+    """Where its relative file names start."""
     cases: dict[tuple[str, str], tuple[Case, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -230,13 +234,18 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
         (name, device): tuple(Case(name, device, i, point) for i, (_, point) in enumerate(experiment.points()))
         for (name, device), experiment in experiments.items()
     }
-    plan = Plan(job, tuple(parameters), tuple(goals), tuple(traces), tuple(candidates), experiments, cases)
+    written = copy.deepcopy(dict(data))
+    plan = Plan(
+        job, tuple(parameters), tuple(goals), tuple(traces), tuple(candidates), experiments, written, folder, cases
+    )
+    for name in job.models:
+        with_model(plan, name)  # what is wrong with a model is to be known before hours of work
     return Plan(**{**vars(plan), "warnings": tuple(_warnings(plan))})
 
 
-def with_models(plan: Plan, model: str, folder: Path, data: Mapping[str, Any]) -> Plan:
+def with_model(plan: Plan, model: str) -> Plan:
     """The same calibration with one of its ``[models]`` instead of what its parameters say."""
-    changed = copy.deepcopy(dict(data))
+    changed = copy.deepcopy(plan.data)
     what = plan.job.models[model]
     for path in list(changed["parameters"]):
         if path in what.fixed:
@@ -244,7 +253,8 @@ def with_models(plan: Plan, model: str, folder: Path, data: Mapping[str, Any]) -
         else:
             changed["parameters"][path]["per_device"] = path in what.per_device
     changed.pop("models", None)
-    return resolve(changed, folder, f"model {model}")
+    changed.get("report", {}).pop("profile", None)
+    return resolve(changed, plan.folder, f"model {model}")
 
 
 def _devices(job: Job, found: list[Problem]) -> dict[str, dict[str, Any]]:
@@ -744,4 +754,4 @@ def _warnings(plan: Plan) -> list[str]:
     return found
 
 
-__all__ = ["Case", "Goal", "Parameter", "Plan", "Trace", "load_job", "presets", "read_curve", "resolve", "with_models"]
+__all__ = ["Case", "Goal", "Parameter", "Plan", "Trace", "load_job", "read_curve", "resolve", "with_model"]

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from mcdev.figures import (
     along_axis,
     arrhenius,
+    calibration,
     distributions,
     exponential_fits,
     impedance,
@@ -79,6 +80,11 @@ def draw_study(trees: dict[tuple[str, str], xr.DataTree], folder: Path) -> list[
     return written
 
 
+def draw_calibration(tree: xr.DataTree, folder: Path) -> list[Path]:
+    """Write the pictures of a calibration's results."""
+    return [_save(figure, folder, name) for name, figure in calibration.pictures(tree)]
+
+
 def _save(figure: Figure, folder: Path, name: str) -> Path:
     path = folder / f"{name}.png"
     temporary = folder / f".{name}-{os.getpid()}.tmp"
@@ -94,4 +100,4 @@ def _save(figure: Figure, folder: Path, name: str) -> Path:
     return path
 
 
-__all__ = ["PICTURES", "Picture", "draw_all", "draw_study"]
+__all__ = ["PICTURES", "Picture", "draw_all", "draw_calibration", "draw_study"]

@@ -1,0 +1,78 @@
+"""A calibration from its file to its results.
+
+plan = load_job("configs/shin2022/calibrate_table1.toml")
+outcome = calibrate(plan)
+print(conclusions(outcome))
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mcdev.calibration.evaluation import evaluate
+from mcdev.calibration.job import Stage
+from mcdev.calibration.misfit import Book, Objective
+from mcdev.calibration.plan import Plan, with_model
+from mcdev.calibration.report import Criterion, Outcome
+from mcdev.calibration.search import Step, search
+from mcdev.calibration.uncertainty import gains, known, profile
+
+
+def calibrate(
+    plan: Plan,
+    evaluations: Path | None = None,
+    report: Callable[[str, Step | None], None] | None = None,
+) -> Outcome:
+    """Search from every start, then find errors, profiles, what to measure next, and compare models.
+
+    ``evaluations``: a folder in which every evaluation is kept; started again with the same plan, those are repeated
+    without computing. ``report(phase, step)`` is called as work proceeds.
+    """
+    say = report or (lambda phase, step: None)
+    begin = time.monotonic()
+    book = Book(evaluations)
+    objective = Objective(plan, book)
+    runs = search(objective, lambda step: say("search", step))
+    best = runs[0].best
+    stage = plan.stages[-1]
+    seed = plan.job.search.seed + 1000 * (len(plan.stages) - 1)
+    if not plan.differentiable:  # errors from a large ensemble, once
+        say("errors", None)
+        best = objective(best.u, min(plan.job.report.final_devices, plan.job.search.largest_ensemble), seed)
+    knowledge = known(plan, best)
+    say("final values", None)
+    final = evaluate(plan, plan.values(best.u), plan.job.report.final_devices, seed + 7, False, plan.goals)
+    final = final._replace(methods=_methods(plan, best.evaluation.methods))
+    profiles = [
+        profile(objective, best, knowledge, label, Stage(steps=15, devices=stage.devices), lambda text: say(text, None))
+        for label in plan.job.report.profile
+    ]
+    say("candidates", None)
+    added = gains(plan, best, stage.devices, seed)
+    models = []
+    if plan.job.models:
+        models.append(_criterion("as configured", plan, objective, best.residual))
+    for name in plan.job.models:
+        other = Objective(with_model(plan, name), book)
+        say(f"model {name}", None)
+        found = search(other, lambda step, name=name: say(f"model {name}", step))  # type: ignore[misc]
+        models.append(_criterion(name, other.plan, other, found[0].best.residual))
+    wall = time.monotonic() - begin
+    return Outcome(plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall)
+
+
+def _methods(plan: Plan, fitted: tuple[str, ...]) -> tuple[str, ...]:
+    """How each goal's derivatives were found; those that are only shown have none."""
+    found = iter(fitted)
+    return tuple(next(found) if goal.weight > 0 else "" for goal in plan.goals)
+
+
+def _criterion(name: str, plan: Plan, objective: Objective, residual: np.ndarray) -> Criterion:
+    priors = sum(p.prior_centre is not None for p in plan.parameters)
+    numbers = residual[: residual.size - priors]
+    worst = float(np.max(np.abs(residual[: len(objective.goals)]), initial=0.0))
+    return Criterion(name, len(plan.parameters), numbers.size, float(np.sum(numbers**2)), worst)

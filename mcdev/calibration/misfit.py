@@ -1,0 +1,187 @@
+"""The sum of squares that a search lowers, and its parts.
+
+    loss = Σ_k w_k² d_k² + Σ_curves Σ_i w² ((I_i - I_i,measured)/noise)² + Σ_priors ((z - z_0)/s)²
+
+d is a goal's deviation in units of its uncertainty, z a parameter's natural coordinate (ln x of a scale).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcdev.calibration.evaluation import Evaluation, evaluate
+from mcdev.calibration.plan import Goal, Plan
+from mcdev.results import ResultsError
+
+_FAR = 1e3  # deviation that stands for a number that cannot be read
+
+
+class Misfit(NamedTuple):
+    """At one point of the search."""
+
+    u: np.ndarray
+    """Free coordinates."""
+    evaluation: Evaluation
+    residual: np.ndarray
+    """Goals, then curves, then priors; weighted."""
+    jacobian: np.ndarray
+    """d(residual)/du; empty if not asked for."""
+    jacobian_error: np.ndarray
+
+    @property
+    def loss(self) -> float:
+        return float(np.sum(self.residual**2))
+
+    @property
+    def gradient(self) -> np.ndarray:
+        return 2.0 * self.jacobian.T @ self.residual
+
+    @property
+    def noise(self) -> np.ndarray:
+        """Standard error of the gradient."""
+        return 2.0 * np.sqrt(np.sum((self.jacobian_error * self.residual[:, None]) ** 2, axis=0))
+
+    @property
+    def loss_error(self) -> float:
+        """Standard error of the loss from the ensemble's noise in the goals' values."""
+        count = self.evaluation.value.size
+        return float(2.0 * np.sqrt(np.sum((self.residual[:count] * self.value_noise) ** 2)))
+
+    value_noise: np.ndarray = np.empty(0)
+    """Standard error of each goal's weighted deviation."""
+
+
+class Book:
+    """Every evaluation of a calibration, kept on disk: started again, it repeats them without computing."""
+
+    def __init__(self, folder: Path | None):
+        self.folder = folder
+        self.number = 0
+        self.repeated = 0
+
+    def look_up(self, name: str) -> Evaluation | None:
+        self.number += 1
+        if self.folder is None:
+            return None
+        path = self.folder / f"{self.number:06d}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                if str(data["name"]) != name:
+                    return None
+                count = int(data["traces"])
+                self.repeated += 1
+                return Evaluation(
+                    data["value"],
+                    data["error"],
+                    data["jacobian"],
+                    data["jacobian_error"],
+                    tuple(data[f"current_{i}"] for i in range(count)),
+                    tuple(data[f"slope_{i}"] for i in range(count) if f"slope_{i}" in data),
+                    float(data["left_out"]),
+                    tuple(str(m) for m in data["methods"]),
+                )
+        except (OSError, ValueError, KeyError, EOFError):  # not there, cut off or damaged: computed again
+            return None
+        except Exception:  # zipfile raises its own kinds for a damaged file
+            return None
+
+    def write(self, name: str, e: Evaluation) -> None:
+        if self.folder is None:
+            return
+        arrays: dict[str, Any] = {
+            "name": np.array(name),
+            "value": e.value,
+            "error": e.error,
+            "jacobian": e.jacobian,
+            "jacobian_error": e.jacobian_error,
+            "traces": np.array(len(e.currents)),
+            "left_out": np.array(e.left_out),
+            "methods": np.array(e.methods, dtype="U"),
+        }
+        arrays |= {f"current_{i}": c for i, c in enumerate(e.currents)}
+        arrays |= {f"slope_{i}": c for i, c in enumerate(e.current_jacobians)}
+        text = io.BytesIO()
+        np.savez(text, **arrays)
+        path, temporary = self.folder / f"{self.number:06d}.npz", self.folder / f".{self.number:06d}.tmp"
+        try:
+            with temporary.open("wb") as file:
+                file.write(text.getvalue())
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+class Objective:
+    """The misfit of a plan as a function of the free coordinates, ensemble size and seed."""
+
+    def __init__(self, plan: Plan, book: Book | None = None, report: Callable[[], None] | None = None):
+        self.plan = plan
+        self.book = book or Book(None)
+        self.goals: tuple[Goal, ...] = tuple(g for g in plan.goals if g.weight > 0)
+        self.report = report or (lambda: None)
+        self.realisations = 0
+        """Ensemble evaluations so far: realisations asked for, a derivative counted as one."""
+
+    def __call__(self, u: np.ndarray, devices: int, seed: int, slopes: bool = True) -> Misfit:
+        u = np.asarray(u, float)
+        name = hashlib.sha256(u.tobytes() + json.dumps([devices, seed, slopes]).encode()).hexdigest()
+        evaluation = self.book.look_up(name)
+        if evaluation is None:
+            evaluation = evaluate(self.plan, self.plan.values(u), devices, seed, slopes, self.goals)
+            self.book.write(name, evaluation)
+        self.realisations += devices
+        self.report()
+        return self._misfit(u, evaluation, slopes)
+
+    def _misfit(self, u: np.ndarray, e: Evaluation, slopes: bool) -> Misfit:
+        plan = self.plan
+        count = len(plan.parameters)
+        x = plan.values(u)
+        dx = np.array([p.coordinate.slope(float(v)) for p, v in zip(plan.parameters, u, strict=True)])
+        residual = [
+            g.weight * float(np.clip(g.deviation(float(v)), -_FAR, _FAR))
+            for g, v in zip(self.goals, e.value, strict=True)
+        ]
+        scale = [
+            g.weight * g.deviation_slope(float(v)) if np.isfinite(g.deviation(float(v))) else 0.0
+            for g, v in zip(self.goals, e.value, strict=True)
+        ]
+        parts, rows, errors = [np.array(residual)], [], []
+        if slopes:
+            rows.append(np.array(scale)[:, None] * e.jacobian * dx)
+            errors.append(np.abs(np.array(scale)[:, None] * e.jacobian_error * dx))
+        for i, (trace, current) in enumerate(zip(plan.traces, e.currents, strict=True)):
+            seen = np.isfinite(trace.current)
+            parts.append(trace.weight * (current[seen] - trace.current[seen]) / trace.noise)
+            if slopes:
+                rows.append(trace.weight * e.current_jacobians[i][seen] * dx / trace.noise)
+                errors.append(np.zeros_like(rows[-1]))
+        for j, p in enumerate(plan.parameters):
+            if p.prior_centre is None:
+                continue
+            parts.append(np.array([(p.coordinate.natural(x[j]) - p.prior_centre) / p.prior_sd]))
+            if slopes:
+                row = np.zeros((1, count))
+                row[0, j] = p.coordinate.natural_slope(x[j]) * dx[j] / p.prior_sd
+                rows.append(row)
+                errors.append(np.zeros_like(row))
+        joined = np.concatenate(parts)
+        empty = np.empty((0, count))
+        return Misfit(
+            u,
+            e,
+            np.where(np.isfinite(joined), joined, _FAR),
+            np.nan_to_num(np.concatenate(rows)) if rows else empty,
+            np.nan_to_num(np.concatenate(errors)) if errors else empty,
+            np.abs(np.array(scale) * e.error),
+        )

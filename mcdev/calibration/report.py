@@ -1,0 +1,368 @@
+"""What a calibration leaves behind: calibration.h5 (an xarray tree with units), tables, and fitted.toml.
+
+/            provenance, notes and warnings as attributes
+/targets     reported and simulated numbers, pulls, derivatives
+/parameters  fitted values, intervals, correlation, singular values and directions
+/starts      what each start came to
+/history     every step of every start
+/curve_N     measured and simulated current
+/profile_N   least χ² against one parameter
+/candidates  what each further number would add
+/models      information criteria of the models compared
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import tomli_w
+import xarray as xr
+
+from mcdev.calibration.evaluation import Evaluation
+from mcdev.calibration.misfit import Misfit, Objective
+from mcdev.calibration.plan import Goal, Plan
+from mcdev.calibration.search import Run
+from mcdev.calibration.uncertainty import CONFIDENCE, Gain, Knowledge, Profile
+from mcdev.experiment import Experiment
+from mcdev.results import ResultsError, git_commit
+from mcdev.schema import Unit
+
+FILE_NAME = "calibration.h5"
+_SCHEMA = 1
+
+
+class Criterion(NamedTuple):
+    """One of the models compared."""
+
+    name: str
+    parameters: int
+    numbers: int
+    chi_square: float
+    worst: float
+    """Largest deviation of a target, in units of its uncertainty."""
+
+    @property
+    def aic(self) -> float:
+        return self.chi_square + 2 * self.parameters
+
+    @property
+    def aicc(self) -> float:
+        left = self.numbers - self.parameters - 1
+        return self.aic + 2 * self.parameters * (self.parameters + 1) / left if left > 0 else float("nan")
+
+    @property
+    def bic(self) -> float:
+        return self.chi_square + self.parameters * float(np.log(self.numbers))
+
+
+class Outcome(NamedTuple):
+    """Everything a calibration found."""
+
+    plan: Plan
+    runs: list[Run]
+    best: Misfit
+    """At the end of the last stage, with the derivatives that the errors are from."""
+    final: Evaluation
+    """Every goal, fitted or only shown, with the large ensembles of the report."""
+    knowledge: Knowledge
+    profiles: list[Profile]
+    gains: list[Gain]
+    models: list[Criterion]
+    realisations: int
+    wall: float
+
+
+def conclusions(outcome: Outcome) -> list[str]:
+    """What a reader must know, in sentences."""
+    plan, k = outcome.plan, outcome.knowledge
+    said = list(plan.job.notes) + list(plan.warnings)
+    for goal, value in zip(plan.goals, outcome.final.value, strict=True):
+        if not np.isfinite(value):
+            said.append(f"{goal.label}: could not be read at the fitted parameters")
+        elif goal.weight > 0 and abs(goal.deviation(float(value))) > 3:
+            said.append(
+                f"{goal.label} is not met: {_number(value, goal.unit)} against {_number(goal.value, goal.unit)}, "
+                f"{goal.deviation(float(value)):+.1f} standard deviations; no parameters within the bounds were found "
+                "that meet it together with the others"
+            )
+    for p, x in zip(plan.parameters, plan.values(outcome.best.u), strict=True):
+        c = p.coordinate
+        span = None if c.low is None or c.high is None else (c.natural(c.high) - c.natural(max(c.low, 1e-300)))
+        for name, bound in (("lower", c.low), ("upper", c.high)):
+            if bound is not None and span and c.low and abs(c.natural(float(x)) - c.natural(bound)) < 0.01 * span:
+                said.append(f"{p.label} ended at its {name} bound, {bound / p.mark.scale:.4g} {p.mark.unit}".rstrip())
+    if k.freedom > 0 and k.inflation > 1.0:
+        said.append(
+            f"χ² = {k.chi_square:.3g} for {k.freedom} degrees of freedom: the numbers conflict with the model or with "
+            f"each other within their uncertainties; intervals are widened by {np.sqrt(k.inflation):.2f}"
+        )
+    if k.freedom == 0:
+        said.append("as many numbers as parameters: that all are met says nothing about the model")
+    said += list(k.words)
+    undetermined = [p.label for p, fine in zip(plan.parameters, k.determined, strict=True) if not fine]
+    if undetermined:
+        said.append("not determined to within a factor of two (one standard deviation): " + ", ".join(undetermined))
+    if outcome.final.left_out > 0:
+        said.append(f"{100 * outcome.final.left_out:.2g} % of the realisations broke down and are left out")
+    if outcome.gains:
+        best = outcome.gains[0]
+        ratio = best.smallest_after / best.smallest_before if best.smallest_before > 0 else np.inf
+        said.append(
+            f"to measure next, among the candidates: {best.label}; it raises the smallest singular value "
+            f"{ratio:.3g}-fold, to {best.smallest_after:.3g}"
+        )
+    return said
+
+
+def _number(value: float, unit: str) -> str:
+    mark = Unit("" if unit == "1" else unit)
+    return f"{value / mark.scale:.4g} {mark.unit}".strip()
+
+
+def assemble(outcome: Outcome, source: str) -> xr.DataTree:
+    plan, k = outcome.plan, outcome.knowledge
+    groups: dict[str, xr.Dataset] = {
+        "/": xr.Dataset(attrs=_provenance(outcome, source)),
+        "/targets": _targets(plan.goals, outcome.final, plan),
+        "/parameters": _parameters(plan, outcome.best, k),
+        "/starts": _starts(plan, outcome.runs),
+        "/history": _history(outcome.runs),
+    }
+    for i, (trace, current) in enumerate(zip(plan.traces, outcome.final.currents, strict=True)):
+        data = xr.Dataset(attrs={"title": trace.label, "noise": trace.noise, "source": trace.source})
+        data["time"] = xr.Variable("sample", trace.time[1:], {"units": "s", "long_name": "end of the sample"})
+        data["voltage"] = xr.Variable("sample", trace.voltage[1:], {"units": "V", "long_name": "source voltage"})
+        about = {"units": "A", "long_name": "measured current; NaN where nothing was recorded"}
+        data["measured"] = xr.Variable("sample", trace.current, about)
+        data["simulated"] = xr.Variable("sample", current, {"units": "A", "long_name": "simulated current"})
+        groups[f"/curve_{i + 1}"] = data
+    for i, found in enumerate(outcome.profiles):
+        data = xr.Dataset(attrs={"title": found.label, "low": found.low, "high": found.high})
+        about = {"units": found.unit or "1", "long_name": found.label}
+        data["value"] = xr.Variable("grid", found.value, about)
+        data["chi_square"] = xr.Variable("grid", found.chi_square, {"units": "1", "long_name": "least χ²"})
+        groups[f"/profile_{i + 1}"] = data
+    if outcome.gains:
+        data = xr.Dataset()
+        data["candidate"] = xr.Variable("candidate", np.array([g.label for g in outcome.gains]))
+        for name, words in (
+            ("value", "expected value (SI)"),
+            ("sigma", "uncertainty it would have (SI)"),
+            ("smallest_before", "smallest singular value of what is known"),
+            ("smallest_after", "the same with this number"),
+        ):
+            data[name] = xr.Variable("candidate", [getattr(g, name) for g in outcome.gains], {"long_name": words})
+        groups["/candidates"] = data
+    if outcome.models:
+        data = xr.Dataset()
+        data["model"] = xr.Variable("model", np.array([m.name for m in outcome.models]))
+        for name in ("parameters", "numbers", "chi_square", "worst", "aic", "aicc", "bic"):
+            data[name] = xr.Variable("model", [getattr(m, name) for m in outcome.models])
+        groups["/models"] = data
+    return xr.DataTree.from_dict(groups)
+
+
+def _provenance(outcome: Outcome, source: str) -> dict[str, Any]:
+    versions = ("mcdev", "jax", "jaxlib", "optax", "numpy")
+    return {
+        "title": outcome.plan.job.name,
+        "description": outcome.plan.job.description,
+        "mcdev_calibration_version": _SCHEMA,
+        "configuration": source,
+        "conclusions": "\n".join(conclusions(outcome)),
+        "method": "errors: Gauss-Newton covariance in ln x, widened by sqrt(χ²/ν) where that is above one; "
+        f"intervals: {100 * CONFIDENCE:g} %",
+        "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in versions),
+        "git_commit": git_commit(),
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "wall_time_s": outcome.wall,
+        "realisations": outcome.realisations,
+    }
+
+
+def _targets(goals: Sequence[Goal], e: Evaluation, plan: Plan) -> xr.Dataset:
+    data = xr.Dataset(coords={"target": np.array([g.label for g in goals])})
+    scale = np.array([Unit("" if g.unit == "1" else g.unit).scale for g in goals])
+
+    def add(name: str, values: Any, words: str) -> None:
+        data[name] = xr.Variable("target", values, {"long_name": words})
+
+    add("unit", np.array([g.unit for g in goals]), "unit of this row")
+    add("reported", np.array([g.value for g in goals]) / scale, "reported value, in the row's unit")
+    add("uncertainty", np.array([g.sigma for g in goals]) / scale, "its standard deviation")
+    add("simulated", e.value / scale, "simulated value at the fitted parameters")
+    add("simulated_error", e.error / scale, "its standard error over the ensemble")
+    add("pull", [g.deviation(float(v)) for g, v in zip(goals, e.value, strict=True)], "deviation over uncertainty")
+    add("weight", [g.weight for g in goals], "0: shown, not fitted")
+    add("source", np.array([g.source for g in goals], dtype="U"), "where it is published")
+    add("derivative_by", np.array(e.methods, dtype="U"), "how its derivatives were found")
+    return data
+
+
+def _parameters(plan: Plan, best: Misfit, k: Knowledge) -> xr.Dataset:
+    labels = [p.label for p in plan.parameters]
+    data = xr.Dataset(coords={"parameter": labels, "other": labels})
+    scale = np.array([p.mark.scale for p in plan.parameters])
+
+    def add(name: str, values: Any, words: str, dims: Any = "parameter") -> None:
+        data[name] = xr.Variable(dims, values, {"long_name": words})
+
+    none = [np.nan if b is None else b for b in (p.coordinate.low for p in plan.parameters)]
+    some = [np.nan if b is None else b for b in (p.coordinate.high for p in plan.parameters)]
+    add("unit", np.array([p.mark.unit or "1" for p in plan.parameters]), "unit of this row")
+    add("value", plan.values(best.u) / scale, "fitted value, in the row's unit")
+    add("low", k.low / scale, "lower end of the 95 % interval")
+    add("high", k.high / scale, "upper end of the 95 % interval")
+    add("sd", k.sd, "standard deviation of ln(value), or of value over its start where it may have either sign")
+    add("determined", k.determined.astype(np.int8), "1 where the data determine it to within a factor of two")
+    add("start", [p.start / p.mark.scale for p in plan.parameters], "start")
+    add("lower_bound", np.array(none) / scale, "lower bound")
+    add("upper_bound", np.array(some) / scale, "upper bound")
+    add("correlation", k.correlation, "correlation of the natural coordinates", ("parameter", "other"))
+    add("singular_value", k.singular, "of the deviations by the natural coordinates, without priors", "direction")
+    add("direction", k.directions, "unit vectors in natural coordinates", ("direction", "parameter"))
+    return data
+
+
+def _starts(plan: Plan, runs: list[Run]) -> xr.Dataset:
+    ordered = sorted(runs, key=lambda r: r.number)
+    data = xr.Dataset(coords={"parameter": [p.label for p in plan.parameters]})
+    scale = np.array([p.mark.scale for p in plan.parameters])
+    data["loss"] = xr.Variable("start", [r.best.loss for r in ordered], {"long_name": "loss at the end"})
+    dims = ("start", "parameter")
+    data["begin"] = xr.Variable(dims, [plan.values(r.start) / scale for r in ordered], {"long_name": "began at"})
+    data["end"] = xr.Variable(dims, [plan.values(r.best.u) / scale for r in ordered], {"long_name": "ended at"})
+    count = len([g for g in plan.goals if g.weight > 0])
+    deviations = [r.best.residual[:count] for r in ordered]
+    data["deviation"] = xr.Variable(("start", "fitted"), deviations, {"long_name": "weighted deviation of each target"})
+    relative = [
+        [
+            v / g.value - 1.0
+            for g, v in zip([g for g in plan.goals if g.weight > 0], r.best.evaluation.value, strict=True)
+        ]
+        for r in ordered
+    ]
+    data["relative"] = xr.Variable(("start", "fitted"), relative, {"long_name": "simulated over reported, less one"})
+    return data
+
+
+def _history(runs: list[Run]) -> xr.Dataset:
+    steps = [s for r in sorted(runs, key=lambda r: r.number) for s in r.steps]
+    data = xr.Dataset()
+    for name in ("start", "stage", "step", "devices", "loss", "loss_error"):
+        data[name] = xr.Variable("line", [getattr(s, name) for s in steps])
+    data["taken"] = xr.Variable("line", [int(s.taken) for s in steps])
+    for name in ("optimiser", "note", "worst"):
+        data[name] = xr.Variable("line", np.array([getattr(s, name) for s in steps], dtype="U"))
+    data["u"] = xr.Variable(("line", "parameter"), np.array([s.u for s in steps]), {"long_name": "free coordinates"})
+    return data
+
+
+# -------------------------------------------------------------------------------------- files
+
+
+def write(tree: xr.DataTree, folder: Path) -> Path:
+    """Write calibration.h5: to a temporary name, flushed, then renamed."""
+    path = folder / FILE_NAME
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".calibration-", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        tree.to_netcdf(temporary, engine="h5netcdf")
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def is_calibration(path: str | Path) -> bool:
+    """Whether a folder or file holds the results of a calibration."""
+    path = Path(path)
+    return path.name == FILE_NAME or (path / FILE_NAME).exists()
+
+
+def read(path: str | Path) -> xr.DataTree:
+    """The tree of a calibration's folder or file. Raises ``ResultsError`` for what is not one."""
+    path = Path(path)
+    file = path / FILE_NAME if path.is_dir() else path
+    try:
+        with h5py.File(file, "r") as handle:
+            if "mcdev_calibration_version" not in handle.attrs:
+                raise ResultsError(f"{file} holds no calibration of mcdev")
+        tree = xr.open_datatree(file, engine="h5netcdf")
+        loaded = tree.load()
+        tree.close()
+    except ResultsError:
+        raise
+    except Exception as error:  # h5py and xarray raise many kinds for a damaged file
+        raise ResultsError(f"{file} cannot be read as a calibration: missing, damaged or cut off ({error})") from None
+    return loaded
+
+
+def write_fitted(outcome: Outcome, folder: Path) -> Path:
+    """``fitted.toml``, a study that ``mcdev run`` runs as it is: every experiment on every fitted device, with the
+    reported numbers to compare with; the experiments themselves lie in ``fitted/``."""
+    plan = outcome.plan
+    x = plan.values(outcome.best.u)
+    place = folder / "fitted"
+    place.mkdir(exist_ok=True)
+    read = {(g.experiment, g.device) for g in plan.goals} | {(t.experiment, t.device) for t in plan.traces}
+    files = []
+    for (name, device), experiment in plan.experiments.items():
+        if (name, device) not in read:
+            continue
+        own = _fitted(plan, experiment, name, device, plan.given(x, name, device))
+        file = place / f"{own['name']}.toml"
+        file.write_text(tomli_w.dumps(own), encoding="utf-8")
+        files.append(f"fitted/{file.name}")
+    study = {
+        "name": f"{plan.job.name}_fitted",
+        "description": f"Fitted by mcdev: {plan.job.description}"[:4000],
+        "runs": files,
+        "variants": {"fitted": {}},
+    }
+    path = folder / "fitted.toml"
+    path.write_text(tomli_w.dumps(study), encoding="utf-8")
+    return path
+
+
+def _fitted(plan: Plan, experiment: Experiment, name: str, device: str, values: dict[str, float]) -> dict[str, Any]:
+    data = experiment.to_dict()
+    several = len({d for _, d in plan.experiments}) > 1
+    data["name"] = "".join(c if c.isalnum() or c in "_.-" else "_" for c in name + (f"_{device}" if several else ""))
+    for path, value in values.items():
+        section, _, key = path.partition(".")
+        mark = next(p.mark for p in plan.parameters if p.path == path)
+        data[section][key] = mark.write(value)
+    drawn = any(not isinstance(getattr(experiment.device, n), float) for n in experiment.device.parameters())
+    alike = experiment.device.alike and not drawn
+    data["ensemble"]["devices"] = 1 if alike else plan.job.report.final_devices
+    references = []
+    for goal in plan.goals:
+        if (goal.experiment, goal.device) != (name, device):
+            continue
+        mark = Unit("" if goal.unit == "1" else goal.unit)
+        reference: dict[str, Any] = {"measurement": goal.read.measurement, "point": goal.read.point}
+        reference |= {"value": mark.write(goal.value), "source": goal.source, "statistic": goal.read.statistic}
+        for key in ("entry", "coefficient"):
+            if getattr(goal.read, key) is not None:
+                reference[key] = getattr(goal.read, key)
+        references.append(reference)
+    data["output"] = {**data.get("output", {}), "reference": references}
+    return data
+
+
+__all__ = ["Criterion", "Objective", "Outcome", "assemble", "conclusions", "is_calibration", "read", "write"]

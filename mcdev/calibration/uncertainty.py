@@ -1,0 +1,255 @@
+"""How well each parameter is known: covariance, intervals, weak directions in words, profiles, what to measure next.
+
+Everything is in natural coordinates, z = ln x of a scale: a standard deviation of 0.1 is 10 %. With A the derivatives
+of the weighted deviations by z, priors included,
+
+    cov = (AᵀA)⁻¹ max(1, χ²/ν)          Gauss-Newton; ν = numbers - parameters
+
+where the model cannot meet the numbers (χ² > ν) errors grow accordingly, and the report says so. Noise of the
+simulated values counts as part of each number's uncertainty.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from mcdev.calibration.evaluation import evaluate
+from mcdev.calibration.job import Stage
+from mcdev.calibration.misfit import Misfit, Objective
+from mcdev.calibration.plan import Plan
+from mcdev.calibration.search import levenberg_marquardt
+
+CONFIDENCE = 0.95
+UNDETERMINED = float(np.log(2.0))
+"""Standard deviation of a natural coordinate above which a parameter or direction counts as not determined: a factor
+of two, or the whole of a number that may have either sign."""
+_WIDEST = 3.0
+"""How far a direction that nothing determines is taken to reach (a factor of 20): errors stay numbers, and a
+parameter that hardly takes part in such a direction is not called unknown for it."""
+_SHOWN = 0.25  # share of a direction below which a parameter is not named
+
+
+class Knowledge(NamedTuple):
+    """What the numbers say of the parameters."""
+
+    natural: np.ndarray
+    """[parameter]"""
+    sd: np.ndarray
+    """Standard deviation of the natural coordinate, at most 3."""
+    low: np.ndarray
+    """Ends of the interval, SI; no further than the parameter's bounds."""
+    high: np.ndarray
+    correlation: np.ndarray
+    singular: np.ndarray
+    """Of A without priors, largest first."""
+    directions: np.ndarray
+    """[singular value, parameter]: unit vectors in natural coordinates."""
+    chi_square: float
+    freedom: int
+    inflation: float
+    """max(1, χ²/ν)."""
+    determined: np.ndarray
+    words: tuple[str, ...]
+
+
+def matrix(plan: Plan, m: Misfit, priors: bool = True) -> np.ndarray:
+    """A [number, parameter]."""
+    x = plan.values(m.u)
+    per_free = np.array(
+        [
+            p.coordinate.natural_slope(float(v)) * p.coordinate.slope(float(u))
+            for p, v, u in zip(plan.parameters, x, m.u, strict=True)
+        ]
+    )
+    rows = m.jacobian / per_free
+    noise = np.zeros(rows.shape[0])
+    noise[: m.value_noise.size] = m.value_noise
+    rows = rows / np.sqrt(1.0 + noise**2)[:, None]
+    count = sum(p.prior_centre is not None for p in plan.parameters)
+    return rows if priors or count == 0 else rows[:-count]
+
+
+def known(plan: Plan, m: Misfit) -> Knowledge:
+    a = matrix(plan, m)
+    count = len(plan.parameters)
+    _, s, v = np.linalg.svd(a, full_matrices=True)
+    s = np.concatenate([s, np.zeros(count - s.size)])
+    noise = np.zeros(m.residual.size)
+    noise[: m.value_noise.size] = m.value_noise
+    chi_square = float(np.sum(m.residual**2 / (1.0 + noise**2)))
+    freedom = a.shape[0] - count
+    inflation = max(1.0, chi_square / freedom) if freedom > 0 else 1.0
+    spread = np.minimum(inflation / np.maximum(s, 1e-150) ** 2, _WIDEST**2)
+    covariance = (v.T * spread) @ v
+    sd = np.sqrt(np.diag(covariance))
+    z = stats.norm.ppf(0.5 + CONFIDENCE / 2)
+    if freedom > 0 and inflation > 1.0:
+        z = stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)
+    x = plan.values(m.u)
+    natural = np.array([p.coordinate.natural(float(v)) for p, v in zip(plan.parameters, x, strict=True)])
+    low, high = np.empty(count), np.empty(count)
+    for j, p in enumerate(plan.parameters):
+        reach = min(float(z * sd[j]), 500.0) if p.coordinate.positive else float(z * sd[j])
+        ends = (
+            (x[j] * np.exp(-reach), x[j] * np.exp(reach))
+            if p.coordinate.positive
+            else (x[j] - reach * p.coordinate.scale, x[j] + reach * p.coordinate.scale)
+        )
+        low[j] = max(ends[0], -np.inf if p.coordinate.low is None else p.coordinate.low)
+        high[j] = min(ends[1], np.inf if p.coordinate.high is None else p.coordinate.high)
+    _, s_data, v_data = np.linalg.svd(matrix(plan, m, priors=False), full_matrices=True)
+    s_data = np.concatenate([s_data, np.zeros(count - s_data.size)])
+    scale = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    return Knowledge(
+        natural,
+        sd,
+        low,
+        high,
+        covariance / np.outer(scale, scale),
+        s_data,
+        v_data,
+        chi_square,
+        freedom,
+        inflation,
+        sd < UNDETERMINED,
+        tuple(_words(plan, s_data, v_data)),
+    )
+
+
+def _words(plan: Plan, singular: np.ndarray, directions: np.ndarray) -> list[str]:
+    """A sentence for each direction along which the numbers allow a change by more than a factor of two."""
+    said = []
+    for s, direction in zip(singular, directions, strict=True):
+        if s * UNDETERMINED >= 1.0:
+            continue
+        order = np.argsort(-np.abs(direction))
+        named = [int(j) for j in order if abs(direction[j]) > _SHOWN * abs(direction[order[0]])]
+        labels = [plan.parameters[j].label for j in named]
+        shares = direction[named] / abs(direction[named[0]])
+        allowed = (
+            "nothing depends on it"
+            if s < 1e-8 * max(singular[0], 1e-300)
+            else f"one standard deviation along it is a factor {np.exp(min(1 / s, 500)):.3g}"
+        )
+        if len(named) == 1:
+            said.append(f"{labels[0]} is not determined ({allowed})")
+        elif len(named) == 2 and all(plan.parameters[j].coordinate.positive for j in named):
+            opposite = shares[0] * shares[1] < 0
+            power = abs(shares[1])
+            weight = "" if abs(power - 1) < 0.15 else f"^{1 / power:.2g}"
+            what = "product" if opposite else "ratio"
+            text = f"{labels[0]} and {labels[1]} only as a {what}"
+            sign = "·" if opposite else "/"
+            said.append(f"{text}, {labels[0]}{sign}{labels[1]}{weight} ({allowed})")
+        else:
+            moves = ", ".join(f"{label} {share:+.2f}" for label, share in zip(labels, shares, strict=True))
+            said.append(
+                f"moved together as ({moves}) in their logarithms, these leave every number as it is ({allowed})"
+            )
+    return said
+
+
+class Gain(NamedTuple):
+    """What one more number would add."""
+
+    label: str
+    value: float
+    sigma: float
+    smallest_before: float
+    smallest_after: float
+    """Smallest singular value of all numbers and priors, with it."""
+
+
+def gains(plan: Plan, m: Misfit, devices: int, seed: int) -> list[Gain]:
+    """For each candidate: by how much it raises the smallest singular value. The best first."""
+    if not plan.candidates:
+        return []
+    a = matrix(plan, m)
+    x = plan.values(m.u)
+    found = evaluate(plan, x, devices, seed, True, plan.candidates, traces=False)
+    per_natural = np.array(
+        [1.0 / p.coordinate.natural_slope(float(v)) for p, v in zip(plan.parameters, x, strict=True)]
+    )
+    before = _smallest(a)
+    rows = []
+    for goal, value, row in zip(plan.candidates, found.value, found.jacobian, strict=True):
+        sigma = goal.sigma if goal.sigma > 0 else -goal.sigma * abs(value)
+        more = np.nan_to_num(row * per_natural / sigma) if sigma > 0 else np.zeros(len(row))
+        rows.append(Gain(goal.label, float(value), float(sigma), before, _smallest(np.vstack([a, more]))))
+    return sorted(rows, key=lambda g: -g.smallest_after)
+
+
+def _smallest(a: np.ndarray) -> float:
+    s = np.linalg.svd(a, compute_uv=False)
+    return float(s[-1]) if s.size == a.shape[1] else 0.0
+
+
+class Profile(NamedTuple):
+    """Least χ² against one parameter held at each of several values."""
+
+    label: str
+    unit: str
+    value: np.ndarray
+    chi_square: np.ndarray
+    low: float
+    """Ends of the 95 % interval, where χ² is 3.84 above its least; NaN where the grid does not reach it."""
+    high: float
+
+
+def profile(
+    objective: Objective, best: Misfit, knowledge: Knowledge, label: str, stage: Stage, report: Callable[[str], None]
+) -> Profile:
+    """The profile likelihood of one parameter (Raue et al. 2009, doi:10.1093/bioinformatics/btp358), over three
+    standard deviations to either side, or as far as its bounds go."""
+    plan = objective.plan
+    j = [p.label for p in plan.parameters].index(label)
+    own = plan.parameters[j]
+    reach = min(3.0 * float(knowledge.sd[j]), 2.0)
+    centre = float(knowledge.natural[j])
+    grid = centre + np.linspace(-reach, reach, plan.job.report.profile_points)
+    values, costs = [], []
+    for outward in (np.sort(grid[grid <= centre])[::-1], np.sort(grid[grid > centre])):
+        u = best.u
+        for z in outward:
+            x = float(np.exp(z)) if own.coordinate.positive else float(z * own.coordinate.scale)
+            if not own.coordinate.inside(x):
+                continue
+            held = own._replace(prior_centre=float(z), prior_sd=1e-4)
+            parameters = tuple(held if i == j else p for i, p in enumerate(plan.parameters))
+            begin = u.copy()
+            begin[j] = own.coordinate.free(x)
+            book = objective.book
+            inner = Objective(Plan(**{**vars(plan), "parameters": parameters}), book, objective.report)
+            found = levenberg_marquardt(
+                inner, begin, stage, plan.job.search.seed + 1000 * (len(plan.stages) - 1), lambda *_: None
+            )
+            u = found.u
+            at = inner.plan.values(found.u)[j]
+            rise = found.loss - ((own.coordinate.natural(at) - float(z)) / 1e-4) ** 2
+            if own.prior_centre is not None:
+                rise += ((own.coordinate.natural(at) - own.prior_centre) / own.prior_sd) ** 2
+            values.append(x / own.mark.scale)
+            costs.append(rise)
+            report(f"profile of {label}")
+    order = np.argsort(values)
+    value, cost = np.array(values)[order], np.array(costs)[order]
+    low, high = _crossings(value, cost - cost.min(), stats.chi2.ppf(CONFIDENCE, 1))
+    return Profile(label, own.mark.unit, value, cost, low, high)
+
+
+def _crossings(value: np.ndarray, rise: np.ndarray, level: float) -> tuple[float, float]:
+    least = int(np.argmin(rise))
+
+    def crossing(which: Sequence[int]) -> float:
+        for inner, outer in itertools.pairwise(which):
+            if rise[inner] < level <= rise[outer]:
+                share = (level - rise[inner]) / (rise[outer] - rise[inner])
+                return float(value[inner] + share * (value[outer] - value[inner]))
+        return float("nan")
+
+    return crossing(range(least, -1, -1)), crossing(range(least, value.size))
