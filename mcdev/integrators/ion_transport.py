@@ -15,6 +15,10 @@ Chainais-Hillairet, Fuhrmann, Gaudeul 2021, doi:10.1093/imanum/draa002), second 
 a step and a clock of its own for every lane. Unknowns are φ and u_s = ln(c_s/c_0), c_0 = 1 - v Σ c the share of
 vacancies: 0 < c and v Σ c < 1 hold by construction. Newton's last correction is exactly additive in c, so that ions
 are conserved to rounding.
+
+Derivatives (jvp, vjp) are those of the accepted steps, each of which keeps its share of the interval: every stage
+solves S(x, parameters, history) = 0, so that dx = (-∂S/∂x)⁻¹ dS at fixed x, the implicit function theorem, with the
+matrix that Newton's method has anyway. What chose the steps (error, tolerance, the last voltage) has no derivative.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, Int
 
@@ -52,6 +57,7 @@ _ADDITIVE = 0.5  # largest correction of u up to which densities, not their loga
 _ITERATIONS = 14
 _HALVINGS = 40  # in a row, after which a lane has failed
 _SHORTEST = 1e-15  # step over duration, below which a lane has failed; the first one tried is 1000 times that or more
+_RECORDED = 128  # accepted steps in one call of `advance` that can be differentiated
 _FIRST = 0.05  # first step after a change of voltage by one volt, in Debye times
 
 
@@ -116,6 +122,18 @@ class _March(NamedTuple):
     iterations: Int[Array, " lane"]
 
 
+class _Record(NamedTuple):
+    """The accepted steps of each lane, in order; zeros beyond the last."""
+
+    h: Float[Array, "step lane"]
+    first: Float[Array, "step cell unknown lane"]
+    """Unknowns at the end of the first stage."""
+    last: Float[Array, "step cell unknown lane"]
+    """Unknowns at the end of the second stage, which is the end of the step."""
+    pending: Unknowns
+    """The first stage of the step being tried."""
+
+
 class IonTransport(eqx.Module):
     """Parameters of a batch of devices, in reduced units."""
 
@@ -165,36 +183,11 @@ class IonTransport(eqx.Module):
     def advance(self, state: IonState, voltage: PerLane, duration: Float[Array, ""]) -> IonState:
         """``duration`` seconds later, at constant voltage (in kT/e).
 
-        Every lane takes its own steps; one that fails keeps its last good state and says so in ``status``.
+        Every lane takes its own steps; one that fails keeps its last good state and says so in ``status``. Derivatives
+        by the parameters, the state's unknowns, voltage and duration are exact for the steps taken (NaN in a lane
+        that takes more than 128 of them in one call).
         """
-        x = _pack(state)
-        c = self._densities(x)[0]
-        jump = jnp.abs(voltage - state.voltage)
-        first = _FIRST * self._debye_time() * VOLT / jnp.where(jump > 0, jump, 1.0)
-        proposal = jnp.where(jump > 0, jnp.minimum(state.step, first), state.step)
-        proposal = jnp.where(self._debye_time() > 0, jnp.maximum(proposal, 1e3 * _SHORTEST * duration), jnp.nan)
-        proposal = jnp.where(self.fixed_step > 0, self.fixed_step, proposal)
-        none = jnp.zeros_like(state.status)
-        time = jnp.zeros_like(proposal)
-        march = _March(
-            x, x, c, c, time, _next_step(proposal, duration - time), proposal, none > 0, none, none, none,
-            state.status, state.steps, state.rejected, state.iterations,
-        )  # fmt: skip
-
-        def unfinished(march: _March) -> Bool[Array, ""]:
-            return jnp.any(_open(march, duration))
-
-        end = lax.while_loop(unfinished, lambda march: self._iterate(march, voltage, duration), march)
-        return IonState(
-            end.start[:, 0],
-            jnp.moveaxis(end.start[:, 1:], 1, 0),
-            jnp.broadcast_to(voltage, time.shape),
-            end.proposal,
-            end.status,
-            end.steps,
-            end.rejected,
-            end.iterations,
-        )
+        return _advanced(self, state, voltage, duration)
 
     def charge_response(
         self, state: IonState, voltage: PerLane, angular_frequency: Float[Array, ""]
@@ -212,10 +205,60 @@ class IonTransport(eqx.Module):
         response = self._solve(c, occupied, faces, 1j * angular_frequency * one, one, source)
         return left * (1 - response[0, 0])
 
+    # ---------------------------------------------------------------------------------- the march
+
+    def _beginning(self, state: IonState, voltage: PerLane, duration: Float[Array, ""]) -> _March:
+        x = _pack(state)
+        c = self._densities(x)[0]
+        jump = jnp.abs(voltage - state.voltage)
+        first = _FIRST * self._debye_time() * VOLT / jnp.where(jump > 0, jump, 1.0)
+        proposal = jnp.where(jump > 0, jnp.minimum(state.step, first), state.step)
+        proposal = jnp.where(self._debye_time() > 0, jnp.maximum(proposal, 1e3 * _SHORTEST * duration), jnp.nan)
+        proposal = jnp.where(self.fixed_step > 0, self.fixed_step, proposal)
+        none = jnp.zeros_like(state.status)
+        time = jnp.zeros_like(proposal)
+        return _March(
+            x, x, c, c, time, _next_step(proposal, duration - time), proposal, none > 0, none, none, none,
+            state.status, state.steps, state.rejected, state.iterations,
+        )  # fmt: skip
+
+    def _steps(self, state: IonState, voltage: PerLane, duration: Float[Array, ""]) -> _March:
+        def unfinished(march: _March) -> Bool[Array, ""]:
+            return jnp.any(_open(march, duration))
+
+        begin = self._beginning(state, voltage, duration)
+        return lax.while_loop(unfinished, lambda march: self._iterate(march, voltage, duration)[0], begin)
+
+    def _recorded(self, state: IonState, voltage: PerLane, duration: Float[Array, ""]) -> tuple[_March, _Record]:
+        """The same steps, and what their derivatives are taken from."""
+        begin = self._beginning(state, voltage, duration)
+        lanes = jnp.arange(begin.h.shape[0])
+        empty = jnp.zeros((_RECORDED, *begin.x.shape), begin.x.dtype)
+        record = _Record(jnp.zeros((_RECORDED, *begin.h.shape), begin.h.dtype), empty, empty, begin.x)
+
+        def unfinished(both: tuple[_March, _Record]) -> Bool[Array, ""]:
+            return jnp.any(_open(both[0], duration))
+
+        def body(both: tuple[_March, _Record]) -> tuple[_March, _Record]:
+            march, record = both
+            after, x = self._iterate(march, voltage, duration)
+            pending = jnp.where(after.second & ~march.second, x, record.pending)
+            row = jnp.where(after.steps > march.steps, march.steps - state.steps, _RECORDED)  # beyond: dropped
+            by_lane = jnp.moveaxis(pending, -1, 0), jnp.moveaxis(x, -1, 0)
+            return after, _Record(
+                record.h.at[row, lanes].set(march.h, mode="drop"),
+                record.first.at[row, :, :, lanes].set(by_lane[0], mode="drop"),
+                record.last.at[row, :, :, lanes].set(by_lane[1], mode="drop"),
+                pending,
+            )
+
+        return lax.while_loop(unfinished, body, (begin, record))
+
     # ---------------------------------------------------------------------------------- one Newton iteration
 
-    def _iterate(self, m: _March, voltage: PerLane, duration: Float[Array, ""]) -> _March:
-        """One Newton iteration of every open lane, and the end of its stage or step where that is due.
+    def _iterate(self, m: _March, voltage: PerLane, duration: Float[Array, ""]) -> tuple[_March, Unknowns]:
+        """One Newton iteration of every open lane, and the end of its stage or step where that is due; with the
+        unknowns it arrived at.
 
         Lanes need not be in the same stage: both stages solve the same equation with another history.
         """
@@ -265,7 +308,7 @@ class IonTransport(eqx.Module):
         second = self._history(m.before, after)
         history = jnp.where(first, second, m.history)
         history = jnp.where(good, after, jnp.where(redo, m.before, history))
-        return _March(
+        march = _March(
             x=guess,
             start=jnp.where(good, x, m.start),
             before=jnp.where(good, after, m.before),
@@ -282,6 +325,7 @@ class IonTransport(eqx.Module):
             rejected=m.rejected + redo,
             iterations=m.iterations + active,
         )
+        return march, x
 
     def _history(self, before: Densities, after: Densities) -> Densities:
         """Right-hand side of the second stage, before + (1-γ)/γ (after - before), kept above zero.
@@ -301,7 +345,8 @@ class IonTransport(eqx.Module):
         none = jnp.zeros_like(before[:1])
         leaving = jnp.concatenate([rightward, none]) + jnp.concatenate([none, leftward])
         wanting = before * widths + gain < 0
-        share = jnp.where(wanting, jnp.minimum(0.99 * widths * before / (leaving + 1e-300), 1.0), 1.0)
+        lost = jnp.where(wanting, leaving + 1e-300, 1.0)  # a quotient by zero would have no derivative
+        share = jnp.where(wanting, jnp.minimum(0.99 * widths * before / lost, 1.0), 1.0)
         cut = (1 - share[:-1]) * rightward - (1 - share[1:]) * leftward
         back = jnp.concatenate([cut, none]) - jnp.concatenate([none, cut])
         return before + (gain + back) / widths
@@ -312,12 +357,18 @@ class IonTransport(eqx.Module):
         """Newton's correction of c - gh f(c) = history, with the densities it starts from."""
         c, occupied = self._densities(x)
         faces, curvature = self._faces(x, c, occupied, voltage)
+        source = self._source(c, faces, curvature, history, gh)
+        return self._solve(c, occupied, faces, jnp.ones_like(gh), gh, source), c, occupied
+
+    def _source(
+        self, c: Densities, faces: _Faces, curvature: Float[Array, "cell lane"], history: Densities, gh: PerLane
+    ) -> Unknowns:
+        """S, what is left of Gauss's law and of c - gh f(c) = history: zero at the end of a stage."""
         flux = faces.left - faces.right
         widths = self.widths[:, None, None]
         kept = widths * (history - c) - gh * (flux[1:] - flux[:-1])
         gauss = self.screening * self.widths[:, None] * self._charge(c) - curvature
-        source = jnp.concatenate([gauss[:, None], kept], axis=1)
-        return self._solve(c, occupied, faces, jnp.ones_like(gh), gh, source), c, occupied
+        return jnp.concatenate([gauss[:, None], kept], axis=1)
 
     def _solve(
         self, c: Densities, occupied: Densities, faces: _Faces, mass: PerLane, gh: PerLane, source: Array
@@ -450,3 +501,94 @@ def _open(march: _March, duration: Float[Array, ""]) -> Bool[Array, " lane"]:
 def _next_step(proposal: PerLane, left: PerLane) -> PerLane:
     """The proposed step, or an even share of what is left of the interval where that is two steps or less."""
     return jnp.where(proposal >= 0.999999 * left, left, jnp.where(proposal >= 0.5 * left, 0.5 * left, proposal))
+
+
+# -------------------------------------------------------------------------------------- derivatives
+
+
+def _arrived(end: _March, voltage: PerLane) -> IonState:
+    return IonState(
+        end.start[:, 0],
+        jnp.moveaxis(end.start[:, 1:], 1, 0),
+        jnp.broadcast_to(voltage, end.h.shape),
+        end.proposal,
+        end.status,
+        end.steps,
+        end.rejected,
+        end.iterations,
+    )
+
+
+@jax.custom_jvp
+def _advanced(transport: IonTransport, state: IonState, voltage: PerLane, duration: Float[Array, ""]) -> IonState:
+    return _arrived(transport._steps(state, voltage, duration), voltage)
+
+
+@_advanced.defjvp
+def _advanced_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[IonState, IonState]:
+    """Step by step through the record, linear in the tangents and made of scans, so that it can be transposed."""
+    transport, state, voltage, duration = primals
+    d_transport, d_state, d_voltage, d_duration = tangents
+    end, record = transport._recorded(state, voltage, duration)
+    lanes = end.h.shape
+    voltage, d_voltage = jnp.broadcast_to(voltage, lanes), jnp.broadcast_to(d_voltage, lanes)
+    starts = jnp.concatenate([_pack(state)[None], record.last[:-1]])
+
+    def advance(dx: Unknowns, step: tuple[Array, ...]) -> tuple[Unknowns, None]:
+        h, *stages = step
+        taken = h > 0
+
+        def move(dx: Unknowns) -> Unknowns:
+            # A lane without a step here does harmless arithmetic: what it discards must be finite to be transposed.
+            own, applied = (_only(taken, a, 1.0) for a in (transport, voltage))
+            d_own, d_applied, d_start = (_only(taken, a, 0.0) for a in (d_transport, d_voltage, dx))
+            x_start, x_first, x_last = (_only(taken, x, 0.0) for x in stages)
+            gh, d_gh = GAMMA * h, GAMMA * h / duration * d_duration
+            before, d_before = jax.jvp(_densities_of, (own, x_start), (d_own, d_start))
+
+            def stage(x: Unknowns, history: Densities, d_history: Densities) -> tuple[Unknowns, Densities, Densities]:
+                given = (own, history, gh, applied), (d_own, d_history, d_gh, d_applied)
+                _, change = jax.jvp(lambda *a: _source_of(x, *a), *given)
+                c, occupied = own._densities(x)
+                faces, _ = own._faces(x, c, occupied, applied)
+                moved = own._solve(c, occupied, faces, jnp.ones_like(gh), gh, change)
+                return moved, *jax.jvp(_densities_of, (own, x), (d_own, moved))
+
+            _, after, d_after = stage(x_first, before, d_before)
+            given = (own, before, after), (d_own, d_before, d_after)
+            moved, _, _ = stage(x_last, *jax.jvp(IonTransport._history, *given))
+            return jnp.where(taken, moved, dx)
+
+        return lax.cond(jnp.any(taken), move, lambda dx: dx, dx), None
+
+    march = jax.checkpoint(advance, prevent_cse=False)
+    dx, _ = lax.scan(march, _pack(d_state), (record.h, starts, record.first, record.last))
+    no_tangents: list[Any] = [np.zeros(lanes, jax.dtypes.float0)] * 4  # of the counters
+    dx = dx * jnp.where(end.steps - state.steps > _RECORDED, jnp.nan, 1.0)
+    return _arrived(end, voltage), IonState(
+        dx[:, 0],
+        jnp.moveaxis(dx[:, 1:], 1, 0),
+        d_voltage,
+        jnp.zeros_like(end.proposal),
+        *no_tangents,
+    )
+
+
+def _densities_of(transport: IonTransport, x: Unknowns) -> Densities:
+    return transport._densities(x)[0]
+
+
+def _source_of(x: Unknowns, transport: IonTransport, history: Densities, gh: PerLane, voltage: PerLane) -> Unknowns:
+    c, occupied = transport._densities(x)
+    faces, curvature = transport._faces(x, c, occupied, voltage)
+    return transport._source(c, faces, curvature, history, gh)
+
+
+def _only(taken: Bool[Array, " lane"], values: Any, otherwise: float) -> Any:
+    """The same, with ``otherwise`` in the lanes that are not taken. The widths of the cells belong to all lanes."""
+
+    def pick(path: Any, value: Array) -> Array:
+        shared = isinstance(values, IonTransport) and path[-1].name == "widths"
+        return value if shared else jnp.where(taken, value, otherwise)
+
+    return jax.tree_util.tree_map_with_path(pick, values)
