@@ -164,7 +164,7 @@ class Search(Strict):
     starts: Starts = Starts()
     derivatives: Literal["auto", "differences"] = "auto"
     """auto: exact, or the estimator for hopping particles, or differences where that is too noisy."""
-    reach: float = Field(0.2, gt=0, le=10)
+    reach: float = Field(0.05, gt=0, lt=1)
     """How far a difference of hopping particles' ensembles reaches to either side, as a share of its parameter."""
     seed: int = Field(1, ge=0, lt=2**32)
     largest_ensemble: int = Field(4096, ge=1, le=10_000_000)

@@ -1,17 +1,30 @@
 """Values and derivatives of ensembles of hopping particles.
 
 Values are those of the ensemble as ``mcdev run`` computes it. Derivatives come from the estimator in ``hopping.py`` for
-what is linear in the recorded trajectory or read off the mean trajectory, and from differences with common random
-numbers for everything else (a first passage of each device has no derivative along its own path), or where the
-estimator is noisier than the differences would be useful.
+what is linear in the recorded trajectory or read off the mean trajectory: the measurement is linearised there, and the
+estimator gives the derivative of that sum. Everything else (a first passage of each device has no derivative along its
+own path) goes through differences with common random numbers, and so does what the estimator leaves mostly noise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcdev.calibration import hopping
 from mcdev.calibration.plan import Case
 from mcdev.calibration.reading import Reading
+from mcdev.devices.contract import CIRCUIT_CHANNELS
+from mcdev.ensemble import PointResult, simulate
+from mcdev.experiment import Experiment
+from mcdev.measurements.contract import OK, Measurement, Trajectory
+
+_WIDTH = 1e-4  # relative, of the central difference of what the program starts from
+_NOISY = 0.5  # share of a derivative that its standard error may be before differences are tried
 
 
 def read(
@@ -23,6 +36,208 @@ def read(
     seed: int,
     slopes: bool,
     derivatives: str = "auto",
-    reach: float = 0.2,
+    reach: float = 0.05,
 ) -> dict[Case, Reading]:
-    raise ValueError("not yet")
+    """What these cases' measurements ``names`` read, at these parameter values ((experiment, device) → path → SI).
+
+    ``reach``: half the width of a difference, relative to its parameter. ``derivatives`` "differences": no estimator.
+    """
+    found = {}
+    for case in cases:
+        own = dict(values[case.experiment, case.device])
+        result = _run(case, own, devices, seed)
+        reading = Reading(tuple(own), left_out=1.0 - float(result.intact.mean()))
+        reading.current = np.asarray(result.mean["current"][0], np.float64)
+        for name in names:
+            value, error = _number(result, name, of_mean)
+            reading.value[name], reading.error[name] = value, error
+        if slopes and own:
+            _differentiate(case, own, result, names, of_mean, devices, seed, derivatives, reach, reading)
+        found[case] = reading
+    return found
+
+
+def _run(case: Case, values: Mapping[str, float], devices: int, seed: int) -> PointResult:
+    experiment = _sized(case.at(values), devices, seed)
+    return simulate(experiment)[0]
+
+
+def _sized(experiment: Experiment, devices: int, seed: int) -> Experiment:
+    ensemble = experiment.ensemble.model_copy(update={"devices": devices, "seed": seed % 2**32})
+    output = experiment.output.model_copy(update={"trajectories": 0})
+    return experiment.model_copy(update={"ensemble": ensemble, "output": output})
+
+
+def _number(result: PointResult, name: str, of_mean: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(value, standard error) [entry]."""
+    if of_mean:
+        replicates = result.of_mean[name][0]  # [replicate] or [replicate, entry]
+        replicates = replicates[:, None] if replicates.ndim == 1 else replicates
+        return replicates[0], _jackknife(replicates)
+    reading = Reading(())
+    fine = (result.status[name][:, 0] == OK) & np.isfinite(result.values[name][:, 0])
+    reading.add(name, result.values[name][:, 0], fine, None)
+    return reading.value[name], reading.error[name]
+
+
+def _jackknife(replicates: np.ndarray) -> np.ndarray:
+    """Standard error from replicates [1 + group, entry] that each leave out one group."""
+    others = replicates[1:]
+    count = others.shape[0]
+    if count < 2:
+        return np.zeros(replicates.shape[1])
+    return np.asarray(np.sqrt((count - 1) / count * np.sum((others - others.mean(axis=0)) ** 2, axis=0)))
+
+
+def _differentiate(
+    case: Case,
+    values: dict[str, float],
+    result: PointResult,
+    names: Sequence[str],
+    of_mean: bool,
+    devices: int,
+    seed: int,
+    derivatives: str,
+    reach: float,
+    reading: Reading,
+) -> None:
+    smooth = [n for n in names if of_mean or case.base.measurements[n].linear] if derivatives == "auto" else []
+    left = [n for n in names if n not in smooth]
+    if smooth:
+        left += _estimate(case, values, result, smooth, devices, seed, reading)
+    if left:
+        _difference(case, values, left, of_mean, devices, seed, reach, reading)
+
+
+# -------------------------------------------------------------------------------------- the estimator
+
+
+def _estimate(
+    case: Case,
+    values: dict[str, float],
+    result: PointResult,
+    names: Sequence[str],
+    devices: int,
+    seed: int,
+    reading: Reading,
+) -> list[str]:
+    """Derivatives by the estimator; returns the names whose derivative is mostly noise."""
+    experiment = _sized(case.at(values), devices, seed)
+    linear = [_linearise(experiment, experiment.measurements[n], result) for n in names]
+    channels = dict.fromkeys(c for weights, _ in linear for c in weights)
+    counts = [next(iter(weights.values())).shape[0] for weights, _ in linear]
+    joined = {c: np.concatenate([w.get(c, np.zeros_like(next(iter(w.values())))) for w, _ in linear]) for c in channels}
+    at = hopping.point_of(experiment, devices)
+    directions, explicit = [], []
+    for path, here in values.items():
+        h = _WIDTH * abs(here) if here != 0 else _WIDTH
+        ends = [_sized(case.at({**values, path: here + side * h}), devices, seed) for side in (-1, 1)]
+        low, high = (hopping.point_of(e, devices) for e in ends)
+        directions.append(hopping.direction(at, low, high, 2 * h))
+        widths, scale = (
+            (np.asarray(b) - np.asarray(a)) / (2 * h) for a, b in zip(*(_references(e) for e in ends), strict=True)
+        )
+        explicit.append(np.concatenate([own(widths, scale) for _, own in linear]))
+    found = hopping.hopping_gradient(experiment, at, hopping.stack(directions), joined, seed % 2**32)
+    reading.left_out = max(reading.left_out, found.left_out)
+    slope = found.gradient.T + np.array(explicit)  # [path, output]
+    error = found.gradient_se.T
+    noisy, first = [], 0
+    for name, count in zip(names, counts, strict=True):
+        own = slice(first, first + count)
+        first += count
+        reading.slope[name], reading.slope_error[name] = slope[:, own], error[:, own]
+        reading.method[name] = "damped tangents and likelihood ratio"
+        size = np.array(list(values.values()))[:, None]  # relative changes of parameters compare
+        if np.linalg.norm(error[:, own] * size) > _NOISY * np.linalg.norm(slope[:, own] * size):
+            noisy.append(name)
+    return noisy
+
+
+def _references(experiment: Experiment) -> tuple[np.ndarray, float]:
+    """Lengths of the samples, and the full scale: what a measurement refers to besides the recorded channels."""
+    device: Any = experiment.device
+    drawn = device.maximum_conductance
+    return experiment.protocol.timeline().widths, float(drawn if isinstance(drawn, float) else drawn.median)
+
+
+def _linearise(
+    experiment: Experiment, measurement: Measurement, result: PointResult
+) -> tuple[dict[str, np.ndarray], Any]:
+    """(weights channel → [entry, sample], derivative by sample lengths and full scale) at the mean trajectory."""
+    with jax.enable_x64(True):
+        widths, scale = _references(experiment)
+        windows = {name: jnp.asarray(spans) for name, spans in result.timeline.windows.items()}
+        own = {name: jnp.asarray(series[0], jnp.float64) for name, series in result.mean.items()}
+
+        def measured(channels: dict[str, Any], widths: Any, scale: Any) -> Any:
+            trajectory = Trajectory(
+                widths=widths,
+                **{name: channels[name] for name in CIRCUIT_CHANNELS},
+                observed={name: s for name, s in channels.items() if name not in CIRCUIT_CHANNELS},
+                frequency=jnp.empty(0),
+                impedance=jnp.empty(0, complex),
+                full_scale=scale,
+                cell_constant=jnp.asarray(jnp.nan),
+                windows=windows,
+            )
+            return jnp.atleast_1d(measurement.measure(trajectory).value)
+
+        arguments = (own, jnp.asarray(widths), jnp.asarray(scale))
+        by_channel, by_widths, by_scale = jax.jacrev(measured, argnums=(0, 1, 2))(*arguments)
+        weights = {name: np.asarray(w) for name, w in by_channel.items() if name != "voltage" and np.any(w)}
+        by_widths, by_scale = np.asarray(by_widths), np.asarray(by_scale)
+    if not weights:
+        weights = {"conductance": np.asarray(by_channel["conductance"])}
+
+    def explicit(widths: np.ndarray, scale: float) -> np.ndarray:
+        return np.asarray(by_widths @ widths + by_scale * scale)
+
+    return {name: np.nan_to_num(w) for name, w in weights.items()}, explicit
+
+
+# -------------------------------------------------------------------------------------- differences
+
+
+def _difference(
+    case: Case,
+    values: dict[str, float],
+    names: Sequence[str],
+    of_mean: bool,
+    devices: int,
+    seed: int,
+    reach: float,
+    reading: Reading,
+) -> None:
+    """Central differences of two ensembles with the same random numbers; where the estimator's are known better,
+    those are kept."""
+    rows: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in names}
+    for path, here in values.items():
+        h = reach * abs(here) if here != 0 else reach
+        low, high = (_run(case, {**values, path: here + side * h}, devices, seed) for side in (-1, 1))
+        for name in names:
+            rows[name].append(_paired(low, high, name, of_mean, 2 * h))
+    for name in names:
+        slope = np.array([s for s, _ in rows[name]])
+        error = np.array([e for _, e in rows[name]])
+        if name in reading.slope:
+            better = error < reading.slope_error[name]
+            slope = np.where(better, slope, reading.slope[name])
+            error = np.where(better, error, reading.slope_error[name])
+        reading.slope[name], reading.slope_error[name] = slope, error
+        reading.method[name] = f"differences of ±{100 * reach:g} % with common random numbers"
+
+
+def _paired(
+    low: PointResult, high: PointResult, name: str, of_mean: bool, width: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(derivative, standard error) [entry]."""
+    if of_mean:
+        replicates = (high.of_mean[name][0] - low.of_mean[name][0]) / width
+        replicates = replicates[:, None] if replicates.ndim == 1 else replicates
+        return np.nan_to_num(replicates[0]), np.nan_to_num(_jackknife(replicates))
+    change = (high.values[name][:, 0] - low.values[name][:, 0]) / width
+    fine = (high.status[name][:, 0] == OK) & (low.status[name][:, 0] == OK) & np.isfinite(change)
+    reading = Reading(())
+    reading.add(name, change, fine, None)
+    return np.nan_to_num(reading.value[name]), reading.error[name]
