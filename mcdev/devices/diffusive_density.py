@@ -1,0 +1,244 @@
+"""The diffusive memristor in the density view: what `diffusive.py` does with particles, done with their density.
+
+Reduced units as there. Of each realisation the left and the right cluster have a density of their own,
+
+    η ∂p/∂t = ∂/∂x [p ∂U/∂x - f v p + θ ∂p/∂x]      between walls at ±1   (Risken 1989, §5; drift_diffusion.py)
+    x_i(t)  = Q(u_i; t)                              Q the quantile of the particle's cluster
+    g       = R_min/R_M(sorted x)                                          (eq. 3, tunnelling.py)
+    dθ      = [h v² g - (θ - θ_0)] dt                                      (eq. 5)
+
+with shares u_i drawn once, at rest, as `diffusive.py` draws them: the same realisation starts from the same positions.
+
+Where the particles do not act on each other, that is without heating or without a voltage, the mean and the
+distribution of g at any time are exact. Under pulses they are 1-5 % off: of two particles that feel the same heat only
+the density knows. Always approximate is what one realisation does from one time to the next, since its particles keep
+their shares: take a first passage from the mean trajectory. Nothing hops, so a trajectory is smooth in the parameters
+and may be differentiated, forwards and backwards.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, UInt32
+from pydantic import Field
+from scipy.constants import Boltzmann
+
+from mcdev.devices.contract import Devices, LaneKey, Pace, PerLane
+from mcdev.devices.diffusive import Ohmic
+from mcdev.devices.landscape import Landscape
+from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
+from mcdev.devices.tunnelling import relative_conductance
+from mcdev.integrators.drift_diffusion import fokker_planck_step
+from mcdev.schema import Strict, Unit, extremes, typical
+
+# Coupling interval at v = 1 in units of 1/κ (η = 4).
+_COUPLING = 2e-2
+_BLUR = 0.04
+_UNDRIVEN = 1e-6  # V/V_th below which only the samples cut time
+
+
+class Mesh(Strict):
+    """Equal cells along the gap."""
+
+    cells: int = Field(200, ge=20, le=4000, multiple_of=2)
+    """Number of cells. A tenth of the interfacial width, and less where θ is small: see docs/model.md."""
+
+
+class Integrator(Strict):
+    """How the densities are stepped in time."""
+
+    step: Annotated[float, Unit("s", gt=0)] | Literal["auto"] = "auto"
+    """Longest time step; the circuit is solved every two. auto: by the voltage alone, so that without one each sample
+    takes two steps. Samples that grow geometrically, as the protocol pulse records them, suit a relaxation."""
+
+
+class DiffusiveDensity(Nanoparticles):
+    """Densities of the metal nanoparticles between two terminals. Pure numbers are in units of the five scales."""
+
+    kind: Literal["diffusive_density"] = "diffusive_density"
+    mesh: Mesh = Mesh()
+    integrator: Integrator = Integrator()
+
+    single_precision: ClassVar[bool] = False
+    precision: ClassVar[Literal["float32", "float64"]] = "float64"
+    lanes: ClassVar[dict[str, int]] = {"cpu": 64, "gpu": 1024, "tpu": 1024}
+    remedy: ClassVar[str] = "look for extreme parameters; a smaller device.integrator.step may help"
+
+    def pace(self, voltage: float) -> Pace:
+        """Conductance and temperature change through drift and heating, both driven by the voltage; without one the
+        implicit step may be as long as a sample."""
+        step = self.integrator.step
+        if step == "auto":
+            v = max(abs(voltage) / extremes(self.threshold_voltage)[0], _UNDRIVEN)
+            eta, kappa = extremes(self.friction)[0], extremes(self.cooling_rate)[1]
+            step = 0.5 * _COUPLING / kappa * min(1.0, eta / 4.0) / v**2
+        return Pace(2 * step, step)
+
+    def conflicts(self, kinetic: bool) -> list[tuple[str, Any, str]]:
+        return []
+
+    def concerns(self) -> list[tuple[str, str]]:
+        """The energy in kT that a cell's width blurs at a barrier's top, U'' Δx²/(8 θ), is about twice the error of
+        the rate at which it is crossed."""
+        theta = Boltzmann * extremes(self.background_temperature)[0] / extremes(self.pinning_energy)[1]
+        curvature = 2.0 * (np.pi / extremes(self.pinning_period)[0]) ** 2
+        blur = curvature * (2.0 / self.mesh.cells) ** 2 / (8.0 * theta)
+        if blur <= _BLUR:
+            return []
+        enough = 50 * int(np.ceil(self.mesh.cells * np.sqrt(blur / _BLUR) / 50))
+        return [("mesh.cells", f"{self.mesh.cells} cells cross barriers {50 * blur:.0f} % too fast: {enough} would do")]
+
+    def build(self, draws: dict[str, Any], seed: int, devices: np.ndarray, dtype: Any) -> DiffusiveDensityDevices:
+        """Differentiable in the parameters, but for those of random pinning."""
+
+        def lanes(value: Any) -> Float[Array, "... lane"]:
+            return jnp.asarray(value, dtype)
+
+        return DiffusiveDensityDevices(
+            parameters={name: lanes(value) for name, value in draws.items()},
+            landscape=self.landscape(draws, seed, devices, lanes),
+            theta_0=lanes(Boltzmann * draws["background_temperature"] / draws["pinning_energy"]),
+            kelvin=lanes(draws["pinning_energy"] / Boltzmann),
+            bridge=jnp.asarray(self.initial_state == "bridge"),
+            particles=self.particles,
+            left=self.left,
+            cells=self.mesh.cells,
+            bins=self.profile_count,
+            profile_scale=typical(self.half_gap),
+        )
+
+
+class DensityState(NamedTuple):
+    density: Float[Array, "cell 2 lane"]
+    """Of the left and the right cluster, per L, each with integral 1."""
+    share: Float[Array, "particle lane"]
+    """What part of its cluster lies left of a particle; plus one for the right cluster. Never changes."""
+    x: Float[Array, "particle lane"]
+    """Positions in units of L."""
+    theta: PerLane
+    """k_B T/w_p."""
+    g: PerLane
+    """G/G_max at these positions."""
+
+
+def _conductance(x: Float[Array, "particle lane"], tunnelling_length: PerLane) -> PerLane:
+    """g of the chain, in two halves of the lanes: the compiler does not fuse across a loop (see tunnelling.py)."""
+    if x.shape[1] % 2:
+        return relative_conductance(x, tunnelling_length)
+    halves = (x.reshape(x.shape[0], 2, -1).swapaxes(0, 1), tunnelling_length.reshape(2, -1))
+    return lax.map(lambda half: relative_conductance(*half), halves).reshape(-1)
+
+
+class DiffusiveDensityDevices(Devices):
+    """A batch of realisations; see the module's equations."""
+
+    parameters: dict[str, PerLane]
+    landscape: Landscape
+    theta_0: PerLane
+    kelvin: PerLane
+    bridge: Bool[Array, ""]
+    """Not static: the sums of a constant density, folded by the compiler, take longer than the rest of a run."""
+    particles: int = eqx.field(static=True)
+    left: int | None = eqx.field(static=True)
+    cells: int = eqx.field(static=True)
+    bins: int = eqx.field(static=True)
+    profile_scale: float = eqx.field(static=True)
+
+    def _faces(self) -> np.ndarray:
+        return np.linspace(-1.0, 1.0, self.cells + 1)
+
+    def _energy(self) -> tuple[Float[Array, "cell 1"], Float[Array, "cell lane"]]:
+        """Centres of the cells, and the energy there without a voltage."""
+        faces = self._faces()
+        centres = jnp.asarray(0.5 * (faces[1:] + faces[:-1]), self.theta_0.dtype)[:, None]
+        everywhere = jnp.broadcast_to(centres, (self.cells, self.theta_0.shape[0]))
+        return centres, self.landscape.single_particle_energy(everywhere)
+
+    def rest(self, key: LaneKey) -> DensityState:
+        """Each cluster with the Boltzmann density of its half of the gap, or both spread evenly; T = T_0."""
+        centres, energy = self._energy()
+        lanes, dtype = self.theta_0.shape[0], self.theta_0.dtype
+        u, side = initial_draws(key, self.particles, lanes, dtype)
+        exponent = -energy / self.theta_0
+        weight = jnp.exp(exponent - jnp.max(exponent, axis=0))
+        halves = jnp.stack([jnp.where(centres < 0, weight, 0.0), jnp.where(centres > 0, weight, 0.0)], axis=1)
+        total = jnp.sum(halves, axis=0)
+        if self.left is None:
+            on_left = side < total[0] / (total[0] + total[1])
+        else:
+            on_left = jnp.broadcast_to(jnp.arange(self.particles)[:, None] < self.left, u.shape)
+        density = jnp.where(self.bridge, 0.5, halves * (0.5 * self.cells) / total)
+        share = jnp.where(on_left, 1.0 - u, 1.0 + u)
+        return self._state(density, share, self.theta_0)
+
+    def _state(self, density: Float[Array, "cell 2 lane"], share: Array, theta: PerLane) -> DensityState:
+        """Positions and conductance of these densities.
+
+        One table serves both clusters: the cumulated density of the left from 0 to 1, then that of the right from 1
+        to 2. Negative densities, which a long time step may leave, count as none, so that it never falls."""
+        mass = jnp.maximum(density, 0.0)
+        cumulated = jnp.cumsum(mass, axis=0)
+        cumulated = cumulated / cumulated[-1]
+        zero = jnp.zeros_like(cumulated[:1, 0])
+        table = jnp.concatenate([zero, cumulated[:, 0], zero + 1.0, 1.0 + cumulated[:, 1]])
+        faces = jnp.asarray(np.tile(self._faces(), 2), density.dtype)
+        x = jax.vmap(lambda s, t: jnp.interp(s, t, faces), in_axes=1, out_axes=1)(share, table)
+        return DensityState(density, share, x, theta, _conductance(x, self.parameters["tunnelling_length"]))
+
+    def current_law(self, state: DensityState) -> Ohmic:
+        return Ohmic(self.parameters["maximum_conductance"] * state.g)
+
+    def advance(
+        self,
+        state: DensityState,
+        voltage: PerLane,
+        current: PerLane,
+        step: Float[Array, ""],
+        pairs: UInt32[Array, ""],
+        key: LaneKey,
+        clock: UInt32[Array, ""],
+    ) -> DensityState:
+        """Power is held over the interval, for which eq. 5 is solved exactly; the densities move at the temperature
+        of the interval's middle. The family's pace asks for one pair of steps; more are taken as longer ones, so that
+        no loop stands in a reverse derivative's way."""
+        p = self.parameters
+        v = voltage / p["threshold_voltage"]
+        power = p["heating"] * v * current / (p["threshold_voltage"] * p["maximum_conductance"])
+        dt = p["cooling_rate"] * step * pairs.astype(step.dtype)
+        middle, after = warmed(state.theta, self.theta_0, power, 2.0 * dt)
+
+        centres, energy = self._energy()
+        potential = (energy - p["drift"] * v * centres) / middle
+        twice = jnp.concatenate([potential, potential], axis=1)
+        rate, both = (jnp.concatenate([a, a]) for a in (middle / p["friction"], dt))
+        widths = jnp.full(self.cells, 2.0 / self.cells, self.theta_0.dtype)
+        density = state.density.reshape(self.cells, -1)
+        for _ in range(2):
+            density = fokker_planck_step(density, twice, widths, rate, both)
+        return self._state(density.reshape(state.density.shape), state.share, after)
+
+    def observe(self, state: DensityState, voltage: PerLane) -> dict[str, PerLane]:
+        return {"temperature": state.theta * self.kelvin}
+
+    def profile(self, state: DensityState, weight: PerLane) -> dict[str, Float[Array, " bin"]]:
+        """Nanoparticles per metre in each bin, on the axis of the typical gap (devices may differ in theirs)."""
+        left = jnp.sum(state.share <= 1.0, axis=0)
+        held = state.density[:, 0] * left + state.density[:, 1] * (self.particles - left)
+        total = jnp.sum(jnp.where(weight > 0, weight * held, 0.0), axis=1)
+        edges = np.linspace(-1.0, 1.0, self.bins + 1)
+        faces = self._faces()
+        overlap = np.minimum(edges[1:, None], faces[1:]) - np.maximum(edges[:-1, None], faces[:-1])
+        average = np.maximum(overlap, 0.0) * (0.5 * self.bins)
+        return {"density": jnp.sum(jnp.asarray(average, total.dtype) * total, axis=1) / self.profile_scale}
+
+    def snapshot(self, state: DensityState) -> dict[str, Float[Array, "part lane"]]:
+        return {"position": state.x * self.parameters["half_gap"]}
+
+    def intact(self, state: DensityState) -> Bool[Array, " lane"]:
+        return jnp.isfinite(state.theta) & jnp.all(jnp.isfinite(state.x), axis=0) & jnp.isfinite(state.g)
