@@ -161,9 +161,10 @@ def sample(
     row: tuple[Any, ...],
     counted: Bool[Array, " lane"],
     kept: int,
+    loop: Callable[..., Any] = lax.fori_loop,
 ) -> tuple[_Carry, tuple[Any, ...]]:
     """Advance a group through one sample. Returns what was recorded: channel means, the profile summed over the
-    counted lanes, inner coordinates of the first ``kept``."""
+    counted lanes, inner coordinates of the first ``kept``. ``loop`` runs the sample's circuit intervals."""
     start, end, solutions, pairs, step = row
     lanes = carry.intact.shape[0]
     zeros = jnp.zeros(lanes, start.dtype)
@@ -183,7 +184,7 @@ def sample(
         return after, {name: sums[name] + 0.5 * (before[name] + behind[name]) for name in sums}
 
     names = jax.eval_shape(lambda: _seen(devices, circuit, carry, zeros))
-    carry, sums = lax.fori_loop(jnp.uint32(0), solutions, body, (carry, dict.fromkeys(names, zeros)))
+    carry, sums = loop(jnp.uint32(0), solutions, body, (carry, dict.fromkeys(names, zeros)))
     means = {name: total / count for name, total in sums.items()}
     intact = carry.intact & devices.intact(carry.state)
     for series in means.values():

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
+import mcdev.integrators.ion_transport as ion_module
 import mcdev.integrators.root as root_module
 from mcdev.circuits.alone import AloneCircuit
 from mcdev.circuits.contract import Circuit
@@ -17,6 +20,8 @@ from mcdev.circuits.series_resistor import SeriesResistorCircuit
 from mcdev.devices.injection import Injection
 from mcdev.fits import Arrhenius, DoubleExponential
 from mcdev.fits.contract import Fit
+from mcdev.integrators.drift_diffusion import graded_mesh
+from mcdev.integrators.ion_transport import IonState, IonTransport
 from mcdev.integrators.root import solve_monotone
 from mcdev.measurements.exponential_fit import fit_exponential
 from mcdev.measurements.least_squares import levenberg_marquardt
@@ -223,3 +228,75 @@ def test_sensitivity_of_a_fit(fit: Fit, axis: np.ndarray, value: np.ndarray) -> 
         for k, name in enumerate(fit.coefficients):
             largest = np.abs(found[name]).max()
             assert found[name][i] == pytest.approx(expected[k], rel=1e-5, abs=2e-5 * largest)
+
+
+# -------------------------------------------------------------------------------------- ions
+
+
+def ions(cells: int = 12) -> tuple[IonTransport, IonState]:
+    """Three devices at rest: with salt and limit, dilute, and one that does not exist."""
+    one = jnp.ones(3)
+    transport = IonTransport(
+        widths=jnp.asarray(graded_mesh(cells, 0.02)),
+        charges=(-1, 1),
+        screening=400.0 * one,
+        stern=0.01 * one,
+        rates=jnp.stack([one, 0.7 * one]),
+        packing=jnp.array([0.45, 1e-9, jnp.nan]),
+        fixed_charge=0.9 * one,
+        field_scale=0.02 * one,
+        tolerance=8e-3 * one,
+        fixed_step=0.05 * one,
+    )
+    return transport, transport.rest(jnp.stack([one, 0.1 * one]))
+
+
+@pytest.fixture(scope="module")
+def ion_derivatives() -> tuple[Any, Any, Any]:
+    """Forward and reverse derivatives [output, lane, input], and central differences, of a charge and discharge."""
+    with jax.enable_x64(True):
+        transport, state = ions()
+
+        def arrived(p: Any) -> Any:
+            """By κ², the Stern layer, both rates, the limit, the fixed charge, the field scale, widths, the voltage,
+            the duration and the densities that it starts from."""
+            widths = transport.widths * (1 + (p[7] - 1) * jnp.linspace(-1, 1, 12))
+            own = IonTransport(
+                widths, (-1, 1), transport.screening * p[0], transport.stern * p[1], transport.rates * p[2],
+                transport.packing + 0.45 * (p[3] - 1), transport.fixed_charge * p[4], transport.field_scale * p[5],
+                transport.tolerance, transport.fixed_step * p[8],
+            )  # fmt: skip
+            volts = jnp.array([30.0, 20.0, 10.0]) * p[6]
+            begin = eqx.tree_at(lambda s: s.log_ratio, state, state.log_ratio + 0.1 * (p[9] - 1))
+
+            def piece(state: IonState, drive: tuple[Any, Any]) -> tuple[IonState, Any]:
+                after = own.advance(state, drive[0] * volts, drive[1] * p[8])
+                walls = jnp.stack(own.wall_fields(after, drive[0] * volts))
+                return after, jnp.concatenate([after.potential[::3], after.log_ratio[:, ::4].reshape(-1, 3), walls])
+
+            _, seen = lax.scan(piece, begin, (jnp.array([1.0, -0.3]), jnp.array([0.5, 0.2])))
+            return seen.reshape(-1, 3)
+
+        at = jnp.ones(10)
+        forward = jax.jit(jax.jacfwd(arrived))(at)
+        reverse = jax.jit(jax.jacrev(lambda p: arrived(p)[:, :2]))(at)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ion_module, "_CONVERGED", 1e-7)  # the differences need each stage to rounding
+            run = jax.jit(lambda p: arrived(p))
+            differences = [central(lambda x, k=k: run(at.at[k].set(x)), 1.0, 1e-3) for k in range(10)]  # type: ignore[misc]
+        return forward, reverse, np.stack(differences, axis=-1)
+
+
+def test_ions_against_differences(ion_derivatives: tuple[Any, Any, Any]) -> None:
+    forward, _, expected = (x[:, :2] for x in ion_derivatives)
+    largest = np.abs(expected).max(axis=0)
+    assert (largest > 1e-3).all()
+    assert (np.abs(forward - expected) <= 1e-6 * largest).all()
+
+
+def test_ions_forward_and_reverse_agree_beside_a_failed_lane(ion_derivatives: tuple[Any, Any, Any]) -> None:
+    """The third device has no limit that is a number: its derivatives may be anything, those of the others, by
+    numbers that it shares with them too, are finite and right."""
+    forward, reverse, _ = ion_derivatives
+    assert np.isfinite(reverse).all()
+    np.testing.assert_allclose(reverse, forward[:, :2], atol=1e-9 * np.abs(forward[:, :2]).max(), rtol=1e-9)

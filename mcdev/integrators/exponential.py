@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, UInt32
 
@@ -27,7 +28,7 @@ def rosenbrock_euler(
         here, slope = jax.jvp(f, (x,), (jnp.ones_like(x),))
         return x + step * _phi(step * slope) * here
 
-    return lax.fori_loop(jnp.uint32(0), steps, body, x)
+    return lax.fori_loop(np.uint32(0), steps, body, x)  # a known number of steps can be differentiated in reverse
 
 
 def _phi(z: PerLane) -> PerLane:

@@ -559,10 +559,10 @@ def _advanced_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[
             moved, _, _ = stage(x_last, *jax.jvp(IonTransport._history, *given))
             return jnp.where(taken, moved, dx)
 
-        return lax.cond(jnp.any(taken), move, lambda dx: dx, dx), None
+        # In reverse, what a step needs is made again from its stages: nothing is kept for rows that hold no step.
+        return lax.cond(jnp.any(taken), jax.checkpoint(move, prevent_cse=False), lambda dx: dx, dx), None
 
-    march = jax.checkpoint(advance, prevent_cse=False)
-    dx, _ = lax.scan(march, _pack(d_state), (record.h, starts, record.first, record.last))
+    dx, _ = lax.scan(advance, _pack(d_state), (record.h, starts, record.first, record.last))
     no_tangents: list[Any] = [np.zeros(lanes, jax.dtypes.float0)] * 4  # of the counters
     dx = dx * jnp.where(end.steps - state.steps > _RECORDED, jnp.nan, 1.0)
     return _arrived(end, voltage), IonState(
