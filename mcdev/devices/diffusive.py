@@ -193,6 +193,17 @@ class DiffusiveState(NamedTuple):
     repeats the sorting of the particles in everything that uses it."""
 
 
+class Draw(NamedTuple):
+    """Positions at rest, and the densities exp(-U/θ_0)/Z of either half of the gap that they were drawn from."""
+
+    x: Float[Array, "particle lane"]
+    on_left: Bool[Array, "particle lane"]
+    landscape: Landscape
+    log_left: PerLane
+    """ln Z of the left half; the share of the halves in equilibrium is as their Z."""
+    log_right: PerLane
+
+
 class Kinetics(NamedTuple):
     """What moves the particles while voltage and current are held, and the temperature after it."""
 
@@ -235,6 +246,11 @@ class DiffusiveDevices(Devices):
 
     def rest(self, key: LaneKey) -> DiffusiveState:
         """Each particle from the Boltzmann density of its half of the gap, by inversion, or anywhere; T = T_0."""
+        x = self.draw(key).x
+        return DiffusiveState(x, self.theta_0, jnp.zeros_like(x), self._relative_conductance(x))
+
+    def draw(self, key: LaneKey) -> Draw:
+        """Where the particles begin, and what they were drawn from."""
         lanes, dtype = self.theta_0.shape[0], self.theta_0.dtype
         u, side = initial_draws(key, self.particles, lanes, dtype)
 
@@ -255,9 +271,10 @@ class DiffusiveDevices(Devices):
         if self.left is None:
             on_left = side < jax.nn.sigmoid(log_left - log_right)
         else:
-            on_left = jnp.arange(self.particles)[:, None] < self.left
+            on_left = jnp.broadcast_to(jnp.arange(self.particles)[:, None] < self.left, u.shape)
         x = jnp.where(on_left, 1.0 - 2.0 * u, 2.0 * u - 1.0) if self.bridge else jnp.where(on_left, x_left, x_right)
-        return DiffusiveState(x, self.theta_0, jnp.zeros_like(x), self._relative_conductance(x))
+        step = jnp.log(distance[1, 0])
+        return Draw(x, on_left, resting, log_left + step, log_right + step)
 
     def _relative_conductance(self, x: Float[Array, "particle lane"]) -> PerLane:
         return relative_conductance(x, self.parameters["tunnelling_length"])
