@@ -157,7 +157,7 @@ class Experiment(Strict):
             given = presets()[self.device.preset]["device"] | {"preset": self.device.preset}
             old = type(self.device).model_validate_json(json.dumps(given)).model_dump(mode="json", exclude_none=True)
             data["device"] = {key: value for key, value in data["device"].items() if value != old.get(key)}
-        problems = [p for path, value in changes.items() if (p := _set(data, path, value))]
+        problems = [p for path, value in changes.items() if (p := set_value(data, path, value))]
         return build(data, problems=problems)
 
     def points(self) -> list[tuple[dict[str, Any], Experiment]]:
@@ -282,7 +282,7 @@ class Experiment(Strict):
                 continue
             if lengths[path] == 0:
                 found.append(Problem(key, [], "expected at least one value"))
-            missing = _set(
+            missing = set_value(
                 self.to_dict(), path, _expand(values)[0] if lengths[path] else None, must_exist=True, root=self
             )
             if missing:
@@ -388,7 +388,7 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experi
         raise ConfigError([Problem(str(path), None, "is not a UTF-8 text file")], str(path)) from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError([Problem(str(path), None, f"is not valid TOML: {error}")], str(path)) from None
-    problems = [p for key, value in (overrides or {}).items() if (p := _set(data, key, value))]
+    problems = [p for key, value in (overrides or {}).items() if (p := set_value(data, key, value))]
     return build(data, folder=path.parent, source=str(path), problems=problems)
 
 
@@ -534,7 +534,7 @@ def _expand(values: list[Any] | Range) -> list[Any]:
     return [f"{x:.9g} {units[0]}" if units[0] else x for x in rounded]
 
 
-def _set(
+def set_value(
     data: dict[str, Any], path: str, value: Any, must_exist: bool = False, root: Experiment | None = None
 ) -> Problem | None:
     """Set a value at a key path; returns what is wrong with the path, if anything."""

@@ -46,7 +46,7 @@ def evaluate(
         hopping = [case for case in cases if not case.base.device.differentiable]
         found: dict[Case, Reading] = {}
         if smooth:
-            found |= exact.read(smooth, values, names, of_mean, devices, seed, slopes)
+            found |= exact.read(smooth, values, names, of_mean, plan.job.search.members, plan.job.search.seed, slopes)
         if hopping:
             search = plan.job.search
             found |= noisy.read(

@@ -157,13 +157,15 @@ def _batches(
     for which in kinds.values():
         static = eqx.filter(starts[which[0]], eqx.is_array, inverse=True)
         start = eqx.combine(join(which, [eqx.filter(starts[i], eqx.is_array) for i in which]), static)
-        inexact = eqx.filter(start, eqx.is_inexact_array)
+        arrays = eqx.filter(start, eqx.is_array)
         zero = {i: jax.tree.map(np.zeros_like, eqx.filter(starts[i], eqx.is_inexact_array)) for i in which}
         moved = []
         if slopes:
             for j in range(len(paths)):
                 parts = [directions[i][j] if directions[i][j] is not None else zero[i] for i in which]
-                lanes_of_inexact = eqx.filter(lane_leaves[which[0]], jax.tree.map(lambda _: True, inexact))
+                lanes_of_inexact = jax.tree.map(
+                    lambda lane, leaf: lane if eqx.is_inexact_array(leaf) else None, lane_leaves[which[0]], arrays
+                )
                 moved.append(
                     jax.tree.map(
                         lambda lane, *leaves: np.concatenate(leaves, axis=-1) if lane else leaves[0],
@@ -230,7 +232,8 @@ def _simulate(
     share = share / jnp.maximum(share.sum(axis=1, keepdims=True), 1.0)
 
     def mean(series: Array) -> Array:
-        return jnp.einsum("...cl,cl->...c", series.reshape(*series.shape[:-1], cases, -1), share.astype(series.dtype))
+        by_case = series.reshape(*series.shape[:-1], cases, lanes // cases)
+        return jnp.einsum("...cl,cl->...c", by_case, share.astype(series.dtype))
 
     current = mean(channels["current"])
     if of_mean:

@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.job import Curve, Free, Job, PerDeviceValue, Prior, Read, Stage, Target
-from mcdev.experiment import Experiment, build
+from mcdev.experiment import Experiment, build, set_value
 from mcdev.problems import ConfigError, Problem, describe, unique
 from mcdev.schema import Unit, nearest
 
@@ -244,8 +244,9 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
 
 
 def with_model(plan: Plan, model: str) -> Plan:
-    """The same calibration with one of its ``[models]`` instead of what its parameters say."""
+    """The same calibration with one of its ``[models]`` instead of what its parameters say, from its own start."""
     changed = copy.deepcopy(plan.data)
+    changed.get("search", {}).pop("starts", None)
     what = plan.job.models[model]
     for path in list(changed["parameters"]):
         if path in what.fixed:
@@ -298,9 +299,9 @@ def _experiments(
                 continue
             whole = {"name": name, "device": copy.deepcopy(devices[device]), **copy.deepcopy(data)}
             whole.setdefault("ensemble", {})
+            wrong = [p for path, value in changes.items() if (p := set_value(whole, path, value))]
             try:
-                experiment = build(whole, place, key)
-                built[name, device] = experiment.with_(changes) if changes else experiment
+                built[name, device] = build(whole, place, key, wrong)
             except ConfigError as error:
                 where = "" if device == _ONLY else f" (device {device})"
                 for p in error.problems:
