@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from pydantic import BaseModel
 
 import mcdev
+from mcdev.calibration import is_job, load_job
 from mcdev.circuits import AnyCircuit
 from mcdev.devices import Device
 from mcdev.fits import AnyFit
@@ -62,6 +63,9 @@ def test_links_and_pictures_of_the_readme_exist() -> None:
 def test_every_configuration_is_valid_and_named_after_its_file(file: Path) -> None:
     if is_study(file):
         assert load_study(file).study.name == file.stem
+        return
+    if is_job(file):
+        assert load_job(file).job.name == file.stem
         return
     experiment = mcdev.load(file)
     assert experiment.name == file.stem

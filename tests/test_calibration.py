@@ -1,0 +1,420 @@
+"""Calibration jobs: coordinates, derivatives, planted truth, weak directions, measured curves, resuming, bad input."""
+
+from __future__ import annotations
+
+import copy
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+from test_cli import Ended, mcdev_main, one_message
+
+import mcdev
+from mcdev.calibration import calibrate, conclusions, resolve
+from mcdev.calibration.coordinates import Coordinate
+from mcdev.calibration.evaluation import evaluate
+from mcdev.calibration.misfit import Book, Objective
+from mcdev.calibration.plan import Plan, read_curve
+from mcdev.calibration.search import search
+from mcdev.calibration.uncertainty import known
+from mcdev.problems import ConfigError
+
+__all__ = ["mcdev_main"]
+
+TURN_ON: dict[str, Any] = {
+    "protocol": {"kind": "pulse", "amplitude": "3.5 V", "width": "20 s", "relaxation": "0 s", "samples_per_pulse": 60},
+    "measurements": {"tau_on": {"kind": "exponential_fit"}},
+}
+PAIR: dict[str, Any] = {
+    "protocol": {"kind": "pulse_train", "amplitude": "3.5 V", "width": "100 ms", "gap": "50 ms", "count": 2},
+    "measurements": {"ppf": {"kind": "paired_pulse"}},
+}
+JOB: dict[str, Any] = {
+    "name": "job",
+    "device": {"preset": "device_p"},
+    "experiments": {"turn_on": TURN_ON, "pair": PAIR},
+    "parameters": {
+        "device.capacitance": {"low": "1 uF/cm^2", "high": "100 uF/cm^2"},
+        "device.charge_gain": {"low": "0.1 1/V", "high": "30 1/V"},
+    },
+    "targets": [
+        {"experiment": "turn_on", "measurement": "tau_on", "value": "3.8 s", "uncertainty": "3 %", "source": "Table 1"},
+        {"experiment": "pair", "measurement": "ppf", "value": 0.242, "uncertainty": 0.007, "source": "Table 1"},
+    ],
+}
+
+
+def job(**changes: Any) -> dict[str, Any]:
+    return copy.deepcopy(JOB) | changes
+
+
+def plan_of(data: dict[str, Any], folder: Path = Path()) -> Plan:
+    return resolve(data, folder)
+
+
+# ------------------------------------------------------------------------------------- coordinates
+
+
+@given(
+    low=st.one_of(st.none(), st.floats(-100, 100)),
+    span=st.one_of(st.none(), st.floats(0.1, 100)),
+    share=st.floats(0.01, 0.99),
+)
+def test_a_coordinate_is_inverted_and_its_slope_is_its_derivative(
+    low: float | None, span: float | None, share: float
+) -> None:
+    high = None if span is None else (0.0 if low is None else low) + span
+    bottom = low if low is not None else (high - 10.0 if high is not None else -5.0)
+    x = bottom + share * ((high if high is not None else bottom + 10.0) - bottom)
+    c = Coordinate(low, high, 3.0)
+    if not c.inside(x):
+        return
+    u = c.free(x)
+    assert c.value(u) == pytest.approx(x, rel=1e-9, abs=1e-9)
+    assert c.slope(u) == pytest.approx((c.value(u + 1e-6) - c.value(u - 1e-6)) / 2e-6, rel=1e-5, abs=1e-9)
+    for far in (-1e4, 1e4):  # no step leaves the bounds
+        assert low is None or c.value(far) >= low - 1e-9
+        assert high is None or c.value(far) <= high + 1e-9
+
+
+# ------------------------------------------------------------------------------------- derivatives
+
+
+def test_derivatives_are_those_of_the_simulation() -> None:
+    """Forward mode through integrator and fits against central differences of whole simulations, to 1e-6. The step
+    is fixed, so that both ends of a difference take the same number of them."""
+    data = job(device={"preset": "device_p", "integrator": {"step": "5 ms"}})
+    data["parameters"]["device.conductivity"] = {}
+    data["parameters"]["protocol.width"] = {"experiments": ["pair"]}
+    plan = plan_of(data)
+    x = plan.values(plan.start)
+    exact = evaluate(plan, x, 1, 1, True, plan.goals)
+    for j, p in enumerate(plan.parameters):
+        if p.path.startswith("protocol"):
+            continue  # the number of steps in a pulse follows its width
+        ends = []
+        for h in (1e-4, 2e-4):  # Richardson: what is left is of fourth order
+            low, high = x.copy(), x.copy()
+            low[j], high[j] = x[j] * (1 - h), x[j] * (1 + h)
+            values = [evaluate(plan, at, 1, 1, False, plan.goals).value for at in (low, high)]
+            ends.append((values[1] - values[0]) / (2 * h * x[j]))
+        reference = (4 * ends[0] - ends[1]) / 3
+        scale = np.abs(exact.value / x[j])
+        np.testing.assert_array_less(np.abs(exact.jacobian[:, j] - reference), 1e-6 * scale + 1e-30)
+    j = [p.path for p in plan.parameters].index("protocol.width")
+    assert exact.jacobian[0, j] == 0
+    assert exact.jacobian[1, j] > 0
+
+
+# ------------------------------------------------------------------------------------- the whole job
+
+
+def planted(truth: dict[str, float], **changes: Any) -> tuple[dict[str, Any], np.ndarray]:
+    """A job whose targets come from a device with these factors on its parameters; and the true values."""
+    data = job(**changes)
+    plan = plan_of(data)
+    x = plan.values(plan.start) * np.array([truth.get(p.path, 1.0) for p in plan.parameters])
+    found = evaluate(plan, x, 1, 1, False, plan.goals).value
+    for target, value, goal in zip(data["targets"], found, plan.goals, strict=True):
+        target["value"] = f"{value!r} {goal.unit}" if goal.unit != "1" else float(value)
+    return data, x
+
+
+def test_planted_parameters_are_found_from_far_off_and_within_their_intervals() -> None:
+    data, truth = planted({"device.capacitance": 1.5, "device.charge_gain": 0.7})
+    data["search"] = {"starts": {"number": 2, "factor": 2.0}}
+    outcome = calibrate(plan_of(data))
+    assert all(run.best.loss < 1e-6 for run in outcome.runs)
+    np.testing.assert_allclose(outcome.plan.values(outcome.best.u), truth, rtol=1e-3)
+    k = outcome.knowledge
+    assert np.all((k.low < truth) & (truth < k.high))
+    assert k.determined.all()
+    text = "\n".join(conclusions(outcome))
+    assert "says nothing about the model" in text  # two numbers, two parameters
+
+
+def test_what_is_not_determined_is_said_in_words() -> None:
+    """τ_on goes as L C/σ: of the thickness and the capacitance only the product is determined by it (V_0 = E_0 L is
+    held by fitting the hopping field along)."""
+    data = job()
+    data["targets"] = data["targets"][:1]
+    data["parameters"] = {"device.capacitance": {}, "device.conductivity": {}}
+    plan = plan_of(data)
+    assert any("at least 1 directions cannot be determined" in w for w in plan.warnings)
+    objective = Objective(plan)
+    k = known(plan, objective(plan.start, 1, 1))
+    assert not k.determined.any()
+    assert len(k.words) == 1
+    assert "only as a ratio" in k.words[0]
+    assert "capacitance" in k.words[0]
+    assert "conductivity" in k.words[0]
+
+
+def test_a_prior_counts_as_a_number() -> None:
+    data = job()
+    data["targets"] = data["targets"][:1]
+    data["parameters"] = {
+        "device.capacitance": {},
+        "device.conductivity": {"prior": {"median": "2.79e-11 S/cm", "factor": 1.1}},
+    }
+    plan = plan_of(data)
+    assert plan.warnings == ()[:0] or all("cannot be determined" not in w for w in plan.warnings)
+    k = known(plan, Objective(plan)(plan.start, 1, 1))
+    assert k.determined.all()
+    assert k.sd[1] == pytest.approx(np.log(1.1), rel=0.02)
+
+
+def test_a_target_out_of_reach_is_named() -> None:
+    data = job()
+    data["targets"][1]["value"] = 25.0
+    data["parameters"] = {"device.capacitance": JOB["parameters"]["device.capacitance"]}
+    outcome = calibrate(plan_of(data))
+    assert any(line.startswith("pair: ppf is not met") for line in conclusions(outcome))
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
+def test_the_other_optimisers_lower_the_loss_too(optimiser: str) -> None:
+    data, _ = planted({"device.capacitance": 1.3, "device.charge_gain": 0.8})
+    data["search"] = {"stages": [{"optimiser": optimiser, "steps": 40, "learning_rate": 0.1}]}
+    plan = plan_of(data)
+    objective = Objective(plan)
+    before = objective(plan.start, 1, 1, slopes=False).loss
+    after = search(objective, lambda step: None)[0].best.loss
+    assert after < 1e-2 * before
+
+
+def test_resuming_repeats_the_same_trajectory_without_computing(tmp_path: Path) -> None:
+    data, _ = planted({"device.capacitance": 1.5})
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    whole = search(Objective(plan_of(data), Book(tmp_path / "whole")), lambda step: None)[0]
+
+    class Cut(Exception):
+        pass
+
+    def stop(step: Any) -> None:
+        if step.step == 2:
+            raise Cut
+
+    with pytest.raises(Cut):
+        search(Objective(plan_of(data), Book(tmp_path / "cut")), stop)
+    kept = sorted((tmp_path / "cut").glob("*.npz"))
+    kept[-1].write_bytes(kept[-1].read_bytes()[:50])  # cut off while being written
+    book = Book(tmp_path / "cut")
+    again = search(Objective(plan_of(data), book), lambda step: None)[0]
+    assert book.repeated == len(kept) - 1
+    assert [s.u.tolist() for s in again.steps] == [s.u.tolist() for s in whole.steps]
+    assert again.best.loss == whole.best.loss
+
+
+# ------------------------------------------------------------------------------------- measured curves
+
+
+def measured(path: Path, seed: int = 0) -> float:
+    """Two pulses on a device of 1.4 times the capacitance, sampled every 20 ms, noise 20 nA, a stretch missing.
+    Returns the true capacitance."""
+    true = 9.235e-2 * 1.4
+    time = np.arange(0.0, 4.0, 0.02)
+    voltage = np.where((time > 0) & (time <= 1.5), 3.5, np.where((time > 2.5) & (time <= 3.5), 3.0, 1.5))
+    rows = [(0.0, 0.0, "")] + [(t, v, 0.0) for t, v in zip(time[1:], voltage[1:], strict=True)]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("time (s)", "voltage (V)", "current (A)"), *rows])
+    data = curve_job(path.name)
+    plan = plan_of(data, path.parent)
+    x = np.array([true])
+    (current,) = evaluate(plan, x, 1, 1, False, ()).currents
+    noisy = current + np.random.default_rng(seed).normal(0.0, 2e-8, current.size)
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(("time (s)", "voltage (V)", "current (A)"))
+        out.writerow((0.0, 0.0, ""))
+        for i, (t, v, _) in enumerate(rows[1:]):
+            out.writerow((f"{t:.4f}", v, "" if 0.6 < t < 0.9 else repr(float(noisy[i]))))
+    return true
+
+
+def curve_job(file: str) -> dict[str, Any]:
+    return {
+        "name": "curve",
+        "device": {"preset": "device_p"},
+        "parameters": {"device.capacitance": {"low": "1 uF/cm^2", "high": "100 uF/cm^2"}},
+        "curves": [{"file": file, "noise": "20 nA"}],
+    }
+
+
+def test_a_measured_current_with_noise_and_a_gap_gives_the_parameter_back(tmp_path: Path) -> None:
+    truth = measured(tmp_path / "scope.csv")
+    _, _, current = read_curve(tmp_path / "scope.csv")
+    assert np.isnan(current[1:]).sum() > 10
+    outcome = calibrate(plan_of(curve_job("scope.csv"), tmp_path))
+    k = outcome.knowledge
+    assert k.low[0] < truth < k.high[0]
+    assert k.sd[0] < 0.02
+    assert 0.6 < k.chi_square / k.freedom < 1.4
+    (simulated,) = outcome.final.currents
+    assert simulated.size == current.size - 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["0,0,0", "1,1,nan"], "expected finite numbers"),
+        (["0,0,0", "1,1"], "expected three"),
+        (["0,0,0", "1,1,1e-6", "1,1,1e-6"], "does not follow"),
+        (["time (ms),voltage (V),current (A)", "0,0,0"], "time is in 'ms'; expected s"),
+        (["time (s),voltage (V),current (uA)", "0,0,0"], "current is in 'uA'; expected A"),
+        (["0,0,0", "1,x,0"], "expected three numbers"),
+        (["0,0,0", "1,1,1e-6"], "at least five"),
+    ],
+)
+def test_a_bad_curve_is_refused_with_its_line(rows: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(ConfigError, match=r"curves\.0\.file") as error:
+        plan_of(curve_job("bad.csv"), tmp_path)
+    assert said in str(error.value)
+
+
+# ------------------------------------------------------------------------------------- bad input
+
+
+def broken(change: Callable[[dict[str, Any]], Any]) -> str:
+    data = job()
+    change(data)
+    with pytest.raises(ConfigError) as error:
+        plan_of(data)
+    return str(error.value)
+
+
+def _put(data: Any, path: str, value: Any) -> None:
+    *parents, last = path.split("/")
+    for part in parents:
+        data = data[int(part)] if isinstance(data, list) else data[part]
+    data[int(last) if isinstance(data, list) else last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("targets/0/measurement", "tau_onn", "does not measure it; did you mean 'tau_on'?"),
+        ("targets/0/experiment", "turnon", "no such experiment; did you mean 'turn_on'?"),
+        ("targets/0/value", "3.8 V", "expected a time with its unit"),
+        ("targets/0/value", 3.8, "expected a time with its unit"),
+        ("targets/0/uncertainty", "0 %", "expected more than zero"),
+        ("targets/0/entry", 2, "is a single number; leave the entry out"),
+        ("targets/0/point", 2, "expected a sweep point between 1 and 1"),
+        ("targets/0/wieght", 2, "no such key; did you mean 'weight'?"),
+        ("parameters/device.capacitanse", {}, "did you mean 'capacitance'?"),
+        ("parameters/capacitance", {}, "expected a key path like device.NAME"),
+        ("parameters/device.capacitance/low", "20 uF/cm^2", "does not lie between the bounds"),
+        ("parameters/device.capacitance/low", "200 uF/cm^2", "expected low < high"),
+        ("parameters/device.capacitance/low", "-1 uF/cm^2", "lies outside what the parameter may be"),
+        ("parameters/device.capacitance/low", "1 V", "expected a capacitance per area"),
+        ("parameters/protocol.gap", {}, "leaves it out"),
+        ("device/capacitance", {"distribution": "normal", "mean": "9 uF/cm^2", "sd": "1 uF/cm^2", "low": "1 uF/cm^2"},
+         "is a distribution"),
+        ("experiments/turn_on/protocl", {}, "no such key; did you mean 'protocol'?"),
+        ("experiments/turn_on/protocol/widht", "1 s", "did you mean 'width'?"),
+        ("experiments/turn_on/ensemble", {"cycles": 3}, "one cycle is what a calibration computes"),
+        ("device/preset", "device_q", "no such preset"),
+        ("report", {"profile": ["capacitence"]}, "did you mean 'capacitance'?"),
+        ("models", {"m": {"fixed": ["device.exponent"]}}, "is no free parameter"),
+        ("targets", [], "nothing to fit to"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_before_anything_is_computed(path: str, value: Any, said: str) -> None:
+    assert said in broken(lambda data: _put(data, path, value))
+
+
+def test_devices_that_differ_need_a_start() -> None:
+    data = job()
+    data["devices"] = {"P": {"preset": "device_p"}, "S": {"preset": "device_2s"}}
+    del data["device"]
+    with pytest.raises(ConfigError, match="the devices or experiments differ"):
+        plan_of(data)
+    for name in data["parameters"]:
+        data["parameters"][name]["per_device"] = True
+    labels = [p.label for p in plan_of(data).parameters]
+    assert labels == ["capacitance[P]", "capacitance[S]", "charge_gain[P]", "charge_gain[S]"]
+
+
+# ------------------------------------------------------------------------------------- the command line
+
+
+def test_calibrate_from_the_command_line(tmp_path: Path, mcdev_main: Callable[..., Ended]) -> None:
+    """A folder with everything in it; fitted.toml runs as it is and gives the reported numbers back; resuming repeats
+    it; another configuration may not go on with it."""
+    data, _ = planted({"device.capacitance": 1.2})
+    data["search"] = {"stages": [{"steps": 12}]}
+    data["report"] = {"profile": ["charge_gain"], "profile_points": 3}
+    data["candidates"] = [{"experiment": "pair", "measurement": "ppf", "uncertainty": "1 %"}]
+    config, folder = tmp_path / "job.toml", tmp_path / "out"
+    config.write_text(tomli_w.dumps(data))
+    ended = mcdev_main("calibrate", config, "--out", folder)
+    assert ended.code == 0, ended.err
+    for name in ("calibration.h5", "fitted.toml", "targets.csv", "parameters.csv", "figures/pulls.png"):
+        assert (folder / name).exists(), name
+    assert {"history.png", "parameters.png", "correlation.png", "profile_1.png"} <= {
+        file.name for file in (folder / "figures").iterdir()
+    }
+    assert "to measure next" in ended.out
+    assert "95 % interval" in ended.out
+    ran = mcdev_main("run", folder / "fitted.toml", "--out", tmp_path / "fitted", "--no-figures")
+    assert ran.code == 0, ran.err
+    with (tmp_path / "fitted" / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    for row in rows:
+        assert abs(float(row["deviation"])) < 2e-3
+    again = mcdev_main("calibrate", config, "--resume", folder, "--no-figures")
+    assert again.code == 0, again.err
+    other = mcdev_main("calibrate", config, "--resume", folder, "--set", "search.seed=9")
+    one_message(other, 3, "was begun with another configuration")
+    none = mcdev_main("calibrate", config, "--resume", tmp_path / "nothing")
+    one_message(none, 3, "holds no calibration")
+    drawn = mcdev_main("plot", folder)
+    assert drawn.code == 0
+    assert "pulls.png" in drawn.out
+
+
+def test_hopping_ensembles_have_derivatives_for_everything_that_is_measured() -> None:
+    """The estimator for what is linear in the trajectory, differences with common random numbers for the rest; with a
+    share of realisations that broke down of zero."""
+    data: dict[str, Any] = {
+        "name": "train",
+        "device": {"preset": "wang2017_reduced"},
+        "experiments": {
+            "train": {
+                "protocol": {
+                    "kind": "pulse_train",
+                    "amplitude": "4 V",
+                    "width": "20.5 ms",
+                    "period": "41 ms",
+                    "count": 2,
+                },
+                "measurements": {"g": {"kind": "pulse_conductance"}, "ppf": {"kind": "paired_pulse"}},
+            }
+        },
+        "parameters": {"device.friction": {"low": 1, "high": 10}},
+        "targets": [
+            {"experiment": "train", "measurement": "g", "entry": 1, "value": 0.03, "uncertainty": 0.01, "source": "x"},
+            {"experiment": "train", "measurement": "ppf", "value": 0.5, "uncertainty": 0.1, "source": "x"},
+        ],
+    }
+    plan = plan_of(data)
+    x = plan.values(plan.start)
+    found = evaluate(plan, x, 128, 3, True, plan.goals)
+    assert found.methods[0].startswith("damped tangents")
+    assert found.methods[1].startswith("differences")
+    assert np.all(np.isfinite(found.jacobian))
+    assert np.all(found.jacobian_error > 0)
+    data["search"] = {"derivatives": "differences"}
+    by_difference = evaluate(plan_of(data), x, 128, 3, True, plan.goals)
+    gap = found.jacobian[0, 0] - by_difference.jacobian[0, 0]
+    assert abs(gap) < 4 * np.hypot(found.jacobian_error[0, 0], by_difference.jacobian_error[0, 0])
+    assert mcdev.__all__  # the package itself stays importable without the calibration
