@@ -18,9 +18,10 @@ from test_cli import Ended, mcdev_main, one_message
 import mcdev
 from mcdev.calibration import calibrate, conclusions, resolve
 from mcdev.calibration.coordinates import Coordinate
+from mcdev.calibration.curves import read_curve
 from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.misfit import Book, Objective
-from mcdev.calibration.plan import Plan, read_curve
+from mcdev.calibration.plan import Plan
 from mcdev.calibration.search import search
 from mcdev.calibration.uncertainty import known
 from mcdev.problems import ConfigError
@@ -122,7 +123,7 @@ def planted(truth: dict[str, float], **changes: Any) -> tuple[dict[str, Any], np
     x = plan.values(plan.start) * np.array([truth.get(p.path, 1.0) for p in plan.parameters])
     found = evaluate(plan, x, 1, 1, False, plan.goals).value
     for target, value, goal in zip(data["targets"], found, plan.goals, strict=True):
-        target["value"] = f"{value!r} {goal.unit}" if goal.unit != "1" else float(value)
+        target["value"] = f"{float(value)!r} {goal.unit}" if goal.unit != "1" else float(value)
     return data, x
 
 
@@ -309,13 +310,13 @@ def _put(data: Any, path: str, value: Any) -> None:
         ("targets/0/entry", 2, "is a single number; leave the entry out"),
         ("targets/0/point", 2, "expected a sweep point between 1 and 1"),
         ("targets/0/wieght", 2, "no such key; did you mean 'weight'?"),
-        ("parameters/device.capacitanse", {}, "did you mean 'capacitance'?"),
+        ("parameters/device.capacitanse", {}, "did you mean 'capacitance'"),
         ("parameters/capacitance", {}, "expected a key path like device.NAME"),
         ("parameters/device.capacitance/low", "20 uF/cm^2", "does not lie between the bounds"),
         ("parameters/device.capacitance/low", "200 uF/cm^2", "expected low < high"),
         ("parameters/device.capacitance/low", "-1 uF/cm^2", "lies outside what the parameter may be"),
         ("parameters/device.capacitance/low", "1 V", "expected a capacitance per area"),
-        ("parameters/protocol.gap", {}, "leaves it out"),
+        ("parameters/protocol.period", {}, "leaves it out"),
         ("device/capacitance", {"distribution": "normal", "mean": "9 uF/cm^2", "sd": "1 uF/cm^2", "low": "1 uF/cm^2"},
          "is a distribution"),
         ("experiments/turn_on/protocl", {}, "no such key; did you mean 'protocol'?"),

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from pydantic import BaseModel
 
 import mcdev
-from mcdev.calibration import is_job, load_job
+from mcdev.calibration import is_job, load_job, resolve
 from mcdev.circuits import AnyCircuit
 from mcdev.devices import Device
 from mcdev.fits import AnyFit
@@ -44,8 +44,13 @@ def test_the_python_of_the_readme_runs(
 
 
 @pytest.mark.parametrize("block", re.findall(r"^```toml\n(.*?)^```$", README, re.DOTALL | re.MULTILINE))
-def test_the_configurations_of_the_readme_are_valid(block: str) -> None:
-    assert mcdev.build(tomllib.loads(block)).points()
+def test_the_configurations_of_the_readme_are_valid(block: str, tmp_path: Path) -> None:
+    data = tomllib.loads(block)
+    if "parameters" in data:
+        (tmp_path / "scope.csv").write_text("\n".join(f"{0.1 * i},3.5,1e-6" for i in range(6)))
+        assert resolve(data, tmp_path).traces
+        return
+    assert mcdev.build(data).points()
 
 
 def test_the_commands_of_the_readme_name_files_that_exist() -> None:

@@ -7,6 +7,7 @@ print(conclusions(outcome))
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,7 @@ def calibrate(
     for name in plan.job.models:
         other = Objective(with_model(plan, name), book)
         say(f"model {name}", None)
-        found = search(other, lambda step, name=name: say(f"model {name}", step))  # type: ignore[misc]
+        found = search(other, functools.partial(say, f"model {name}"))
         models.append(_criterion(name, other.plan, other, found[0].best.residual))
     wall = time.monotonic() - begin
     return Outcome(plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall)

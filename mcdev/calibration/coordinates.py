@@ -37,7 +37,7 @@ class Coordinate:
             grown = float(np.exp(min(u, 700.0)))
         if self.low is not None and self.high is not None:
             if self.low > 0:
-                return float(self.low * (self.high / self.low) ** share)
+                return float(np.exp(np.log(self.low) + (np.log(self.high) - np.log(self.low)) * share))
             return self.low + (self.high - self.low) * share
         if self.low is not None:
             return self.low + grown
@@ -47,7 +47,7 @@ class Coordinate:
         """u(x), for x within the bounds."""
         if self.low is not None and self.high is not None:
             if self.low > 0:
-                share = np.log(x / self.low) / np.log(self.high / self.low)
+                share = (np.log(x) - np.log(self.low)) / (np.log(self.high) - np.log(self.low))
             else:
                 share = (x - self.low) / (self.high - self.low)
             share = min(max(share, 1e-12), 1 - 1e-12)
@@ -62,7 +62,7 @@ class Coordinate:
             with np.errstate(over="ignore"):
                 share = float(1.0 / (1.0 + np.exp(-u)))
             if self.low > 0:
-                return self.value(u) * float(np.log(self.high / self.low)) * share * (1 - share)
+                return self.value(u) * float(np.log(self.high) - np.log(self.low)) * share * (1 - share)
             return (self.high - self.low) * share * (1 - share)
         if self.low is not None:
             return float(np.exp(min(u, 700.0)))

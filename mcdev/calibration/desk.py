@@ -38,10 +38,12 @@ def fingerprint(plan: Plan) -> str:
 
 
 def folder_name(plan: Plan) -> str:
+    """Name of a new calibration's folder: name, UTC time, fingerprint."""
     return f"{plan.job.name}-{time_stamp()}-{fingerprint(plan)[:8]}"
 
 
 def begin(plan: Plan, folder: Path) -> None:
+    """Make a folder one of this plan."""
     (folder / "evaluations").mkdir(exist_ok=True)
     (folder / "job.json").write_text(json.dumps({"fingerprint": fingerprint(plan)}), encoding="utf-8")
 

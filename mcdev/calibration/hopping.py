@@ -49,6 +49,9 @@ _SPARSE = 0.5  # ρ_0 of the draw at rest, where the density of a half that is s
 _RIDGE = 1.0  # in realisations: features are scaled to unit variance
 
 
+_HELD: Any = None  # stands for the derivative of a count of steps
+
+
 class Point(NamedTuple):
     """Where an ensemble is differentiated; or a direction, each array then being its derivative, with one more
     leading axis [parameter], and None where there is none."""
@@ -137,8 +140,8 @@ def direction(at: Point, low: Point, high: Point, interval: float) -> Point:
     rows = Drive(
         slope(low.rows.start, high.rows.start),
         slope(low.rows.end, high.rows.end),
-        None,  # type: ignore[arg-type]
-        None,  # type: ignore[arg-type]
+        _HELD,
+        _HELD,
         slope(*length) / steps,
     )
     return Point(of(low.devices, high.devices), of(low.circuit, high.circuit), rows, None)
@@ -473,7 +476,7 @@ def _run_group(
     directions = jax.tree.leaves(towards)[0].shape[0]
     if point.settle is not None:
         nowhere = np.zeros((directions, point.settle.start.size))
-        quiet = Drive(nowhere, nowhere, None, None, nowhere)  # type: ignore[arg-type]
+        quiet = Drive(nowhere, nowhere, _HELD, _HELD, nowhere)
         for rows, d_rows in _batches(point.settle, quiet, dtype):
             (carry, _, _), (d_carry, _, _), (others, _) = compiled.go_on(
                 (*fixed, others, rows[1]), (*at, carry, rows[0]), (*towards, d_carry, d_rows), key

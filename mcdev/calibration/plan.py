@@ -7,11 +7,10 @@ itself. Everything that is wrong with the file is reported at once, before anyth
 from __future__ import annotations
 
 import copy
-import csv
-import functools
 import json
 import math
 import tomllib
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.coordinates import Coordinate
+from mcdev.calibration.curves import Trace, read_curve
 from mcdev.calibration.job import Curve, Free, Job, PerDeviceValue, Prior, Read, Stage, Target
 from mcdev.experiment import Experiment, build, set_value
 from mcdev.problems import ConfigError, Problem, describe, unique
@@ -75,21 +75,6 @@ class Goal(NamedTuple):
     def deviation_slope(self, simulated: float) -> float:
         """d(deviation)/d(simulated)."""
         return (self.value / simulated if self.log else 1.0) / self.sigma
-
-
-class Trace(NamedTuple):
-    """A measured current, row by row: sample i lies between the rows i and i + 1."""
-
-    label: str
-    experiment: str
-    device: str
-    time: np.ndarray
-    voltage: np.ndarray
-    current: np.ndarray
-    """[sample], NaN where nothing was recorded."""
-    noise: float
-    weight: float
-    source: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,13 +146,10 @@ class Plan:
         """Key path → value for one experiment on one device."""
         return {self.parameters[j].path: float(x[j]) for j in self.columns(experiment, device).values()}
 
-    @functools.cache  # noqa: B019 (a plan lives as long as its calibration)
-    def _columns(self, experiment: str, device: str) -> dict[str, int]:
-        return {p.path: j for j, p in enumerate(self.parameters) if device in p.devices and experiment in p.experiments}
-
     def columns(self, experiment: str, device: str) -> dict[str, int]:
         """Key path → number of the parameter, for one experiment on one device."""
-        return self._columns(experiment, device)
+        own = (j for j, p in enumerate(self.parameters) if device in p.devices and experiment in p.experiments)
+        return {self.parameters[j].path: j for j in own}
 
 
 # -------------------------------------------------------------------------------------- loading
@@ -320,8 +302,12 @@ def _experiments(
 
 
 def _mark(model: BaseModel, key: str) -> Unit | None:
-    field_ = type(model).model_fields.get(key)
-    return next((m for m in field_.metadata if isinstance(m, Unit)), None) if field_ else None
+    known = type(model).model_fields.get(key)
+    if known is None:
+        return None
+    variants = [known, *typing.get_args(known.annotation)]  # of an optional number, the mark is on the number
+    marks = [m for v in variants for m in (*getattr(v, "metadata", ()), *getattr(v, "__metadata__", ()))]
+    return next((m for m in marks if isinstance(m, Unit)), None)
 
 
 def _parameters(
@@ -683,59 +669,6 @@ def _curve_experiment(
         return None
 
 
-def read_curve(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times (s), voltages (V) and currents (A) of a CSV file with three columns; an empty current is a NaN here.
-
-    One header line is allowed; where it names units they must be s, V and A. Raises ``ValueError`` naming line and
-    remedy.
-    """
-    rows: list[tuple[float, float, float]] = []
-    header = False
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.reader(file), start=1):
-            if not row or row[0].lstrip().startswith("#"):
-                continue
-            if len(row) != 3:
-                raise ValueError(
-                    f"line {number} has {len(row)} columns; expected three: time (s), voltage (V), current (A)"
-                )
-            try:
-                time, voltage = float(row[0]), float(row[1])
-                current = float(row[2]) if row[2].strip() else math.nan
-            except ValueError:
-                if not rows and not header:
-                    header = True
-                    _check_header(number, row)
-                    continue
-                raise ValueError(
-                    f"line {number} is {','.join(row)[:60]!r}; expected three numbers, or an empty current"
-                ) from None
-            if not (math.isfinite(time) and math.isfinite(voltage)) or (row[2].strip() and not math.isfinite(current)):
-                raise ValueError(
-                    f"line {number} holds {','.join(row)[:60]!r}; expected finite numbers: leave a current empty where "
-                    "nothing was recorded"
-                )
-            if rows and time <= rows[-1][0]:
-                raise ValueError(f"line {number}: time {time:g} s does not follow {rows[-1][0]:g} s; sort the rows")
-            rows.append((time, voltage, current))
-    if len(rows) < 5:
-        raise ValueError(f"{len(rows)} rows found; expected at least five of time (s), voltage (V), current (A)")
-    if len(rows) > 100_000:
-        raise ValueError(f"{len(rows)} rows found; expected at most 100000: average neighbouring rows")
-    time_, voltage_, current_ = (np.array(column) for column in zip(*rows, strict=True))
-    if np.isfinite(current_[1:]).sum() < 3:
-        raise ValueError("fewer than three currents are recorded")
-    return time_, voltage_, current_
-
-
-def _check_header(number: int, row: list[str]) -> None:
-    for name, cell, unit in zip(("time", "voltage", "current"), row, ("s", "V", "A"), strict=True):
-        text = cell.strip()
-        inner = text[text.rfind("(") + 1 : -1] if text.endswith(")") else text[text.rfind("[") + 1 : -1]
-        if text.endswith((")", "]")) and inner.strip() != unit:
-            raise ValueError(f"line {number}: {name} is in {inner.strip()!r}; expected {unit}: convert the column")
-
-
 # -------------------------------------------------------------------------------------- warnings
 
 
@@ -755,4 +688,4 @@ def _warnings(plan: Plan) -> list[str]:
     return found
 
 
-__all__ = ["Case", "Goal", "Parameter", "Plan", "Trace", "load_job", "read_curve", "resolve", "with_model"]
+__all__ = ["Case", "Goal", "Parameter", "Plan", "Trace", "load_job", "resolve", "with_model"]

@@ -128,6 +128,7 @@ def _number(value: float, unit: str) -> str:
 
 
 def assemble(outcome: Outcome, source: str) -> xr.DataTree:
+    """The tree of a finished calibration; ``source`` is its configuration as TOML."""
     plan, k = outcome.plan, outcome.knowledge
     groups: dict[str, xr.Dataset] = {
         "/": xr.Dataset(attrs=_provenance(outcome, source)),

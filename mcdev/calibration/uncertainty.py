@@ -75,6 +75,7 @@ def matrix(plan: Plan, m: Misfit, priors: bool = True) -> np.ndarray:
 
 
 def known(plan: Plan, m: Misfit) -> Knowledge:
+    """Covariance, intervals and weak directions at one point, from its derivatives."""
     a = matrix(plan, m)
     count = len(plan.parameters)
     _, s, v = np.linalg.svd(a, full_matrices=True)
