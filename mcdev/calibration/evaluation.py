@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -39,20 +41,26 @@ def evaluate(
 ) -> Evaluation:
     """Simulate what the goals (and traces) need with ensembles of ``devices`` realisations."""
     values = {pair: plan.given(x, *pair) for pair in plan.experiments}
-    readings: dict[tuple[Case, bool], Reading] = {}
-    for name, of_mean, names in _needed(plan, goals, traces):
+
+    def of_experiment(needed: tuple[str, bool, tuple[str, ...]]) -> dict[tuple[Case, bool], Reading]:
+        name, of_mean, names = needed
         cases = [case for (experiment, _), own in plan.cases.items() if experiment == name for case in own]
         smooth = [case for case in cases if case.base.device.differentiable]
         hopping = [case for case in cases if not case.base.device.differentiable]
+        search = plan.job.search
         found: dict[Case, Reading] = {}
         if smooth:
-            found |= exact.read(smooth, values, names, of_mean, plan.job.search.members, plan.job.search.seed, slopes)
+            found |= exact.read(smooth, values, names, of_mean, search.members, search.seed, slopes)
         if hopping:
-            search = plan.job.search
             found |= noisy.read(
                 hopping, values, names, of_mean, devices, seed, slopes, search.derivatives, search.reach
             )
-        readings |= {(case, of_mean): reading for case, reading in found.items()}
+        return {(case, of_mean): reading for case, reading in found.items()}
+
+    readings: dict[tuple[Case, bool], Reading] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # compiled programs leave Python to the other threads
+        for more in pool.map(of_experiment, _needed(plan, goals, traces)):
+            readings |= more
 
     count = len(plan.parameters)
     value, error = np.full(len(goals), np.nan), np.zeros(len(goals))
