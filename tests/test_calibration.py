@@ -419,3 +419,37 @@ def test_hopping_ensembles_have_derivatives_for_everything_that_is_measured() ->
     gap = found.jacobian[0, 0] - by_difference.jacobian[0, 0]
     assert abs(gap) < 4 * np.hypot(found.jacobian_error[0, 0], by_difference.jacobian_error[0, 0])
     assert mcdev.__all__  # the package itself stays importable without the calibration
+
+
+@pytest.mark.slow
+def test_intervals_cover_planted_parameters_as_often_as_they_say() -> None:
+    """Twenty sets of numbers with Gaussian errors of 3 % from one known device, three parameters and five numbers:
+    95 % intervals hold the truth in 90 to 100 % of sixty cases (2.2 standard errors below 95 % is 89 %)."""
+    data = job()
+    data["experiments"]["weaker"] = copy.deepcopy(TURN_ON)
+    data["experiments"]["weaker"]["protocol"]["amplitude"] = "3 V"
+    data["experiments"]["wider"] = copy.deepcopy(PAIR)
+    data["experiments"]["wider"]["protocol"]["gap"] = "1 s"
+    data["experiments"]["longer"] = copy.deepcopy(PAIR)
+    data["experiments"]["longer"]["protocol"]["width"] = "300 ms"
+    data["parameters"]["device.exponent"] = {"low": 0.3, "high": 6}
+    more = [("weaker", "tau_on", "1 s"), ("wider", "ppf", 0.1), ("longer", "ppf", 0.1)]
+    data["targets"] += [
+        {"experiment": e, "measurement": m, "value": v, "uncertainty": "3 %", "source": "planted"} for e, m, v in more
+    ]
+    for target in data["targets"]:
+        target["uncertainty"] = "3 %"
+    plan = plan_of(data)
+    truth = plan.values(plan.start)
+    right = evaluate(plan, truth, 1, 1, False, plan.goals).value
+    covered = []
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(0.0, 0.03, right.size)
+        for target, value, goal in zip(data["targets"], right * np.exp(noise), plan.goals, strict=True):
+            target["value"] = float(value) if goal.unit == "1" else f"{float(value)!r} {goal.unit}"
+        outcome = calibrate(plan_of(data))
+        k = outcome.knowledge
+        assert k.determined.all()
+        covered += ((k.low < truth) & (truth < k.high)).tolist()
+    assert 0.90 <= np.mean(covered) <= 1.0
+    print(f"coverage of 95 % intervals: {np.mean(covered):.3f} of {len(covered)}")

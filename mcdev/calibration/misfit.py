@@ -11,6 +11,8 @@ import hashlib
 import io
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +75,7 @@ class Book:
             return None
         path = self.folder / f"{self.number:06d}.npz"
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
                 if str(data["name"]) != name:
                     return None
                 count = int(data["traces"])
@@ -88,10 +90,8 @@ class Book:
                     float(data["left_out"]),
                     tuple(str(m) for m in data["methods"]),
                 )
-        except (OSError, ValueError, KeyError, EOFError):  # not there, cut off or damaged: computed again
-            return None
-        except Exception:  # zipfile raises its own kinds for a damaged file
-            return None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            return None  # not there, cut off or damaged: computed again
 
     def write(self, name: str, e: Evaluation) -> None:
         if self.folder is None:
