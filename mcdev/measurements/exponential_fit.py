@@ -18,6 +18,7 @@ from mcdev.schema import Interval, Unit
 _GRID = 48
 _REFINEMENTS = 50  # each narrows the bracket by the golden ratio: to 1e-10 of the grid's spacing
 _GOLDEN = 0.618033988749895
+_POLISH, _NEAR = 2, 1e-3  # Newton steps to the minimum that is differentiated, and their bound in the grid's spacing
 _AT_END = 1e-6  # of the grid's spacing: nearer to an end of the grid, the minimum lies there or beyond
 
 
@@ -67,12 +68,20 @@ def fit_exponential(time: Series, y: Series, weight: Series) -> Exponential:
         low, high = lax.fori_loop(0, _REFINEMENTS, narrow, bracket)
         return 0.5 * (low + high)
 
+    def slope(log_tau: Float[Array, ""]) -> Float[Array, ""]:
+        return jax.grad(lambda x: regression(x)[3])(log_tau)
+
     def stationary(log_tau: Float[Array, ""]) -> Float[Array, ""]:
-        slope = jax.grad(lambda x: regression(x)[3])(log_tau)
-        spacing = grid[1] - grid[0]
+        # The search sees the minimum to the root of the rounding; what is differentiated here is nearer to it.
+        x, spacing = lax.stop_gradient(log_tau), grid[1] - grid[0]
+        for _ in range(_POLISH):
+            here, curvature = jax.jvp(slope, (x,), (jnp.ones_like(x),))
+            move = here / jnp.where(curvature > 0, curvature, jnp.inf)
+            x = jnp.where(jnp.abs(move) < _NEAR * spacing, x - move, x)
         first, last = log_tau - grid[0], log_tau - grid[-1]
         end = jnp.where(first < _AT_END * spacing, first, last)
-        return jnp.where((first < _AT_END * spacing) | (last > -_AT_END * spacing), end, slope)
+        at_end = (first < _AT_END * spacing) | (last > -_AT_END * spacing)
+        return jnp.where(at_end, end, slope(log_tau + lax.stop_gradient(x - log_tau)))
 
     def divide(curvature: Callable[[Float[Array, ""]], Float[Array, ""]], change: Float[Array, ""]) -> Float[Array, ""]:
         own = curvature(jnp.ones_like(change))
