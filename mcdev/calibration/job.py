@@ -130,7 +130,7 @@ class Stage(Strict):
     """One stretch of the search: an optimiser and the size of the ensembles."""
 
     optimiser: Literal["levenberg_marquardt", "adam", "lbfgs"] = "levenberg_marquardt"
-    steps: int = Field(60, ge=1, le=100_000)
+    steps: int = Field(100, ge=1, le=100_000)
     """Most steps."""
     devices: int = Field(256, ge=1, le=10_000_000)
     """Realisations at each sweep point; where devices are alike, one is computed whatever stands here."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mcdev.figures.style import (
     BLACK,
@@ -118,7 +119,7 @@ def parameters(tree: xr.DataTree) -> Figure:
         for p, v, u in zip(data["parameter"].values, value, unit, strict=True)
     ]
     axes.set_yticks(place, labels, fontsize=SMALL - 1)
-    dress(axes, "95 % interval over the fitted value (grey: starts; red: weak)")
+    dress(axes, "95 % interval/value (grey: starts, red: weak)")
     axes.tick_params(axis="y", labelsize=SMALL - 1)
     axes.xaxis.label.set_fontsize(SMALL)
     return figure
@@ -142,6 +143,7 @@ def correlation(tree: xr.DataTree) -> Figure:
     lower.semilogy(np.arange(1, count + 1), singular, "o", ms=3, color=BLACK)
     lower.axhline(1 / np.log(2), color=RED, lw=FRAME)
     lower.set_xlim(0.5, count + 0.5)
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     dress(lower, "direction (red: a factor of two)", "singular value")
     return figure
 
