@@ -112,7 +112,7 @@ def test_a_realisation_starts_where_its_particles_do(start: dict[str, Any]) -> N
     """Both views draw the same numbers; the density's positions are those of a mesh of 800 cells, and the conductance
     is that of the chain of particles at them."""
     _, state = batch(mesh={"cells": 800}, **start)
-    particles = _rest(devices_of(reduced(**start), LANES, np.float64), lane_keys(LANES))
+    particles = devices_of(reduced(**start), LANES, np.float64).rest(lane_keys(LANES))
     np.testing.assert_allclose(state.x, particles.x, atol=1.2e-3)
     chain = relative_conductance(state.x, jnp.full(LANES, 0.2))
     np.testing.assert_allclose(state.g, chain, rtol=1e-12)
