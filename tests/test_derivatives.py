@@ -297,7 +297,9 @@ def ion_derivatives() -> tuple[Any, Any, Any]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ion_module, "_CONVERGED", 1e-7)  # the differences need each stage to rounding
             run = quick(lambda p: arrived(p))
-            differences = [central(lambda x, k=k: run(at.at[k].set(x)), 1.0, 1e-3) for k in range(10)]  # type: ignore[misc]
+            differences = [
+                central(functools.partial(lambda k, x: run(at.at[k].set(x)), k), 1.0, 1e-3) for k in range(10)
+            ]
         return forward, reverse, np.stack(differences, axis=-1)
 
 
