@@ -281,6 +281,16 @@ def test_a_bad_curve_is_refused_with_its_line(rows: list[str], said: str, tmp_pa
     assert said in str(error.value)
 
 
+def test_a_curve_of_hopping_devices_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    measured_rows = "\n".join(f"{0.1 * i},1,1e-6" for i in range(6))
+    (tmp_path / "noisy.csv").write_text(measured_rows)
+    data = curve_job("noisy.csv")
+    data["device"] = {"preset": "wang2017_sioxny_ag"}
+    data["parameters"] = {"device.friction": {}}
+    with pytest.raises(ConfigError, match="write kind = 'diffusive_density'"):
+        plan_of(data, tmp_path)
+
+
 # ------------------------------------------------------------------------------------- bad input
 
 

@@ -635,7 +635,11 @@ def _traces(
         name = f"curve {Path(curve.file).stem}" + (f" {i + 1}" if len(job.curves) > 1 else "")
         label = name + ("" if device == _ONLY else f" ({device})")
         experiment = _curve_experiment(key, curve, devices[device], time, voltage, found)
-        if experiment is not None:
+        if experiment is not None and not experiment.device.differentiable:
+            kind = experiment.device.kind
+            message = "a curve needs devices whose trajectory may be differentiated; write kind = 'diffusive_density'"
+            found.append(Problem(f"{key}.device", kind, message))
+        elif experiment is not None:
             experiments[name, device] = experiment
             source = curve.source or curve.file
             traces.append(Trace(label, name, device, time, voltage, current[1:], noise, curve.weight, source))
