@@ -238,9 +238,9 @@ def calibrate(
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
 ) -> None:
     """Fit device parameters to reported numbers and measured curves: values, intervals, what is not determined."""
-    from mcdev.calibration import desk
+    from mcdev.calibration import desk, load_job
 
-    plan = desk.load(config, _overrides(set_))
+    plan = load_job(config, _overrides(set_))
     if resume is None:
         folder = _claim(out or Path(plan.job.directory) / desk.folder_name(plan))
         desk.begin(plan, folder)

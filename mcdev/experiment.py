@@ -34,7 +34,7 @@ from mcdev.measurements import AnyMeasurement
 from mcdev.problems import ConfigError, Problem, describe, shown, unique
 from mcdev.protocols import AnyProtocol
 from mcdev.protocols.waveform import read_points
-from mcdev.schema import Interval, Strict, Unit, nearest
+from mcdev.schema import Interval, Strict, Unit, nearest, sentence
 
 _LARGEST_FILE = 16 * 2**20
 
@@ -375,19 +375,24 @@ class Experiment(Strict):
 # -------------------------------------------------------------------------------------- loading
 
 
-def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
-    """The experiment of a TOML file. Raises ``ConfigError`` with everything that is wrong."""
-    path = Path(path)
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises ``ConfigError`` where it cannot be read as one."""
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise ConfigError([Problem(str(path), None, "larger than 16 MiB: this is no configuration")], str(path))
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([Problem(str(path), None, f"cannot be read ({error.strerror})")], str(path)) from None
     except UnicodeDecodeError:
         raise ConfigError([Problem(str(path), None, "is not a UTF-8 text file")], str(path)) from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError([Problem(str(path), None, f"is not valid TOML: {error}")], str(path)) from None
+
+
+def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """The experiment of a TOML file. Raises ``ConfigError`` with everything that is wrong."""
+    path = Path(path)
+    data = read_toml(path)
     problems = [p for key, value in (overrides or {}).items() if (p := set_value(data, key, value))]
     return build(data, folder=path.parent, source=str(path), problems=problems)
 
@@ -466,8 +471,7 @@ def published(reference: Reference, unit: str) -> float | str:
     try:
         return mark.parse(reference.value) / mark.scale
     except PydanticCustomError as error:
-        context = error.context or {}
-        raise ValueError(context["expected"] + context["remedy"]) from None
+        raise ValueError(sentence(error)) from None
 
 
 def _fill_preset(data: dict[str, Any]) -> list[Problem]:

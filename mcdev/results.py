@@ -15,6 +15,7 @@ Every array carries its SI unit and long name. Times that one sweep point has an
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import importlib.metadata
@@ -23,6 +24,7 @@ import platform
 import subprocess
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -399,34 +401,43 @@ def fit_along(
 # -------------------------------------------------------------------------------------- the file
 
 
-def write(tree: xr.DataTree, folder: Path) -> Path:
-    """Write ``results.h5`` and ``config.toml`` into a folder: to a temporary name, flushed, then renamed."""
-    path = folder / FILE_NAME
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` to write to, flushed and renamed at the end, so that ``path`` is whole or as it
+    was. The folder is made if need be. Raises ``ResultsError`` where it cannot be written."""
     temporary = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".results-", suffix=".tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
         os.close(handle)
         temporary = Path(name)
-        big = {
-            group.path: {
-                n: {"zlib": True, "complevel": 1, "shuffle": True} for n, v in group.data_vars.items() if v.size > 4096
-            }
-            for group in tree.subtree
-        }
-        tree.to_netcdf(temporary, engine="h5netcdf", encoding=big)
+        yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
-        (folder / "config.toml").write_text(str(tree["config/toml"].item()), encoding="utf-8")
     except OSError as error:
         raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:  # an interrupt, too, leaves no half file
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write(tree: xr.DataTree, folder: Path) -> Path:
+    """Write ``results.h5`` and ``config.toml`` into a folder."""
+    path = folder / FILE_NAME
+    big = {
+        group.path: {
+            n: {"zlib": True, "complevel": 1, "shuffle": True} for n, v in group.data_vars.items() if v.size > 4096
+        }
+        for group in tree.subtree
+    }
+    with whole_file(path) as temporary:
+        tree.to_netcdf(temporary, engine="h5netcdf", encoding=big)
+    with whole_file(folder / "config.toml") as temporary:
+        temporary.write_text(str(tree["config/toml"].item()), encoding="utf-8")
     return path
 
 
@@ -489,5 +500,6 @@ __all__ = [
     "read",
     "run",
     "time_stamp",
+    "whole_file",
     "write",
 ]

@@ -75,6 +75,12 @@ def refuse(value: Any, expected: str, remedy: str = "", key: str = "") -> NoRetu
     )
 
 
+def sentence(error: PydanticCustomError) -> str:
+    """What :func:`refuse` said."""
+    context = error.context or {}
+    return str(context["expected"] + context["remedy"])
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A phrase that names the closest known word, or lists the known ones."""
     words = [str(k) for k in known]

@@ -19,7 +19,7 @@ from mcdev.calibration.job import Stage
 from mcdev.calibration.misfit import Book, Objective
 from mcdev.calibration.plan import Plan, with_model
 from mcdev.calibration.report import Criterion, Outcome
-from mcdev.calibration.search import Step, search
+from mcdev.calibration.search import Step, search, stage_seed
 from mcdev.calibration.uncertainty import gains, known, profile
 
 
@@ -40,7 +40,7 @@ def calibrate(
     runs = search(objective, lambda step: say("search", step))
     best = runs[0].best
     stage = plan.stages[-1]
-    seed = plan.job.search.seed + 1000 * (len(plan.stages) - 1)
+    seed = stage_seed(plan, len(plan.stages) - 1)
     if not plan.differentiable:  # errors from a large ensemble, once
         say("errors", None)
         best = objective(best.u, min(plan.job.report.final_devices, plan.job.search.largest_ensemble), seed)

@@ -20,11 +20,9 @@ import xarray as xr
 
 from mcdev.calibration import report
 from mcdev.calibration.calibrate import calibrate
-from mcdev.calibration.plan import Plan, load_job
+from mcdev.calibration.plan import Plan
 from mcdev.calibration.search import Step
 from mcdev.results import ResultsError, time_stamp
-
-load = load_job
 
 
 def fingerprint(plan: Plan) -> str:

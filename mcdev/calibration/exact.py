@@ -116,8 +116,8 @@ def _batches(
     lanes = max(lanes_needed(e, devices) for e in experiments)
     for i, (case, e) in enumerate(zip(cases, experiments, strict=True)):
         start = _start(e, lanes)
-        one, two = (eqx.filter(_start(e, n), eqx.is_array) for n in (1, 2))
-        by_lane = jax.tree.map(lambda a, b: np.shape(a) != np.shape(b), one, two)
+        fewer, more = (eqx.filter(side, eqx.is_array) for side in (start, _start(e, lanes + 1)))
+        by_lane = jax.tree.map(lambda a, b: np.shape(a) != np.shape(b), fewer, more)
         own = values[case.experiment, case.device]
         moved = [_moved(case, own, p, lanes) if p in own else None for p in paths] if slopes else []
         timeline = e.protocol.timeline()

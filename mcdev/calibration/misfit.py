@@ -10,10 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +19,7 @@ import numpy as np
 
 from mcdev.calibration.evaluation import Evaluation, evaluate
 from mcdev.calibration.plan import Goal, Plan
-from mcdev.results import ResultsError
+from mcdev.results import whole_file
 
 _FAR = 1e3  # deviation that stands for a number that cannot be read
 
@@ -108,27 +106,17 @@ class Book:
         }
         arrays |= {f"current_{i}": c for i, c in enumerate(e.currents)}
         arrays |= {f"slope_{i}": c for i, c in enumerate(e.current_jacobians)}
-        text = io.BytesIO()
-        np.savez(text, **arrays)
-        path, temporary = self.folder / f"{self.number:06d}.npz", self.folder / f".{self.number:06d}.tmp"
-        try:
-            with temporary.open("wb") as file:
-                file.write(text.getvalue())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from None
+        with whole_file(self.folder / f"{self.number:06d}.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)
 
 
 class Objective:
     """The misfit of a plan as a function of the free coordinates, ensemble size and seed."""
 
-    def __init__(self, plan: Plan, book: Book | None = None, report: Callable[[], None] | None = None):
+    def __init__(self, plan: Plan, book: Book | None = None):
         self.plan = plan
         self.book = book or Book(None)
         self.goals: tuple[Goal, ...] = tuple(g for g in plan.goals if g.weight > 0)
-        self.report = report or (lambda: None)
         self.realisations = 0
         """Ensemble evaluations so far: realisations asked for, a derivative counted as one."""
 
@@ -140,7 +128,6 @@ class Objective:
             evaluation = evaluate(self.plan, self.plan.values(u), devices, seed, slopes, self.goals)
             self.book.write(name, evaluation)
         self.realisations += devices
-        self.report()
         return self._misfit(u, evaluation, slopes)
 
     def _misfit(self, u: np.ndarray, e: Evaluation, slopes: bool) -> Misfit:
@@ -148,13 +135,12 @@ class Objective:
         count = len(plan.parameters)
         x = plan.values(u)
         dx = np.array([p.coordinate.slope(float(v)) for p, v in zip(plan.parameters, u, strict=True)])
-        residual = [
-            g.weight * float(np.clip(g.deviation(float(v)), -_FAR, _FAR))
-            for g, v in zip(self.goals, e.value, strict=True)
-        ]
+        values = [float(v) for v in e.value]
+        deviations = [g.deviation(v) for g, v in zip(self.goals, values, strict=True)]
+        residual = [g.weight * float(np.clip(d, -_FAR, _FAR)) for g, d in zip(self.goals, deviations, strict=True)]
         scale = [
-            g.weight * g.deviation_slope(float(v)) if np.isfinite(g.deviation(float(v))) else 0.0
-            for g, v in zip(self.goals, e.value, strict=True)
+            g.weight * g.deviation_slope(v) if np.isfinite(d) else 0.0
+            for g, v, d in zip(self.goals, values, deviations, strict=True)
         ]
         parts, rows, errors = [np.array(residual)], [], []
         if slopes:

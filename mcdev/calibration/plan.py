@@ -7,6 +7,7 @@ itself. Everything that is wrong with the file is reported at once, before anyth
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import math
 import tomllib
@@ -23,9 +24,9 @@ from pydantic_core import PydanticCustomError
 from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.curves import Trace, read_curve
 from mcdev.calibration.job import Curve, Free, Job, PerDeviceValue, Prior, Read, Stage, Target
-from mcdev.experiment import Experiment, build, set_value
+from mcdev.experiment import Experiment, build, read_toml, set_value
 from mcdev.problems import ConfigError, Problem, describe, unique
-from mcdev.schema import Unit, nearest
+from mcdev.schema import Unit, nearest, sentence
 
 _SECTIONS = ("circuit", "protocol", "ensemble", "measurements", "fits", "sweep")
 _ONLY = "device"  # name of the device where there is one only
@@ -158,27 +159,17 @@ class Plan:
 def load_job(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Plan:
     """The calibration of a TOML file. Raises ``ConfigError`` with everything that is wrong."""
     path = Path(path)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([Problem(str(path), None, f"cannot be read ({error.strerror})")], str(path)) from None
-    except UnicodeDecodeError:
-        raise ConfigError([Problem(str(path), None, "is not a UTF-8 text file")], str(path)) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError([Problem(str(path), None, f"is not valid TOML: {error}")], str(path)) from None
-    for key, value in (overrides or {}).items():
-        table = data
-        *parents, last = key.split(".") if key.split(".")[0] != "parameters" else _parameter_path(key)
-        for part in parents:
-            table = table.setdefault(part, {})
-        table[last] = value
+    data = read_toml(path)
+    wrong = [p for key, value in (overrides or {}).items() if (p := set_value(data, _quoted(key), value))]
+    if wrong:
+        raise ConfigError(wrong, str(path))
     return resolve(data, path.parent, str(path))
 
 
-def _parameter_path(key: str) -> list[str]:
-    """``parameters.device.friction.start``: the key path in the middle holds dots itself."""
+def _quoted(key: str) -> str:
+    """``parameters."device.friction".start``, also where the quotes around the key path in the middle are left out."""
     first, *middle, last = key.split(".")
-    return [first, ".".join(middle), last]
+    return key if first != "parameters" or '"' in key else f'{first}."{".".join(middle)}".{last}'
 
 
 def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") -> Plan:
@@ -222,7 +213,7 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     )
     for name in job.models:
         with_model(plan, name)  # what is wrong with a model is to be known before hours of work
-    return Plan(**{**vars(plan), "warnings": tuple(_warnings(plan))})
+    return dataclasses.replace(plan, warnings=tuple(_warnings(plan)))
 
 
 def with_model(plan: Plan, model: str) -> Plan:
@@ -408,8 +399,7 @@ def _parameter(
         low = _bound(free.low, free_of_bounds, mark, mark.gt if mark.gt is not None else mark.ge)
         high = _bound(free.high, free_of_bounds, mark, mark.lt if mark.lt is not None else mark.le)
     except PydanticCustomError as error:
-        context = error.context or {}
-        found.append(Problem(key, context.get("value"), context["expected"] + context["remedy"]))
+        found.append(Problem(key, (error.context or {}).get("value"), sentence(error)))
         return []
     for name, bound, sense in (("low", low, 1), ("high", high, -1)):
         own_bound = _bound(None, mark, mark, (mark.gt, mark.lt)[name == "high"])
@@ -483,9 +473,7 @@ def _goals(
             share = _share(uncertainty)
             sigma = abs(value) * share if share is not None else Unit(mark.unit, gt=0).parse(uncertainty)
         except PydanticCustomError as error:
-            context = error.context or {}
-            message = context["expected"] + context["remedy"]
-            found.append(Problem(f"{key}.value", context.get("value"), message))
+            found.append(Problem(f"{key}.value", (error.context or {}).get("value"), sentence(error)))
             continue
         if not sigma > 0:
             found.append(Problem(f"{key}.uncertainty", uncertainty, "expected more than zero; of a zero, a quantity"))
@@ -514,9 +502,7 @@ def _candidates(
         try:
             sigma = -share if share is not None else mark.parse(candidate.uncertainty)
         except PydanticCustomError as error:
-            context = error.context or {}
-            message = context["expected"] + context["remedy"]
-            found.append(Problem(f"{key}.uncertainty", candidate.uncertainty, message))
+            found.append(Problem(f"{key}.uncertainty", candidate.uncertainty, sentence(error)))
             continue
         label = _label(candidate, device, len(devices))
         goals.append(Goal(label, candidate.experiment, device, candidate, unit, math.nan, sigma, False, 0.0, ""))
@@ -626,8 +612,7 @@ def _traces(
             found.append(Problem(f"{key}.file", curve.file, "is not a text file"))
             continue
         except PydanticCustomError as error:
-            context = error.context or {}
-            found.append(Problem(f"{key}.noise", curve.noise, context["expected"] + context["remedy"]))
+            found.append(Problem(f"{key}.noise", curve.noise, sentence(error)))
             continue
         except ValueError as error:
             found.append(Problem(f"{key}.file", curve.file, str(error)))

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,12 +25,12 @@ import tomli_w
 import xarray as xr
 
 from mcdev.calibration.evaluation import Evaluation
-from mcdev.calibration.misfit import Misfit, Objective
+from mcdev.calibration.misfit import Misfit
 from mcdev.calibration.plan import Goal, Plan
 from mcdev.calibration.search import Run
 from mcdev.calibration.uncertainty import CONFIDENCE, Gain, Knowledge, Profile
 from mcdev.experiment import Experiment
-from mcdev.results import ResultsError, git_commit
+from mcdev.results import ResultsError, git_commit, whole_file
 from mcdev.schema import Unit
 
 FILE_NAME = "calibration.h5"
@@ -271,21 +269,10 @@ def _history(runs: list[Run]) -> xr.Dataset:
 
 
 def write(tree: xr.DataTree, folder: Path) -> Path:
-    """Write calibration.h5: to a temporary name, flushed, then renamed."""
+    """Write calibration.h5 into a folder."""
     path = folder / FILE_NAME
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".calibration-", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with whole_file(path) as temporary:
         tree.to_netcdf(temporary, engine="h5netcdf")
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -366,4 +353,4 @@ def _fitted(plan: Plan, experiment: Experiment, name: str, device: str, values: 
     return data
 
 
-__all__ = ["Criterion", "Objective", "Outcome", "assemble", "conclusions", "is_calibration", "read", "write"]
+__all__ = ["Criterion", "Outcome", "assemble", "conclusions", "is_calibration", "read", "write"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -52,7 +52,7 @@ class Run:
     number: int
     start: np.ndarray
     best: Misfit
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step]
 
 
 def starts(plan: Plan) -> Iterator[np.ndarray]:
@@ -79,42 +79,35 @@ def starts(plan: Plan) -> Iterator[np.ndarray]:
 
 def search(objective: Objective, report: Callable[[Step], None]) -> list[Run]:
     """All starts through all stages; the best run first."""
-    plan = objective.plan
     runs = []
-    for number, begin in enumerate(starts(plan)):
-        u, run = begin, None
-        for index, stage in enumerate(plan.stages):
-            seed = plan.job.search.seed + 1000 * index
-            steps: list[Step] = []
-            walk = {"levenberg_marquardt": levenberg_marquardt, "adam": adam, "lbfgs": lbfgs}[stage.optimiser]
-
-            def note(
-                m: Misfit,
-                step: int,
-                taken: bool,
-                devices: int,
-                text: str = "",
-                steps: list[Step] = steps,
-                number: int = number,
-                index: int = index,
-                stage: Stage = stage,
-            ) -> None:
-                worst = _worst(objective, m)
-                line = Step(
-                    number, index, step, stage.optimiser, devices, m.loss, m.loss_error, taken, text, m.u, worst
-                )
-                steps.append(line)
-                report(line)
-
-            best = walk(objective, u, stage, seed, note)
+    for number, begin in enumerate(starts(objective.plan)):
+        u: np.ndarray = begin
+        steps: list[Step] = []
+        for index in range(len(objective.plan.stages)):
+            best = _through(objective, number, index, u, steps, report)
             u = best.u
-            if run is None:
-                run = Run(number, begin, best)
-            run.best = best
-            run.steps += steps
-        assert run is not None
-        runs.append(run)
+        runs.append(Run(number, begin, best, steps))
     return sorted(runs, key=lambda r: r.best.loss)
+
+
+def stage_seed(plan: Plan, index: int) -> int:
+    """Of the random numbers that are held through one stage."""
+    return plan.job.search.seed + 1000 * index
+
+
+def _through(
+    objective: Objective, number: int, index: int, u: np.ndarray, steps: list[Step], report: Callable[[Step], None]
+) -> Misfit:
+    """Where one stage of one start ends; its history is added to ``steps``."""
+    stage = objective.plan.stages[index]
+
+    def note(m: Misfit, step: int, taken: bool, devices: int, text: str = "") -> None:
+        worst = _worst(objective, m)
+        steps.append(Step(number, index, step, stage.optimiser, devices, m.loss, m.loss_error, taken, text, m.u, worst))
+        report(steps[-1])
+
+    walk = {"levenberg_marquardt": levenberg_marquardt, "adam": adam, "lbfgs": lbfgs}[stage.optimiser]
+    return walk(objective, u, stage, stage_seed(objective.plan, index), note)
 
 
 def _worst(objective: Objective, m: Misfit) -> str:

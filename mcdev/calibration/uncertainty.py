@@ -11,6 +11,7 @@ simulated values counts as part of each number's uncertainty.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.job import Stage
 from mcdev.calibration.misfit import Misfit, Objective
 from mcdev.calibration.plan import Plan
-from mcdev.calibration.search import levenberg_marquardt
+from mcdev.calibration.search import levenberg_marquardt, stage_seed
 
 CONFIDENCE = 0.95
 UNDETERMINED = float(np.log(2.0))
@@ -224,11 +225,8 @@ def profile(
             parameters = tuple(held if i == j else p for i, p in enumerate(plan.parameters))
             begin = u.copy()
             begin[j] = own.coordinate.free(x)
-            book = objective.book
-            inner = Objective(Plan(**{**vars(plan), "parameters": parameters}), book, objective.report)
-            found = levenberg_marquardt(
-                inner, begin, stage, plan.job.search.seed + 1000 * (len(plan.stages) - 1), lambda *_: None
-            )
+            inner = Objective(dataclasses.replace(plan, parameters=parameters), objective.book)
+            found = levenberg_marquardt(inner, begin, stage, stage_seed(plan, len(plan.stages) - 1), lambda *_: None)
             u = found.u
             at = inner.plan.values(found.u)[j]
             rise = found.loss - ((own.coordinate.natural(at) - float(z)) / 1e-4) ** 2

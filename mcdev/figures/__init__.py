@@ -6,7 +6,6 @@ picture shows; and ``draw(tree)``, which returns a matplotlib ``Figure``.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Protocol
 
@@ -31,7 +30,7 @@ from mcdev.figures import (
     train_response,
     waveform,
 )
-from mcdev.results import ResultsError
+from mcdev.results import whole_file
 
 
 class Picture(Protocol):
@@ -87,16 +86,8 @@ def draw_calibration(tree: xr.DataTree, folder: Path) -> list[Path]:
 
 def _save(figure: Figure, folder: Path, name: str) -> Path:
     path = folder / f"{name}.png"
-    temporary = folder / f".{name}-{os.getpid()}.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            figure.savefig(temporary, format="png", dpi=200)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from None
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=200)
     return path
 
 
