@@ -41,7 +41,7 @@ def calibrate(
     best = runs[0].best
     stage = plan.stages[-1]
     seed = stage_seed(plan, len(plan.stages) - 1)
-    if not plan.differentiable:  # errors from a large ensemble, once
+    if not plan.exact:  # errors from a large ensemble, once
         say("errors", None)
         best = objective(best.u, min(plan.job.report.final_devices, plan.job.search.largest_ensemble), seed)
     knowledge = known(plan, best)

@@ -45,16 +45,15 @@ def evaluate(
     def of_experiment(needed: tuple[str, bool, tuple[str, ...]]) -> dict[tuple[Case, bool], Reading]:
         name, of_mean, names = needed
         cases = [case for (experiment, _), own in plan.cases.items() if experiment == name for case in own]
-        smooth = [case for case in cases if case.base.device.differentiable]
-        hopping = [case for case in cases if not case.base.device.differentiable]
+        smooth = [case for case in cases if case.base.device.exact]
+        varied = [case for case in cases if not case.base.device.exact]
         search = plan.job.search
+        derivatives = "differences" if any(name == t.experiment for t in plan.traces) else search.derivatives
         found: dict[Case, Reading] = {}
         if smooth:
             found |= exact.read(smooth, values, names, of_mean, search.members, search.seed, slopes)
-        if hopping:
-            found |= noisy.read(
-                hopping, values, names, of_mean, devices, seed, slopes, search.derivatives, search.reach
-            )
+        if varied:
+            found |= noisy.read(varied, values, names, of_mean, devices, seed, slopes, derivatives, search.reach)
         return {(case, of_mean): reading for case, reading in found.items()}
 
     readings: dict[tuple[Case, bool], Reading] = {}

@@ -1,9 +1,11 @@
-"""Values and derivatives of ensembles of hopping particles.
+"""Values and derivatives of ensembles whose realisations differ: hopping particles, frozen quantiles of a density.
 
-Values are those of the ensemble as ``mcdev run`` computes it. Derivatives come from the estimator in ``hopping.py`` for
-what is linear in the recorded trajectory or read off the mean trajectory: the measurement is linearised there, and the
-estimator gives the derivative of that sum. Everything else (a first passage of each device has no derivative along its
-own path) goes through differences with common random numbers, and so does what the estimator leaves mostly noise.
+Values are those of the ensemble as ``mcdev run`` computes it. Of hopping particles, derivatives come from the estimator
+in ``hopping.py`` for what is linear in the recorded trajectory or read off the mean trajectory: the measurement is
+linearised there, and the estimator gives the derivative of that sum. Everything else (a first passage of each device
+has no derivative along its own path) goes through differences with common random numbers, and so do densities, measured
+curves and what the estimator leaves mostly noise. A difference is taken between the logarithms of parameter and number
+where both are positive: rates are powers and exponentials of them, and a step may then be long.
 """
 
 from __future__ import annotations
@@ -101,12 +103,13 @@ def _differentiate(
     reach: float,
     reading: Reading,
 ) -> None:
-    smooth = [n for n in names if of_mean or case.base.measurements[n].linear] if derivatives == "auto" else []
+    hops = derivatives == "auto" and not case.base.device.differentiable
+    smooth = [n for n in names if of_mean or case.base.measurements[n].linear] if hops else []
     left = [n for n in names if n not in smooth]
     if smooth:
         left += _estimate(case, values, result, smooth, devices, seed, reading)
     if left:
-        _difference(case, values, left, of_mean, devices, seed, reach, reading)
+        _difference(case, values, result, left, of_mean, devices, seed, reach, reading)
 
 
 # -------------------------------------------------------------------------------------- the estimator
@@ -202,6 +205,7 @@ def _linearise(
 def _difference(
     case: Case,
     values: dict[str, float],
+    result: PointResult,
     names: Sequence[str],
     of_mean: bool,
     devices: int,
@@ -212,11 +216,15 @@ def _difference(
     """Central differences of two ensembles with the same random numbers; where the estimator's are known better,
     those are kept."""
     rows: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in names}
+    currents = []
     for path, here in values.items():
-        h = reach * abs(here) if here != 0 else reach
-        low, high = (_run(case, {**values, path: here + side * h}, devices, seed) for side in (-1, 1))
+        below, above = (here / (1 + reach), here * (1 + reach)) if here != 0 else (-reach, reach)
+        low, high = (_run(case, {**values, path: x}, devices, seed) for x in (below, above))
         for name in names:
-            rows[name].append(_paired(low, high, name, of_mean, 2 * h))
+            rows[name].append(_paired((below, here, above), (low, result, high), name, of_mean))
+        change = (high.mean["current"][0] - low.mean["current"][0]) / (above - below)
+        currents.append(np.nan_to_num(np.asarray(change, np.float64)))
+    reading.current_slope = np.array(currents)
     for name in names:
         slope = np.array([s for s, _ in rows[name]])
         error = np.array([e for _, e in rows[name]])
@@ -229,15 +237,36 @@ def _difference(
 
 
 def _paired(
-    low: PointResult, high: PointResult, name: str, of_mean: bool, width: float
+    at: tuple[float, float, float], ends: tuple[PointResult, PointResult, PointResult], name: str, of_mean: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(derivative, standard error) [entry]."""
+    """(derivative, standard error) [entry] from the parameter's three values and their ensembles."""
     if of_mean:
-        replicates = (high.of_mean[name][0] - low.of_mean[name][0]) / width
-        replicates = replicates[:, None] if replicates.ndim == 1 else replicates
-        return np.nan_to_num(replicates[0]), np.nan_to_num(_jackknife(replicates))
-    change = (high.values[name][:, 0] - low.values[name][:, 0]) / width
-    fine = (high.status[name][:, 0] == OK) & (low.status[name][:, 0] == OK) & np.isfinite(change)
+        low, here, high = (r.of_mean[name][0].astype(float) for r in ends)  # [replicate] or [replicate, entry]
+        slope = _slope(at, low, here, high)
+        slope = slope[:, None] if slope.ndim == 1 else slope
+        return np.nan_to_num(slope[0]), np.nan_to_num(_jackknife(slope))
+    low, here, high = (
+        np.where(r.status[name][:, 0] == OK, r.values[name][:, 0].astype(float), np.nan) for r in ends
+    )
+    slope = _slope(at, low, here, high)
     reading = Reading(())
-    reading.add(name, change, fine, None)
+    reading.add(name, slope, np.isfinite(slope), None)
     return np.nan_to_num(reading.value[name]), reading.error[name]
+
+
+def _slope(at: tuple[float, float, float], low: np.ndarray, here: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """d(number)/d(parameter) across the interval, from one side where the other has no number; NaN where neither has.
+
+    d ln y/d ln p · y/p where parameter and numbers are positive, else dy/dp.
+    """
+    first = np.where(np.isfinite(low), low, here)
+    last = np.where(np.isfinite(high), high, here)
+    begin = np.where(np.isfinite(low), at[0], at[1])
+    end = np.where(np.isfinite(high), at[2], at[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        straight = (last - first) / (end - begin)
+        if at[0] <= 0:
+            return straight
+        middle = np.where(np.isfinite(here), here, np.sqrt(first * last))
+        curved = middle / at[1] * np.log(last / first) / np.log(end / begin)
+        return np.where((first > 0) & (last > 0) & (middle > 0), curved, straight)

@@ -121,7 +121,7 @@ class Plan:
         """As given, or what was found to suit the devices (docs/calibration.md)."""
         if self.job.search.stages:
             return self.job.search.stages
-        if self.differentiable:
+        if self.exact:
             return (Stage(),)
         return (
             Stage(optimiser="adam", steps=20, devices=64),
@@ -130,9 +130,11 @@ class Plan:
         )
 
     @property
-    def differentiable(self) -> bool:
-        """Whether every derivative is exact."""
-        return all(e.device.differentiable for e in self.experiments.values())
+    def exact(self) -> bool:
+        """Whether every fitted number has an exact derivative, and no noise."""
+        fitted = {(g.experiment, g.device) for g in self.goals if g.weight > 0}
+        fitted |= {(t.experiment, t.device) for t in self.traces}
+        return all(self.experiments[pair].device.exact for pair in fitted)
 
     @property
     def start(self) -> np.ndarray:
@@ -620,11 +622,7 @@ def _traces(
         name = f"curve {Path(curve.file).stem}" + (f" {i + 1}" if len(job.curves) > 1 else "")
         label = name + ("" if device == _ONLY else f" ({device})")
         experiment = _curve_experiment(key, curve, devices[device], time, voltage, found)
-        if experiment is not None and not experiment.device.differentiable:
-            kind = experiment.device.kind
-            message = "a curve needs devices whose trajectory may be differentiated; write kind = 'diffusive_density'"
-            found.append(Problem(f"{key}.device", kind, message))
-        elif experiment is not None:
+        if experiment is not None:
             experiments[name, device] = experiment
             source = curve.source or curve.file
             traces.append(Trace(label, name, device, time, voltage, current[1:], noise, curve.weight, source))

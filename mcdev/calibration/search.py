@@ -133,7 +133,7 @@ def _natural_per_free(plan: Plan, u: np.ndarray) -> np.ndarray:
 
 def _capped(plan: Plan, u: np.ndarray, step: np.ndarray) -> np.ndarray:
     """The step, shortened so that no parameter moves further than is sensible: a factor e, or 1.2 under noise."""
-    reach = _REACH_EXACT if plan.differentiable else _REACH_NOISY
+    reach = _REACH_EXACT if plan.exact else _REACH_NOISY
     longest = float(np.max(np.abs(step) * _natural_per_free(plan, u), initial=0.0))
     longest = max(longest, float(np.max(np.abs(step), initial=0.0)) / 4.0)  # a coordinate near its bound hardly moves x
     return step * min(1.0, reach / longest) if longest > 0 else step
@@ -193,7 +193,7 @@ def adam(objective: Objective, u: np.ndarray, stage: Stage, seed: int, note: Not
     with jax.enable_x64(True):
         state = rule.init(jnp.asarray(u))
         for number in range(1, stage.steps + 1):
-            fresh = seed if objective.plan.differentiable else seed + number
+            fresh = seed if objective.plan.exact else seed + number
             here = objective(u, stage.devices, fresh)
             per_free = np.maximum(_natural_per_free(objective.plan, u), 1e-3)
             # in natural coordinates a rate is a relative change

@@ -120,6 +120,12 @@ class DeviceConfig(Strict, abc.ABC):
     """Whether two devices of equal parameters behave alike: no noise, nothing drawn but the parameters."""
 
     @property
+    def exact(self) -> bool:
+        """Whether a calibration may follow derivatives along the trajectory. Devices that are alike, yes. The mean over
+        a few frozen quantiles is smooth, but a staircase to a search: its derivative is that of a tread."""
+        return self.differentiable and self.alike
+
+    @property
     @abc.abstractmethod
     def channels(self) -> dict[str, Observable]:
         """Unit and long name of what ``Devices.observe`` returns."""
