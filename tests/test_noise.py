@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -125,3 +126,11 @@ def test_uniform_never_reaches_zero() -> None:
     assert np.all(u > 0)
     assert np.all(u <= 1)
     np.testing.assert_allclose(u, [2.0**-25, 2.0**-25, 1.5 * 2.0**-24, 0.5, 1.0], rtol=1e-7)
+
+
+def test_cosine_has_the_right_derivative_where_it_folds() -> None:
+    """At every quarter turn, where a pinning potential passes zero and a mesh likes to have its points."""
+    with jax.enable_x64(True):
+        z = jnp.arange(-8, 9) / 4.0
+        slope = jax.vmap(jax.grad(cosine_turns))(z)
+        assert np.asarray(slope) == pytest.approx(-2 * np.pi * np.sin(2 * np.pi * np.asarray(z)), abs=1e-6)

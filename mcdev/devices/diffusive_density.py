@@ -39,9 +39,6 @@ from mcdev.schema import Strict, Unit, extremes, typical
 # Coupling interval at v = 1 in units of 1/κ (η = 4).
 _COUPLING = 2e-2
 _BLUR = 0.04
-# The energy is taken this far (in L) beside the cells' centres: where the pinning passes zero, cosine_turns folds its
-# argument, and exactly there, as on many a mesh, its value is right but not its derivative.
-_NUDGE = 1e-9
 _UNDRIVEN = 1e-6  # V/V_th below which only the samples cut time
 
 
@@ -159,7 +156,7 @@ class DiffusiveDensityDevices(Devices):
         """Centres of the cells, and the energy there without a voltage."""
         faces = self._faces()
         centres = jnp.asarray(0.5 * (faces[1:] + faces[:-1]), self.theta_0.dtype)[:, None]
-        everywhere = jnp.broadcast_to(centres + _NUDGE, (self.cells, self.theta_0.shape[0]))
+        everywhere = jnp.broadcast_to(centres, (self.cells, self.theta_0.shape[0]))
         return centres, self.landscape.single_particle_energy(everywhere)
 
     def rest(self, key: LaneKey) -> DensityState:

@@ -54,7 +54,7 @@ def cosine_turns(z: Float[Array, ...]) -> Float[Array, ...]:
     ``z`` is reduced to a quarter turn, where the series is short.
     """
     z = jnp.abs(z - jnp.round(z))
-    folded = jnp.minimum(z, 0.5 - z)
+    folded = jnp.where(z > 0.25, 0.5 - z, z)  # the minimum's derivative, halved at a tie, would be wrong
     square = folded * folded
     value = jnp.full_like(square, _COSINE[-1])
     for coefficient in reversed(_COSINE[:-1]):
