@@ -11,7 +11,7 @@ import numpy as np
 
 from mcdev.calibration import exact, noisy
 from mcdev.calibration.plan import Case, Goal, Plan
-from mcdev.calibration.reading import Reading
+from mcdev.calibration.reading import Reading, jackknife
 from mcdev.experiment import axis_unit, axis_values
 from mcdev.schema import Unit
 
@@ -140,12 +140,23 @@ def _of_goal(
     coefficients = fit.fit(axis[which][good], numbers[good])
     by_value = fit.sensitivity(axis[which][good], numbers[good])[coefficient]
     used = [r for r, fine in zip(along, good, strict=True) if fine]
-    spread = float(np.sqrt(sum((w * r.error[fit.measurement][0]) ** 2 for w, r in zip(by_value, used, strict=True))))
+    measured = fit.measurement
+
+    def error(replicates: list[np.ndarray], independent: list[float]) -> float:
+        """Of the weighted sum: of points that lost the same realisations, else of independent ones."""
+        if len(replicates) == len(used):
+            return float(jackknife(sum(w * r for w, r in zip(by_value, replicates, strict=True))))
+        return float(np.sqrt(np.sum((by_value * np.array(independent)) ** 2)))
+
+    spread = error(
+        [r.replicates[measured][:, 0] for r in used if measured in r.replicates], [r.error[measured][0] for r in used]
+    )
     slope, slope_error = {}, {}
-    if fit.measurement in used[0].slope:
+    if measured in used[0].slope:
         for j, path in enumerate(used[0].paths):
-            parts = [r.slope[fit.measurement][j, 0] for r in used]
-            errors = [r.slope_error[fit.measurement][j, 0] for r in used]
-            slope[path] = float(np.dot(by_value, parts))
-            slope_error[path] = float(np.sqrt(np.sum((by_value * np.array(errors)) ** 2)))
+            slope[path] = float(np.dot(by_value, [r.slope[measured][j, 0] for r in used]))
+            slope_error[path] = error(
+                [r.slope_replicates[measured][:, j, 0] for r in used if measured in r.slope_replicates],
+                [r.slope_error[measured][j, 0] for r in used],
+            )
     return coefficients[coefficient].value, spread, slope, slope_error, used[0].method.get(fit.measurement, "")

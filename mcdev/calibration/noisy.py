@@ -19,7 +19,7 @@ import numpy as np
 
 from mcdev.calibration import hopping
 from mcdev.calibration.plan import Case
-from mcdev.calibration.reading import Reading
+from mcdev.calibration.reading import Reading, jackknife
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.ensemble import PointResult, simulate
 from mcdev.experiment import Experiment
@@ -51,8 +51,13 @@ def read(
         reading = Reading(tuple(own), left_out=1.0 - float(result.intact.mean()))
         reading.current = np.asarray(result.mean["current"][0], np.float64)
         for name in names:
-            value, error = _number(result, name, of_mean)
-            reading.value[name], reading.error[name] = value, error
+            if of_mean:
+                replicates = _column(result.of_mean[name][0].astype(float))
+                reading.replicates[name] = replicates
+                reading.value[name], reading.error[name] = replicates[0], jackknife(replicates)
+            else:
+                fine = (result.status[name][:, 0] == OK) & np.isfinite(result.values[name][:, 0])
+                reading.add(name, result.values[name][:, 0], fine, None)
         if slopes and own:
             _differentiate(case, own, result, names, of_mean, devices, seed, derivatives, reach, reading)
         found[case] = reading
@@ -70,25 +75,9 @@ def _sized(experiment: Experiment, devices: int, seed: int) -> Experiment:
     return experiment.model_copy(update={"ensemble": ensemble, "output": output})
 
 
-def _number(result: PointResult, name: str, of_mean: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(value, standard error) [entry]."""
-    if of_mean:
-        replicates = result.of_mean[name][0]  # [replicate] or [replicate, entry]
-        replicates = replicates[:, None] if replicates.ndim == 1 else replicates
-        return replicates[0], _jackknife(replicates)
-    reading = Reading(())
-    fine = (result.status[name][:, 0] == OK) & np.isfinite(result.values[name][:, 0])
-    reading.add(name, result.values[name][:, 0], fine, None)
-    return reading.value[name], reading.error[name]
-
-
-def _jackknife(replicates: np.ndarray) -> np.ndarray:
-    """Standard error from replicates [1 + group, entry] that each leave out one group."""
-    others = replicates[1:]
-    count = others.shape[0]
-    if count < 2:
-        return np.zeros(replicates.shape[1])
-    return np.asarray(np.sqrt((count - 1) / count * np.sum((others - others.mean(axis=0)) ** 2, axis=0)))
+def _column(series: np.ndarray) -> np.ndarray:
+    """[replicate, entry] of [replicate] or [replicate, entry]."""
+    return series[:, None] if series.ndim == 1 else series
 
 
 def _differentiate(
@@ -215,7 +204,7 @@ def _difference(
 ) -> None:
     """Central differences of two ensembles with the same random numbers; where the estimator's are known better,
     those are kept."""
-    rows: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in names}
+    rows: dict[str, list[Reading]] = {name: [] for name in names}
     currents = []
     for path, here in values.items():
         below, above = (here / (1 + reach), here * (1 + reach)) if here != 0 else (-reach, reach)
@@ -226,8 +215,10 @@ def _difference(
         currents.append(np.nan_to_num(np.asarray(change, np.float64)))
     reading.current_slope = np.array(currents)
     for name in names:
-        slope = np.array([s for s, _ in rows[name]])
-        error = np.array([e for _, e in rows[name]])
+        slope = np.array([np.nan_to_num(r.value[name]) for r in rows[name]])
+        error = np.array([np.nan_to_num(r.error[name]) for r in rows[name]])
+        if of_mean:
+            reading.slope_replicates[name] = np.stack([r.replicates[name] for r in rows[name]], axis=1)
         if name in reading.slope:
             better = error < reading.slope_error[name]
             slope = np.where(better, slope, reading.slope[name])
@@ -238,20 +229,18 @@ def _difference(
 
 def _paired(
     at: tuple[float, float, float], ends: tuple[PointResult, PointResult, PointResult], name: str, of_mean: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """(derivative, standard error) [entry] from the parameter's three values and their ensembles."""
-    if of_mean:
-        low, here, high = (r.of_mean[name][0].astype(float) for r in ends)  # [replicate] or [replicate, entry]
-        slope = _slope(at, low, here, high)
-        slope = slope[:, None] if slope.ndim == 1 else slope
-        return np.nan_to_num(slope[0]), np.nan_to_num(_jackknife(slope))
-    low, here, high = (
-        np.where(r.status[name][:, 0] == OK, r.values[name][:, 0].astype(float), np.nan) for r in ends
-    )
-    slope = _slope(at, low, here, high)
+) -> Reading:
+    """The derivative as a number of its own, from the parameter's three values and their ensembles."""
     reading = Reading(())
-    reading.add(name, slope, np.isfinite(slope), None)
-    return np.nan_to_num(reading.value[name]), reading.error[name]
+    if of_mean:
+        slope = _column(_slope(at, *(r.of_mean[name][0].astype(float) for r in ends)))
+        reading.replicates[name] = slope
+        reading.value[name], reading.error[name] = slope[0], jackknife(slope)
+    else:
+        numbers = (np.where(r.status[name][:, 0] == OK, r.values[name][:, 0].astype(float), np.nan) for r in ends)
+        slope = _slope(at, *numbers)
+        reading.add(name, slope, np.isfinite(slope), None)
+    return reading
 
 
 def _slope(at: tuple[float, float, float], low: np.ndarray, here: np.ndarray, high: np.ndarray) -> np.ndarray:

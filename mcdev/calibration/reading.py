@@ -23,6 +23,11 @@ class Reading:
     slope_error: dict[str, np.ndarray] = field(default_factory=dict)
     method: dict[str, str] = field(default_factory=dict)
     """How the derivatives were found: exact, hopping, differences."""
+    replicates: dict[str, np.ndarray] = field(default_factory=dict)
+    """Of a number read off the mean trajectory: the whole ensemble's, then each without one group of realisations
+    [1 + group, entry]. Groups are the same at every sweep point, so errors that points share can be told."""
+    slope_replicates: dict[str, np.ndarray] = field(default_factory=dict)
+    """[1 + group, path, entry]; only of differences."""
     current: np.ndarray | None = None
     """Mean current over realisations [sample]."""
     current_slope: np.ndarray | None = None
@@ -48,3 +53,12 @@ class Reading:
             self.slope[name] = np.sum(weight * np.where(good, slope, 0.0), axis=1)
             self.slope_error[name] = np.zeros_like(self.slope[name])
             self.method[name] = "exact"
+
+
+def jackknife(replicates: np.ndarray) -> np.ndarray:
+    """Standard error [...] from replicates [1 + group, ...] that each leave out one group."""
+    others = replicates[1:]
+    count = others.shape[0]
+    if count < 2:
+        return np.zeros(replicates.shape[1:])
+    return np.asarray(np.sqrt((count - 1) / count * np.sum((others - others.mean(axis=0)) ** 2, axis=0)))
