@@ -13,6 +13,7 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.constants import Boltzmann
 from test_cli import Ended, mcdev_main, one_message
 
 import mcdev
@@ -330,6 +331,56 @@ def test_the_density_s_derivative_is_that_of_its_time_scale_not_of_a_tread() -> 
     slope, error = (a[0, 0] * x[0] / found.value[0] for a in (found.jacobian, found.jacobian_error))
     assert 0 < error < 0.2
     assert abs(slope + 1) < 3 * error
+
+
+def test_coefficients_of_a_fit_are_compared_in_si_units() -> None:
+    """One slope of ln τ against 1/T, once as an energy in eV and once in kelvin: both in SI, k_B apart. Its error is
+    that of the points together, which share their quantiles."""
+    data: dict[str, Any] = {
+        "name": "bridge",
+        "device": {"preset": "wang2017_reduced", "kind": "diffusive_density", "initial_state": "bridge"},
+        "experiments": {
+            "relaxation": {
+                "protocol": {
+                    "kind": "pulse",
+                    "amplitude": "0 V",
+                    "width": "1 ns",
+                    "samples_per_pulse": 1,
+                    "relaxation": "500 s",
+                    "relaxation_samples": 100,
+                },
+                "measurements": {"tau_r": {"kind": "relaxation_time", "by": "fraction", "fraction": 0.02}},
+                "fits": {
+                    "law": {
+                        "kind": "arrhenius",
+                        "measurement": "tau_r",
+                        "axis": "device.background_temperature",
+                        "statistic": "mean_response",
+                    }
+                },
+                "sweep": {"axes": {"device.background_temperature": ["0.3 K", "0.35 K", "0.45 K"]}},
+            }
+        },
+        "parameters": {"device.cooling_rate": {}},
+        "targets": [
+            {"experiment": "relaxation", "measurement": "law", "coefficient": c, "source": "x"} | about
+            for c, about in (
+                ("activation_energy", {"value": "1e-4 eV", "uncertainty": "10 %"}),
+                ("activation_temperature", {"value": "1 K", "uncertainty": "0.1 K"}),
+                ("log_prefactor", {"value": 0.1, "uncertainty": 0.1}),
+            )
+        ],
+    }
+    plan = plan_of(data)
+    found = evaluate(plan, plan.values(plan.start), 64, 1, True, plan.goals)
+    energy, temperature, _ = found.value
+    assert energy == pytest.approx(Boltzmann * temperature, rel=1e-12)
+    assert found.error[0] == pytest.approx(Boltzmann * found.error[1], rel=1e-9)
+    assert 0.5 < temperature < 1.5
+    # κ scales time: dA/d ln κ = -1, dB/d ln κ = 0
+    rate = plan.values(plan.start)[0]
+    assert abs(rate * found.jacobian[2, 0] + 1) < 3 * rate * found.jacobian_error[2, 0]
+    assert abs(rate * found.jacobian[1, 0]) < 3 * rate * found.jacobian_error[1, 0]
 
 
 # ------------------------------------------------------------------------------------- bad input

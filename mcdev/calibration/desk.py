@@ -22,17 +22,18 @@ from mcdev.calibration import report
 from mcdev.calibration.calibrate import calibrate
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.search import Step
+from mcdev.provenance import code_version
 from mcdev.results import ResultsError, time_stamp
 
 
 def fingerprint(plan: Plan) -> str:
-    """Changes with anything that can change a result, measured curves included."""
+    """Changes with anything that can change a result, measured curves and the code included."""
     kept = {k: v for k, v in plan.data.items() if k not in ("description", "notes", "directory")}
     text = json.dumps(kept, sort_keys=True, default=str).encode()
     for trace in plan.traces:
         text += trace.time.tobytes() + trace.voltage.tobytes() + trace.current.tobytes()
     text += json.dumps({"/".join(pair): e.hash for pair, e in plan.experiments.items()}, sort_keys=True).encode()
-    return hashlib.sha256(text).hexdigest()
+    return hashlib.sha256(text + code_version().encode()).hexdigest()
 
 
 def folder_name(plan: Plan) -> str:
@@ -54,8 +55,8 @@ def check(plan: Plan, folder: Path) -> None:
         raise ResultsError(f"{folder} holds no calibration that was begun; leave out --resume") from None
     if begun != fingerprint(plan):
         raise ResultsError(
-            f"{folder} was begun with another configuration; give the one it was begun with, or begin anew without "
-            "--resume"
+            f"{folder} was begun with another configuration or another version of the code; give those it was begun "
+            "with, or begin anew without --resume"
         )
     (folder / "evaluations").mkdir(exist_ok=True)
 

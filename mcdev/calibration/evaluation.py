@@ -137,8 +137,9 @@ def _of_goal(
     if good.sum() < fit.least_points:
         return np.nan, 0.0, {}, {}, ""
     coefficient = str(goal.read.coefficient)
-    coefficients = fit.fit(axis[which][good], numbers[good])
-    by_value = fit.sensitivity(axis[which][good], numbers[good])[coefficient]
+    scale = Unit(fit.coefficients[coefficient]).scale  # a fit speaks in its own units, such as eV
+    value = scale * fit.fit(axis[which][good], numbers[good])[coefficient].value
+    by_value = scale * fit.sensitivity(axis[which][good], numbers[good])[coefficient]
     used = [r for r, fine in zip(along, good, strict=True) if fine]
     measured = fit.measurement
 
@@ -159,4 +160,4 @@ def _of_goal(
                 [r.slope_replicates[measured][:, j, 0] for r in used if measured in r.slope_replicates],
                 [r.slope_error[measured][j, 0] for r in used],
             )
-    return coefficients[coefficient].value, spread, slope, slope_error, used[0].method.get(fit.measurement, "")
+    return value, spread, slope, slope_error, used[0].method.get(fit.measurement, "")

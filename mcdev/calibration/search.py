@@ -22,7 +22,8 @@ from mcdev.calibration.misfit import Misfit, Objective
 from mcdev.calibration.plan import Plan
 
 _NOISY = 0.5  # a gradient is mostly noise if its error is more than this share of its length
-_REACH_EXACT, _REACH_NOISY = 1.0, 0.2  # longest step of a parameter's natural coordinate
+_LONGEST = 1.0  # step of a parameter's natural coordinate
+_REACHES = 4.0  # the same where derivatives are differences, in the reach of these: no further than they have seen
 _SMALL_STEP, _SMALL_GAIN = 1e-5, 1e-7
 _HOPELESS = 1e10  # damping at which no step helps
 
@@ -132,8 +133,9 @@ def _natural_per_free(plan: Plan, u: np.ndarray) -> np.ndarray:
 
 
 def _capped(plan: Plan, u: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """The step, shortened so that no parameter moves further than is sensible: a factor e, or 1.2 under noise."""
-    reach = _REACH_EXACT if plan.exact else _REACH_NOISY
+    """The step, shortened so that no parameter moves further than is sensible: a factor e, or 1.2 under noise where
+    differences reach 5 %."""
+    reach = _LONGEST if plan.exact else min(_LONGEST, _REACHES * plan.job.search.reach)
     longest = float(np.max(np.abs(step) * _natural_per_free(plan, u), initial=0.0))
     longest = max(longest, float(np.max(np.abs(step), initial=0.0)) / 4.0)  # a coordinate near its bound hardly moves x
     return step * min(1.0, reach / longest) if longest > 0 else step
