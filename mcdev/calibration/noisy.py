@@ -70,7 +70,9 @@ def _run(case: Case, values: Mapping[str, float], devices: int, seed: int) -> Po
 
 
 def _sized(experiment: Experiment, devices: int, seed: int) -> Experiment:
-    ensemble = experiment.ensemble.model_copy(update={"devices": devices, "seed": seed % 2**32})
+    """An experiment that says its own number of devices keeps it: brute force beside what is cheap, shown only."""
+    own = experiment.ensemble.devices if "devices" in experiment.ensemble.model_fields_set else devices
+    ensemble = experiment.ensemble.model_copy(update={"devices": own, "seed": seed % 2**32})
     output = experiment.output.model_copy(update={"trajectories": 0})
     return experiment.model_copy(update={"ensemble": ensemble, "output": output})
 

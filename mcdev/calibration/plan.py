@@ -265,6 +265,7 @@ def _experiments(
             except (OSError, ValueError, RecursionError) as error:
                 found.append(Problem(f"{key}.file", table["file"], f"cannot be read ({error})"))
                 continue
+            whole.get("ensemble", {}).pop("devices", None)  # the stages say how many
             data = {k: v for k, v in whole.items() if k in _SECTIONS} | data
             data.get("sweep", {}).get("axes", {}).pop("device.preset", None)  # the job's devices take its place
         names = table.get("devices", list(devices))

@@ -25,6 +25,7 @@ _NOISY = 0.5  # a gradient is mostly noise if its error is more than this share 
 _LONGEST = 1.0  # step of a parameter's natural coordinate
 _REACHES = 4.0  # the same where derivatives are differences, in the reach of these: no further than they have seen
 _SMALL_STEP, _SMALL_GAIN = 1e-5, 1e-7
+_NOTHING = 0.01  # of χ²: a gain that no noisy ensemble's fit needs
 _HOPELESS = 1e10  # damping at which no step helps
 
 
@@ -155,7 +156,7 @@ def levenberg_marquardt(objective: Objective, u: np.ndarray, stage: Stage, seed:
     note(here, 0, True, devices, "start")
     damping, idle = 1e-2, 0
     for number in range(1, stage.steps + 1):
-        if _mostly_noise(here):
+        if here.loss > _NOTHING and _mostly_noise(here):
             if 2 * devices > plan.job.search.largest_ensemble:
                 note(here, number, False, devices, "the derivative is mostly noise: done")
                 return here
@@ -168,6 +169,9 @@ def levenberg_marquardt(objective: Objective, u: np.ndarray, stage: Stage, seed:
         diagonal = np.maximum(diagonal, 1e-9 * max(float(diagonal.max(initial=0.0)), 1e-300))
         step = -np.linalg.solve(normal + damping * np.diag(diagonal), here.jacobian.T @ here.residual)
         step = _capped(plan, here.u, step)
+        if not plan.exact and here.loss - float(np.sum((here.residual + here.jacobian @ step) ** 2)) < _NOTHING:
+            note(here, number, False, devices, "nothing left to gain that would be seen: done")
+            return here
         ahead = objective(here.u + step, devices, seed, slopes=False)
         if ahead.loss < here.loss:
             gain = here.loss - ahead.loss
