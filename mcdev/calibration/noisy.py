@@ -65,14 +65,12 @@ def read(
 
 
 def _run(case: Case, values: Mapping[str, float], devices: int, seed: int) -> PointResult:
-    experiment = _sized(case.at(values), devices, seed)
-    return simulate(experiment)[0]
+    return simulate(_sized(case, values, devices, seed))[0]
 
 
-def _sized(experiment: Experiment, devices: int, seed: int) -> Experiment:
-    """An experiment that says its own number of devices keeps it: brute force beside what is cheap, shown only."""
-    own = experiment.ensemble.devices if "devices" in experiment.ensemble.model_fields_set else devices
-    ensemble = experiment.ensemble.model_copy(update={"devices": own, "seed": seed % 2**32})
+def _sized(case: Case, values: Mapping[str, float], devices: int, seed: int) -> Experiment:
+    experiment = case.at(values)
+    ensemble = experiment.ensemble.model_copy(update={"devices": case.own_devices or devices, "seed": seed % 2**32})
     output = experiment.output.model_copy(update={"trajectories": 0})
     return experiment.model_copy(update={"ensemble": ensemble, "output": output})
 
@@ -116,7 +114,8 @@ def _estimate(
     reading: Reading,
 ) -> list[str]:
     """Derivatives by the estimator; returns the names whose derivative is mostly noise."""
-    experiment = _sized(case.at(values), devices, seed)
+    experiment = _sized(case, values, devices, seed)
+    devices = experiment.ensemble.devices
     linear = [_linearise(experiment, experiment.measurements[n], result) for n in names]
     channels = dict.fromkeys(c for weights, _ in linear for c in weights)
     counts = [next(iter(weights.values())).shape[0] for weights, _ in linear]
@@ -125,7 +124,7 @@ def _estimate(
     directions, explicit = [], []
     for path, here in values.items():
         h = _WIDTH * abs(here) if here != 0 else _WIDTH
-        ends = [_sized(case.at({**values, path: here + side * h}), devices, seed) for side in (-1, 1)]
+        ends = [_sized(case, {**values, path: here + side * h}, devices, seed) for side in (-1, 1)]
         low, high = (hopping.point_of(e, devices) for e in ends)
         directions.append(hopping.direction(at, low, high, 2 * h))
         widths, scale = (

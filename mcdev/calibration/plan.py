@@ -86,6 +86,8 @@ class Case:
     device: str
     point: int
     base: Experiment
+    own_devices: int | None = None
+    """How many its experiment itself asks for, whatever the stage: brute force beside what is cheap."""
 
     def at(self, values: Mapping[str, float]) -> Experiment:
         """The experiment with these values (SI) at key paths below device, circuit and protocol."""
@@ -206,7 +208,10 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     if found:
         raise ConfigError(unique(found), source)
     cases = {
-        (name, device): tuple(Case(name, device, i, point) for i, (_, point) in enumerate(experiment.points()))
+        (name, device): tuple(
+            Case(name, device, i, point, job.experiments.get(name, {}).get("ensemble", {}).get("devices"))
+            for i, (_, point) in enumerate(experiment.points())
+        )
         for (name, device), experiment in experiments.items()
     }
     written = copy.deepcopy(dict(data))
