@@ -182,14 +182,14 @@ def test_a_realisation_that_broke_down_is_said(
     config: Path, tmp_path: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everything is written, and the exit code tells."""
-    point = mcdev.ensemble.run_point
+    compute = mcdev.chunks.compute
 
-    def with_one_broken(*arguments: Any) -> mcdev.ensemble.PointResult:
-        result = point(*arguments)
-        result.intact[3] = False
-        return result
+    def with_one_broken(*arguments: Any) -> mcdev.chunks.Arrays:
+        arrays = compute(*arguments)
+        arrays["intact"][3] = False
+        return arrays
 
-    monkeypatch.setattr(mcdev.ensemble, "run_point", with_one_broken)
+    monkeypatch.setattr(mcdev.ensemble, "compute", with_one_broken)
     ended = mcdev_main("run", config, "--no-figures", "--out", tmp_path / "run")
     one_message(ended, 1, "1 of 16 realisations broke down")
     assert (tmp_path / "run" / "results.h5").exists()
