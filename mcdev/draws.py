@@ -66,7 +66,8 @@ def _uniform(experiment: Experiment, names: list[str], first: int, last: int) ->
         sequence = stats.qmc.Sobol(len(names), scramble=True, bits=32, rng=np.random.default_rng(seed))
         if first:
             sequence.fast_forward(first)
-        points = np.clip(sequence.random(last - first), 2.0**-33, 1 - 2.0**-33)
+        many = 1 << (last - first - 1).bit_length()  # the sequence wants a power of two
+        points = np.clip(sequence.random(many)[: last - first], 2.0**-33, 1 - 2.0**-33)
         return dict(zip(names, points.T, strict=True))
     streams = {name: np.random.Generator(np.random.Philox(key=[seed, _word(name)])) for name in names}
     return {name: stream.random(last)[first:] for name, stream in streams.items()}

@@ -30,6 +30,7 @@ from mcdev.chunks import (
     chains,
     compute,
     kept_cycles,
+    lanes_of,
     read,
     references,
     share,
@@ -281,7 +282,8 @@ def _empty(experiment: Experiment, timeline: Timeline) -> PointResult:
     d, c, k, t = size.devices, size.cycles, kept_cycles(experiment).size, timeline.samples
     dtype = np.dtype(experiment.precision)
     names = [*CIRCUIT_CHANNELS, *experiment.device.channels]
-    bins = experiment.device.profile_bins.size
+    bins, parts = experiment.device.profile_bins.size, experiment.device.parts
+    n = min(output.trajectories, d, lanes_of(experiment))
     values, status, of_mean = {}, {}, {}
     for name, measurement in experiment.measurements.items():
         entries = measurement.entries(timeline)
@@ -298,7 +300,8 @@ def _empty(experiment: Experiment, timeline: Timeline) -> PointResult:
         mean={name: np.full((k, t), np.nan, dtype) for name in names},
         sem={name: np.full((k, t), np.nan, dtype) for name in names},
         quantiles={name: np.full((k, len(output.quantiles), t), np.nan, dtype) for name in names},
-        trajectories={},
+        trajectories={name: np.full((k, n, t), np.nan, dtype) for name in names}
+        | {name: np.full((k, n, t, parts), np.nan, dtype) for name in experiment.device.coordinates},
         profile={name: np.full((k, t, bins), np.nan, dtype) for name in experiment.device.profiles},
         impedance=np.full((d, c, experiment.protocol.frequencies.size), np.nan, complex),
         intact=np.zeros((d, c), dtype=bool),
@@ -349,7 +352,7 @@ def _collect(
             result.of_mean[name][k, : value.shape[0]] = np.where(status == OK, value, np.nan)
     for chunk, arrays in parts.items():
         if chunk.first == 0:
-            _keep_traces(experiment, k, place[chunk], arrays, result)
+            _keep_traces(k, place[chunk], arrays, result)
 
 
 def cycle_index(kept: np.ndarray, chunk: Chunk, cycle: int) -> int:
@@ -357,18 +360,13 @@ def cycle_index(kept: np.ndarray, chunk: Chunk, cycle: int) -> int:
     return int(np.sum((kept >= chunk.begin) & (kept < cycle)))
 
 
-def _keep_traces(
-    experiment: Experiment, k: int, at: int, arrays: Mapping[str, np.ndarray], result: PointResult
-) -> None:
-    count = min(experiment.output.trajectories, arrays["intact"].shape[0])
-    traces = {name: np.asarray(arrays[f"series/{name}"][at, :, :count]).T for name in result.mean}
-    for name in arrays:
-        if name.startswith("inner/"):
-            traces[name.removeprefix("inner/")] = np.moveaxis(arrays[name][at][..., :count], -1, 0)
-    kept = kept_cycles(experiment).size
-    for name, trace in traces.items():
-        store = result.trajectories.setdefault(name, np.full((kept, *trace.shape), np.nan, trace.dtype))
-        store[k] = trace
+def _keep_traces(k: int, at: int, arrays: Mapping[str, np.ndarray], result: PointResult) -> None:
+    for name, store in result.trajectories.items():
+        count = store.shape[1]
+        if name in result.mean:
+            store[k] = np.asarray(arrays[f"series/{name}"][at, :, :count]).T
+        else:
+            store[k] = np.moveaxis(arrays[f"inner/{name}"][at][..., :count], -1, 0)
 
 
 def _jackknife(n: int, groups: int) -> np.ndarray:

@@ -77,9 +77,7 @@ class Correlation(Strict):
             return [Problem(f"{key}.matrix", shown, "expected a symmetric matrix with ones on its diagonal")]
         least = float(np.linalg.eigvalsh(full)[0])
         if least < 1e-9:
-            message = (
-                f"expected a positive definite matrix; least eigenvalue {least:.2g}: lower the correlations"
-            )
+            message = f"expected a positive definite matrix; least eigenvalue {least:.2g}: lower the correlations"
             return [Problem(f"{key}.matrix", shown, message)]
         return []
 

@@ -285,7 +285,8 @@ def test_what_is_no_results_file(file: Path, tmp_path: Path, spoil: Any, phrase:
 
 
 @pytest.mark.parametrize(
-    ("version", "phrase"), [(SCHEMA_VERSION + 1, "newer mcdev"), ("one", "damaged"), ([1, 1], "no results file"), (np.nan, "damaged")]
+    ("version", "phrase"),
+    [(SCHEMA_VERSION + 1, "newer mcdev"), ("one", "damaged"), ([1, 1], "no results file"), (np.nan, "damaged")],
 )
 def test_a_file_of_another_schema(file: Path, tmp_path: Path, version: Any, phrase: str) -> None:
     path = tmp_path / FILE_NAME
