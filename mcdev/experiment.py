@@ -31,7 +31,7 @@ from mcdev.circuits import Alone, AnyCircuit
 from mcdev.devices import Device
 from mcdev.fits import AnyFit
 from mcdev.measurements import AnyMeasurement
-from mcdev.problems import ConfigError, Problem, describe, shown, unique
+from mcdev.problems import ConfigError, Problem, beside, describe, shown, unique
 from mcdev.protocols import AnyProtocol
 from mcdev.protocols.waveform import read_points
 from mcdev.schema import Interval, Strict, Uniform, Unit, extremes, nearest, sentence
@@ -580,7 +580,7 @@ def _read_waveform(data: dict[str, Any], folder: Path) -> list[Problem]:
     if not isinstance(name, str):
         return [Problem("protocol.file", name, "expected the name of a CSV file")]
     try:
-        path = folder / name
+        path = beside(folder, name)
         if path.stat().st_size > _LARGEST_FILE:
             raise ValueError("is larger than 16 MiB; thin it out")
         protocol["time"], protocol["voltage"] = read_points(path)

@@ -31,6 +31,7 @@ from typing import Any
 import h5py
 import jax
 import numpy as np
+import psutil
 import xarray as xr
 
 from mcdev.chunks import kept_cycles
@@ -465,12 +466,38 @@ def find(path: str | Path) -> Path:
     return file
 
 
+def harmless(handle: h5py.File, file: Path) -> None:
+    """Refuse, by ``ResultsError``, a file that points to other files or claims more than fits into memory: whoever sent
+    it, reading it reads nothing else."""
+    room = psutil.virtual_memory().available
+    total, groups = 0, [handle["/"]]
+    while groups:
+        group = groups.pop()
+        for name in group:
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise ResultsError(f"{file} links to other places ({group.name}/{name}); it is not read")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+                if len(groups) > 10_000:
+                    raise ResultsError(f"{file} has more groups than results have; it is not read")
+            elif isinstance(item, h5py.Dataset):
+                if item.external or item.is_virtual:
+                    raise ResultsError(f"{file} keeps {item.name} in other files; it is not read")
+                total += item.nbytes
+    if total > room:
+        raise ResultsError(f"{file} holds {total / 2**30:.3g} GiB and {room / 2**30:.3g} GiB of memory are free")
+
+
 def read(path: str | Path) -> xr.DataTree:
     """The tree of a run's folder or results file. Raises ``ResultsError`` for what is not one."""
     file = find(path)
     try:
         with h5py.File(file, "r") as handle:
             version = np.ravel(handle.attrs.get("mcdev_schema_version", []))
+            if version.size == 1:
+                harmless(handle, file)
         if version.size != 1:
             raise ResultsError(f"{file} is an HDF5 file but no results file of mcdev")
         if int(version[0]) > SCHEMA_VERSION:
@@ -492,7 +519,11 @@ def experiment_of(tree: xr.DataTree) -> Experiment:
 
 @functools.lru_cache(maxsize=32)
 def _built(text: str) -> Experiment:
-    return build(tomllib.loads(text), source="the configuration in the results")
+    data = tomllib.loads(text)
+    protocol = data.get("protocol")
+    if isinstance(protocol, dict) and "file" in protocol:  # results hold a waveform's points
+        raise ResultsError("the configuration in the results names another file; it is not read")
+    return build(data, source="the configuration in the results")
 
 
 def folder_name(experiment: Experiment) -> str:

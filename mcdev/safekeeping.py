@@ -31,7 +31,7 @@ from mcdev.chunks import Arrays, Chunk, Progress, Share, chains
 from mcdev.ensemble import gather, perform, plan, total_steps
 from mcdev.experiment import Experiment
 from mcdev.provenance import code_version
-from mcdev.results import FILE_NAME, ResultsError, assemble, whole_file
+from mcdev.results import FILE_NAME, ResultsError, assemble, harmless, whole_file
 from mcdev.scheduler import Workers
 from mcdev.schema import Strict
 
@@ -164,7 +164,9 @@ class Folder:
         if chunk not in self._open:
             while len(self._open) >= 200:  # a process may not open many more
                 self._open.pop(next(iter(self._open))).close()
-            self._open[chunk] = h5py.File(self._files[chunk], "r")
+            file = h5py.File(self._files[chunk], "r")
+            harmless(file, self._files[chunk])
+            self._open[chunk] = file
         return self._open[chunk]
 
     def _close(self) -> None:
