@@ -243,6 +243,7 @@ def total_steps(experiment: Experiment) -> int:
 
 
 def cores() -> int:
+    """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -72,6 +72,7 @@ def drive(experiment: Experiment, timeline: Timeline) -> Drive:
 
 
 def settling(experiment: Experiment) -> Drive | None:
+    """The time at zero volts before a cycle, cut as :func:`drive` cuts a protocol; None without one."""
     if experiment.ensemble.equilibration == 0:
         return None
     duration = experiment.ensemble.equilibration
@@ -164,6 +165,7 @@ def advance(
     counted: Bool[Array, " lane"],
     kept: int,
 ) -> tuple[Carry, tuple[Any, ...]]:
+    """A group through a batch of samples, each as :func:`sample` says; what was recorded, sample after sample."""
     def body(carry: Carry, row: tuple[Any, ...]) -> tuple[Carry, tuple[Any, ...]]:
         return sample(devices, circuit, key, carry, row, counted, kept)
 
@@ -171,6 +173,7 @@ def advance(
 
 
 def rest(devices: Devices, circuit: Circuit, key: LaneKey) -> Carry:
+    """A group as it begins: devices and circuit at rest, the clock of its random numbers at zero."""
     state = devices.rest(key)
     lanes = key[0].shape[0]
     dtype = jax.tree.leaves(devices)[0].dtype

@@ -116,7 +116,7 @@ def one_message(ended: Ended, code: int, *phrases: str) -> None:
 def test_run(done: Done) -> None:
     folder, ended = done
     assert ended.code == 0, ended.err
-    assert {path.name for path in folder.iterdir()} == {"results.h5", "config.toml", "statistics.csv", "figures"}
+    assert {path.name for path in folder.iterdir()} == {"results.h5", "run.json", "config.toml", "statistics.csv", "figures"}
     assert list((folder / "figures").glob("*.png"))
     assert f"results: {folder}/" in ended.out.replace("\n", "")
     assert "g[4]" in ended.out
@@ -175,7 +175,7 @@ def test_run_makes_its_own_folder(config: Path, tmp_path: Path, mcdev_main: Call
     (folder,) = (tmp_path / "all").iterdir()
     assert folder.name.startswith("small-2")
     assert folder.name.endswith(load(config).hash)
-    assert {path.name for path in folder.iterdir()} == {"results.h5", "config.toml", "statistics.csv"}
+    assert {path.name for path in folder.iterdir()} == {"results.h5", "run.json", "config.toml", "statistics.csv"}
 
 
 def test_a_realisation_that_broke_down_is_said(
@@ -336,7 +336,7 @@ def test_results_that_cannot_be_read(command: str, tmp_path: Path, mcdev_main: C
 
 
 def test_an_interrupt_leaves_no_results(config: Path, tmp_path: Path) -> None:
-    """Ctrl-C in the middle of hours of work: one line, exit code 130, no half file and no empty folder."""
+    """Ctrl-C in the middle of hours of work: one line that says how to go on, exit code 130, no half file."""
     out = tmp_path / "run"
     long = ("ensemble.cycles=5000", "device.particles=40", "output.trajectories=0")
     running = subprocess.Popen(
@@ -359,5 +359,6 @@ def test_an_interrupt_leaves_no_results(config: Path, tmp_path: Path) -> None:
     finally:
         running.kill()
         running.wait()
-    one_message(Ended(running.returncode, *printed), 130, "stopped; what was not finished is not written")
-    assert not out.exists()
+    one_message(Ended(running.returncode, *printed), 130, f"go on with: mcdev run --resume {out}")
+    assert {path.name for path in out.iterdir()} <= {"run.json", "config.toml", "chunks"}
+    assert not list(out.rglob("*.tmp"))
