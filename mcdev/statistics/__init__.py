@@ -5,9 +5,28 @@
 which ``draw`` draws devices. Definitions and sources: docs/variability.md.
 """
 
+from mcdev.statistics.card import Card, read_card, to_toml
+from mcdev.statistics.draw import write_devices
+from mcdev.statistics.issue import make_card
 from mcdev.statistics.published import compare, fit_records
 from mcdev.statistics.readings import point_label
 from mcdev.statistics.summary import summarise
-from mcdev.statistics.tables import COLUMNS, to_csv, to_json
+from mcdev.statistics.tables import COLUMNS, long_csv, long_table, to_csv, to_json, write_parquet
 
-__all__ = ["COLUMNS", "compare", "fit_records", "point_label", "summarise", "to_csv", "to_json"]
+__all__ = [
+    "COLUMNS",
+    "Card",
+    "compare",
+    "fit_records",
+    "long_csv",
+    "long_table",
+    "make_card",
+    "point_label",
+    "read_card",
+    "summarise",
+    "to_csv",
+    "to_json",
+    "to_toml",
+    "write_devices",
+    "write_parquet",
+]

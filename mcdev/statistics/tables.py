@@ -154,7 +154,7 @@ def write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
         from pyarrow import parquet
     except ImportError:
         remedy = "needs the package pyarrow; pip install 'mcdev[parquet]', or take --format long for the same as CSV"
-        raise ConfigError([Problem("--format", "parquet", remedy)], "mcdev stats") from None
+        raise ConfigError([Problem("--format parquet", None, remedy)], "mcdev stats") from None
     text, whole = {"measurement", "other", "point", "statistic", "unit"}, {"n"}
     kinds = [pyarrow.string() if c in text else pyarrow.int64() if c in whole else pyarrow.float64() for c in LONG]
     names = pyarrow.schema(list(zip(LONG, kinds, strict=True)))
