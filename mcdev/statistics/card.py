@@ -7,7 +7,7 @@ go together, device to device and cycle to cycle. A card may come from a strange
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import tomli_w
@@ -205,8 +205,16 @@ class Card(Strict):
 
 
 def to_toml(card: Card) -> str:
-    """The card as a TOML file; what is not determined is left out."""
-    return tomli_w.dumps(card.model_dump(exclude_none=True))
+    """The card as a TOML file, numbers to nine digits; what is not determined is left out."""
+    return tomli_w.dumps(_short(card.model_dump(exclude_none=True)))
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _short(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_short(inner) for inner in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 def read_card(path: Path) -> Card:

@@ -14,6 +14,9 @@ from mcdev.statistics.autocorrelation import autocorrelation
 from mcdev.statistics.correlation import Correlation, correlate
 from mcdev.statistics.readings import few, readings
 
+_MATRICES = 2
+"""Sweep points whose correlations are shown: sixteen matrices are not read on a terminal."""
+
 
 def screens(tree: xr.DataTree, records: list[dict[str, Any]]) -> list[Table]:
     """Tables for the terminal, each with a caption that says what its numbers are; none for a single device."""
@@ -24,14 +27,21 @@ def screens(tree: xr.DataTree, records: list[dict[str, Any]]) -> list[Table]:
     if laws.row_count:
         found.append(laws)
     every = list(readings(tree))
-    for index in range(tree.sizes["point"]):
+    matrices = []
+    for index in range(min(tree.sizes["point"], _MATRICES)):
         here = few([r for r in every if r.index == index])
-        found += [_matrix(level, here[0].point) for level in correlate(here)]
+        matrices += [_matrix(level, here[0].point) for level in correlate(here)]
+    if matrices:
+        more = "; those of the other sweep points: --format long" if tree.sizes["point"] > _MATRICES else ""
+        matrices[
+            -1
+        ].caption = f"above the diagonal Spearman,\nbelow Pearson (of ln x where\nall values are positive){more}"
+    found += matrices
     memory = _memory(tree)
     return [*found, memory] if memory.row_count else found
 
 
-def _table(title: str, headings: list[str], caption: str) -> Table:
+def _table(title: str, headings: list[str], caption: str | None = None) -> Table:
     table = Table(
         box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", caption=caption, caption_justify="left"
     )
@@ -76,8 +86,7 @@ def _laws(records: list[dict[str, Any]]) -> Table:
 def _matrix(level: Correlation, point: dict[str, Any]) -> Table:
     where = ", ".join(f"{axis} = {value}" for axis, value in point.items())
     title = f"correlations {level.level}" + (f" at {where}" if where else "")
-    caption = "above the diagonal Spearman, below Pearson (of ln x where all values are positive); -: not determined"
-    table = _table(escape(title), ["", *map(escape, level.names)], caption)
+    table = _table(escape(title), ["", *map(escape, level.names)])
     for i, name in enumerate(level.names):
         cells = [
             _number(float((level.spearman if j > i else level.pearson)[i, j])) if j != i else "1"
