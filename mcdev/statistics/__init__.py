@@ -11,10 +11,11 @@ from mcdev.statistics.issue import make_card
 from mcdev.statistics.published import compare, fit_records
 from mcdev.statistics.readings import point_label
 from mcdev.statistics.summary import summarise
-from mcdev.statistics.tables import COLUMNS, long_csv, long_table, to_csv, to_json, write_parquet
+from mcdev.statistics.tables import COLUMNS, LONG, long_csv, long_table, to_csv, to_json, write_parquet
 
 __all__ = [
     "COLUMNS",
+    "LONG",
     "Card",
     "compare",
     "fit_records",

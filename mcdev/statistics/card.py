@@ -6,12 +6,13 @@ go together, device to device and cycle to cycle. A card may come from a strange
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import tomli_w
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from mcdev.experiment import read_toml
 from mcdev.problems import ConfigError, describe, unique
@@ -25,11 +26,38 @@ PROBABILITIES = (
 """Shares at which the family ``quantiles`` is tabulated; the first is the smallest and the last the largest value."""
 MOST_CYCLES, _POINTS, _QUANTITIES, _UNEVEN = 10_000, 4096, 64, 1e-6
 
-Name = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w{0,99}(\[\d{1,6}\])?$")]
-Line = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_NAME = re.compile(r"[^\W\d]\w{0,99}(\[\d{1,6}\])?")
+
+
+def _named(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        refuse(text, "expected a name of up to 100 letters, digits and _, like tau or g[4]")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if len(text) > 500 or not text.isprintable():
+        refuse(text, "expected one line of up to 500 printable characters")
+    return text
+
+
+def _sized(value: float) -> float:
+    if not 1e-200 < value < 1e200:
+        refuse(value, "expected a number from 1e-200 to 1e200")
+    return value
+
+
+def _bounded(value: float) -> float:
+    if not abs(value) < 1e200:
+        refuse(value, "expected a number from -1e200 to 1e200")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_named)]
+Line = Annotated[str, AfterValidator(_one_line)]
 Text = Annotated[str, StringConstraints(max_length=10_000)]
-Positive = Annotated[float, Field(gt=1e-200, lt=1e200)]
-Number = Annotated[float, Field(gt=-1e200, lt=1e200)]
+Positive = Annotated[float, AfterValidator(_sized)]
+Number = Annotated[float, AfterValidator(_bounded)]
 Part = Annotated[float, Field(ge=0, le=1)]
 Sigma = Annotated[float, Field(ge=0, le=20)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
@@ -65,7 +93,7 @@ class NormalFit(Strict):
     """A Gaussian."""
 
     mean: Number
-    sd: Annotated[float, Field(gt=0, lt=1e200)]
+    sd: Positive
 
 
 class Quantity(Strict):
@@ -224,4 +252,10 @@ def read_card(path: Path) -> Card:
     try:
         return Card.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(unique([describe(e, data, Card) for e in error.errors()]), str(path)) from None
+        found = unique([describe(e, data, Card) for e in error.errors()])
+        raise ConfigError([p._replace(key=_visible(p.key)) for p in found], str(path)) from None
+
+
+def _visible(key: str) -> str:
+    """A stranger's key without what would steer a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in key)[:200]
