@@ -12,7 +12,7 @@ import xarray as xr
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself: arrays have no one answer to ==
 class Reading:
     """Values and statuses of one number that was read off every realisation."""
 
