@@ -31,7 +31,7 @@ def draw(tree: xr.DataTree) -> Figure:
     panels = figure.subplots(len(rows), 2, squeeze=False, width_ratios=(2.2, 1))
     for (row, reading, found), (left, right) in zip(rows, panels, strict=True):
         _devices(left, row, reading)
-        _components(right, reading, found)
+        _components(right, row, reading, found)
     return figure
 
 
@@ -79,13 +79,15 @@ def _devices(axes: Axes, row: Shown, reading: Reading) -> None:
     axes.set_title(row.at(reading), fontsize=SMALL, pad=3)
 
 
-def _components(axes: Axes, reading: Reading, found: Components) -> None:
+def _components(axes: Axes, row: Shown, reading: Reading, found: Components) -> None:
+    factor = 1.0 if reading.positive else row.scale.factor
     parts: list[tuple[str, Estimate, str]] = [("D2D", found.between, BLUE), ("C2C", found.within, ORANGE)]
     parts.append(("both", found.total, RED))
-    for i, (_, estimate, colour) in enumerate(parts):
+    for i, (_, one, colour) in enumerate(parts):
+        estimate = Estimate(*(factor * number for number in one))
         ends = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
         axes.bar(i, estimate.value, color=colour, alpha=0.35, width=0.7)
         axes.errorbar(i, estimate.value, np.maximum(ends, 0), fmt="none", ecolor=colour, elinewidth=1.0, capsize=2)
     axes.set_xticks(range(len(parts)), [name for name, _, _ in parts])
     axes.set_ylim(bottom=0)
-    dress(axes, "", r"$\sigma_\mathrm{ln}$" if reading.positive else f"standard deviation ({reading.unit})")
+    dress(axes, "", r"$\sigma_\mathrm{ln}$" if reading.positive else row.scale.named("standard deviation"))

@@ -22,6 +22,8 @@ NAME = "probability"
 
 _PROBIT = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)
 _WEIBULL = (0.001, 0.01, 0.05, 0.2, 0.5, 0.9, 0.999)
+_CLOSE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+"""Shares marked where only a part of the distribution was seen."""
 _POINTS = 300
 _LOOK: dict[str, dict[str, Any]] = {"lognormal": {"linestyle": "-"}, "weibull": {"linestyle": (0, (3, 1.5))}}
 
@@ -87,9 +89,11 @@ def _panel(
     plain_ticks(axes.xaxis)
     dress(axes, row.label, "share, probit axis" if family == "lognormal" else "share, Weibull axis")
     axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(bottom - 0.35, top + 0.35)
+    if sum(bottom < v < top for v in paper(np.array(ticks))) < 4:
+        ticks = _CLOSE
     axes.yaxis.set_major_locator(FixedLocator([float(v) for v in paper(np.array(ticks))]))
     axes.yaxis.set_major_formatter(FixedFormatter([f"{100 * t:g} %" for t in ticks]))
-    axes.set_ylim(bottom - 0.35, top + 0.35)
     axes.tick_params(axis="y", labelsize=SMALL)
 
 

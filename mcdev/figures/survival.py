@@ -39,7 +39,9 @@ def draw(tree: xr.DataTree) -> Figure:
             y = np.concatenate([[1.0], curve.share, curve.share[-1:]])
             low, high = (np.concatenate([[np.nan], ends, ends[-1:]]) for ends in (curve.low, curve.high))
             axes.fill_between(x, low, high, step="post", color=colour, alpha=0.18, linewidth=0)
-            words = f"{reading.values.size} observations, {reading.right} right-censored"
+            words = (
+                f"{int(reading.fine.sum()) + reading.right + reading.left} observations, {reading.right} right-censored"
+            )
             words += f", {reading.left} left-censored" if reading.left else ""
             label = f"{text}: {words}" if text else words
             axes.step(x, y, where="post", color=colour, linewidth=MEAN, label=label)
