@@ -81,7 +81,7 @@ def _correlations(products: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 def nearest(matrix: np.ndarray) -> np.ndarray:
     """A correlation matrix near a symmetric one: negative eigenvalues are cut and the diagonal is brought back to one
-    (Rousseeuw and Molenberghs 1993, doi:10.1080/03610929308831068), rounded to 9 digits."""
+    (Rousseeuw and Molenberghs 1993, doi:10.1080/03610928308831068), rounded to 9 digits."""
     matrix = 0.5 * (matrix + matrix.T)
     np.fill_diagonal(matrix, 1.0)
     if matrix.size and np.linalg.eigvalsh(matrix)[0] < 0:
