@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 import mcdev.statistics.components
+import mcdev.statistics.resampling
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.statistics.autocorrelation import autocorrelation
 from mcdev.statistics.censored import fit_laws, sample
@@ -143,9 +144,16 @@ def test_quantiles_among_the_censored_are_infinite() -> None:
     assert np.isfinite(found[0].value)
 
 
-def test_resamples_are_bounded_and_the_same() -> None:
+def test_many_devices_have_the_limit_of_the_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = planted(np.random.default_rng(8), 0.5, 0.3, devices=2000, cycles=3)
+    shares = (0.05, 0.5, 0.95)
+    by_resampling = quantiles(x, np.zeros(x.shape, int), shares)
+    monkeypatch.setattr(mcdev.statistics.resampling, "MOST_RESAMPLED", 0)
+    for one, other in zip(by_resampling, quantiles(x, np.zeros(x.shape, int), shares), strict=True):
+        assert one.value == other.value
+        assert other.high - other.low == pytest.approx(one.high - one.low, rel=0.2)
+        assert other.low < other.value < other.high
     assert device_weights(50).shape == (400, 50)
-    assert device_weights(100_000).shape == (100, 100_000)
     assert (device_weights(50).sum(axis=1) == 50).all()
 
 

@@ -98,7 +98,8 @@ def _spread(values: np.ndarray, status: np.ndarray) -> dict[str, Any]:
     fine = (status == OK) & np.isfinite(values)
     ok = values[fine]
     line = in_order(values, status)
-    devices = np.array([row[good].mean() for row, good in zip(values, fine, strict=True) if good.any()])
+    some = fine.any(axis=1)
+    devices = np.where(fine, values, 0.0)[some].sum(axis=1) / fine[some].sum(axis=1)
     mean, sd = (ok.mean() if ok.size else math.nan), (ok.std(ddof=1) if ok.size > 1 else math.nan)
     record = {
         "n": int(values.size),
