@@ -130,6 +130,9 @@ def test_censored_observations_are_used() -> None:
     assert 0.05 < tau.right_censored < 0.2
     assert tau.lognormal is not None
     assert tau.lognormal.sigma == pytest.approx(0.5, rel=4 / np.sqrt(DEVICES))
+    assert tau.sigma_ln_between == pytest.approx(0.5 * np.sqrt(SHARE), rel=4 / np.sqrt(DEVICES))
+    assert tau.sigma_ln_within == pytest.approx(0.5 * np.sqrt(1 - SHARE), rel=4 / np.sqrt(2 * DEVICES))
+    assert tau.device_share == pytest.approx(SHARE, abs=0.06)
     assert tau.family == "lognormal"
 
 
@@ -137,6 +140,36 @@ def test_what_is_not_known_is_not_drawn() -> None:
     point = make_card(planted(30, 2, bound=1e-9)).points[0]
     assert point.quantities["tau"].family == "undetermined"
     assert "tau" not in resample(point, 5, np.random.default_rng(0))
+
+
+ODD = st.one_of(
+    st.floats(1e-30, 1e30),
+    st.floats(-10, 10),
+    st.floats(1.0, 1.0000001),
+    st.sampled_from([0.0, 1.0, 1.0, 1.0, 1e60, -1e60, 5e-324, float("nan")]),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), kind=st.sampled_from(["odd", "wide", "alike"]))
+def test_any_results_have_a_card_and_statistics(data: st.DataObject, kind: str) -> None:
+    """A run must not fail at its very end: whatever was measured, a card is made that can be read and drawn from."""
+    values = {"odd": ODD, "wide": st.floats(1e-30, 1e30), "alike": st.floats(1.0, 1.0000001)}[kind]
+    shape = (2, 8, 2)
+    tau = np.array(data.draw(st.lists(values, min_size=32, max_size=32))).reshape(shape)
+    status = np.array(data.draw(st.lists(st.integers(0, 4), min_size=32, max_size=32))).reshape(shape)
+    status = status if data.draw(st.booleans()) else np.zeros(shape)
+    g = np.ones((*shape, 3))
+    tree = made(
+        {"tau": tau, "g": g},
+        {"tau": status, "g": np.zeros(g.shape)},
+        {"tau": np.ones((2, 2, 3)), "g": np.ones((2, 2, 3, 3))},
+    )
+    card = Card.model_validate(tomllib.loads(to_toml(make_card(tree))))
+    for point in card.points:
+        for drawn in resample(point, 5, np.random.default_rng(0)).values():
+            assert np.isfinite(drawn).all()
+    assert len(long_table(tree, summarise(tree))) > 8
 
 
 # ---------------------------------------------------------------------------------- drawing from it

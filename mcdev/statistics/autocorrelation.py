@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 _SHOWN = 10
+_EXACT = 200
+"""Cycles up to which the band is worth its matrices."""
 
 
 class Autocorrelation(NamedTuple):
@@ -41,12 +43,19 @@ def autocorrelation(values: np.ndarray, use: np.ndarray, most: int = _SHOWN) -> 
         return None
     lags = np.arange(1, min(cycles, most + 1))
     found, band = [], []
-    centre = np.eye(cycles) - 1.0 / cycles
     for lag in lags:
         pairs = devices * (cycles - lag)
         found.append((d[:, lag:] * d[:, :-lag]).sum() / (pairs * variance) + 1.0 / cycles)
-        shift = 0.5 * (np.eye(cycles, k=lag) + np.eye(cycles, k=-lag))
-        ratio = np.trace(centre @ shift) / (cycles - 1)
-        form = centre @ (shift - ratio * np.eye(cycles)) @ centre
-        band.append(1.96 * np.sqrt(2 * devices * np.trace(form @ form)) / pairs)
+        band.append(_half_width(devices, cycles, int(lag)))
     return Autocorrelation(lags, np.array(found), np.array(band), devices)
+
+
+def _half_width(devices: int, cycles: int, lag: int) -> float:
+    pairs = devices * (cycles - lag)
+    if cycles > _EXACT:
+        return float(1.96 / np.sqrt(pairs))
+    centre = np.eye(cycles) - 1.0 / cycles
+    shift = 0.5 * (np.eye(cycles, k=lag) + np.eye(cycles, k=-lag))
+    ratio = np.trace(centre @ shift) / (cycles - 1)
+    form = centre @ (shift - ratio * np.eye(cycles)) @ centre
+    return float(1.96 * np.sqrt(2 * devices * np.trace(form @ form)) / pairs)

@@ -24,7 +24,7 @@ PROBABILITIES = (
     *(0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 0.995, 0.998, 1.0),
 )
 """Shares at which the family ``quantiles`` is tabulated; the first is the smallest and the last the largest value."""
-MOST_CYCLES, _POINTS, _QUANTITIES, _UNEVEN = 10_000, 4096, 64, 1e-6
+MOST_CYCLES, _POINTS, _QUANTITIES, _UNEVEN = 10_000_000, 100_000, 64, 1e-6
 
 _NAME = re.compile(r"[^\W\d]\w{0,99}(\[\d{1,6}\])?")
 

@@ -195,7 +195,7 @@ def _normal_density(z: np.ndarray) -> Terms:
 def _normal_failure(z: np.ndarray) -> Terms:
     log = special.log_ndtr(z)
     ratio = np.exp(-0.5 * z * z - 0.5 * np.log(2 * np.pi) - log)
-    return log, ratio, -ratio * (ratio + z)
+    return log, ratio, -np.clip(ratio * (ratio + z), 0.0, 1.0)  # far out the sum has lost its digits
 
 
 def _normal_survival(z: np.ndarray) -> Terms:
@@ -230,3 +230,9 @@ _FAMILIES = {
         (0.45, -0.25),
     ),
 }
+
+
+def lognormal_terms(z: np.ndarray, kind: np.ndarray) -> Terms:
+    """ln of the density (OK) or probability (censored) of standard normal observations, flat, with its first and second
+    derivatives in z; zeros for any other kind."""
+    return _FAMILIES["lognormal"].terms(z, kind)

@@ -14,7 +14,8 @@ from mcdev.statistics.copula import root
 
 MOST_DEVICES, MOST_NUMBERS = 1_000_000, 20_000_000
 """Limits of one call: devices, and numbers written in all (devices · cycles · quantities · sweep points)."""
-_AT_ONCE = 10_000
+_AT_ONCE = 1_000_000
+"""Numbers drawn at a time."""
 
 
 def check_size(card: Card, devices: int) -> None:
@@ -84,8 +85,9 @@ def write_devices(card: Card, devices: int, seed: int, file: TextIO) -> None:
     for index, point in enumerate(card.points):
         draw = np.random.default_rng([seed, index])
         label = [_safe(point.point.get(axis, "")) for axis in axes]
-        for first in range(0, devices, _AT_ONCE):
-            count = min(_AT_ONCE, devices - first)
+        at_once = max(1, _AT_ONCE // (point.cycles * max(len(point.quantities), 1)))
+        for first in range(0, devices, at_once):
+            count = min(at_once, devices - first)
             drawn = resample(point, count, draw)
             columns = [
                 drawn[name].ravel().tolist() if name in drawn else [""] * (count * point.cycles) for name in units

@@ -32,6 +32,9 @@ from mcdev.statistics.summary import log_components
 _FIT = 1.035
 """Lilliefors' 1 % point times sqrt(n): the largest distance between the observed and a fitted distribution function
 that chance explains (Lilliefors 1967, doi:10.1080/01621459.1967.10482916; it is for the normal law)."""
+_ALIKE = 1e-6
+"""Relative range within which values are the same but for single precision."""
+_LARGEST = 1e150
 _MEASUREMENTS, _PARAMETERS = 32, 32
 
 
@@ -69,7 +72,8 @@ def _point(tree: xr.DataTree, found: list[Reading], index: int) -> CardPoint:
     names = list(scores)
     copula = estimate(np.stack(list(scores.values())) if scores else np.empty((0, devices, cycles)))
     for i, name in enumerate(names):
-        quantities[name] = quantities[name].model_copy(update={"device_share": round(float(copula.device_share[i]), 9)})
+        share = _share(quantities[name], float(copula.device_share[i]))
+        quantities[name] = quantities[name].model_copy(update={"device_share": round(share, 9)})
     c2c = None
     if cycles > 1:
         which = [i for i, name in enumerate(names) if quantities[name].role == "measurement"]
@@ -83,6 +87,16 @@ def _point(tree: xr.DataTree, found: list[Reading], index: int) -> CardPoint:
         d2d=Matrix(names=names, matrix=copula.d2d.tolist()),
         c2c=c2c,
     )
+
+
+def _share(quantity: Quantity, of_scores: float) -> float:
+    """The share of the variance that is between devices: of censored observations, whose scores are all alike, from the
+    components of ln x."""
+    between, within = quantity.sigma_ln_between, quantity.sigma_ln_within
+    if quantity.right_censored + quantity.left_censored == 0 or between is None or within is None:
+        return of_scores
+    total = between**2 + within**2
+    return between**2 / total if total > 0 else of_scores
 
 
 def _parameters(tree: xr.DataTree, index: int) -> list[Reading]:
@@ -120,7 +134,7 @@ def _quantity(reading: Reading, role: str) -> Quantity:
         "median": _number(median),
     }
     about |= {f"sigma_ln_{part}": _sigma(getattr(logs, part).value) for part in ("between", "within")}
-    laws = fit_laws(sample(reading.values, reading.status))
+    laws = _admitted(fit_laws(sample(reading.values, reading.status)))
     censored = reading.right + reading.left > 0
     about["sigma_ln"] = _sigma(laws["lognormal"].scale if laws and censored else logs.total.value)
     best = min(laws.values(), key=lambda law: law.aic) if laws else None
@@ -137,6 +151,12 @@ def _quantity(reading: Reading, role: str) -> Quantity:
     return Quantity(**about)
 
 
+def _admitted(laws: dict[str, Law]) -> dict[str, Law]:
+    """The laws, or none where their numbers are beyond what a card may hold (values alike to many digits)."""
+    inside = all(abs(law.location) < 400 and 2e-6 < law.scale < 20 for law in laws.values())
+    return laws if inside and all(np.isfinite(law.aic) for law in laws.values()) else {}
+
+
 def _family(x: np.ndarray, devices: int, best: Law | None, censored: bool) -> dict[str, Any]:
     """Which distribution to draw from, with the numbers that it needs. The better of lognormal and Weibull, where the
     values may come from it; else a normal, where they may; else their quantiles. Of censored observations the end is
@@ -144,16 +164,16 @@ def _family(x: np.ndarray, devices: int, best: Law | None, censored: bool) -> di
     family: Family = "undetermined"
     if censored:
         return {"family": best.family if best else family}
-    if not x.size:
+    if not x.size or np.abs(x).max() > _LARGEST:
         return {"family": family}
-    if np.ptp(x) <= 1e-9 * np.abs(x).max():
+    if np.ptp(x) <= _ALIKE * np.abs(x).max():
         return {"family": "constant", "constant": float(np.median(x))}
     near = _FIT / np.sqrt(devices)
     ordered = np.sort(x)
     if best is not None and _distance(ordered, best.cdf) < near:
         return {"family": best.family}
     mean, sd = float(x.mean()), float(x.std(ddof=1))
-    if best is None and _distance(ordered, lambda v: special.ndtr((v - mean) / sd)) < near:
+    if best is None and sd > 1e-150 and _distance(ordered, lambda v: special.ndtr((v - mean) / sd)) < near:
         return {"family": "normal", "normal": NormalFit(mean=mean, sd=sd)}
     values = np.maximum.accumulate(np.quantile(x, PROBABILITIES))
     return {"family": "quantiles", "quantiles": values.tolist()}
@@ -179,7 +199,7 @@ def _key(label: str) -> str:
 
 
 def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return float(value) if np.isfinite(value) and abs(value) < _LARGEST else None
 
 
 def _sigma(value: float) -> float | None:

@@ -12,6 +12,7 @@ from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORE
 from mcdev.results import in_order
 from mcdev.statistics.censored import fit_laws, sample
 from mcdev.statistics.components import Components, Estimate, variance_components
+from mcdev.statistics.mixed import censored_components
 from mcdev.statistics.readings import Reading, readings
 from mcdev.statistics.resampling import quantiles
 
@@ -31,7 +32,8 @@ def summarise(tree: xr.DataTree, variability: bool = True) -> list[dict[str, Any
 
     - between_sd, within_sd, total_sd: device to device, cycle to cycle, and both together, over the uncensored
       (:func:`variance_components`); the same over abs(mean) as cv_between, cv_within, cv_total (fractions, no interval)
-    - sigma_ln_between, sigma_ln_within, sigma_ln_total: the same of ln x, where all values are positive
+    - sigma_ln_between, sigma_ln_within, sigma_ln_total: the same of ln x, where all values are positive; of several
+      cycles with censored ones by maximum likelihood (:func:`censored_components`)
     - median, q05, q25, q75, q95: intervals by the bootstrap over devices (:func:`quantiles`)
     - lognormal_median, lognormal_sigma, weibull_scale, weibull_shape: maximum likelihood with the censored ones
       (:func:`fit_laws`), with _se, and lognormal_aic, weibull_aic (the smaller describes better); all None where
@@ -84,7 +86,12 @@ def _variability(reading: Reading) -> dict[str, Any]:
 
 
 def log_components(reading: Reading) -> Components:
-    """Variance components of ln x; nothing determined where a value is not positive."""
+    """Variance components of ln x; nothing determined where a value is not positive. Where some of several cycles are
+    censored by maximum likelihood (:func:`censored_components`)."""
+    if reading.right + reading.left and reading.values.shape[1] > 1:
+        found = censored_components(reading.values, reading.status)
+        if found is not None:
+            return found
     fine = reading.fine if reading.positive else np.zeros(reading.values.shape, bool)
     return variance_components(np.log(np.where(fine, reading.values, 1.0)), fine)
 
