@@ -164,7 +164,7 @@ def _family(x: np.ndarray, devices: int, best: Law | None, censored: bool) -> di
     family: Family = "undetermined"
     if censored:
         return {"family": best.family if best else family}
-    if not x.size or np.abs(x).max() > _LARGEST:
+    if devices < 2 or np.abs(x).max() > _LARGEST:  # one device shows no distribution
         return {"family": family}
     if np.ptp(x) <= _ALIKE * np.abs(x).max():
         return {"family": "constant", "constant": float(np.median(x))}
