@@ -126,7 +126,8 @@ def run(
     tree, records = _run_one(experiment, folder, threads)
     _print_tables(tree, records)
     drawn = _draw(tree, folder / "figures") if figures and experiment.output.figures else []
-    _out.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{', figures/' if drawn else ''})")
+    more = (", card.toml" if tree.sizes["device"] > 1 else "") + (", figures/" if drawn else "")
+    _out.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})")
     broken = _broken(tree)
     if broken:
         raise _Leave(
