@@ -144,7 +144,8 @@ def run(
     tree, records, aside = _run_one(experiment, folder, how, resume is not None)
     _print_tables(tree, records)
     drawn = _draw(tree, folder / "figures") if figures and experiment.output.figures else []
-    _out.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{', figures/' if drawn else ''})")
+    more = (", card.toml" if tree.sizes["device"] > 1 else "") + (", figures/" if drawn else "")
+    _out.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})")
     for chunk, why in aside.items():
         _err.print(f"[red]set aside:[/] {chunk.name}: {_plain(why)}", soft_wrap=True)
     if aside:
@@ -225,6 +226,9 @@ def _run_one(
     records = statistics.summarise(tree)
     with results.whole_file(folder / "statistics.csv") as temporary:
         temporary.write_text(statistics.to_csv(records), encoding="utf-8")
+    if tree.sizes["device"] > 1:
+        with results.whole_file(folder / "card.toml") as temporary:
+            temporary.write_text(statistics.to_toml(statistics.make_card(tree)), encoding="utf-8")
     return tree, records, aside
 
 
@@ -380,23 +384,28 @@ def _print_calibration(tree: Any) -> None:
 
 @app.command()
 def stats(
-    run: RunFolder,
-    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+    run: Annotated[Path, typer.Argument(help="Folder of a run, its results.h5, or a model card.", show_default=False)],
+    format: Annotated[str, typer.Option(help="table, csv, json, long (CSV) or parquet.")] = "table",
+    out: Annotated[Path | None, typer.Option(help="File to write; default: the terminal.")] = None,
+    card: Annotated[Path | None, typer.Option(help="Write the model card into this file.")] = None,
+    resample: Annotated[int | None, typer.Option(help="Draw this many devices from the card, as CSV.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of --resample.")] = 0,
 ) -> None:
-    """Statistics of each measurement at each sweep point."""
-    from mcdev import statistics
-    from mcdev.results import read
+    """Statistics of each measurement at each sweep point: D2D and C2C, quantiles, censoring; a card; new devices."""
+    from mcdev.statistics import desk
+    from mcdev.statistics.screen import screens
 
-    tree = read(run)
-    records = statistics.summarise(tree)
-    if format == "table":
-        _print_tables(tree, records, every_entry=True)
-    elif format == "csv":
-        sys.stdout.write(statistics.to_csv(records))
-    elif format == "json":
-        sys.stdout.write(statistics.to_json(records) + "\n")
-    else:
-        raise _Leave(f"--format {format}: expected table, csv or json", CONFIG)
+    desk.check_format(format, out)
+    if desk.is_card(run) or card is not None or resample is not None:
+        desk.serve(run, card, resample, seed, out)
+        return
+    tree, records = desk.open_run(run)
+    if format != "table":
+        desk.export(tree, records, format, out)
+        return
+    _print_tables(tree, records, every_entry=True)
+    for screen in screens(tree, records):
+        _out.print(screen)
 
 
 @app.command()

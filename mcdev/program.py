@@ -166,6 +166,7 @@ def advance(
     kept: int,
 ) -> tuple[Carry, tuple[Any, ...]]:
     """A group through a batch of samples, each as :func:`sample` says; what was recorded, sample after sample."""
+
     def body(carry: Carry, row: tuple[Any, ...]) -> tuple[Carry, tuple[Any, ...]]:
         return sample(devices, circuit, key, carry, row, counted, kept)
 

@@ -116,7 +116,14 @@ def one_message(ended: Ended, code: int, *phrases: str) -> None:
 def test_run(done: Done) -> None:
     folder, ended = done
     assert ended.code == 0, ended.err
-    assert {path.name for path in folder.iterdir()} == {"results.h5", "run.json", "config.toml", "statistics.csv", "figures"}
+    assert {path.name for path in folder.iterdir()} == {
+        "results.h5",
+        "run.json",
+        "config.toml",
+        "statistics.csv",
+        "card.toml",
+        "figures",
+    }
     assert list((folder / "figures").glob("*.png"))
     assert f"results: {folder}/" in ended.out.replace("\n", "")
     assert "g[4]" in ended.out
@@ -143,7 +150,7 @@ def test_stats_in_each_format(done: Done, mcdev_main: Callable[..., Ended]) -> N
 
 def test_stats_of_the_file_itself(done: Done, mcdev_main: Callable[..., Ended]) -> None:
     assert mcdev_main("stats", done.folder / "results.h5").code == 0
-    one_message(mcdev_main("stats", done.folder, "--format", "xml"), 2, "--format xml", "table, csv or json")
+    one_message(mcdev_main("stats", done.folder, "--format", "xml"), 2, "--format xml", "expected table, csv, json")
 
 
 def test_compare(done: Done, mcdev_main: Callable[..., Ended]) -> None:
@@ -175,7 +182,8 @@ def test_run_makes_its_own_folder(config: Path, tmp_path: Path, mcdev_main: Call
     (folder,) = (tmp_path / "all").iterdir()
     assert folder.name.startswith("small-2")
     assert folder.name.endswith(load(config).hash)
-    assert {path.name for path in folder.iterdir()} == {"results.h5", "run.json", "config.toml", "statistics.csv"}
+    made = {path.name for path in folder.iterdir()}
+    assert made == {"results.h5", "run.json", "config.toml", "statistics.csv", "card.toml"}
 
 
 def test_a_realisation_that_broke_down_is_said(

@@ -105,7 +105,7 @@ def files_of(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-FINISHED = {"results.h5", "statistics.csv", "config.toml", "run.json"}
+FINISHED = {"results.h5", "statistics.csv", "card.toml", "config.toml", "run.json"}
 
 
 def test_any_cut_and_any_number_of_workers_give_the_same(whole: Path, config: Path, tmp_path: Path) -> None:
