@@ -132,7 +132,7 @@ def test_drift_direction() -> None:
     """A positive voltage pushes the particles to the right: more of them there after a pulse (8 σ and more)."""
     for volts, side in ((2.0, 1), (-2.0, -1)):
         tree = mcdev.run(reduced(PULSE | {"amplitude": f"{volts} V"}, particles=6))
-        density = array(tree, "profile/density").isel(point=0, cycle=0, sample=7)
+        density = array(tree, "profile/density").isel(point=0, kept_cycle=0, sample=7)
         moment = float((density * density["position"]).sum() / density.sum())
         assert side * moment > 0.1
 
