@@ -23,7 +23,7 @@ import numpy as np
 from step_cost import pin, record
 
 from mcdev.devices.omiec_compact import OmiecCompact, OmiecCompactDevices, OmiecState
-from mcdev.ensemble import compiler_options
+from mcdev.program import compiler_options
 
 DEVICES, STEPS, STEP, VOLTAGE, ROUNDS = 10_000, 1000, 2e-3, 3.5, 5
 CAP = 3.0

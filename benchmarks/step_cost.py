@@ -25,12 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import naive
 import numpy as np
 
 import mcdev
-from mcdev import ensemble
+from mcdev import chunks, ensemble, program
 
 REALISATIONS, PARTICLES = 1024, 40
 STEP, VOLTAGE = 2e-6, 1.0
@@ -68,11 +67,13 @@ class Engine:
 
     def __init__(self, scheme: str, realisations: int = REALISATIONS):
         experiment = held({"device.integrator.scheme": scheme, "ensemble.devices": realisations})
-        groups = -(-realisations // ensemble.lanes_of(experiment))
-        self.groups = [ensemble._Group(experiment, i, np.dtype(np.float32)) for i in range(groups)]
-        program = ensemble.program()
-        self.keys = [program.key(g.seed, g.indices, jnp.uint32(0)) for g in self.groups]
-        self.rest = [program.rest(g.devices, g.circuit, key) for g, key in zip(self.groups, self.keys, strict=True)]
+        lanes = chunks.lanes_of(experiment)
+        self.groups = [
+            chunks.Group(experiment, first, min(first + lanes, realisations)) for first in range(0, realisations, lanes)
+        ]
+        self.keys = [group.key(0) for group in self.groups]
+        begin = program.program().rest
+        self.rest = [begin(g.devices, g.circuit, key) for g, key in zip(self.groups, self.keys, strict=True)]
 
     @property
     def positions(self) -> np.ndarray:
@@ -81,15 +82,15 @@ class Engine:
 
     def run(self, coupled: int, steps: int, dt: float, v: float, threads: int = 1) -> np.ndarray:
         """g [realisation] after ``steps`` steps, resistance and temperature updated every ``coupled``."""
-        samples = min(ensemble.BATCH, steps // coupled)
+        samples = min(program.BATCH, steps // coupled)
         each = [np.full(samples, value) for value in (v, v, steps // samples // coupled, coupled // 2, dt)]
-        rows = ensemble.Drive(*each)
+        rows = program.Drive(*each)
         assert rows.steps == steps
-        progress = ensemble.Progress(steps, lambda done, total: None)
+        progress = chunks.Progress(steps, lambda done, total: None)
 
         def one(i: int) -> np.ndarray:
             self.groups[i].carry = self.rest[i]
-            self.groups[i]._advance(self.keys[i], rows, progress)
+            self.groups[i].advance(self.keys[i], rows, progress)
             carry = self.groups[i].carry
             assert carry is not None
             return np.asarray(carry.state.g)

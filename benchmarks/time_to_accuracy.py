@@ -22,7 +22,7 @@ import numpy as np
 from step_cost import PARTICLES, RESULTS, record
 
 import mcdev
-from mcdev import ensemble
+from mcdev import ensemble, program
 from mcdev.devices import Diffusive
 
 PAPER_STEP = 2e-6
@@ -75,7 +75,7 @@ def estimate(values: np.ndarray) -> Estimate:
 
 def in_pulse(experiment: mcdev.Experiment) -> tuple[float, float]:
     """(step, coupling interval) that a pulse really gets, once cut to its samples."""
-    rows = ensemble.drive(experiment, experiment.protocol.timeline())
+    rows = program.drive(experiment, experiment.protocol.timeline())
     return float(rows.step[0]), float(2 * rows.pairs[0] * rows.step[0])
 
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import typer
@@ -108,25 +108,52 @@ def _overrides(pairs: list[str] | None) -> dict[str, Any]:
 
 @app.command()
 def run(
-    config: ConfigFile,
+    config: Annotated[
+        Path | None, typer.Argument(help="Configuration file (TOML); with --resume it may be left out.")
+    ] = None,
     set_: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default: a new one under runs/.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all cores.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Folder of a stopped run, to be gone on with.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads or local workers; default: all cores.")] = None,
+    memory: Annotated[
+        float | None, typer.Option(min=0.001, help="Budget in GiB; default: 80 % of what is free.")
+    ] = None,
+    scheduler: Annotated[str, typer.Option(help="threads, or dask: a cluster of processes.")] = "threads",
+    scheduler_address: Annotated[
+        str | None, typer.Option(help="Of a Dask scheduler that runs already, like tcp://host:8786.")
+    ] = None,
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
 ) -> None:
     """Run an experiment: results.h5, statistics.csv, figures and a table. Or a study of several, with their table."""
-    from mcdev import results
+    from mcdev import results, safekeeping
     from mcdev.study import is_study
 
-    if is_study(config):
-        _run_study(config, _overrides(set_), out, threads, figures)
+    if scheduler not in ("threads", "dask"):
+        raise _Leave(f"--scheduler {scheduler}: expected threads or dask", CONFIG)
+    if resume is not None and out is not None:
+        raise _Leave("--out and --resume both name the folder; give one of them", CONFIG)
+    kind: Literal["threads", "dask"] = "dask" if scheduler == "dask" or scheduler_address else "threads"
+    how = _How(kind, threads, scheduler_address, memory * 2**30 if memory else None, figures)
+    if config is None and resume is None:
+        raise _Leave("give a configuration file, or --resume FOLDER", CONFIG)
+    if config is not None and is_study(config):
+        _run_study(config, _overrides(set_), resume or out, how)
         return
-    experiment = load(config, _overrides(set_))
-    folder = _claim(out or Path(experiment.output.directory) / results.folder_name(experiment))
-    tree, records = _run_one(experiment, folder, threads)
+    experiment = load(config or safekeeping.configuration(resume or Path()), _overrides(set_))
+    folder = resume or _claim(out or Path(experiment.output.directory) / results.folder_name(experiment))
+    tree, records, aside = _run_one(experiment, folder, how, resume is not None)
     _print_tables(tree, records)
     drawn = _draw(tree, folder / "figures") if figures and experiment.output.figures else []
-    _out.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{', figures/' if drawn else ''})")
+    more = (", card.toml" if tree.sizes["device"] > 1 else "") + (", figures/" if drawn else "")
+    _out.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})")
+    for chunk, why in aside.items():
+        _err.print(f"[red]set aside:[/] {chunk.name}: {_plain(why)}", soft_wrap=True)
+    if aside:
+        raise _Leave(
+            f"{len(aside)} chunks failed {safekeeping.ATTEMPTS} times and count as broken down; what was computed is "
+            f"kept, they are tried again with: mcdev run --resume {folder}",
+            BROKEN,
+        )
     broken = _broken(tree)
     if broken:
         raise _Leave(
@@ -136,39 +163,80 @@ def run(
         )
 
 
-def _run_one(experiment: Experiment, folder: Path, threads: int | None) -> tuple[Any, list[dict[str, Any]]]:
-    """Run an experiment under a progress bar and write its results; the tree and its statistics."""
-    from mcdev import results, statistics
+class _How(NamedTuple):
+    """With which workers, in how much memory."""
+
+    kind: Literal["threads", "dask"]
+    number: int | None
+    address: str | None
+    memory: float | None
+    """Bytes."""
+    figures: bool
+
+
+def _run_one(
+    experiment: Experiment, folder: Path, how: _How, resume: bool
+) -> tuple[Any, list[dict[str, Any]], dict[Any, str]]:
+    """Run an experiment under a progress bar and write its results; the tree, its statistics, and what failed."""
+    from mcdev import results, safekeeping, scheduler, statistics
 
     for warning in experiment.warnings():
         _err.print(f"[yellow]warning:[/] {_plain(warning)}", soft_wrap=True)
+    aside: dict[Any, str] = {}
+    begun = resume
     try:
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=_err,
-        ) as bar:
-            task = bar.add_task(experiment.name, total=None)
-            tree = results.run(experiment, lambda done, total: bar.update(task, completed=done, total=total), threads)
-    except BaseException:
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        with safekeeping.Folder(folder, experiment) as keeper:
+            if resume and keeper.finished:
+                _err.print(f"{folder} is finished; its results are as they were written")
+                tree = results.read(folder)
+            else:
+                with (
+                    scheduler.workers(how.kind, how.number, how.address) as workers,
+                    Progress(
+                        TextColumn("{task.description}"),
+                        BarColumn(),
+                        TaskProgressColumn(),
+                        TimeElapsedColumn(),
+                        TextColumn("left"),
+                        TimeRemainingColumn(),
+                        console=_err,
+                    ) as bar,
+                ):
+                    task = bar.add_task(experiment.name, total=None)
+                    shares = keeper.go_on() if resume else keeper.begin(workers.number, how.memory)
+                    begun = True
+                    tree, aside = safekeeping.work(
+                        keeper, shares, workers, lambda done, total: bar.update(task, completed=done, total=total)
+                    )
+                results.write(tree, folder)
+                if not aside:
+                    keeper.done(shares)
+    except (_Interrupted, KeyboardInterrupt):
+        kept = f"; what was computed is kept, go on with: mcdev run --resume {folder}" if begun else ""
+        raise _Leave(f"stopped{kept}", INTERRUPTED) from None
+    except results.ResultsError as error:
+        if begun and not resume:
+            raise results.ResultsError(
+                f"{error}; what was computed is kept, go on with: mcdev run --resume {folder}"
+            ) from None
         raise
-    results.write(tree, folder)
+    finally:
+        if not begun and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
     records = statistics.summarise(tree)
-    (folder / "statistics.csv").write_text(statistics.to_csv(records), encoding="utf-8")
-    return tree, records
+    with results.whole_file(folder / "statistics.csv") as temporary:
+        temporary.write_text(statistics.to_csv(records), encoding="utf-8")
+    if tree.sizes["device"] > 1:
+        with results.whole_file(folder / "card.toml") as temporary:
+            temporary.write_text(statistics.to_toml(statistics.make_card(tree)), encoding="utf-8")
+    return tree, records, aside
 
 
 def _broken(tree: Any) -> int:
     return int(np.sum(np.asarray(tree["measurements"]["intact"]) == 0))
 
 
-def _run_study(config: Path, overrides: dict[str, Any], out: Path | None, threads: int | None, figures: bool) -> None:
+def _run_study(config: Path, overrides: dict[str, Any], out: Path | None, how: _How) -> None:
     from mcdev import study
     from mcdev.results import time_stamp
 
@@ -179,14 +247,15 @@ def _run_study(config: Path, overrides: dict[str, Any], out: Path | None, thread
 
     def run_member(member: study.Member, place: Path) -> None:
         _err.print(f"{member.variant}: {member.run}")
-        _run_one(member.experiment, _claim(place), threads)
+        begun = (place / "run.json").exists()
+        _run_one(member.experiment, place if begun else _claim(place), how, begun)
 
     trees = study.perform(plan, folder, run_member)
     rows = study.table(plan, trees)
     (folder / "table.csv").write_text(study.to_csv(rows), encoding="utf-8")
     if rows:
         _print_study(plan, rows)
-    if figures:
+    if how.figures:
         _draw_study(plan, trees, folder)
     _out.print(f"\nresults: {folder}/ (table.csv, and a folder for each run of each variant)", soft_wrap=True)
     broken = sum(_broken(tree) for tree in trees.values())
@@ -315,23 +384,28 @@ def _print_calibration(tree: Any) -> None:
 
 @app.command()
 def stats(
-    run: RunFolder,
-    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+    run: Annotated[Path, typer.Argument(help="Folder of a run, its results.h5, or a model card.", show_default=False)],
+    format: Annotated[str, typer.Option(help="table, csv, json, long (CSV) or parquet.")] = "table",
+    out: Annotated[Path | None, typer.Option(help="File to write; default: the terminal.")] = None,
+    card: Annotated[Path | None, typer.Option(help="Write the model card into this file.")] = None,
+    resample: Annotated[int | None, typer.Option(help="Draw this many devices from the card, as CSV.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of --resample.")] = 0,
 ) -> None:
-    """Statistics of each measurement at each sweep point."""
-    from mcdev import statistics
-    from mcdev.results import read
+    """Statistics of each measurement at each sweep point: D2D and C2C, quantiles, censoring; a card; new devices."""
+    from mcdev.statistics import desk
+    from mcdev.statistics.screen import screens
 
-    tree = read(run)
-    records = statistics.summarise(tree)
-    if format == "table":
-        _print_tables(tree, records, every_entry=True)
-    elif format == "csv":
-        sys.stdout.write(statistics.to_csv(records))
-    elif format == "json":
-        sys.stdout.write(statistics.to_json(records) + "\n")
-    else:
-        raise _Leave(f"--format {format}: expected table, csv or json", CONFIG)
+    desk.check_format(format, out)
+    if desk.is_card(run) or card is not None or resample is not None:
+        desk.serve(run, card, resample, seed, out)
+        return
+    tree, records = desk.open_run(run)
+    if format != "table":
+        desk.export(tree, records, format, out)
+        return
+    _print_tables(tree, records, every_entry=True)
+    for screen in screens(tree, records):
+        _out.print(screen)
 
 
 @app.command()
@@ -396,16 +470,17 @@ def validate(config: ConfigFile, set_: Overrides = None) -> None:
 
 
 def _validate(name: str, experiment: Experiment) -> None:
-    from mcdev.ensemble import check_memory, drive, memory_needed
+    from mcdev.ensemble import check_memory, cores, memory_needed
+    from mcdev.program import drive
 
-    check_memory(experiment)
+    check_memory(experiment, in_memory=False)
     points = experiment.points()
     steps = sum(drive(point, point.protocol.timeline()).steps for _, point in points)
     size = experiment.ensemble
     _out.print(
         f"{name}: valid. {len(points)} sweep point{'s' if len(points) > 1 else ''}, {size.devices} devices, "
         f"{size.cycles} cycle{'s' if size.cycles > 1 else ''}, {steps * size.cycles:.3g} steps a device, "
-        f"about {memory_needed(experiment) / 2**20:.0f} MiB",
+        f"about {memory_needed(experiment, cores(), in_memory=False) / 2**20:.0f} MiB",
         soft_wrap=True,
     )
     for warning in experiment.warnings():

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcdev.ensemble import compiler_options
+from mcdev.program import compiler_options
 
 _PACKAGES = ("mcdev", "jax", "jaxlib", "equinox", "numpy", "scipy", "pydantic", "xarray", "h5netcdf", "h5py")
 _KNOWN_BAD = {

@@ -1,100 +1,59 @@
-"""Members in, results out: every realisation of an experiment, in groups of lanes, on all cores.
+"""Members in, results out: every realisation of an experiment, in chunks, side by side, put together at the end.
 
-The unit of work is a *group*: neighbouring realisations, as many as the device family's ``lanes`` says, that one
-compiled program advances together. A group is always full (the lanes beyond the ensemble are computed and dropped)
-and its random numbers are named by device and cycle, so realisation i comes out the same bit for bit whatever the
-size of the ensemble, the number of threads or the order of the work.
-
-The compiled program takes a fixed number of samples; each sample brings its own voltage, number of circuit
-solutions and step. So one program serves every protocol, sweep point and duration, and its memory does not
-grow with the number of steps.
+What is kept of a chunk lies in memory, or in a folder where nothing finished can be lost (`safekeeping.py`). The
+ensemble's means and quantiles are taken over all realisations at once, a few samples at a time, so that they do not
+depend on how the work was cut either.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Protocol
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import psutil
-from jax import lax
-from jaxtyping import Array, Bool, Complex, Float, UInt32
 
-from mcdev.circuits.contract import Circuit
-from mcdev.devices.contract import CIRCUIT_CHANNELS, Devices, LaneKey
+from mcdev.chunks import (
+    Arrays,
+    Chunk,
+    Progress,
+    Share,
+    Stopped,
+    bytes_of_group,
+    chains,
+    compute,
+    kept_cycles,
+    lanes_of,
+    read,
+    references,
+    share,
+)
+from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.experiment import Experiment
-from mcdev.integrators.noise import realisation_key
-from mcdev.measurements.contract import FAILED, OK, UNDEFINED, Trajectory
+from mcdev.measurements.contract import FAILED, OK
 from mcdev.problems import ConfigError, Problem
+from mcdev.program import drive, settling
 from mcdev.protocols.timeline import Timeline
-from mcdev.schema import Drawn
 
-BATCH = 64
-"""Samples a call of the compiled program takes."""
-BATCH_STEPS = 10_000
-"""Steps after which a call ends, if its sample does: the grain of progress and of interruption, about a second."""
 JACKKNIFE = 16
-
-
-class Drive(NamedTuple):
-    """The samples of a timeline as the compiled program sees them; shape [sample]."""
-
-    start: np.ndarray
-    end: np.ndarray
-    solutions: np.ndarray
-    """Times that the circuit is solved within the sample."""
-    pairs: np.ndarray
-    """Pairs of steps between two solutions."""
-    step: np.ndarray
-    """Seconds."""
-
-    @property
-    def steps(self) -> int:
-        return int(2 * np.sum(self.solutions * self.pairs))
-
-    def batches(self) -> Iterator[Drive]:
-        """The samples in order, at most ``BATCH`` and about ``BATCH_STEPS`` steps at a time."""
-        first, pairs = 0, 0.0
-        for i, more in enumerate(self.solutions * self.pairs):
-            if i - first == BATCH or (i > first and 2 * (pairs + more) > BATCH_STEPS):
-                yield Drive(*(column[first:i] for column in self))
-                first, pairs = i, 0.0
-            pairs += more
-        yield Drive(*(column[first:] for column in self))
-
-
-def drive(experiment: Experiment, timeline: Timeline) -> Drive:
-    """Cut each sample into equal circuit intervals, and each of these into an even number of equal steps, so
-    that every boundary of the protocol is met exactly and no step exceeds the device's pace."""
-    solutions, pairs, step = (np.empty(timeline.samples) for _ in range(3))
-    paces: dict[float, Any] = {}
-    largest = np.maximum(np.abs(timeline.start), np.abs(timeline.end))
-    for i, (width, voltage) in enumerate(zip(timeline.widths, largest, strict=True)):
-        pace = paces.setdefault(float(voltage), experiment.device.pace(float(voltage)))
-        solutions[i] = np.ceil(width / pace.coupling * (1 - 1e-9))
-        pairs[i] = np.ceil(width / solutions[i] / (2 * pace.step) * (1 - 1e-9))
-        step[i] = width / (solutions[i] * 2 * pairs[i])
-    return Drive(timeline.start, timeline.end, solutions, pairs, step)
-
-
-class Stopped(Exception):
-    """The run was asked to stop."""
+_SAMPLES = 64  # of all realisations that are held together
+_FREE = 0.8  # share of the free memory that is the budget where none is given
 
 
 class NotEnoughMemory(ValueError):
-    """The ensemble would not fit into memory; the message says what it asks for and what to lower."""
+    """The ensemble would not fit into the memory budget; the message says what it asks for and what to lower."""
 
 
 @dataclass
 class PointResult:
-    """What one sweep point left behind. Arrays are NumPy; sizes: D devices, C cycles, T samples."""
+    """What one sweep point left behind. Arrays are NumPy; sizes: D devices, C cycles, K kept cycles, T samples."""
 
     timeline: Timeline
     parameters: dict[str, np.ndarray]
@@ -103,340 +62,248 @@ class PointResult:
     """Measurement → [D, C] or [D, C, entry]."""
     status: dict[str, np.ndarray]
     of_mean: dict[str, np.ndarray]
-    """Measurement on the mean trajectory → [C, replicate] or [C, replicate, entry]; replicate 0 is of all
+    """Measurement on the mean trajectory → [K, replicate] or [K, replicate, entry]; replicate 0 is of all
     devices, the others each leave out one group of them."""
     mean: dict[str, np.ndarray]
-    """Channel → [C, T], mean over the intact realisations."""
+    """Channel → [K, T], mean over the intact realisations."""
     sem: dict[str, np.ndarray]
     quantiles: dict[str, np.ndarray]
-    """Channel → [C, Q, T]."""
+    """Channel → [K, Q, T]."""
     trajectories: dict[str, np.ndarray]
-    """Channel → [C, N, T] and inner coordinates → [C, N, T, part], of the first N devices."""
+    """Channel → [K, N, T] and inner coordinates → [K, N, T, part], of the first N devices."""
     profile: dict[str, np.ndarray]
-    """Name → [C, T, bin], mean over the intact realisations."""
+    """Name → [K, T, bin], mean over the intact realisations."""
     impedance: np.ndarray
     """[D, C, F], complex (Ω): what the source sees at the protocol's frequencies; F = 0 if it has none."""
     intact: np.ndarray
     """[D, C]: False where a realisation broke down."""
 
 
-@dataclass
-class Progress:
-    """Counts finished work; ``report`` is called with (done, total) in units of realisation-steps."""
+class Keeper(Protocol):
+    """Where finished chunks are kept until all are there."""
 
-    total: int
-    report: Callable[[int, int], None]
-    done: int = 0
-    stop: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def has(self, chunk: Chunk) -> bool:
+        """Whether the chunk is there, whole."""
 
-    def add(self, amount: int) -> None:
-        if self.stop.is_set():
-            raise Stopped
-        with self._lock:
-            self.done += amount
-            self.report(self.done, self.total)
+    def put(self, chunk: Chunk, arrays: Arrays) -> None: ...
+
+    def get(self, chunk: Chunk) -> Mapping[str, np.ndarray]:
+        """Its arrays; parts of them may be read without the rest."""
 
 
-# -------------------------------------------------------------------------------------- the program
+class InMemory:
+    """Keeps chunks as they are."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[Chunk, Arrays] = {}
+
+    def has(self, chunk: Chunk) -> bool:
+        return chunk in self._arrays
+
+    def put(self, chunk: Chunk, arrays: Arrays) -> None:
+        self._arrays[chunk] = arrays
+
+    def get(self, chunk: Chunk) -> Mapping[str, np.ndarray]:
+        return self._arrays[chunk]
 
 
-class _Carry(NamedTuple):
-    state: Any
-    circuit: Any
-    clock: UInt32[Array, ""]
-    intact: Bool[Array, " lane"]
+# -------------------------------------------------------------------------------------- working
 
 
-def compiler_options(backend: str) -> dict[str, Any]:
-    """Wide vectors where the processor has them; harmless elsewhere."""
-    return {"xla_cpu_prefer_vector_width": 512} if backend == "cpu" else {}
+def simulate(
+    experiment: Experiment, report: Callable[[int, int], None] | None = None, threads: int | None = None
+) -> list[PointResult]:
+    """All sweep points, in memory. ``report`` gets (done, total) realisation-steps.
 
-
-def sample(
-    devices: Devices,
-    circuit: Circuit,
-    key: LaneKey,
-    carry: _Carry,
-    row: tuple[Any, ...],
-    counted: Bool[Array, " lane"],
-    kept: int,
-    loop: Callable[..., Any] = lax.fori_loop,
-) -> tuple[_Carry, tuple[Any, ...]]:
-    """Advance a group through one sample. Returns what was recorded: channel means, the profile summed over the
-    counted lanes, inner coordinates of the first ``kept``. ``loop`` runs the sample's circuit intervals."""
-    start, end, solutions, pairs, step = row
-    lanes = carry.intact.shape[0]
-    zeros = jnp.zeros(lanes, start.dtype)
-    count = jnp.maximum(solutions, 1).astype(start.dtype)
-
-    def body(i: UInt32[Array, ""], inner: tuple[_Carry, dict[str, Any]]) -> tuple[_Carry, dict[str, Any]]:
-        now, sums = inner
-        applied = jnp.broadcast_to(start + (end - start) * ((jnp.asarray(i, start.dtype) + 0.5) / count), (lanes,))
-        voltage, current = circuit.solve(now.circuit, applied, devices.current_law(now.state))
-        state = devices.advance(now.state, voltage, current, step, pairs, key, now.clock)
-        elapsed = 2.0 * step * pairs.astype(step.dtype)
-        wiring = circuit.advance(now.circuit, applied, voltage, current, elapsed)
-        after = _Carry(state, wiring, now.clock + pairs, now.intact)
-        # The mean over the interval is that of its two ends: recording the beginning alone would read a rising
-        # conductance late by half an interval.
-        before, behind = (_seen(devices, circuit, at, applied) for at in (now, after))
-        return after, {name: sums[name] + 0.5 * (before[name] + behind[name]) for name in sums}
-
-    names = jax.eval_shape(lambda: _seen(devices, circuit, carry, zeros))
-    carry, sums = loop(jnp.uint32(0), solutions, body, (carry, dict.fromkeys(names, zeros)))
-    means = {name: total / count for name, total in sums.items()}
-    intact = carry.intact & devices.intact(carry.state)
-    for series in means.values():
-        intact &= jnp.isfinite(series)
-    snapshot = {name: value[..., :kept] for name, value in devices.snapshot(carry.state).items()}
-    profile = devices.profile(carry.state, jnp.where(counted & intact, 1.0, 0.0).astype(start.dtype))
-    return carry._replace(intact=intact), (means, profile, snapshot)
-
-
-def _seen(devices: Devices, circuit: Circuit, at: _Carry, applied: Float[Array, " lane"]) -> dict[str, Any]:
-    """What the recorder reads at this instant under this source voltage."""
-    law = devices.current_law(at.state)
-    voltage, current = circuit.solve(at.circuit, applied, law)
-    return {
-        "voltage": applied,
-        "device_voltage": voltage,
-        "current": current,
-        "conductance": law.chord(voltage),
-        **devices.observe(at.state, voltage),
-    }
-
-
-def _impedance(
-    devices: Devices, circuit: Circuit, at: _Carry, applied: Float[Array, ""], frequency: Float[Array, " frequency"]
-) -> Complex[Array, "frequency lane"]:
-    """Small-signal impedance (Ω) that the source sees, about this state and source voltage."""
-    source = jnp.broadcast_to(applied, at.intact.shape)
-    voltage, _ = circuit.solve(at.circuit, source, devices.current_law(at.state))
-    return circuit.impedance(1.0 / devices.admittance(at.state, voltage, frequency))
-
-
-def _advance(
-    devices: Devices,
-    circuit: Circuit,
-    key: LaneKey,
-    carry: _Carry,
-    rows: tuple[Any, ...],
-    counted: Bool[Array, " lane"],
-    kept: int,
-) -> tuple[_Carry, tuple[Any, ...]]:
-    def body(carry: _Carry, row: tuple[Any, ...]) -> tuple[_Carry, tuple[Any, ...]]:
-        return sample(devices, circuit, key, carry, row, counted, kept)
-
-    return lax.scan(body, carry, rows)
-
-
-def _rest(devices: Devices, circuit: Circuit, key: LaneKey) -> _Carry:
-    state = devices.rest(key)
-    lanes = key[0].shape[0]
-    dtype = jax.tree.leaves(devices)[0].dtype
-    return _Carry(state, circuit.rest(lanes, dtype), jnp.uint32(0), devices.intact(state))
-
-
-class Program:
-    """The compiled functions for one backend; shared by every experiment of the process."""
-
-    def __init__(self, backend: str):
-        options = compiler_options(backend)
-        self.advance = jax.jit(_advance, static_argnames=("kept",), compiler_options=options)
-        self.rest = jax.jit(_rest, compiler_options=options)
-        self.impedance = jax.jit(_impedance, compiler_options=options)
-        self.key = jax.jit(realisation_key)
-        self.measure = eqx.filter_jit(_measure)
-
-
-_programs: dict[str, Program] = {}
-
-
-def program() -> Program:
-    """The compiled functions for this process's backend, made at the first call."""
-    backend = jax.default_backend()
-    return _programs.setdefault(backend, Program(backend))
-
-
-def _measure(measurements: tuple[Any, ...], trajectories: Trajectory, windows: dict[str, Array]) -> list[Any]:
-    """Every measurement on every lane. ``trajectories`` has its arrays as [lane, time]."""
-
-    def one(trajectory: Trajectory) -> list[Any]:
-        whole = replace(trajectory, windows=windows)
-        return [tuple(m.measure(whole)) for m in measurements]
-
-    return jax.vmap(one)(trajectories)
-
-
-# -------------------------------------------------------------------------------------- drawing
-
-
-def draw_parameters(experiment: Experiment, first: int, last: int) -> dict[str, np.ndarray]:
-    """Parameters of devices first … last-1 in SI units, each from its own stream of uniform numbers.
-
-    The stream is keyed by seed and parameter name and indexed by the device, so that device i has the same
-    parameters in an ensemble of any size.
+    Raises ``NotEnoughMemory``; ``ConfigError`` for a cycle of more steps than its random numbers can name.
     """
-    draws = {}
-    for name in experiment.device.parameters():
-        drawn: Drawn = getattr(experiment.device, name)
-        if isinstance(drawn, float):
-            draws[name] = np.full(last - first, drawn)
-        else:
-            word = int.from_bytes(name.encode()[:8].ljust(8), "little")
-            stream = np.random.Philox(key=[experiment.ensemble.seed, word])
-            draws[name] = drawn.quantile(np.random.Generator(stream).random(last)[first:])
-    return draws
+    workers = threads or cores()
+    keeper = InMemory()
+    shares = plan(experiment, workers)
+    progress = Progress(total_steps(experiment), report or (lambda done, total: None))
+    with ThreadPoolExecutor(workers) as pool:
+        perform(experiment, shares, keeper, pool, workers, progress)
+    return gather(experiment, shares, keeper)
 
 
-# -------------------------------------------------------------------------------------- running
+def plan(experiment: Experiment, workers: int, memory: float | None = None, in_memory: bool = True) -> list[Share]:
+    """How each sweep point is cut, for a budget of ``memory`` bytes. Raises as :func:`simulate`, before any work."""
+    check_memory(experiment, workers, memory, in_memory)
+    room = (memory or _FREE * psutil.virtual_memory().available) - memory_needed(experiment, 0, in_memory)
+    return [share(point, workers, room / workers) for _, point in experiment.points()]
 
 
-def lanes_of(experiment: Experiment) -> int:
-    """Realisations in a group, on this process's backend."""
-    return experiment.device.lanes[jax.default_backend()]
+def perform(
+    experiment: Experiment,
+    shares: Sequence[Share],
+    keeper: Keeper,
+    pool: Executor,
+    workers: int,
+    progress: Progress,
+    attempts: int = 1,
+    alone: bool = False,
+) -> dict[Chunk, str]:
+    """Compute every chunk that the keeper has not. A chunk that fails ``attempts`` times is set aside, with what
+    follows it in its chain, and returned with the reason; if it may be tried once only, its error is raised.
+
+    ``alone``: the pool's workers are other processes, which cannot report on the way.
+    """
+    points = [point for _, point in experiment.points()]
+    lines = [c for i, (point, of) in enumerate(zip(points, shares, strict=True)) for c in chains(point, i, of)]
+    predecessor = {after: before for line in lines for before, after in itertools.pairwise(line)}
+    waiting = deque(lines)
+    running: dict[Future[Arrays], list[Chunk]] = {}
+    failures: dict[Chunk, int] = {}
+    aside: dict[Chunk, str] = {}
+    places = itertools.cycle(range(len(jax.local_devices())))
+
+    def submit(chain: list[Chunk], left: Mapping[str, np.ndarray] | None) -> None:
+        """Have the first chunk of a chain computed; ``left``: what the one before it left."""
+        chunk, place = chain[0], next(places)
+        before = None if left is None else _carried(left)
+        task = pool.submit(_at, place, points[chunk.point], chunk, before, None if alone else progress)
+        running[task] = chain
+
+    def begin(chain: list[Chunk]) -> None:
+        """Go on with a chain at its first chunk that is missing."""
+        for number, chunk in enumerate(chain):
+            if not keeper.has(chunk):
+                submit(chain[number:], keeper.get(chain[number - 1]) if number else None)
+                return
+            progress.add(_steps(points[chunk.point], chunk))
+
+    try:
+        while waiting or running:
+            while waiting and len(running) < 2 * workers:
+                begin(waiting.popleft())
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for task in done:
+                chain = running.pop(task)
+                try:
+                    arrays = task.result()
+                except Exception as error:
+                    failures[chain[0]] = failures.get(chain[0], 0) + 1
+                    if attempts == 1 or isinstance(error, Stopped):
+                        raise
+                    if failures[chain[0]] < attempts:
+                        left = predecessor.get(chain[0])
+                        submit(chain, keeper.get(left) if left else None)
+                    else:
+                        aside |= dict.fromkeys(chain, f"{type(error).__name__}: {error}")
+                    continue
+                keeper.put(chain[0], arrays)
+                if alone:
+                    progress.add(_steps(points[chain[0].point], chain[0]))
+                if len(chain) > 1:
+                    submit(chain[1:], arrays)
+    finally:  # an error or an interrupt: let nothing new begin
+        if running:
+            progress.stop.set()
+            for task in running:
+                task.cancel()
+            with contextlib.suppress(Exception):
+                wait(running, timeout=60)
+    return aside
 
 
-class _Cycle(NamedTuple):
-    """What one cycle of a group leaves behind."""
-
-    channels: dict[str, np.ndarray]
-    """Name → [T, lane]."""
-    profile: dict[str, np.ndarray]
-    """Name → [T, bin], summed over lanes."""
-    snapshot: dict[str, np.ndarray]
-    """Name → [T, part, kept]."""
-    impedance: np.ndarray
-    """[F, lane]."""
-    intact: np.ndarray
-    """[lane]."""
+def _carried(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(arrays[name]) for name in arrays if name.startswith("carry/")}
 
 
-class _Group:
-    """One group of lanes at one sweep point, from cycle to cycle."""
+def _at(place: int, point: Experiment, chunk: Chunk, before: Arrays | None, progress: Progress | None) -> Arrays:
+    """Compute on one of this process's accelerators; chunks go round them."""
+    devices = jax.local_devices()
+    with jax.default_device(devices[place % len(devices)]):
+        return compute(point, chunk, before, progress)
 
-    def __init__(self, experiment: Experiment, index: int, dtype: Any):
-        lanes = lanes_of(experiment)
-        size, seed = experiment.ensemble, experiment.ensemble.seed
-        self.first = index * lanes
-        self.count = min(lanes, size.devices - self.first)
-        indices = np.arange(self.first, self.first + lanes)
-        draws = draw_parameters(experiment, self.first, self.first + lanes)
-        self.parameters = {name: value[: self.count] for name, value in draws.items()}
-        self.devices = experiment.device.build(draws, seed, indices, dtype)
-        self.circuit = experiment.circuit.build(dtype)
-        self.counted = jnp.arange(lanes) < self.count
-        self.kept = min(experiment.output.trajectories, lanes)
-        self.seed = jnp.uint32(seed)
-        self.indices = jnp.asarray(indices, jnp.uint32)
-        self.dtype = dtype
-        self.carry: _Carry | None = None
 
-    def run(
-        self, cycle: int, between: str, settle: Drive | None, rows: Drive, frequency: np.ndarray, progress: Progress
-    ) -> _Cycle:
-        run = program()
-        key = run.key(self.seed, self.indices, jnp.uint32(cycle))
-        if self.carry is None or between == "rest":
-            self.carry = run.rest(self.devices, self.circuit, key)
-            if settle is not None:
-                self._advance(key, settle, progress)
-        else:
-            self.carry = self.carry._replace(clock=jnp.uint32(0))
-        means, profile, snapshot = self._advance(key, rows, progress)
-        intact = np.asarray(self.carry.intact)[: self.count]
-        impedance = np.empty((0, self.count), complex)
-        if frequency.size:
-            bias, hertz = (jnp.asarray(x, self.dtype) for x in (rows.end[-1], frequency))
-            whole = run.impedance(self.devices, self.circuit, self.carry, bias, hertz)
-            impedance = np.asarray(whole)[:, : self.count]
-        return _Cycle(means, profile, snapshot, impedance, intact)
+def _steps(point: Experiment, chunk: Chunk) -> int:
+    """Realisation-steps of a chunk."""
+    settle = settling(point)
+    rested = point.ensemble.between_cycles == "rest"
+    settled = (chunk.end - chunk.begin if rested else int(chunk.begin == 0)) * (settle.steps if settle else 0)
+    steps = drive(point, point.protocol.timeline()).steps
+    return (steps * (chunk.end - chunk.begin) + settled) * (chunk.last - chunk.first)
 
-    def _advance(self, key: LaneKey, rows: Drive, progress: Progress) -> tuple[Any, Any, Any]:
-        kinds = (self.dtype, self.dtype, np.uint32, np.uint32, self.dtype)
-        pieces = []
-        for part in rows.batches():
-            samples = part.start.size
-            filled = tuple(
-                jnp.asarray(np.concatenate([column, np.zeros(BATCH - samples)]).astype(kind))
-                for column, kind in zip(part, kinds, strict=True)
+
+def total_steps(experiment: Experiment) -> int:
+    """Realisation-steps of everything. Raises ``ConfigError`` where a cycle has more than 2^33."""
+    total = 0
+    for _, point in experiment.points():
+        steps = drive(point, point.protocol.timeline()).steps
+        settle = settling(point)
+        if steps + (settle.steps if settle else 0) >= 2**33:
+            message = (
+                f"a cycle of {steps:.2g} steps has more than its 2^33 random numbers; shorten the protocol or split it "
+                'into cycles with ensemble.between_cycles = "continue"'
             )
-            self.carry, out = program().advance(
-                self.devices, self.circuit, key, self.carry, filled, self.counted, kept=self.kept
-            )
-            pieces.append(jax.tree.map(lambda series, n=samples: np.asarray(series)[:n], out))
-            progress.add(part.steps * self.count)
-        means, profile, snapshot = (
-            jax.tree.map(lambda *p: np.concatenate(p), *parts) for parts in zip(*pieces, strict=True)
-        )
-        return {name: series[:, : self.count] for name, series in means.items()}, profile, snapshot
+            raise ConfigError([Problem("protocol", point.protocol.kind, message)], experiment.name)
+        total += _steps(point, Chunk(0, 0, point.ensemble.devices, 0, point.ensemble.cycles))
+    return total
 
 
-def run_point(experiment: Experiment, progress: Progress, threads: int) -> PointResult:
-    """Every cycle of every device at one sweep point."""
-    dtype = np.dtype(experiment.precision)
-    size = experiment.ensemble
-    timeline, frequency = experiment.protocol.timeline(), experiment.protocol.frequencies
-    rows = drive(experiment, timeline)
-    settle = _settle(experiment)
-    lanes = lanes_of(experiment)
-    groups = [_Group(experiment, i, dtype) for i in range(-(-size.devices // lanes))]
-    result = _empty(experiment, timeline, groups)
-    x64 = experiment.precision == "float64"
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    def one(group: _Group, cycle: int) -> _Cycle:
-        with jax.enable_x64(x64):
-            return group.run(cycle, size.between_cycles, settle, rows, frequency, progress)
 
-    with ThreadPoolExecutor(max(1, min(threads, len(groups)))) as pool:
-        for cycle in range(size.cycles):
-            tasks = [pool.submit(one, group, cycle) for group in groups]
-            try:
-                outputs = [task.result() for task in tasks]
-            except BaseException:
-                progress.stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
-            _collect(experiment, timeline, groups, cycle, outputs, result)
+# -------------------------------------------------------------------------------------- putting together
+
+
+def gather(experiment: Experiment, shares: Sequence[Share], keeper: Keeper) -> list[PointResult]:
+    """The results of all sweep points from their chunks. Chunks that are not there count as broken down."""
+    found = []
+    for i, ((_, point), of) in enumerate(zip(experiment.points(), shares, strict=True)):
+        chunks = [chunk for chain in chains(point, i, of) for chunk in chain]
+        with jax.enable_x64(experiment.precision == "float64"):
+            found.append(_gathered(point, {p: keeper.get(p) for p in chunks if keeper.has(p)}))
+    return found
+
+
+def _gathered(experiment: Experiment, parts: Mapping[Chunk, Mapping[str, np.ndarray]]) -> PointResult:
+    timeline = experiment.protocol.timeline()
+    result = _empty(experiment, timeline)
+    for chunk, arrays in parts.items():
+        d, c = slice(chunk.first, chunk.last), slice(chunk.begin, chunk.end)
+        for name in result.parameters:
+            result.parameters[name][d] = arrays[f"parameter/{name}"][()]
+        for name in experiment.measurements:
+            result.values[name][d, c] = arrays[f"value/{name}"][()]
+            result.status[name][d, c] = arrays[f"status/{name}"][()]
+        result.intact[d, c] = arrays["intact"][()]
+        result.impedance[d, c] = arrays["impedance"][()]
+    for k, cycle in enumerate(kept_cycles(experiment)):
+        own = {chunk: arrays for chunk, arrays in parts.items() if chunk.begin <= cycle < chunk.end}
+        _collect(experiment, timeline, k, int(cycle), own, result)
     return result
 
 
-def _settle(experiment: Experiment) -> Drive | None:
-    if experiment.ensemble.equilibration == 0:
-        return None
-    duration = experiment.ensemble.equilibration
-    edges = np.linspace(0, duration, BATCH + 1)
-    quiet = np.zeros(BATCH)
-    return drive(experiment, Timeline(edges, quiet, quiet))
-
-
-def _empty(experiment: Experiment, timeline: Timeline, groups: list[_Group]) -> PointResult:
+def _empty(experiment: Experiment, timeline: Timeline) -> PointResult:
     size, output = experiment.ensemble, experiment.output
-    d, c, t = size.devices, size.cycles, timeline.samples
+    d, c, k, t = size.devices, size.cycles, kept_cycles(experiment).size, timeline.samples
     dtype = np.dtype(experiment.precision)
     names = [*CIRCUIT_CHANNELS, *experiment.device.channels]
-    bins = experiment.device.profile_bins.size
+    bins, parts = experiment.device.profile_bins.size, experiment.device.parts
+    n = min(output.trajectories, d, lanes_of(experiment))
     values, status, of_mean = {}, {}, {}
     for name, measurement in experiment.measurements.items():
         entries = measurement.entries(timeline)
         tail = () if entries is None else (entries,)
         values[name] = np.full((d, c, *tail), np.nan)
         status[name] = np.full((d, c, *tail), FAILED, dtype=np.int8)
-        of_mean[name] = np.full((c, 1 + min(JACKKNIFE, d), *tail), np.nan)
+        of_mean[name] = np.full((k, 1 + min(JACKKNIFE, d), *tail), np.nan)
     return PointResult(
         timeline=timeline,
-        parameters={
-            name: np.concatenate([group.parameters[name] for group in groups]) for name in groups[0].parameters
-        },
+        parameters={name: np.full(d, np.nan) for name in experiment.device.parameters()},
         values=values,
         status=status,
         of_mean=of_mean,
-        mean={name: np.full((c, t), np.nan, dtype) for name in names},
-        sem={name: np.full((c, t), np.nan, dtype) for name in names},
-        quantiles={name: np.full((c, len(output.quantiles), t), np.nan, dtype) for name in names},
-        trajectories={},
-        profile={name: np.full((c, t, bins), np.nan, dtype) for name in experiment.device.profiles},
+        mean={name: np.full((k, t), np.nan, dtype) for name in names},
+        sem={name: np.full((k, t), np.nan, dtype) for name in names},
+        quantiles={name: np.full((k, len(output.quantiles), t), np.nan, dtype) for name in names},
+        trajectories={name: np.full((k, n, t), np.nan, dtype) for name in names}
+        | {name: np.full((k, n, t, parts), np.nan, dtype) for name in experiment.device.coordinates},
+        profile={name: np.full((k, t, bins), np.nan, dtype) for name in experiment.device.profiles},
         impedance=np.full((d, c, experiment.protocol.frequencies.size), np.nan, complex),
         intact=np.zeros((d, c), dtype=bool),
     )
@@ -445,70 +312,62 @@ def _empty(experiment: Experiment, timeline: Timeline, groups: list[_Group]) -> 
 def _collect(
     experiment: Experiment,
     timeline: Timeline,
-    groups: list[_Group],
+    k: int,
     cycle: int,
-    outputs: list[_Cycle],
+    parts: Mapping[Chunk, Mapping[str, np.ndarray]],
     result: PointResult,
 ) -> None:
-    """Measure one finished cycle and fold it into the point's result."""
-    channels = {n: np.concatenate([o.channels[n] for o in outputs], axis=1) for n in outputs[0].channels}  # [T, D]
-    impedance = np.concatenate([o.impedance for o in outputs], axis=1)  # [F, D]
-    intact = np.concatenate([o.intact for o in outputs])
-    result.intact[:, cycle] = intact
-    result.impedance[:, cycle] = np.where(intact, impedance, np.nan).T
-    own = _references(experiment, result.parameters)
-
-    for group, out in zip(groups, outputs, strict=True):
-        part = slice(group.first, group.first + group.count)
-        of_group = {name: value[part] for name, value in own.items()}
-        readings = _read(experiment, timeline, out.channels, out.impedance, of_group)
-        for (name, _), (value, status) in zip(experiment.measurements.items(), readings, strict=True):
-            fine = intact[part].reshape(-1, *([1] * (value.ndim - 1)))
-            broken = (status == OK) & ~np.isfinite(value)
-            result.values[name][part, cycle] = np.where(fine, value, np.nan)
-            result.status[name][part, cycle] = np.where(fine, np.where(broken, UNDEFINED, status), FAILED)
-
-    if intact.any():
-        good = {name: series[:, intact] for name, series in channels.items()}
-        n = int(intact.sum())
-        for name, series in good.items():
-            wide = series.astype(np.float64)
-            result.mean[name][cycle] = wide.mean(axis=1)
-            result.sem[name][cycle] = wide.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.nan
-            result.quantiles[name][cycle] = np.quantile(wide, experiment.output.quantiles, axis=1)
+    """Fold the courses of one kept cycle into the point's result."""
+    intact = result.intact[:, cycle]
+    kept = kept_cycles(experiment)
+    place = {chunk: int(cycle_index(kept, chunk, cycle)) for chunk in parts}
+    n = int(intact.sum())
+    weights = _jackknife(n, min(JACKKNIFE, intact.size)) if n else np.empty((0, 0))
+    means: Arrays = {}
+    for name, mean in result.mean.items():
+        replicates = []
+        for begin in range(0, timeline.samples, _SAMPLES):
+            span = slice(begin, min(begin + _SAMPLES, timeline.samples))
+            block = np.full((span.stop - span.start, intact.size), np.nan, mean.dtype)
+            for chunk, arrays in parts.items():
+                block[:, chunk.first : chunk.last] = arrays[f"series/{name}"][place[chunk], span]
+            if not n:
+                continue
+            good = block[:, intact]
+            wide = good.astype(np.float64)
+            mean[k, span] = wide.mean(axis=1)
+            result.sem[name][k, span] = wide.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.nan
+            result.quantiles[name][k][:, span] = np.quantile(wide, experiment.output.quantiles, axis=1)
+            replicates.append(wide @ weights)
+        if n:
+            means[name] = np.concatenate(replicates)
+    if n:
         for name, store in result.profile.items():
-            store[cycle] = sum(o.profile[name].astype(np.float64) for o in outputs) / n
-        weights = _jackknife(n, min(JACKKNIFE, intact.size))
+            groups = (g for chunk, arrays in parts.items() for g in arrays[f"profile/{name}"][:, place[chunk]])
+            store[k] = sum(group.astype(np.float64) for group in groups) / n
         with np.errstate(divide="ignore", invalid="ignore"):
-            parallel = 1.0 / ((1.0 / impedance[:, intact]) @ weights)  # currents add, so admittances do
-        readings = _read(
-            experiment,
-            timeline,
-            {name: series @ weights for name, series in good.items()},
-            parallel,
-            {name: value[intact] @ weights for name, value in own.items()},
-        )
+            parallel = 1.0 / ((1.0 / result.impedance[intact, cycle].T) @ weights)  # currents add, so admittances do
+        own = {name: value[intact] @ weights for name, value in references(experiment, result.parameters).items()}
+        readings = read(experiment, timeline, means, parallel, own)
         for name, (value, status) in zip(experiment.measurements, readings, strict=True):
-            result.of_mean[name][cycle, : value.shape[0]] = np.where(status == OK, value, np.nan)
-
-    kept = min(groups[0].kept, groups[0].count)
-    traces = {name: series[:, :kept].T for name, series in channels.items()}
-    traces |= {name: np.moveaxis(value[..., :kept], -1, 0) for name, value in outputs[0].snapshot.items()}
-    for name, trace in traces.items():
-        store = result.trajectories.setdefault(
-            name, np.full((experiment.ensemble.cycles, *trace.shape), np.nan, trace.dtype)
-        )
-        store[cycle] = trace
+            result.of_mean[name][k, : value.shape[0]] = np.where(status == OK, value, np.nan)
+    for chunk, arrays in parts.items():
+        if chunk.first == 0:
+            _keep_traces(k, place[chunk], arrays, result)
 
 
-def _references(experiment: Experiment, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a measurement may refer to besides the trajectory, one number a device; NaN if its family has none."""
-    none = np.full(experiment.ensemble.devices, np.nan)
-    layer = experiment.device.layer
-    return {
-        "full_scale": parameters["maximum_conductance"] if experiment.device.full_scale else none,
-        "cell_constant": parameters["thickness"] / parameters["area"] if layer else none,
-    }
+def cycle_index(kept: np.ndarray, chunk: Chunk, cycle: int) -> int:
+    """Number of a kept cycle among those of its chunk."""
+    return int(np.sum((kept >= chunk.begin) & (kept < cycle)))
+
+
+def _keep_traces(k: int, at: int, arrays: Mapping[str, np.ndarray], result: PointResult) -> None:
+    for name, store in result.trajectories.items():
+        count = store.shape[1]
+        if name in result.mean:
+            store[k] = np.asarray(arrays[f"series/{name}"][at, :, :count]).T
+        else:
+            store[k] = np.moveaxis(arrays[f"inner/{name}"][at][..., :count], -1, 0)
 
 
 def _jackknife(n: int, groups: int) -> np.ndarray:
@@ -520,116 +379,39 @@ def _jackknife(n: int, groups: int) -> np.ndarray:
     return weights / weights.sum(axis=0)
 
 
-def _read(
-    experiment: Experiment,
-    timeline: Timeline,
-    channels: dict[str, np.ndarray],
-    impedance: np.ndarray,
-    own: dict[str, np.ndarray],
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Value and status of every measurement, for channels [T, lane], impedance [F, lane] and references [lane]."""
-    dtype = np.dtype(experiment.precision)
-    lanes = impedance.shape[1]
-    padded = -(-lanes // 64) * 64  # few shapes, few compilations
-
-    def fill(array: np.ndarray, kind: Any = dtype) -> Array:
-        array = np.ascontiguousarray(array.T.astype(kind))
-        return jnp.asarray(np.concatenate([array, np.repeat(array[-1:], padded - lanes, axis=0)]))
-
-    def same(array: np.ndarray) -> Array:
-        return fill(np.broadcast_to(array[:, None], (array.size, lanes)))
-
-    trajectories = Trajectory(
-        widths=same(timeline.widths),
-        **{name: fill(channels[name]) for name in CIRCUIT_CHANNELS},
-        observed={name: fill(channels[name]) for name in experiment.device.channels},
-        frequency=same(experiment.protocol.frequencies),
-        impedance=fill(impedance, np.result_type(dtype, np.complex64)),
-        **{name: fill(value) for name, value in own.items()},
-        windows={},
-    )
-    windows = {name: jnp.asarray(spans) for name, spans in timeline.windows.items()}
-    readings = program().measure(tuple(experiment.measurements.values()), trajectories, windows)
-    return [(np.asarray(value, np.float64)[:lanes], np.asarray(status)[:lanes]) for value, status in readings]
+# -------------------------------------------------------------------------------------- memory
 
 
-# -------------------------------------------------------------------------------------- all points
-
-
-def memory_needed(experiment: Experiment) -> int:
-    """Bytes that the largest sweep point holds at its peak, and every point keeps until the file is written."""
+def memory_needed(experiment: Experiment, workers: int, in_memory: bool = True) -> int:
+    """Bytes at the peak: what every sweep point keeps until the file is written, all realisations over a few samples,
+    and a group for each worker; ``in_memory``: the courses of all realisations besides."""
     kept, peak = 0, 0
     size, output = experiment.ensemble, experiment.output
     width = np.dtype(experiment.precision).itemsize
     for _, point in experiment.points():
         timeline, device = point.protocol.timeline(), point.device
-        t, d, c = timeline.samples, size.devices, size.cycles
+        t, d, c, k = timeline.samples, size.devices, size.cycles, kept_cycles(point).size
         channels = len(CIRCUIT_CHANNELS) + len(device.channels)
         readings = sum((m.entries(timeline) or 1) * 9 for m in point.measurements.values())
         kept += c * d * (readings + 1 + 16 * point.protocol.frequencies.size) + d * 8 * len(device.parameters())
         singles = (channels + device.parts * len(device.coordinates)) * output.trajectories
         means = channels * (2 + len(output.quantiles)) + len(device.profiles) * device.profile_bins.size
-        kept += c * t * width * (singles + means)
-        peak = max(peak, t * d * channels * (2 * width + 8))
+        kept += k * t * width * (singles + means)
+        kept += k * t * d * channels * width * in_memory
+        together = min(t, _SAMPLES) * d * (2 * width + 16)
+        peak = max(peak, together + workers * bytes_of_group(point, timeline))
     return kept + peak
 
 
-def check_memory(experiment: Experiment) -> None:
+def check_memory(
+    experiment: Experiment, workers: int | None = None, memory: float | None = None, in_memory: bool = True
+) -> None:
     """Raises ``NotEnoughMemory`` before anything is computed."""
-    needed, available = memory_needed(experiment), psutil.virtual_memory().available
-    if needed > available:
+    needed = memory_needed(experiment, workers or cores(), in_memory)
+    budget = memory or _FREE * psutil.virtual_memory().available
+    if needed > budget:
         raise NotEnoughMemory(
-            f"this run would need about {needed / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are free; "
+            f"this run would need about {needed / 2**30:.1f} GiB of memory, its budget is {budget / 2**30:.1f} GiB; "
             "lower ensemble.devices, ensemble.cycles, the protocol's samples_per_… or output.trajectories, or split "
             "the sweep"
         )
-
-
-def simulate(
-    experiment: Experiment, report: Callable[[int, int], None] | None = None, threads: int | None = None
-) -> list[PointResult]:
-    """All sweep points, one after the other. ``report`` gets (done, total) realisation-steps.
-
-    Raises ``NotEnoughMemory``; ``ConfigError`` for a cycle of more steps than its random numbers can name.
-    """
-    check_memory(experiment)
-    points = [point for _, point in experiment.points()]
-    total = 0
-    for point in points:
-        steps = drive(point, point.protocol.timeline()).steps
-        settle = _settle(point)
-        settling = settle.steps if settle else 0
-        if steps + settling >= 2**33:
-            message = (
-                f"a cycle of {steps:.2g} steps has more than its 2^33 random numbers; shorten the protocol or split it "
-                'into cycles with ensemble.between_cycles = "continue"'
-            )
-            raise ConfigError([Problem("protocol", point.protocol.kind, message)], experiment.name)
-        repeats = point.ensemble.cycles if point.ensemble.between_cycles == "rest" else 1
-        total += (steps * point.ensemble.cycles + settling * repeats) * point.ensemble.devices
-    progress = Progress(total, report or (lambda done, total: None))
-    workers = threads or _cores()
-    groups = -(-experiment.ensemble.devices // min(lanes_of(point) for point in points))
-    side_by_side = max(1, min(len(points), workers // groups))  # small ensembles: whole points in parallel
-    x64 = experiment.precision == "float64"
-
-    def one(point: Experiment) -> PointResult:
-        with jax.enable_x64(x64):  # a thread starts from the process's setting
-            return run_point(point, progress, max(1, workers // side_by_side))
-
-    with ThreadPoolExecutor(side_by_side) as pool:
-        tasks = [pool.submit(one, point) for point in points]
-        try:
-            wait(tasks, return_when=FIRST_EXCEPTION)
-        finally:  # an error here or there, or an interrupt: let nothing new begin
-            if not all(task.done() and not task.exception() for task in tasks):
-                progress.stop.set()
-                pool.shutdown(cancel_futures=True)
-    errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
-    for error in sorted(errors, key=lambda e: isinstance(e, Stopped)):  # the cause before its consequences
-        raise error
-    return [task.result() for task in tasks]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

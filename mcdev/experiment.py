@@ -31,12 +31,55 @@ from mcdev.circuits import Alone, AnyCircuit
 from mcdev.devices import Device
 from mcdev.fits import AnyFit
 from mcdev.measurements import AnyMeasurement
-from mcdev.problems import ConfigError, Problem, describe, shown, unique
+from mcdev.problems import ConfigError, Problem, beside, describe, shown, unique
 from mcdev.protocols import AnyProtocol
 from mcdev.protocols.waveform import read_points
-from mcdev.schema import Interval, Strict, Unit, nearest, sentence
+from mcdev.schema import Interval, Strict, Uniform, Unit, extremes, nearest, sentence
 
 _LARGEST_FILE = 16 * 2**20
+
+
+class Correlation(Strict):
+    """Correlation between drawn parameters' normal scores (of lognormal ones: between their logarithms)."""
+
+    parameters: tuple[str, ...] = Field(min_length=2, max_length=100)
+    """Names of parameters that are drawn."""
+    matrix: tuple[tuple[float, ...], ...] | None = None
+    """Correlation matrix in that order."""
+    factor: tuple[float, ...] | None = None
+    """Or loadings on one common factor: two parameters correlate by the product of theirs."""
+
+    def full(self) -> np.ndarray:
+        """The matrix [parameter, parameter]."""
+        if self.factor is not None:
+            loading = np.array(self.factor)
+            return np.outer(loading, loading) + np.diag(1.0 - loading**2)
+        return np.array(self.matrix)
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with it as a correlation matrix."""
+        key, count = "ensemble.correlation", len(self.parameters)
+        if len(set(self.parameters)) < count:
+            return [Problem(f"{key}.parameters", list(self.parameters), "expected different names")]
+        if (self.matrix is None) == (self.factor is None):
+            return [Problem(key, None, "expected either matrix = [[…], …] or factor = […]")]
+        if self.factor is not None:
+            if len(self.factor) != count or not all(abs(f) < 1 for f in self.factor):
+                message = f"expected {count} loadings between -1 and 1, one a parameter"
+                return [Problem(f"{key}.factor", list(self.factor), message)]
+            return []
+        assert self.matrix is not None
+        shown = [list(row) for row in self.matrix]
+        if len(shown) != count or any(len(row) != count for row in shown):
+            return [Problem(f"{key}.matrix", shown, f"expected {count} rows of {count} numbers")]
+        full = self.full()
+        if not (np.all(np.isfinite(full)) and np.allclose(full, full.T, atol=1e-12) and np.all(np.diag(full) == 1.0)):
+            return [Problem(f"{key}.matrix", shown, "expected a symmetric matrix with ones on its diagonal")]
+        least = float(np.linalg.eigvalsh(full)[0])
+        if least < 1e-9:
+            message = f"expected a positive definite matrix; least eigenvalue {least:.2g}: lower the correlations"
+            return [Problem(f"{key}.matrix", shown, message)]
+        return []
 
 
 class Ensemble(Strict):
@@ -48,6 +91,14 @@ class Ensemble(Strict):
     """Repetitions of the protocol on the same device (C2C spread)."""
     between_cycles: Literal["rest", "continue"] = "rest"
     """rest: every cycle starts from a freshly rested state; continue: from where the last one ended."""
+    sampling: Literal["random", "sobol"] = "random"
+    """How drawn parameters fill their distributions: at random, or evenly (a scrambled Sobol' sequence; best with a
+    power of two of devices)."""
+    correlation: Correlation | None = None
+    """Between drawn parameters (D2D)."""
+    cycle_to_cycle: dict[str, Annotated[float, Unit("", gt=0, le=2)]] = Field(default_factory=dict)
+    """Parameter → σ of the logarithm of the factor by which it changes from cycle to cycle (C2C), drawn anew for each
+    device and cycle, median 1."""
     equilibration: Interval = 0.0
     """Time at zero volts before the first cycle (before every cycle when rested), not recorded."""
     seed: int = Field(1, ge=0, lt=2**32)
@@ -105,6 +156,8 @@ class Output(Strict):
     """Folder in which each run makes its own."""
     trajectories: int = Field(8, ge=0, le=256)
     """Number of realisations whose full trajectory is kept."""
+    cycles: int = Field(100, ge=1, le=100_000)
+    """Number of cycles whose course over time is kept, evenly spread; measured is every cycle."""
     quantiles: tuple[Annotated[float, Unit("", ge=0, le=1)], ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     """Quantiles over the ensemble kept at every time."""
     figures: bool = True
@@ -131,6 +184,16 @@ class Experiment(Strict):
     def precision(self) -> Literal["float32", "float64"]:
         """What the ensemble is computed in."""
         return self.device.precision if self.ensemble.precision == "auto" else self.ensemble.precision
+
+    @functools.cached_property
+    def pacing_device(self) -> Any:
+        """The device with every parameter's range as wide as devices and cycles make it: what step sizes suit."""
+        widened = {}
+        for name, sigma in self.ensemble.cycle_to_cycle.items():
+            low, high = extremes(getattr(self.device, name))
+            far = math.exp(4.0 * sigma)
+            widened[name] = Uniform(low=low / far, high=high * far)
+        return self.device.model_copy(update=widened)
 
     # ------------------------------------------------------------------------------- variants
 
@@ -260,6 +323,7 @@ class Experiment(Strict):
             found.append(Problem("ensemble.precision", "float32", message))
         kinetic = not self.protocol.equilibrium or any(m.kinetic for m in self.measurements.values())
         found += [Problem(f"device.{key}", value, text) for key, value, text in self.device.conflicts(kinetic)]
+        found += self._spread_problems()
         return found
 
     def _sweep_problems(self) -> list[Problem]:
@@ -316,6 +380,27 @@ class Experiment(Strict):
                     )
                 elif axis_unit(self, fit.axis) != fit.axis_unit:
                     found.append(Problem(f"{key}.axis", fit.axis, f"expected an axis in {fit.axis_unit}"))
+        return found
+
+    def _spread_problems(self) -> list[Problem]:
+        names, found = self.device.parameters(), []
+        for name in self.ensemble.cycle_to_cycle:
+            if name not in names:
+                key = f"ensemble.cycle_to_cycle.{name}"
+                found.append(Problem(key, None, f"no parameter of a {self.device.kind} device; {nearest(name, names)}"))
+            elif extremes(getattr(self.device, name))[0] <= 0:
+                message = "changes by a factor, so expected a parameter that is positive"
+                found.append(Problem(f"ensemble.cycle_to_cycle.{name}", None, message))
+        if self.ensemble.correlation is not None:
+            for name in self.ensemble.correlation.parameters:
+                key = "ensemble.correlation.parameters"
+                if name not in names:
+                    message = f"no parameter of a {self.device.kind} device; {nearest(name, names)}"
+                    found.append(Problem(key, name, message))
+                elif isinstance(getattr(self.device, name), float):
+                    message = "has one value for all devices; give it a distribution, or leave it out"
+                    found.append(Problem(key, name, message))
+            found += self.ensemble.correlation.problems()
         return found
 
     def _reference_problems(self, points: int | None) -> list[Problem]:
@@ -495,7 +580,7 @@ def _read_waveform(data: dict[str, Any], folder: Path) -> list[Problem]:
     if not isinstance(name, str):
         return [Problem("protocol.file", name, "expected the name of a CSV file")]
     try:
-        path = folder / name
+        path = beside(folder, name)
         if path.stat().st_size > _LARGEST_FILE:
             raise ValueError("is larger than 16 MiB; thin it out")
         protocol["time"], protocol["voltage"] = read_points(path)

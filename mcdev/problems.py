@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -136,3 +137,12 @@ def unique(problems: Sequence[Problem]) -> list[Problem]:
     for problem in problems:
         seen.setdefault((problem.key, problem.message), problem)
     return list(seen.values())
+
+
+def beside(folder: Path, name: str) -> Path:
+    """The file that a configuration in ``folder`` names. A configuration from a stranger reads what came with it, and
+    nothing else: raises ``ValueError`` for a path that leads out of its folder."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError("leads out of the configuration's folder; put the file beside the configuration or below it")
+    return path

@@ -3,10 +3,10 @@
     /               axes of the sweep along ``point``; provenance as attributes
     /parameters     what was drawn: (point, device)
     /measurements   value and status: (point, device, cycle), with an entry axis for lists
-    /mean_response  measurements taken on the mean trajectory: (point, cycle, replicate)
-    /response       mean, standard error and quantiles over time: (point, cycle, time)
-    /trajectories   full trajectories of the first devices: (point, cycle, trajectory, time)
-    /profile        what varies along the device: (point, cycle, time, position)
+    /mean_response  measurements taken on the mean trajectory: (point, kept_cycle, replicate)
+    /response       mean, standard error and quantiles over time: (point, kept_cycle, time)
+    /trajectories   full trajectories of the first devices: (point, kept_cycle, trajectory, time)
+    /profile        what varies along the device: (point, kept_cycle, time, position)
     /spectrum       small-signal impedance, where the protocol takes one: (point, device, cycle, frequency)
     /fits           coefficients along the sweep axis, with errors
 
@@ -31,16 +31,19 @@ from typing import Any
 import h5py
 import jax
 import numpy as np
+import psutil
 import xarray as xr
 
+from mcdev.chunks import kept_cycles
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.ensemble import PointResult, simulate
 from mcdev.experiment import Experiment, axis_unit, axis_values, build, presets
 from mcdev.fits.contract import Coefficient, Fit
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, STATUS_MEANINGS
+from mcdev.provenance import code_version
 from mcdev.schema import Unit
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "results.h5"
 _BOOTSTRAP = 400
 
@@ -71,6 +74,7 @@ def assemble(experiment: Experiment, points: list[PointResult], provenance: dict
             "point": np.arange(len(points)),
             "device": np.arange(size.devices),
             "cycle": np.arange(size.cycles),
+            "kept_cycle": kept_cycles(experiment),
             "sample": np.arange(longest),
         }
     )
@@ -107,7 +111,7 @@ def assemble(experiment: Experiment, points: list[PointResult], provenance: dict
 
 def _unambiguous(experiment: Experiment, path: str) -> bool:
     last = path.rpartition(".")[2]
-    clash = last in {"point", "device", "cycle", "sample"}
+    clash = last in {"point", "device", "cycle", "kept_cycle", "sample"}
     return not clash and sum(other.rpartition(".")[2] == last for other in experiment.sweep.axes) == 1
 
 
@@ -129,6 +133,7 @@ def _provenance(experiment: Experiment, more: dict[str, Any]) -> dict[str, Any]:
             f"{name} {importlib.metadata.version(name)}"
             for name in ("mcdev", "jax", "jaxlib", "numpy", "xarray", "h5py")
         ),
+        "code_version": code_version(),
         "git_commit": git_commit(),
         "warnings": "\n".join(experiment.warnings()),
         "reduced_units": "; ".join(f"1 {si} = {name}" for si, name in experiment.device.reduced_units.items()),
@@ -207,7 +212,7 @@ def _mean_response(experiment: Experiment, points: list[PointResult], variants: 
     data = xr.Dataset(attrs={"comment": "replicate 0: all devices; the others leave out one group of devices each"})
     for name, measurement in experiment.measurements.items():
         values = [p.of_mean[name] for p in points]
-        dims = ["point", "cycle", "replicate"]
+        dims = ["point", "kept_cycle", "replicate"]
         if values[0].ndim == 3:
             dims.append(f"{name}_entry")
             values = [_pad(v, 2, max(v.shape[2] for v in values)) for v in values]
@@ -236,17 +241,17 @@ def _response(experiment: Experiment, points: list[PointResult], longest: int, q
     for channel, (unit, long_name) in (CIRCUIT_CHANNELS | experiment.device.channels).items():
         mean = over_time([p.mean[channel] for p in points])
         data[channel] = xr.Variable(
-            ("point", "cycle", "sample"), mean, {"units": unit, "long_name": f"mean {long_name}"}
+            ("point", "kept_cycle", "sample"), mean, {"units": unit, "long_name": f"mean {long_name}"}
         )
         if channel == "voltage":
             continue
         data[f"{channel}_sem"] = xr.Variable(
-            ("point", "cycle", "sample"),
+            ("point", "kept_cycle", "sample"),
             over_time([p.sem[channel] for p in points]),
             {"units": unit, "long_name": f"standard error of the mean {long_name}"},
         )
         data[f"{channel}_quantiles"] = xr.Variable(
-            ("point", "cycle", "quantile", "sample"),
+            ("point", "kept_cycle", "quantile", "sample"),
             over_time([p.quantiles[channel] for p in points]),
             {"units": unit, "long_name": f"quantiles of the {long_name}"},
         )
@@ -266,7 +271,7 @@ def _trajectories(experiment: Experiment, points: list[PointResult], longest: in
     names = CIRCUIT_CHANNELS | experiment.device.channels | experiment.device.coordinates
     for name, first in points[0].trajectories.items():
         unit, long_name = names[name]
-        dims = ["point", "cycle", "trajectory", "sample"] + (["part"] if first.ndim == 4 else [])
+        dims = ["point", "kept_cycle", "trajectory", "sample"] + (["part"] if first.ndim == 4 else [])
         arrays = [_pad(p.trajectories[name], 2, longest) for p in points]
         data[name] = xr.Variable(dims, np.stack(arrays), {"units": unit, "long_name": long_name})
     return data
@@ -279,7 +284,7 @@ def _profile(experiment: Experiment, points: list[PointResult], longest: int, va
         shape = next(p.profile[name].shape for p in points if name in p.profile)
         none = np.full((shape[0], longest, shape[2]), np.nan)  # a device without salt has no cations
         data[name] = xr.Variable(
-            ("point", "cycle", "sample", "position"),
+            ("point", "kept_cycle", "sample", "position"),
             np.stack([_pad(p.profile[name], 1, longest) if name in p.profile else none for p in points]),
             {"units": unit, "long_name": f"{long_name}, mean over realisations, at the end of the sample"},
         )
@@ -418,11 +423,22 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:  # an interrupt, too, leaves no half file
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Have the new name on the disk too, where folders can be flushed."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write(tree: xr.DataTree, folder: Path) -> Path:
@@ -450,12 +466,38 @@ def find(path: str | Path) -> Path:
     return file
 
 
+def harmless(handle: h5py.File, file: Path) -> None:
+    """Refuse, by ``ResultsError``, a file that points to other files or claims more than fits into memory: whoever sent
+    it, reading it reads nothing else."""
+    room = psutil.virtual_memory().available
+    total, groups = 0, [handle["/"]]
+    while groups:
+        group = groups.pop()
+        for name in group:
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise ResultsError(f"{file} links to other places ({group.name}/{name}); it is not read")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+                if len(groups) > 10_000:
+                    raise ResultsError(f"{file} has more groups than results have; it is not read")
+            elif isinstance(item, h5py.Dataset):
+                if item.external or item.is_virtual:
+                    raise ResultsError(f"{file} keeps {item.name} in other files; it is not read")
+                total += item.nbytes
+    if total > room:
+        raise ResultsError(f"{file} holds {total / 2**30:.3g} GiB and {room / 2**30:.3g} GiB of memory are free")
+
+
 def read(path: str | Path) -> xr.DataTree:
     """The tree of a run's folder or results file. Raises ``ResultsError`` for what is not one."""
     file = find(path)
     try:
         with h5py.File(file, "r") as handle:
             version = np.ravel(handle.attrs.get("mcdev_schema_version", []))
+            if version.size == 1:
+                harmless(handle, file)
         if version.size != 1:
             raise ResultsError(f"{file} is an HDF5 file but no results file of mcdev")
         if int(version[0]) > SCHEMA_VERSION:
@@ -477,7 +519,11 @@ def experiment_of(tree: xr.DataTree) -> Experiment:
 
 @functools.lru_cache(maxsize=32)
 def _built(text: str) -> Experiment:
-    return build(tomllib.loads(text), source="the configuration in the results")
+    data = tomllib.loads(text)
+    protocol = data.get("protocol")
+    if isinstance(protocol, dict) and "file" in protocol:  # results hold a waveform's points
+        raise ResultsError("the configuration in the results names another file; it is not read")
+    return build(data, source="the configuration in the results")
 
 
 def folder_name(experiment: Experiment) -> str:

@@ -27,7 +27,7 @@ import xarray as xr
 from pydantic import Field, ValidationError
 
 from mcdev.experiment import Experiment, load
-from mcdev.problems import ConfigError, Problem, describe, unique
+from mcdev.problems import ConfigError, Problem, beside, describe, unique
 from mcdev.results import FILE_NAME, ResultsError, read
 from mcdev.schema import Strict, nearest
 from mcdev.statistics import compare
@@ -97,9 +97,12 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Pla
     for variant, what in study.variants.items():
         for file in study.runs:
             try:
-                experiment = load(path.parent / file, {**what.set, **(overrides or {})})
-            except ConfigError as error:
-                problems += [Problem(f"{file} ({variant}): {p.key}", p.value, p.message) for p in error.problems]
+                experiment = load(beside(path.parent, file), {**what.set, **(overrides or {})})
+            except ValueError as error:
+                if isinstance(error, ConfigError):
+                    problems += [Problem(f"{file} ({variant}): {p.key}", p.value, p.message) for p in error.problems]
+                else:
+                    problems.append(Problem("runs", file, str(error)))
                 continue
             members.append(Member(Path(file).stem, variant, experiment))
     known = {name for m in members for name in (*m.experiment.measurements, *_coefficients(m.experiment))}

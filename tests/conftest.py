@@ -15,9 +15,10 @@ import mcdev
 import mcdev.ensemble
 from mcdev.devices.contract import LaneKey
 from mcdev.devices.diffusive import Diffusive, DiffusiveDevices, DiffusiveState
-from mcdev.ensemble import compiler_options, draw_parameters
+from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
+from mcdev.program import compiler_options
 
 HOLD = {"kind": "hold", "duration": "0.02 s", "samples": 4}
 MEAN = {"g": {"kind": "mean_conductance"}}
@@ -82,7 +83,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def forget_programs() -> None:
     """Drop everything compiled, so that what is patched next (or patched back) takes effect."""
-    mcdev.ensemble._programs.clear()
+    mcdev.program._programs.clear()
     clear: Callable[[], None] = jax.clear_caches
     clear()
 

@@ -68,7 +68,7 @@ def _nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     def program() -> None:
         raise AssertionError("a program was asked for")
 
-    monkeypatch.setattr(mcdev.ensemble, "program", program)
+    monkeypatch.setattr(mcdev.chunks, "program", program)
 
 
 def changed(path: Path_, value: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from mcdev.circuits.contract import Circuit
 from mcdev.circuits.series_resistor import SeriesResistorCircuit
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.devices.injection import Injection
-from mcdev.ensemble import draw_parameters, drive
+from mcdev.draws import draw_parameters
 from mcdev.fits import Arrhenius, DoubleExponential
 from mcdev.fits.contract import Fit
 from mcdev.integrators.checkpointed import checkpointed_loop
@@ -35,6 +35,7 @@ from mcdev.integrators.root import solve_monotone
 from mcdev.measurements.contract import Trajectory
 from mcdev.measurements.exponential_fit import Exponential, fit_exponential
 from mcdev.measurements.least_squares import levenberg_marquardt
+from mcdev.program import drive
 
 quick = functools.partial(  # half the time to compile, slower code
     jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}

@@ -14,8 +14,8 @@ from test_langevin import boltzmann_cumulative
 
 import mcdev
 from mcdev.devices.diffusive import DiffusiveDevices, DiffusiveState
-from mcdev.ensemble import sample
 from mcdev.integrators.langevin import SCHEMES
+from mcdev.program import sample
 
 PULSE = {"kind": "pulse", "amplitude": "2 V", "width": "0.4 s", "relaxation": "0.2 s", "samples_per_pulse": 8}
 PULSE |= {"relaxation_samples": 8}
@@ -132,7 +132,7 @@ def test_drift_direction() -> None:
     """A positive voltage pushes the particles to the right: more of them there after a pulse (8 σ and more)."""
     for volts, side in ((2.0, 1), (-2.0, -1)):
         tree = mcdev.run(reduced(PULSE | {"amplitude": f"{volts} V"}, particles=6))
-        density = array(tree, "profile/density").isel(point=0, cycle=0, sample=7)
+        density = array(tree, "profile/density").isel(point=0, kept_cycle=0, sample=7)
         moment = float((density * density["position"]).sum() / density.sum())
         assert side * moment > 0.1
 
@@ -310,7 +310,7 @@ def test_compiled_sample_is_eager(lanes: int) -> None:
     devices, circuit = devices_of(experiment, lanes), experiment.circuit.build(np.float32)
     key = lane_keys(lanes)
     state = compiled(devices.rest)(key)
-    carry = mcdev.ensemble._Carry(state, None, jnp.uint32(0), devices.intact(state))
+    carry = mcdev.program.Carry(state, None, jnp.uint32(0), devices.intact(state))
     row = (jnp.float32(0.0), jnp.float32(3.0), jnp.uint32(2), jnp.uint32(1), jnp.float32(3e-4))
     counted = jnp.ones(lanes, bool)
 

@@ -15,7 +15,7 @@ from conftest import array, devices_of, lane_keys, reduced
 import mcdev
 from mcdev.devices.diffusive_density import DensityState, DiffusiveDensity, DiffusiveDensityDevices
 from mcdev.devices.tunnelling import relative_conductance
-from mcdev.ensemble import draw_parameters
+from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment, presets
 from mcdev.integrators.noise import realisation_key
 

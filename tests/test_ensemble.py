@@ -13,7 +13,7 @@ from conftest import array, reduced
 
 import mcdev
 from mcdev.devices.diffusive import Diffusive
-from mcdev.ensemble import draw_parameters
+from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment
 from mcdev.measurements.contract import FAILED, OK
 

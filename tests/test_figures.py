@@ -231,7 +231,7 @@ def ions(recovered: xr.DataTree) -> xr.DataTree:
     layers = np.exp(-position / 1e-9) - np.exp(-(100e-9 - position) / 1e-9)
     numbers_of = {"anions": 1e27 * np.exp(volts * layers), "cations": 1e27 * np.exp(-volts * layers)}
     values = numbers_of | {"potential": volts * (1 - position / 100e-9)}
-    dims = ("point", "cycle", "sample", "position")
+    dims = ("point", "kept_cycle", "sample", "position")
     units = {"anions": "1/m^3", "cations": "1/m^3", "potential": "V"}
     other = recovered.copy(deep=True)
     other["profile"].dataset = xr.Dataset(
@@ -278,7 +278,7 @@ def texts(figure: Figure) -> str:
 
 
 def mean(tree: xr.DataTree, channel: str, point: int = 0) -> np.ndarray:
-    values = tree["response"].dataset[channel].isel(point=point, cycle=0).values
+    values = tree["response"].dataset[channel].isel(point=point, kept_cycle=0).values
     return np.asarray(values[np.isfinite(values)])
 
 
@@ -319,7 +319,7 @@ def test_pulse_response_shows_mean_spread_and_density(pulse: xr.DataTree) -> Non
     assert len(panels) == 4
     assert panels[-1].get_xlabel() == "$x/L$"
     assert [t.get_text() for p in panels for t in p.texts] == ["a1", "a2", "a3", "a4"]
-    position = pulse["trajectories"].dataset["position"].isel(point=0, cycle=0, trajectory=0, sample=-1).values
+    position = pulse["trajectories"].dataset["position"].isel(point=0, kept_cycle=0, trajectory=0, sample=-1).values
     np.testing.assert_array_equal(xdata(line(panels[-1], "particles")), position)
 
 
@@ -401,7 +401,7 @@ def test_arrhenius_draws_points_fit_and_paper(heated: xr.DataTree) -> None:
     assert upper.get_ylabel() == r"delay $\tau$ ($1/{\kappa}$)"
     medians = [r["median"] for r in mcdev.summarise(heated)]
     np.testing.assert_allclose(bars(upper)[0], medians)
-    central = heated["mean_response"].dataset["delay"].isel(cycle=0, replicate=0).values
+    central = heated["mean_response"].dataset["delay"].isel(kept_cycle=0, replicate=0).values
     np.testing.assert_allclose(bars(lower)[0], central[np.isfinite(central)])
     assert ydata(line(upper, "a point")) == [0.1]
     paper = line(upper, "a line")

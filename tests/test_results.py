@@ -19,7 +19,7 @@ from mcdev.experiment import Experiment
 from mcdev.fits import Arrhenius
 from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.protocols.timeline import Piece, timeline
-from mcdev.results import FILE_NAME, ResultsError, fit_along, folder_name
+from mcdev.results import FILE_NAME, SCHEMA_VERSION, ResultsError, fit_along, folder_name
 
 DEVICES, CYCLES, PULSES = 12, 2, (3, 5, 3)
 
@@ -170,7 +170,7 @@ def test_provenance(tree: xr.DataTree, experiment: Experiment) -> None:
     assert about["description"] == "two axes µ"
     assert about["config_hash"] == experiment.hash
     assert (about["seed"], about["precision"]) == (1, "float32")
-    assert (about["mcdev_schema_version"], about["Conventions"]) == (1, "CF-1.11")
+    assert (about["mcdev_schema_version"], about["Conventions"]) == (SCHEMA_VERSION, "CF-1.11")
     assert about["backend"] in ("cpu", "gpu", "tpu")
     assert all(f"{name} " in about["versions"] for name in ("mcdev", "jax", "jaxlib", "numpy"))
     assert about["wall_time_s"] > 0
@@ -285,7 +285,8 @@ def test_what_is_no_results_file(file: Path, tmp_path: Path, spoil: Any, phrase:
 
 
 @pytest.mark.parametrize(
-    ("version", "phrase"), [(2, "newer mcdev"), ("one", "damaged"), ([1, 1], "no results file"), (np.nan, "damaged")]
+    ("version", "phrase"),
+    [(SCHEMA_VERSION + 1, "newer mcdev"), ("one", "damaged"), ([1, 1], "no results file"), (np.nan, "damaged")],
 )
 def test_a_file_of_another_schema(file: Path, tmp_path: Path, version: Any, phrase: str) -> None:
     path = tmp_path / FILE_NAME

@@ -14,7 +14,7 @@ from conftest import array
 
 import mcdev
 from mcdev import results, study
-from mcdev.ensemble import draw_parameters
+from mcdev.draws import draw_parameters
 from mcdev.figures import draw_study
 from mcdev.problems import ConfigError
 

@@ -22,10 +22,11 @@ from jaxtyping import Array
 from mcdev.calibration.plan import Case
 from mcdev.calibration.reading import Reading
 from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.ensemble import _advance, _impedance, _rest, _settle, draw_parameters, drive
+from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
 from mcdev.measurements.contract import OK, Trajectory
+from mcdev.program import advance, drive, impedance_of, rest, settling
 
 _WIDTH = 1e-5  # of a central difference, relative
 
@@ -74,7 +75,7 @@ def _start(experiment: Experiment, lanes: int) -> Start:
     device, seed = experiment.device, experiment.ensemble.seed
     draws = draw_parameters(experiment, 0, lanes)
     timeline = experiment.protocol.timeline()
-    settle = _settle(experiment)
+    settle = settling(experiment)
     none = np.full(lanes, np.nan)
 
     def each(series: np.ndarray) -> np.ndarray:
@@ -121,7 +122,7 @@ def _batches(
         own = values[case.experiment, case.device]
         moved = [_moved(case, own, p, lanes) if p in own else None for p in paths] if slopes else []
         timeline = e.protocol.timeline()
-        rows, settle = drive(e, timeline), _settle(e)
+        rows, settle = drive(e, timeline), settling(e)
         starts.append(start)
         lane_leaves.append(by_lane)
         directions.append(moved)
@@ -210,21 +211,21 @@ def _simulate(
     start: Start = eqx.combine(at, fixed)
     lanes = start.full_scale.shape[0]
     counted = jnp.ones(lanes, bool)
-    carry = _rest(start.devices, start.circuit, key)
+    carry = rest(start.devices, start.circuit, key)
     if start.settle.shape[0]:
         solutions, pairs = settling
         step = start.settle / (2.0 * solutions * pairs).astype(start.settle.dtype)[:, None]
         quiet = jnp.zeros_like(start.settle)
-        carry, _ = _advance(start.devices, start.circuit, key, carry, (quiet, quiet, *settling, step), counted, 0)
+        carry, _ = advance(start.devices, start.circuit, key, carry, (quiet, quiet, *settling, step), counted, 0)
         carry = carry._replace(clock=jnp.uint32(0))
     solutions, pairs = counts
     step = start.widths / (2.0 * solutions * pairs).astype(start.widths.dtype)[:, None]
     rows = (start.start, start.end, solutions, pairs, step)
-    carry, (channels, _, _) = _advance(start.devices, start.circuit, key, carry, rows, counted, 0)
+    carry, (channels, _, _) = advance(start.devices, start.circuit, key, carry, rows, counted, 0)
     intact = carry.intact
     impedance = jnp.zeros((0, lanes), complex)
     if frequency.shape[0]:
-        impedance = _impedance(start.devices, start.circuit, carry, start.end[-1], frequency)
+        impedance = impedance_of(start.devices, start.circuit, carry, start.end[-1], frequency)
     references = {"full_scale": start.full_scale, "cell_constant": start.cell_constant}
     channels = {name: jnp.where(intact, series, 0.0) for name, series in channels.items()}
     widths = start.widths

@@ -28,15 +28,17 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 
+from mcdev.chunks import lanes_of
 from mcdev.circuits.contract import Circuit
 from mcdev.devices.contract import Devices, LaneKey, PerLane
 from mcdev.devices.diffusive import Diffusive, DiffusiveDevices, DiffusiveState, Integrator, Ohmic
 from mcdev.devices.landscape import Landscape, PeriodicPinning
 from mcdev.devices.tunnelling import relative_conductance
-from mcdev.ensemble import BATCH, Drive, _advance, _rest, _settle, compiler_options, draw_parameters, drive, lanes_of
+from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment
 from mcdev.integrators.langevin import Positions, euler_maruyama, reflect
 from mcdev.integrators.noise import normal_pair, realisation_key
+from mcdev.program import BATCH, Drive, advance, compiler_options, drive, rest, settling
 
 HORIZON = 8
 """Windows after which the critic stands for the rest of an output: two periods of a pulse train."""
@@ -121,7 +123,7 @@ def point_of(experiment: Experiment, realisations: int, dtype: Any = np.float64)
         devices = experiment.device.build(draws, experiment.ensemble.seed, np.arange(realisations), dtype)
         assert isinstance(devices, DiffusiveDevices)
         rows = drive(experiment, experiment.protocol.timeline())
-        return Point(devices, experiment.circuit.build(dtype), rows, _settle(experiment))
+        return Point(devices, experiment.circuit.build(dtype), rows, settling(experiment))
 
 
 def direction(at: Point, low: Point, high: Point, interval: float) -> Point:
@@ -408,7 +410,7 @@ def _begin(fixed: Any, at: Any, towards: Any, key: LaneKey) -> tuple[Any, Any, A
 
     def function(at: Any) -> tuple[Any, Any]:
         devices, circuit = eqx.combine(at, fixed)
-        return _split(_rest(devices, circuit, key))
+        return _split(rest(devices, circuit, key))
 
     return _along(function, at, towards)
 
@@ -420,7 +422,7 @@ def _go_on(fixed: Any, at: Any, towards: Any, key: LaneKey) -> tuple[Any, Any, A
     def function(at: Any) -> tuple[Any, Any]:
         devices, circuit, carry, rows = eqx.combine(at, fixed)
         lanes = carry.intact.shape[0]
-        carry, (means, _, kept) = _advance(devices, circuit, key, carry, rows, jnp.ones(lanes, bool), lanes)
+        carry, (means, _, kept) = advance(devices, circuit, key, carry, rows, jnp.ones(lanes, bool), lanes)
         leaves, others = _split(carry)
         return (leaves, means, kept["score"][:, 0]), (others, kept["feature"])
 

@@ -25,7 +25,7 @@ from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.curves import Trace, read_curve
 from mcdev.calibration.job import Curve, Free, Job, PerDeviceValue, Prior, Read, Stage, Target
 from mcdev.experiment import Experiment, build, read_toml, set_value
-from mcdev.problems import ConfigError, Problem, describe, unique
+from mcdev.problems import ConfigError, Problem, beside, describe, unique
 from mcdev.schema import Unit, nearest, sentence
 
 _SECTIONS = ("circuit", "protocol", "ensemble", "measurements", "fits", "sweep")
@@ -264,7 +264,7 @@ def _experiments(
             continue
         if "file" in table:
             try:
-                file = folder / str(table["file"])
+                file = beside(folder, str(table["file"]))
                 whole = tomllib.loads(file.read_text(encoding="utf-8"))
                 place = file.parent
             except (OSError, ValueError, RecursionError) as error:
@@ -611,7 +611,7 @@ def _traces(
             found.append(Problem(f"{key}.device", device, f"expected one of the devices; {nearest('', devices)}"))
             continue
         try:
-            time, voltage, current = read_curve(folder / curve.file)
+            time, voltage, current = read_curve(beside(folder, curve.file))
             noise = Unit("A", gt=0).parse(curve.noise)
         except OSError as error:
             found.append(Problem(f"{key}.file", curve.file, f"cannot be read ({error.strerror})"))

@@ -30,7 +30,7 @@ from mcdev.calibration.plan import Goal, Plan
 from mcdev.calibration.search import Run
 from mcdev.calibration.uncertainty import CONFIDENCE, Gain, Knowledge, Profile
 from mcdev.experiment import Experiment
-from mcdev.results import ResultsError, git_commit, whole_file
+from mcdev.results import ResultsError, git_commit, harmless, whole_file
 from mcdev.schema import Unit
 
 FILE_NAME = "calibration.h5"
@@ -290,6 +290,7 @@ def read(path: str | Path) -> xr.DataTree:
         with h5py.File(file, "r") as handle:
             if "mcdev_calibration_version" not in handle.attrs:
                 raise ResultsError(f"{file} holds no calibration of mcdev")
+            harmless(handle, file)
         tree = xr.open_datatree(file, engine="h5netcdf")
         loaded = tree.load()
         tree.close()

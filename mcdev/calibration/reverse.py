@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float
 
 from mcdev.circuits.contract import Circuit
 from mcdev.devices.contract import Devices, LaneKey
-from mcdev.ensemble import Drive, _rest, sample
 from mcdev.integrators.checkpointed import checkpointed_loop, checkpointed_scan
+from mcdev.program import Drive, rest, sample
 
 
 def trajectory(
@@ -37,5 +37,5 @@ def trajectory(
         return carry, means
 
     columns = tuple(jnp.asarray(x) for x in (rows.start, rows.end, solutions, rows.step))
-    end, means = checkpointed_scan(body, _rest(devices, circuit, key), columns)
+    end, means = checkpointed_scan(body, rest(devices, circuit, key), columns)
     return means, end.intact

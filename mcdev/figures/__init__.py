@@ -16,6 +16,8 @@ from mcdev.figures import (
     along_axis,
     arrhenius,
     calibration,
+    cycle_traces,
+    device_to_device,
     distributions,
     exponential_fits,
     impedance,
@@ -23,10 +25,13 @@ from mcdev.figures import (
     ion_profiles,
     loops,
     paired_pulse,
+    probability,
     pulse_response,
     rate_change,
     recovery,
+    scatter_matrix,
     side_by_side,
+    survival,
     train_response,
     waveform,
 )
@@ -58,6 +63,11 @@ PICTURES: tuple[Picture, ...] = (
     arrhenius,
     waveform,
     distributions,
+    probability,
+    survival,
+    scatter_matrix,
+    device_to_device,
+    cycle_traces,
 )
 
 

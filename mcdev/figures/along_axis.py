@@ -67,7 +67,7 @@ def _draw_measurement(
     tree: xr.DataTree, part: SubFigure, name: str, path: str, lines: list[Curve], numbers: list[int]
 ) -> None:
     axes = part.subplots()
-    rows = [r for r in summarise(tree) if r["measurement"] == name]
+    rows = [r for r in summarise(tree, variability=False) if r["measurement"] == name]
     axis_name, axis = next((str(n), a) for n, a in tree.dataset.coords.items() if a.attrs.get("path") == path)
     across = scale(tree, axis.attrs.get("units", "1"), axis.values)
     mean = np.array([np.nan if r["mean"] is None else r["mean"] for r in rows])

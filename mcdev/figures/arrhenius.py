@@ -96,7 +96,7 @@ def _draw_fit(tree: xr.DataTree, axes: Axes, name: str, fit: Fit) -> None:
 def ensemble_values(tree: xr.DataTree, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
     """What the fit took at each point, and its standard error; SI units, NaN where it has no value."""
     if fit.statistic == "mean_response":
-        replicates = tree["mean_response"].dataset[fit.measurement].isel(cycle=0).values  # [point, replicate]
+        replicates = tree["mean_response"].dataset[fit.measurement].isel(kept_cycle=0).values  # [point, replicate]
         others, count = replicates[:, 1:], replicates.shape[1] - 1
         spread = others - others.mean(axis=1, keepdims=True)
         error = np.sqrt((count - 1) / count * np.sum(spread**2, axis=1)) if count > 1 else np.full(len(others), np.nan)

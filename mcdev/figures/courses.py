@@ -40,7 +40,7 @@ class Course:
 
 def course(tree: xr.DataTree, channel: str, point: int = 0) -> Course:
     """A channel of ``/response`` and ``/trajectories`` (``voltage``, ``current``, ``conductance`` …)."""
-    at = {"point": point, "cycle": 0}
+    at = {"point": point, "kept_cycle": 0}
     response = tree["response"].dataset
     time, width = (response[name].isel(point=point).values for name in ("time", "width"))
     samples = slice(0, int(np.isfinite(time).sum()))

@@ -34,7 +34,7 @@ def draw_panels(
     particles of the first realisation at that instant (dots, spread upwards so that none hides another)."""
     time, width = (tree["response"].dataset[name].isel(point=0).values for name in ("time", "width"))
     ends = time + 0.5 * width  # the profile and the positions are taken at the end of a sample
-    density = tree["profile"].dataset["density"].isel(point=0, cycle=0).values
+    density = tree["profile"].dataset["density"].isel(point=0, kept_cycle=0).values
     bins = tree["profile"].dataset["position"].values
     half = 0.5 * (bins[1] - bins[0])
     walls = np.array([bins[0] - half, bins[-1] + half])
@@ -103,7 +103,7 @@ def _draw_particles(panel: Axes, tree: xr.DataTree, sample: int, length: Scale) 
     kept = tree["trajectories"].dataset
     if "position" not in kept or not kept["position"].size:
         return
-    position = kept["position"].isel(point=0, cycle=0, trajectory=0, sample=sample).values
+    position = kept["position"].isel(point=0, kept_cycle=0, trajectory=0, sample=sample).values
     height = 0.70 + 0.16 * (np.arange(position.size) * _GOLDEN % 1.0)
     panel.plot(
         position * length.factor,

@@ -68,7 +68,7 @@ def _draw_measurement(tree: xr.DataTree, axes: Axes, name: str, shown: list[int]
     scaled = all(np.isfinite(sizes)) and min(sizes) > 0 and max(sizes) > _APART * min(sizes)
     time, time_label = quantity(tree, "s", np.concatenate([t for t, _ in parts]))
     value, value_label = quantity(tree, "A" if of == "current" else "S", np.concatenate([d.mean for _, d in parts]))
-    rows = [r for r in summarise(tree) if r["measurement"] == name]
+    rows = [r for r in summarise(tree, variability=False) if r["measurement"] == name]
     for (t, drawn), point, text, size, colour in zip(
         parts, shown, labels, sizes, point_colours(tree, shown), strict=True
     ):

@@ -109,7 +109,7 @@ def _conductivity(tree: xr.DataTree, point: int) -> str:
     circuits = {name: m for name, m in measurements.items() if isinstance(m, EquivalentCircuit)}
     for name, circuit in circuits.items():
         if circuit.result == "conductivity":
-            row = [r for r in summarise(tree) if r["measurement"] == name][point]
+            row = [r for r in summarise(tree, variability=False) if r["measurement"] == name][point]
             if row["mean"] is None:
                 return ""
             error = np.nan if row["sem"] is None else row["sem"]

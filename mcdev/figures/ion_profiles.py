@@ -42,7 +42,7 @@ def draw(tree: xr.DataTree) -> Figure:
     panels = figure.subplots(len(rows), 3, sharex="col", sharey="row", width_ratios=[1, 1.3, 1])
     chosen = moments(tree, point)
     for row, name in enumerate(rows):
-        values = profile[name].isel(point=point, cycle=0).values  # [sample, position]
+        values = profile[name].isel(point=point, kept_cycle=0).values  # [sample, position]
         shown, label = _upright(tree, name, values)
         for axes in panels[row]:
             for (text, sample), colour in zip(chosen, colours(len(chosen)), strict=True):

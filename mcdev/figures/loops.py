@@ -165,7 +165,7 @@ def _mark_voltages(tree: xr.DataTree, panels: tuple[Axes, Axes], volts: Scale) -
     """Medians of the threshold and hold voltages of the first loop, where they are measured."""
     measurements = experiment_of(tree).measurements
     marks: dict[str, list[tuple[float, str, str]]] = {"positive": [], "negative": []}
-    for record in summarise(tree):
+    for record in summarise(tree, variability=False):
         wanted = measurements[record["measurement"].partition("[")[0]]
         if isinstance(wanted, ThresholdVoltage | HoldVoltage) and wanted.loop == 1 and record["median"] is not None:
             sign = 1 if wanted.polarity == "positive" else -1

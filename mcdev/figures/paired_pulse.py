@@ -83,7 +83,7 @@ def index(tree: xr.DataTree, point: int, second: int) -> str:
     """``: (I₂-I₁)/I₁ = 0.242(1) (published: 0.242)``; empty where it is not measured."""
     for name, wanted in experiment_of(tree).measurements.items():
         if isinstance(wanted, PairedPulse) and (wanted.first, wanted.second) == (1, second):
-            row = [r for r in summarise(tree) if r["measurement"] == name][point]
+            row = [r for r in summarise(tree, variability=False) if r["measurement"] == name][point]
             if row["mean"] is None:
                 return ""
             error = np.nan if row["sem"] is None else row["sem"]

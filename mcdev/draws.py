@@ -1,0 +1,73 @@
+"""What each device is: its parameters, drawn once (D2D), and what changes from cycle to cycle (C2C).
+
+Every number is named by seed, parameter, device and cycle: device i is the same in an ensemble of any size, and its
+cycle c the same in a run of any length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from scipy import stats
+
+from mcdev.experiment import Experiment
+from mcdev.schema import Drawn
+
+
+def draw_parameters(experiment: Experiment, first: int, last: int) -> dict[str, np.ndarray]:
+    """Parameters of devices first … last-1 in SI units.
+
+    Each drawn parameter has a stream of uniform numbers u of its own, or a coordinate of one Sobol' sequence (Owen's
+    scrambling; Sobol' 1967, Owen 1998, doi:10.1006/jcom.1998.0487). Correlated ones go through a Gaussian copula,
+
+        z' = L z,   z = Φ⁻¹(u),   L Lᵀ = ρ         (Nelsen 2006, An Introduction to Copulas)
+
+    so that ρ holds between their normal scores, whatever their distributions.
+    """
+    names = [name for name in experiment.device.parameters() if not isinstance(_law(experiment, name), float)]
+    uniform = _uniform(experiment, names, first, last)
+    correlation = experiment.ensemble.correlation
+    if correlation is not None:
+        z = np.stack([stats.norm.ppf(uniform[name]) for name in correlation.parameters])
+        together = stats.norm.cdf(np.linalg.cholesky(correlation.full()) @ z)
+        uniform |= dict(zip(correlation.parameters, together, strict=True))
+    draws = {}
+    for name in experiment.device.parameters():
+        drawn = _law(experiment, name)
+        draws[name] = np.full(last - first, drawn) if isinstance(drawn, float) else drawn.quantile(uniform[name])
+    return draws
+
+
+def of_cycle(experiment: Experiment, draws: dict[str, np.ndarray], first: int, cycle: int) -> dict[str, np.ndarray]:
+    """The parameters of devices from ``first`` on as they are in one cycle: those of ``ensemble.cycle_to_cycle`` times
+    a lognormal factor of median 1 for each device and cycle."""
+    changed = dict(draws)
+    for name, sigma in experiment.ensemble.cycle_to_cycle.items():
+        key = [experiment.ensemble.seed, _word(f"cycle {name}")]
+        stream = np.random.Philox(key=key, counter=[0, 0, 0, cycle + 1]).advance(first // 4)  # four numbers a count
+        u = np.random.Generator(stream).random(first % 4 + draws[name].size)[first % 4 :]
+        changed[name] = draws[name] * np.exp(sigma * stats.norm.ppf(u))
+    return changed
+
+
+def _law(experiment: Experiment, name: str) -> Drawn:
+    law: Drawn = getattr(experiment.device, name)
+    return law
+
+
+def _word(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+
+
+def _uniform(experiment: Experiment, names: list[str], first: int, last: int) -> dict[str, np.ndarray]:
+    seed = experiment.ensemble.seed
+    if experiment.ensemble.sampling == "sobol" and names:
+        sequence = stats.qmc.Sobol(len(names), scramble=True, bits=32, rng=np.random.default_rng(seed))
+        if first:
+            sequence.fast_forward(first)
+        many = 1 << (last - first - 1).bit_length()  # the sequence wants a power of two
+        points = np.clip(sequence.random(many)[: last - first], 2.0**-33, 1 - 2.0**-33)
+        return dict(zip(names, points.T, strict=True))
+    streams = {name: np.random.Generator(np.random.Philox(key=[seed, _word(name)])) for name in names}
+    return {name: stream.random(last)[first:] for name, stream in streams.items()}

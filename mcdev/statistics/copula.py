@@ -1,0 +1,100 @@
+"""Gaussian copula of several quantities over devices and cycles: correlations of normal scores.
+
+The scores z of each quantity, Φ⁻¹((rank - 1/2)/n), have its ranks and a normal distribution. They are taken as
+z_dc = sqrt(s) b_d + sqrt(1 - s) w_dc, with correlations of b (D2D) and of w (C2C) between quantities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+
+_LEAST_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Copula:
+    """Of K quantities."""
+
+    device_share: np.ndarray
+    """[K]: share s of the variance that is between devices."""
+    d2d: np.ndarray
+    """[K, K]: correlations of b."""
+    c2c: np.ndarray
+    """[K, K]: correlations of w; the identity where there is one cycle."""
+
+
+def normal_scores(line: np.ndarray) -> np.ndarray:
+    """Scores of values [device, cycle]; NaN where there is none. Ties (censored observations at ±infinity among them)
+    share their mean rank."""
+    scores = np.full(line.shape, np.nan)
+    known = ~np.isnan(line)
+    if known.any():
+        scores[known] = special.ndtri((stats.rankdata(line[known]) - 0.5) / known.sum())
+    return scores
+
+
+def estimate(scores: np.ndarray) -> Copula:
+    """Copula of scores [quantity, device, cycle], by the moments of the two-way layout.
+
+    With the mean cross products between (B) and within (W) devices of C cycles: Σ_w = W, Σ_b = (B - W)/C, so that
+    a D2D correlation is not diluted by cycle-to-cycle noise (Searle, Casella and McCulloch 1992,
+    doi:10.1002/9780470316856, ch. 11). Each pair of quantities is over the devices that have both in every cycle. A
+    quantity of whose variance less than 2 % is between devices (within) has no correlations there. Each matrix is
+    made positive semi-definite by cutting its negative eigenvalues.
+    """
+    size, _, cycles = scores.shape
+    whole = np.isfinite(scores).all(axis=2)
+    between, within = np.full((size, size), np.nan), np.full((size, size), np.nan)
+    for i in range(size):
+        for j in range(i, size):
+            both = whole[i] & whole[j]
+            if both.sum() < 3:
+                continue
+            a, b = scores[i, both], scores[j, both]
+            ma, mb = a.mean(axis=1), b.mean(axis=1)
+            devices = both.sum()
+            mean_products = cycles * ((ma - ma.mean()) * (mb - mb.mean())).sum() / (devices - 1)
+            inner = 0.0
+            if cycles > 1:
+                inner = ((a - ma[:, None]) * (b - mb[:, None])).sum() / (devices * (cycles - 1))
+            between[i, j] = between[j, i] = (mean_products - inner) / cycles
+            within[i, j] = within[j, i] = inner
+    b, w = np.maximum(np.diag(between), 0.0), np.diag(within)
+    total = b + w
+    share = np.clip(np.divide(b, total, out=np.ones(size), where=total > 0), 0.0, 1.0)
+    share = np.where(np.isfinite(share), share, 1.0)
+    return Copula(share, _correlations(between, share), _correlations(within, 1 - share))
+
+
+def _correlations(products: np.ndarray, share: np.ndarray) -> np.ndarray:
+    size = np.sqrt(np.maximum(np.nan_to_num(np.diag(products)), 0.0))
+    usable = (share > _LEAST_SHARE) & (size > 0)
+    scale = np.where(usable, size, 1.0)
+    matrix = np.nan_to_num(products) / np.outer(scale, scale)
+    matrix[~usable, :] = 0.0
+    matrix[:, ~usable] = 0.0
+    return nearest(np.clip(matrix, -1.0, 1.0))
+
+
+def nearest(matrix: np.ndarray) -> np.ndarray:
+    """A correlation matrix near a symmetric one: negative eigenvalues are cut and the diagonal is brought back to one
+    (Rousseeuw and Molenberghs 1993, doi:10.1080/03610928308831068), rounded to 9 digits."""
+    matrix = 0.5 * (matrix + matrix.T)
+    np.fill_diagonal(matrix, 1.0)
+    if matrix.size and np.linalg.eigvalsh(matrix)[0] < 0:
+        values, vectors = np.linalg.eigh(matrix)
+        matrix = (vectors * np.maximum(values, 0.0)) @ vectors.T
+        size = np.sqrt(np.diag(matrix))
+        matrix = matrix / np.outer(size, size)
+    matrix = np.round(np.clip(0.5 * (matrix + matrix.T), -1.0, 1.0), 9)
+    np.fill_diagonal(matrix, 1.0)
+    return matrix
+
+
+def root(matrix: np.ndarray) -> np.ndarray:
+    """R with R Rᵀ = matrix, for a positive semi-definite one."""
+    values, vectors = np.linalg.eigh(matrix)
+    return vectors * np.sqrt(np.maximum(values, 0.0))

@@ -1,0 +1,66 @@
+"""Coefficients of fits along a sweep axis, and published numbers beside ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import xarray as xr
+
+from mcdev.experiment import published
+from mcdev.results import experiment_of
+from mcdev.statistics.readings import point_label
+from mcdev.statistics.summary import summarise
+
+
+def fit_records(tree: xr.DataTree) -> list[dict[str, Any]]:
+    """One record for each coefficient of each fit along a sweep axis; with further axes, for each of their curves."""
+    data = tree["fits"].dataset
+    records = []
+    for name, v in data.data_vars.items():
+        if "coefficient" not in v.attrs:
+            continue
+        notes = v.attrs["comment"].split("\n")
+        for i, curve in enumerate(data[f"{v.attrs['fit']}_curve"].values):
+            records.append(
+                {
+                    "fit": v.attrs["fit"],
+                    "coefficient": v.attrs["coefficient"],
+                    "curve": str(curve),
+                    "value": float(v[i]),
+                    "standard_error": float(data[f"{name}_error"][i]),
+                    "unit": v.attrs["units"],
+                    "meaning": v.attrs["long_name"],
+                    "note": notes[i],
+                }
+            )
+    return records
+
+
+def compare(tree: xr.DataTree) -> list[dict[str, Any]]:
+    """One record for each published number that the configuration lists: theirs, ours, our standard error."""
+    experiment = experiment_of(tree)
+    summary, fits = summarise(tree, variability=False), fit_records(tree)
+    records = []
+    for reference in experiment.output.reference:
+        name = reference.measurement
+        record: dict[str, Any] = {"source": reference.source}
+        if name in experiment.fits:
+            curves = [f for f in fits if (f["fit"], f["coefficient"]) == (name, reference.coefficient)]
+            own = curves[reference.point - 1] if curves else None
+            unit = experiment.fits[name].coefficients[reference.coefficient or ""]
+            where = dict(part.split(" = ", 1) for part in own["curve"].split(", ")) if own and own["curve"] else {}
+            record |= {"what": f"{name}: {reference.coefficient}", "point": where}
+            record |= {"ours": own["value"], "error": own["standard_error"]} if own else {"ours": None, "error": None}
+        else:
+            label = name if reference.entry is None else f"{name}[{reference.entry}]"
+            point = point_label(tree, reference.point - 1)
+            rows = [r for r in summary if r["measurement"] == label and r["point"] == point]
+            unit = experiment.measurements[name].unit
+            record |= {"what": label, "point": point, "statistic": reference.statistic}
+            error = {"mean": "sem", "mean_response": "mean_response_sem"}.get(reference.statistic)
+            record |= {
+                "ours": rows[0][reference.statistic] if rows else None,
+                "error": rows[0][error] if rows and error else None,
+            }
+        records.append(record | {"unit": unit, "published": published(reference, unit)})
+    return records

@@ -1,0 +1,104 @@
+"""One measurement (one entry of a list) at one sweep point: the numbers that every statistic starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
+
+
+@dataclass(frozen=True, eq=False)  # each is itself: arrays have no one answer to ==
+class Reading:
+    """Values and statuses of one number that was read off every realisation."""
+
+    label: str
+    """``tau``, or ``g[4]`` for an entry of a list."""
+    name: str
+    """Of the measurement."""
+    entry: int | None
+    """Of a list, counted from 0; None for a number."""
+    unit: str
+    criterion: str
+    index: int
+    """Of the sweep point."""
+    point: dict[str, Any]
+    """Axis → value with its unit."""
+    values: np.ndarray
+    """[device, cycle], in ``unit``; a bound where it is censored."""
+    status: np.ndarray
+    """[device, cycle]."""
+
+    @property
+    def fine(self) -> np.ndarray:
+        """[device, cycle]: where there is an uncensored, finite value."""
+        return (self.status == OK) & np.isfinite(self.values)
+
+    @property
+    def positive(self) -> bool:
+        """Whether there are uncensored values and all of them are > 0, so that their logarithms may be taken."""
+        fine = self.fine
+        return bool(fine.any() and (self.values[fine] > 0).all())
+
+    @property
+    def even(self) -> np.ndarray:
+        """[device, cycle]: ln x where all values are positive, else x: on that scale spreads of devices are alike."""
+        return np.log(np.where(self.fine, self.values, 1.0)) if self.positive else self.values
+
+    @property
+    def right(self) -> int:
+        """How many observations are right-censored."""
+        return int((self.status == RIGHT_CENSORED).sum())
+
+    @property
+    def left(self) -> int:
+        """How many observations are left-censored."""
+        return int((self.status == LEFT_CENSORED).sum())
+
+
+def readings(tree: xr.DataTree) -> Iterator[Reading]:
+    """Every measurement at every sweep point, lists entry by entry: by measurement, then point, then entry.
+    Entries that a sweep point does not have are left out."""
+    data = tree["measurements"].dataset
+    labels = [point_label(tree, i) for i in range(tree.sizes["point"])]
+    for name in map(str, data.data_vars):
+        if f"{name}_status" not in data:
+            continue
+        about, size = data[name].attrs, data[name].sizes.get(f"{name}_entry")
+        values, status = data[name].values, data[f"{name}_status"].values
+        for i, point in enumerate(labels):
+            for entry in range(size or 1):
+                where = (i, ..., entry) if size is not None else (i,)
+                v, s = np.asarray(values[where], float), np.asarray(status[where])
+                if (s < 0).all():
+                    continue
+                label, which = (name, None) if size is None else (f"{name}[{entry + 1}]", entry)
+                yield Reading(label, name, which, about["units"], about["criterion"], i, point, v, s)
+
+
+def few(found: list[Reading], most: int = 4) -> list[Reading]:
+    """The same, but of a list no more than ``most`` entries, spread evenly from its first to its last: a matrix of
+    all pulses against all pulses says little more, and cannot be read."""
+    kept = []
+    for name in dict.fromkeys(r.name for r in found):
+        entries = [r for r in found if r.name == name]
+        kept += [entries[round(i)] for i in np.linspace(0, len(entries) - 1, min(len(entries), most))]
+    return kept
+
+
+def point_label(tree: xr.DataTree, index: int) -> dict[str, Any]:
+    """Axis → value with its unit, for one sweep point."""
+    label = {}
+    for name, axis in tree.dataset.coords.items():
+        if axis.dims == ("point",) and name != "point":
+            value = axis.values[index]
+            unit = axis.attrs.get("units", "1")
+            if isinstance(value, str):
+                label[str(name)] = value
+            else:
+                label[str(name)] = f"{value:g} {unit}" if unit != "1" else f"{value:g}"
+    return label

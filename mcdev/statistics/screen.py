@@ -1,0 +1,127 @@
+"""The statistics on a terminal: D2D beside C2C, laws fitted with the censored, what goes together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from mcdev.statistics.autocorrelation import autocorrelation
+from mcdev.statistics.correlation import Correlation, correlate
+from mcdev.statistics.readings import few, readings
+
+_MATRICES = 2
+"""Sweep points whose correlations are shown: sixteen matrices are not read on a terminal."""
+
+
+def screens(tree: xr.DataTree, records: list[dict[str, Any]]) -> list[Table]:
+    """Tables for the terminal, each with a caption that says what its numbers are; none for a single device."""
+    if tree.sizes["device"] < 2:
+        return []
+    found = [_components(records, tree.sizes["cycle"])]
+    laws = _laws(records)
+    if laws.row_count:
+        found.append(laws)
+    every = list(readings(tree))
+    matrices = []
+    for index in range(min(tree.sizes["point"], _MATRICES)):
+        here = few([r for r in every if r.index == index])
+        matrices += [_matrix(level, here[0].point) for level in correlate(here)]
+    if matrices:
+        more = "; those of the other sweep points: --format long" if tree.sizes["point"] > _MATRICES else ""
+        matrices[
+            -1
+        ].caption = f"above the diagonal Spearman,\nbelow Pearson (of ln x where\nall values are positive){more}"
+    found += matrices
+    memory = _memory(tree)
+    return [*found, memory] if memory.row_count else found
+
+
+def _table(title: str, headings: list[str], caption: str | None = None) -> Table:
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", caption=caption, caption_justify="left"
+    )
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _components(records: list[dict[str, Any]], cycles: int) -> Table:
+    axes = list(records[0]["point"]) if records else []
+    if cycles > 1:
+        caption = "σ_ln: standard deviation of ln x, between devices (D2D) and within one (C2C), with 95 % intervals"
+        headings = ["CV D2D", "CV C2C", "CV total", "σ_ln D2D", "σ_ln C2C"]
+        parts = ["between", "within"]
+    else:
+        caption = "one cycle: D2D and C2C cannot be told apart; σ_ln of both together, with its 95 % interval"
+        headings, parts = ["CV total", "σ_ln total"], ["total"]
+    table = _table("spread", ["measurement", *axes, *headings, "median (95 %)"], caption)
+    for r in records:
+        cvs = [_number(r[f"cv_{part}"]) for part in (*(p for p in parts if p != "total"), "total")]
+        sigmas = [_with_interval(r, f"sigma_ln_{part}") for part in parts]
+        unit = "" if r["unit"] == "1" else f" {r['unit']}"
+        table.add_row(escape(r["measurement"]), *r["point"].values(), *cvs, *sigmas, _with_interval(r, "median") + unit)
+    return table
+
+
+def _laws(records: list[dict[str, Any]]) -> Table:
+    axes = list(records[0]["point"]) if records else []
+    headings = ["n", "right", "left", "lognormal median", "σ_ln", "AIC", "Weibull scale", "shape", "AIC"]
+    caption = "maximum likelihood, censored observations counted as such; the smaller AIC describes better"
+    table = _table("laws", ["measurement", *axes, *headings], caption)
+    for r in records:
+        if r["lognormal_aic"] is None:
+            continue
+        numbers = [str(r["n_ok"] + r["n_right"] + r["n_left"]), str(r["n_right"]), str(r["n_left"])]
+        numbers += [_with_error(r, "lognormal_median"), _with_error(r, "lognormal_sigma"), f"{r['lognormal_aic']:.1f}"]
+        numbers += [_with_error(r, "weibull_scale"), _with_error(r, "weibull_shape"), f"{r['weibull_aic']:.1f}"]
+        table.add_row(escape(r["measurement"]), *r["point"].values(), *numbers)
+    return table
+
+
+def _matrix(level: Correlation, point: dict[str, Any]) -> Table:
+    where = ", ".join(f"{axis} = {value}" for axis, value in point.items())
+    title = f"correlations {level.level}" + (f" at {where}" if where else "")
+    table = _table(escape(title), ["", *map(escape, level.names)])
+    for i, name in enumerate(level.names):
+        cells = [
+            _number(float((level.spearman if j > i else level.pearson)[i, j])) if j != i else "1"
+            for j in range(len(level.names))
+        ]
+        table.add_row(escape(name), *cells)
+    return table
+
+
+def _memory(tree: xr.DataTree) -> Table:
+    found = [(r, autocorrelation(r.even, r.fine, 5)) for r in readings(tree)]
+    known = [(r, a) for r, a in found if a is not None]
+    lags = max((a.lags.size for _, a in known), default=0)
+    axes = list(known[0][0].point) if known else []
+    caption = "pooled over devices, of ln x where all are positive; *: outside 95 % of what independent cycles give"
+    table = _table(
+        "autocorrelation over cycles", ["measurement", *axes, *(f"lag {k + 1}" for k in range(lags))], caption
+    )
+    for r, a in known:
+        cells = [f"{v:.2f}{'*' if abs(v) > b else ''}" for v, b in zip(a.values, a.band, strict=True)]
+        table.add_row(escape(r.label), *r.point.values(), *cells)
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or not np.isfinite(value) else f"{value:.2g}"
+
+
+def _with_interval(record: dict[str, Any], name: str) -> str:
+    value, low, high = (record[name + end] for end in ("", "_low", "_high"))
+    if value is None:
+        return "-"
+    ends = ["?" if end is None else f"{end:.3g}" for end in (low, high)]
+    return f"{value:.3g} ({ends[0]} … {ends[1]})"
+
+
+def _with_error(record: dict[str, Any], name: str) -> str:
+    return f"{record[name]:.3g} ± {record[f'{name}_se']:.2g}"

@@ -1,0 +1,400 @@
+"""A run that cannot be lost: stopped, damaged, gone on with, the datasets are those of an uninterrupted run."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import tomli_w
+from test_cli import Ended, mcdev_main, one_message
+
+import mcdev
+from mcdev import ensemble, safekeeping
+from mcdev.chunks import Arrays, Chunk, Share, chains, compute, kept_cycles
+from mcdev.experiment import Experiment, load
+from mcdev.results import ResultsError
+from mcdev.scheduler import workers
+
+__all__ = ["mcdev_main"]
+
+CONFIG: dict[str, Any] = {
+    "name": "batch",
+    "device": {
+        "preset": "wang2017_reduced",
+        "particles": 6,
+        "friction": {"distribution": "lognormal", "median": 4.0, "sigma": 0.2},
+    },
+    "protocol": {"kind": "pulse", "amplitude": "3 V", "width": "0.02 s", "relaxation": "0.1 s"},
+    "ensemble": {"devices": 600, "cycles": 3, "between_cycles": "continue"},
+    "measurements": {"mean": {"kind": "mean_conductance"}, "tau": {"kind": "relaxation_time"}},
+    "sweep": {"axes": {"device.background_temperature": ["0.40 K", "0.45 K"]}},
+    "output": {"figures": False, "trajectories": 2},
+}
+CUT = [Share(1, 1), Share(2, 2)]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("batch") / "batch.toml"
+    path.write_text(tomli_w.dumps(CONFIG))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole")
+    with safekeeping.Folder(folder, load(config)) as keeper, workers() as pool:
+        tree, aside = safekeeping.work(keeper, keeper.begin(pool.number), pool, lambda done, total: None)
+        mcdev.write(tree, folder)
+    assert not aside
+    return folder
+
+
+def datasets(folder: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+
+    def add(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = np.asarray(item[()]).tobytes() + str(item.dtype).encode()
+
+    with h5py.File(folder / "results.h5") as file:
+        file.visititems(add)
+    return found
+
+
+def begun(config: Path, folder: Path, cut: list[Share] | None = None) -> list[Share]:
+    """A folder in which every chunk is finished, and nothing put together."""
+    with safekeeping.Folder(folder, load(config)) as keeper, workers() as pool:
+        shares = cut or keeper.begin(pool.number)
+        keeper._record(shares, None)
+        (folder / "config.toml").write_text(load(config).to_toml())
+        ensemble.perform(
+            load(config), shares, keeper, pool.pool, pool.number, ensemble.Progress(0, lambda done, total: None)
+        )
+    return shares
+
+
+@pytest.fixture(scope="module")
+def chunked(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cut finely: by groups and cycles at the first point, otherwise at the second."""
+    folder = tmp_path_factory.mktemp("chunked")
+    begun(config, folder, CUT)
+    assert len(list((folder / "chunks").iterdir())) == 3 * 3 + 2 * 2
+    return folder
+
+
+@pytest.fixture
+def stopped(chunked: Path, tmp_path: Path) -> Path:
+    """A copy of that folder to harm."""
+    return Path(shutil.copytree(chunked, tmp_path / "run"))
+
+
+def files_of(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+FINISHED = {"results.h5", "statistics.csv", "card.toml", "config.toml", "run.json"}
+
+
+def test_any_cut_and_any_number_of_workers_give_the_same(whole: Path, config: Path, tmp_path: Path) -> None:
+    for number, cut in ((1, CUT), (3, [Share(3, 1), Share(1, 3)])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with safekeeping.Folder(folder, load(config)) as keeper, workers("threads", number) as pool:
+            tree, _ = safekeeping.work(keeper, cut, pool, lambda done, total: None)
+            mcdev.write(tree, folder)
+        assert datasets(folder) == datasets(whole)
+    assert {k: v.values.tobytes() for k, v in mcdev.run(load(config))["measurements"].data_vars.items()} == {
+        k: v.values.tobytes() for k, v in mcdev.read(whole)["measurements"].data_vars.items()
+    }
+
+
+def test_gone_on_with_after_losing_some(whole: Path, stopped: Path, mcdev_main: Callable[..., Ended]) -> None:
+    """Missing, cut off, damaged and foreign files: what is whole is taken, the rest computed, nothing stray left."""
+    files = sorted((stopped / "chunks").iterdir())
+    files[0].unlink()
+    files[4].write_bytes(files[4].read_bytes()[:1000])
+    (stopped / "chunks" / ".0-0-256-0-1-abc.tmp").write_text("half")
+    (stopped / "chunks" / "notes.txt").write_text("mine")
+    ended = mcdev_main("run", "--resume", stopped)
+    assert ended.code == 0, ended.err
+    assert datasets(stopped) == datasets(whole)
+    assert files_of(stopped) == FINISHED
+
+
+def test_every_flipped_byte_is_seen(stopped: Path, config: Path) -> None:
+    """A byte anywhere in any chunk: 200 of them here, and a thousand in the slow test."""
+    flip(stopped, config, 200)
+
+
+def flip(folder: Path, config: Path, times: int) -> None:
+    draw = random.Random(1)
+    files = sorted((folder / "chunks").iterdir())
+    keeper = safekeeping.Folder(folder, load(config))
+    for _ in range(times):
+        file = draw.choice(files)
+        right = file.read_bytes()
+        wrong = bytearray(right)
+        wrong[draw.randrange(len(wrong))] ^= 1 << draw.randrange(8)
+        file.write_bytes(bytes(wrong))
+        keeper.go_on()
+        assert len(list((folder / "chunks").iterdir())) == len(files) - 1
+        file.write_bytes(right)
+
+
+def test_a_chunk_that_is_damaged_while_the_run_goes_on_is_done_again(
+    whole: Path, stopped: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After all are finished, before they are put together."""
+    harmed = []
+    perform = ensemble.perform
+
+    def then_harm(*arguments: Any) -> Any:
+        found = perform(*arguments)
+        if not harmed:
+            harmed.append(sorted((stopped / "chunks").iterdir())[2])
+            harmed[0].write_bytes(b"nothing")
+        return found
+
+    monkeypatch.setattr(safekeeping, "perform", then_harm)
+    with safekeeping.Folder(stopped, load(config)) as keeper, workers() as pool:
+        tree, _ = safekeeping.work(keeper, keeper.go_on(), pool, lambda done, total: None)
+        mcdev.write(tree, stopped)
+    assert harmed
+    assert datasets(stopped) == datasets(whole)
+
+
+def test_a_finished_run_is_verified_and_not_repeated(
+    stopped: Path, whole: Path, mcdev_main: Callable[..., Ended]
+) -> None:
+    assert mcdev_main("run", "--resume", stopped).code == 0
+    before = (stopped / "results.h5").read_bytes()
+    again = mcdev_main("run", "--resume", stopped)
+    assert again.code == 0
+    assert "is finished" in again.err
+    assert (stopped / "results.h5").read_bytes() == before
+    wrong = bytearray(before)
+    wrong[len(wrong) // 2] ^= 1
+    (stopped / "results.h5").write_bytes(bytes(wrong))
+    assert mcdev_main("run", "--resume", stopped).code == 0
+    assert datasets(stopped) == datasets(whole)
+
+
+@pytest.mark.parametrize(
+    ("harm", "arguments", "code", "said"),
+    [
+        (lambda f: None, ["--set", "ensemble.devices=601"], 3, "begun with another configuration"),
+        (lambda f: (f / "run.json").unlink(), [], 3, "holds no run that was begun"),
+        (lambda f: (f / "run.json").write_text("{"), [], 3, "is damaged"),
+        (lambda f: (f / "run.json").write_text("[" * 100_000), [], 3, "is damaged"),
+        (lambda f: (f / "config.toml").unlink(), [], 3, "config.toml is missing"),
+        (lambda f: None, ["--out", "elsewhere"], 2, "both name the folder"),
+        (lambda f: None, ["--scheduler", "slurm"], 2, "expected threads or dask"),
+        (lambda f: None, ["--scheduler-address", "tcp://127.0.0.1:9"], 3, "no Dask scheduler answers"),
+    ],
+)
+def test_what_cannot_be_gone_on_with_is_said(
+    stopped: Path,
+    mcdev_main: Callable[..., Ended],
+    harm: Callable[[Path], Any],
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    harm(stopped)
+    before = files_of(stopped)
+    one_message(mcdev_main("run", "--resume", stopped, *arguments), code, said)
+    assert files_of(stopped) == before
+
+
+def test_other_code_may_not_go_on(
+    stopped: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safekeeping, "code_version", lambda: "other")
+    one_message(mcdev_main("run", "--resume", stopped), 3, "version of the code")
+
+
+def test_two_runs_do_not_share_a_folder(stopped: Path, config: Path, mcdev_main: Callable[..., Ended]) -> None:
+    with safekeeping.Folder(stopped, load(config)):
+        one_message(mcdev_main("run", "--resume", stopped), 3, "being worked on by another run")
+
+
+def test_a_full_disk_loses_nothing(
+    config: Path, tmp_path: Path, whole: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing fails after some chunks, as on a full disk; with room again the run goes on."""
+    put, kept = safekeeping.Folder.put, []
+
+    def until_full(self: safekeeping.Folder, chunk: Chunk, arrays: Arrays) -> None:
+        if len(kept) == 1:
+            raise ResultsError(f"{self.path} cannot be written: No space left on device")
+        kept.append(chunk)
+        put(self, chunk, arrays)
+
+    monkeypatch.setattr(safekeeping.Folder, "put", until_full)
+    ended = mcdev_main("run", config, "--out", tmp_path / "run")
+    one_message(ended, 3, "No space left on device", f"go on with: mcdev run --resume {tmp_path / 'run'}")
+    monkeypatch.setattr(safekeeping.Folder, "put", put)
+    assert mcdev_main("run", "--resume", tmp_path / "run").code == 0
+    assert datasets(tmp_path / "run") == datasets(whole)
+
+
+def test_a_chunk_that_fails_is_tried_again_and_then_set_aside(
+    config: Path, tmp_path: Path, whole: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times; the rest finishes, what is missing counts as broken down, and is tried when the run goes on."""
+    tries: list[Chunk] = []
+
+    def failing(experiment: Experiment, chunk: Chunk, *more: Any) -> Arrays:
+        if chunk.point == 1 and chunk.first == 0:
+            tries.append(chunk)
+            raise RuntimeError("planted")
+        return compute(experiment, chunk, *more)
+
+    monkeypatch.setattr(ensemble, "compute", failing)
+    ended = mcdev_main("run", config, "--out", tmp_path / "run")
+    assert ended.code == 1
+    assert "set aside: point 1, devices 0 to" in ended.err
+    assert "RuntimeError: planted" in ended.err
+    assert len(tries) == 3
+    intact = mcdev.read(tmp_path / "run")["measurements/intact"].values
+    assert intact[0].all()
+    assert 0 < (intact[1] == 0).sum() < intact[1].size
+    monkeypatch.setattr(ensemble, "compute", compute)
+    assert mcdev_main("run", "--resume", tmp_path / "run").code == 0
+    assert datasets(tmp_path / "run") == datasets(whole)
+
+
+def test_killed_at_random_moments(config: Path, tmp_path: Path, whole: Path) -> None:
+    """SIGKILL, three times here; a hundred in the slow test."""
+    kill(config, tmp_path / "run", whole, 3)
+
+
+def kill(config: Path, folder: Path, whole: Path, times: int) -> None:
+    draw = random.Random(times)
+    command = [sys.executable, "-c", "from mcdev.cli import main; main()", "run"]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    arguments = [str(config), "--out", str(folder)]
+    for _ in range(times):
+        process = subprocess.Popen([*command, *arguments], **quiet)
+        moment = draw.uniform(0.0, 10.0)
+        deadline = time.monotonic() + moment
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        if (folder / "run.json").exists():
+            arguments = ["--resume", str(folder)]
+        elif folder.exists():
+            shutil.rmtree(folder)
+    assert subprocess.run([*command, *arguments], check=False, **quiet).returncode == 0
+    assert datasets(folder) == datasets(whole)
+    assert files_of(folder) == FINISHED
+
+
+def test_an_interrupt_says_how_to_go_on(config: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", "from mcdev.cli import main; main()", "run", str(config), "--out", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (folder / "run.json").exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"go on with: mcdev run --resume {folder}" in said.replace("\n", "")
+    assert "Traceback" not in said
+
+
+def test_courses_of_some_cycles_only(config: Path) -> None:
+    """Every cycle is measured; the kept ones are those of a run that keeps all."""
+    few = load(config, {"ensemble.devices": 4, "ensemble.cycles": 7, "output.cycles": 3})
+    assert kept_cycles(few).tolist() == [0, 3, 6]
+    some, every = mcdev.run(few), mcdev.run(few.with_({"output.cycles": 7}))
+    assert some["measurements/mean"].sizes["cycle"] == 7
+    assert some["response/conductance"].sizes["kept_cycle"] == 3
+    np.testing.assert_array_equal(some["measurements/mean"].values, every["measurements/mean"].values)
+    for name in ("conductance", "conductance_sem"):
+        np.testing.assert_array_equal(some[f"response/{name}"], every[f"response/{name}"].isel(kept_cycle=[0, 3, 6]))
+
+
+def test_chunks_cover_everything_once(config: Path) -> None:
+    experiment = load(config, {"ensemble.cycles": 10, "sweep.axes": {}})
+    for groups in (1, 2, 3):
+        for cycles in (1, 3, 10):
+            seen = np.zeros((600, 10), int)
+            for chain in chains(experiment, 0, Share(groups, cycles)):
+                assert [c.begin for c in chain[1:]] == [c.end for c in chain[:-1]]
+                for chunk in chain:
+                    seen[chunk.first : chunk.last, chunk.begin : chunk.end] += 1
+            assert np.all(seen == 1)
+
+
+def test_a_budget_bounds_the_chunks_and_refuses_what_does_not_fit(
+    config: Path, mcdev_main: Callable[..., Ended]
+) -> None:
+    """A smaller budget cuts more finely; below what must be held together, one error before any work."""
+    experiment = load(config, {"ensemble.devices": 100_000, "output.trajectories": 0})
+    sizes = [ensemble.plan(experiment, 2, gib * 2**30, in_memory=False)[0].groups for gib in (0.6, 1.0)]
+    assert sizes[0] < sizes[1]
+    one_message(
+        mcdev_main("run", config, "--memory", 0.2, "--set", "ensemble.devices=1000000"), 4, "its budget is 0.2 GiB"
+    )
+
+
+def test_dask_gives_the_same(config: Path, tmp_path: Path, whole: Path) -> None:
+    """Two processes on this machine."""
+    with safekeeping.Folder(tmp_path, load(config)) as keeper, workers("dask", 2) as pool:
+        tree, aside = safekeeping.work(keeper, CUT, pool, lambda done, total: None)
+        mcdev.write(tree, tmp_path)
+    assert not aside
+    assert datasets(tmp_path) == datasets(whole)
+
+
+@pytest.mark.slow
+def test_a_hundred_kills(config: Path, tmp_path: Path, whole: Path) -> None:
+    """In five runs of twenty kills each: a run that lives long enough is finished."""
+    for part in range(5):
+        kill(config, tmp_path / str(part), whole, 20)
+
+
+@pytest.mark.slow
+def test_a_thousand_flipped_bytes(stopped: Path, config: Path) -> None:
+    flip(stopped, config, 1000)
+
+
+@pytest.mark.slow
+def test_dask_with_workers_killed(config: Path, tmp_path: Path, whole: Path) -> None:
+    """Every worker process once, while the run goes on."""
+    import threading
+
+    import psutil
+
+    def murder() -> None:
+        for _ in range(4):
+            time.sleep(4)
+            victims = [
+                p for p in psutil.Process(os.getpid()).children(recursive=True) if "spawn_main" in " ".join(p.cmdline())
+            ]
+            if victims:
+                random.Random(1).choice(victims).kill()
+
+    with safekeeping.Folder(tmp_path, load(config)) as keeper, workers("dask", 2) as pool:
+        killer = threading.Thread(target=murder)
+        killer.start()
+        tree, aside = safekeeping.work(keeper, CUT, pool, lambda done, total: None)
+        killer.join()
+        mcdev.write(tree, tmp_path)
+    assert not aside
+    assert datasets(tmp_path) == datasets(whole)
