@@ -28,6 +28,7 @@ GRAIN = 2e9
 """Steps of inner coordinates in a chunk, at most: some 20 s of work, the price of losing one."""
 _COPIES = 4
 """Of a group's recorded channels: as they come, as measurements see them, and what these make of them."""
+_NARROW, _MANY_STEPS = 16, 3e6
 _AT_ONCE = 64  # lanes that the measurements are taken on together
 
 Arrays = dict[str, np.ndarray]
@@ -79,8 +80,14 @@ class Share(NamedTuple):
 
 
 def lanes_of(experiment: Experiment) -> int:
-    """Realisations in a group, on this process's backend."""
-    return experiment.device.lanes[jax.default_backend()]
+    """Realisations in a group, on this process's backend. A few devices through very many steps have a narrow program
+    of their own, which takes ten seconds to compile and half the time to run; the numbers are the same."""
+    size, backend = experiment.ensemble, jax.default_backend()
+    wide = experiment.device.lanes[backend]
+    if backend != "cpu" or size.devices > _NARROW or wide <= _NARROW:
+        return wide
+    steps = drive(experiment, experiment.protocol.timeline()).steps * size.cycles
+    return _NARROW if steps > _MANY_STEPS else wide
 
 
 def kept_cycles(experiment: Experiment) -> np.ndarray:

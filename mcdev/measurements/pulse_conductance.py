@@ -10,10 +10,10 @@ from mcdev.measurements.contract import OK, Measurement, Reading, Series, Trajec
 from mcdev.protocols.timeline import Timeline
 
 
-def conductance_at_pulses(trajectory: Trajectory) -> Series:
-    """Mean conductance (S) over the last quarter of each pulse. Shape [pulse]."""
+def conductance_at_pulses(trajectory: Trajectory, window: str = "pulse") -> Series:
+    """Mean conductance (S) over the last quarter of each pulse, or other window. Shape [pulse]."""
     sample = jnp.arange(trajectory.widths.shape[0])
-    first, last = trajectory.windows["pulse"][:, :1], trajectory.windows["pulse"][:, 1:]
+    first, last = trajectory.windows[window][:, :1], trajectory.windows[window][:, 1:]
     mask = (sample >= last - jnp.maximum((last - first) // 4, 1)) & (sample < last)
     weight = jnp.where(mask, trajectory.widths, 0.0)
     return jnp.where(mask, trajectory.conductance, 0.0) @ trajectory.widths / jnp.sum(weight, axis=1)
@@ -25,10 +25,14 @@ class PulseConductance(Measurement):
     kind: Literal["pulse_conductance"] = "pulse_conductance"
     relative: bool = True
     """As a fraction of G_max."""
-
-    needs: ClassVar[tuple[str, ...]] = ("pulse",)
+    window: str = "pulse"
+    """Which windows of the protocol: pulse, or read of a bipolar cycle."""
 
     linear: ClassVar[bool] = True
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.window,)
 
     @property
     def unit(self) -> str:
@@ -40,13 +44,15 @@ class PulseConductance(Measurement):
 
     @property
     def criterion(self) -> str:
-        return "mean over the last quarter of each pulse" + (", as a fraction of G_max" if self.relative else "")
+        return f"mean over the last quarter of each {self.window}" + (
+            ", as a fraction of G_max" if self.relative else ""
+        )
 
     def entries(self, timeline: Timeline) -> int:
-        return len(timeline.windows["pulse"])
+        return len(timeline.windows[self.window])
 
     def measure(self, trajectory: Trajectory) -> Reading:
-        g = conductance_at_pulses(trajectory)
+        g = conductance_at_pulses(trajectory, self.window)
         if self.relative:
             g = g / trajectory.full_scale
         return Reading(g, jnp.full(g.shape, OK))

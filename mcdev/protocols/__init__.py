@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from mcdev.protocols.bipolar_cycle import BipolarCycle
 from mcdev.protocols.hold import Hold
 from mcdev.protocols.impedance import Impedance
 from mcdev.protocols.pulse import Pulse
@@ -14,12 +15,13 @@ from mcdev.protocols.triangular_sweep import TriangularSweep
 from mcdev.protocols.waveform import Waveform
 
 AnyProtocol = Annotated[
-    Hold | Impedance | Pulse | PulseTrain | RateChange | Recovery | TriangularSweep | Waveform,
+    BipolarCycle | Hold | Impedance | Pulse | PulseTrain | RateChange | Recovery | TriangularSweep | Waveform,
     Field(discriminator="kind"),
 ]
 
 __all__ = [
     "AnyProtocol",
+    "BipolarCycle",
     "Hold",
     "Impedance",
     "Pulse",

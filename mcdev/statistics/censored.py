@@ -151,7 +151,8 @@ def _fit(name: str, family: _Family, data: Sample, logs: np.ndarray, event: np.n
         _, which = np.unique(data.device, return_inverse=True)
         each = np.stack([np.bincount(which, weights=u) for u in scores(end.x)])
         devices = each.shape[1]
-        covariance = covariance @ (each @ each.T) @ covariance * devices / max(devices - 1, 1)
+        between = devices / (devices - 1) if devices > 1 else np.nan  # one device says nothing of others
+        covariance = covariance @ (each @ each.T) @ covariance * between
     covariance = covariance * np.outer([width, 1.0], [width, 1.0])
     deviance = 2 * (float(end.fun) + event.sum() * np.log(width) + logs[event].sum())
     location, scale = centre + width * end.x[0], width * np.exp(end.x[1])

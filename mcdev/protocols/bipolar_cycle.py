@@ -1,0 +1,35 @@
+"""One cycle of an endurance test (Wang et al. 2017, inset of Fig. 1d)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.schema import Duration, Voltage
+
+
+class BipolarCycle(Protocol):
+    """A pulse, a read, and both again with the other sign. Repeated as ``ensemble.cycles`` with ``between_cycles =
+    "continue"``."""
+
+    kind: Literal["bipolar_cycle"] = "bipolar_cycle"
+    amplitude: Voltage
+    width: Duration
+    read_voltage: Voltage
+    """Takes the sign of the pulse before it."""
+    read_width: Duration
+    samples_per_pulse: int = Field(8, ge=4, le=10_000)
+    samples_per_read: int = Field(8, ge=4, le=10_000)
+
+    equilibrium: ClassVar[bool] = False
+
+    def timeline(self) -> Timeline:
+        """Windows: pulse and read, the positive one first."""
+        pieces = []
+        for sign in (1.0, -1.0):
+            high, low = sign * self.amplitude, sign * self.read_voltage
+            pieces.append(Piece(self.width, high, high, self.samples_per_pulse, ("pulse",)))
+            pieces.append(Piece(self.read_width, low, low, self.samples_per_read, ("read",)))
+        return timeline(pieces)
