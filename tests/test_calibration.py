@@ -18,6 +18,7 @@ from test_cli import Ended, mcdev_main, one_message
 
 import mcdev
 from mcdev.calibration import calibrate, conclusions, resolve
+from mcdev.calibration import exact as exact_mode
 from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.curves import read_curve
 from mcdev.calibration.evaluation import evaluate
@@ -112,6 +113,39 @@ def test_derivatives_are_those_of_the_simulation() -> None:
     j = [p.path for p in plan.parameters].index("protocol.width")
     assert exact.jacobian[0, j] == 0
     assert exact.jacobian[1, j] > 0
+
+
+@pytest.mark.parametrize("resistor", [False, True])
+def test_reverse_mode_is_chosen_by_the_number_of_parameters_and_agrees(
+    resistor: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Walked back or along tangents, the same derivatives; what lanes share goes along tangents in any case."""
+    data = job()
+    for path in ("conductivity", "exponent", "fast_gain"):
+        data["parameters"][f"device.{path}"] = {}
+    if resistor:
+        for experiment in ("turn_on", "pair"):
+            data["experiments"][experiment]["circuit"] = {"kind": "series_resistor", "resistance": "10 kohm"}
+        data["parameters"]["circuit.resistance"] = {"low": "1 kohm"}
+    plan = plan_of(data)
+    x = plan.values(plan.start)
+    walked: list[int] = []
+    back = exact_mode._with_pullback
+
+    def counted(*arguments: Any) -> Any:
+        walked.append(1)
+        return back(*arguments)
+
+    monkeypatch.setattr(exact_mode, "_with_pullback", counted)
+    forward = evaluate(plan, x, 1, 1, True, plan.goals)
+    assert not walked
+    monkeypatch.setattr(exact_mode, "_REVERSE_FROM", 5)
+    reverse = evaluate(plan, x, 1, 1, True, plan.goals)
+    assert len(walked) == (0 if resistor else 2)
+    np.testing.assert_array_equal(forward.value, reverse.value)
+    np.testing.assert_allclose(
+        reverse.jacobian, forward.jacobian, rtol=1e-8, atol=1e-12 * np.abs(forward.jacobian).max()
+    )
 
 
 # ------------------------------------------------------------------------------------- the whole job

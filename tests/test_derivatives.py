@@ -15,10 +15,10 @@ from conftest import lane_keys
 from jax import lax
 
 import mcdev
-import mcdev.ensemble as ensemble_module
 import mcdev.integrators.ion_transport as ion_module
 import mcdev.integrators.root as root_module
 import mcdev.measurements.exponential_fit as fit_module
+import mcdev.program as program_module
 from mcdev.calibration.reverse import trajectory
 from mcdev.circuits.alone import AloneCircuit
 from mcdev.circuits.contract import Circuit
@@ -398,7 +398,7 @@ class Whole:
             windows={},
         )
         windows = {name: jnp.asarray(spans) for name, spans in self.timeline.windows.items()}
-        readings = ensemble_module._measure(tuple(self.experiment.measurements.values()), trajectories, windows)
+        readings = program_module.measure(tuple(self.experiment.measurements.values()), trajectories, windows)
         turn_on, mean, facilitation, spikes = (value for value, _ in readings)
         return jnp.concatenate([jnp.log(jnp.stack([turn_on, mean])), facilitation[None], spikes[:, 1:].T])
 
@@ -417,8 +417,8 @@ class Whole:
         key = lane_keys(devices.fast.shape[0])
         kinds = (np.float64, np.float64, np.uint32, np.uint32, np.float64)
         rows = tuple(jnp.asarray(x).astype(kind) for x, kind in zip(self.scaled(drive_by), kinds, strict=True))
-        begin = ensemble_module._rest(devices, self.circuit, key)
-        _, (means, _, _) = ensemble_module._advance(devices, self.circuit, key, begin, rows, begin.intact, 0)
+        begin = program_module.rest(devices, self.circuit, key)
+        _, (means, _, _) = program_module.advance(devices, self.circuit, key, begin, rows, begin.intact, 0)
         return self.numbers(means), means["current"]
 
     def backwards(self, devices: Any, drive_by: Any) -> Any:

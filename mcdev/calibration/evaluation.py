@@ -48,10 +48,11 @@ def evaluate(
         smooth = [case for case in cases if case.base.device.exact]
         varied = [case for case in cases if not case.base.device.exact]
         search = plan.job.search
-        derivatives = "differences" if any(name == t.experiment for t in plan.traces) else search.derivatives
+        curve = any(name == t.experiment for t in plan.traces)
+        derivatives = "differences" if curve else search.derivatives
         found: dict[Case, Reading] = {}
         if smooth:
-            found |= exact.read(smooth, values, names, of_mean, search.members, search.seed, slopes)
+            found |= exact.read(smooth, values, names, of_mean, search.members, search.seed, slopes, curve)
         if varied:
             found |= noisy.read(varied, values, names, of_mean, devices, seed, slopes, derivatives, search.reach)
         return {(case, of_mean): reading for case, reading in found.items()}

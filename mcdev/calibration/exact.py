@@ -10,7 +10,7 @@ central differences of relative width 2e-5, good to 1e-9.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -21,6 +21,7 @@ from jaxtyping import Array
 
 from mcdev.calibration.plan import Case
 from mcdev.calibration.reading import Reading
+from mcdev.calibration.reverse import advance_for_reverse
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment
@@ -29,6 +30,9 @@ from mcdev.measurements.contract import OK, Trajectory
 from mcdev.program import advance, drive, impedance_of, rest, settling
 
 _WIDTH = 1e-5  # of a central difference, relative
+_REVERSE_FROM = 10
+"""Parameters for each number from which a walk back is cheaper than a tangent for each parameter: measured at level 1,
+where a tangent costs 0.4 and a walk back 4 runs of values alone."""
 
 
 class Start(NamedTuple):
@@ -62,6 +66,8 @@ class _Batch(NamedTuple):
     windows: dict[str, np.ndarray]
     lanes: int
     """Of each case."""
+    by_lane: Any
+    """Whether each array has an axis of lanes, its last."""
 
 
 def lanes_needed(experiment: Experiment, devices: int) -> int:
@@ -187,6 +193,7 @@ def _batches(
                 tuple(np.max([settlings[i][k] for i in which], axis=0) for k in (0, 1)),
                 experiments[which[0]].protocol.timeline().windows,
                 lanes,
+                lane_leaves[which[0]],
             )
         )
     return found
@@ -196,6 +203,7 @@ def _batches(
 
 
 def _simulate(
+    onward: Callable[..., Any],
     fixed: Any,
     counts: tuple[Array, ...],
     settling: tuple[Array, ...],
@@ -207,7 +215,8 @@ def _simulate(
     of_mean: bool,
     at: Any,
 ) -> tuple[Any, Any]:
-    """(values and current, (status, intact)) for all lanes, or for the mean trajectory of each case."""
+    """(values and current, (status, intact)) for all lanes, or for the mean trajectory of each case. ``onward``:
+    ``program.advance``, or its like that may be walked back."""
     start: Start = eqx.combine(at, fixed)
     lanes = start.full_scale.shape[0]
     counted = jnp.ones(lanes, bool)
@@ -216,12 +225,12 @@ def _simulate(
         solutions, pairs = settling
         step = start.settle / (2.0 * solutions * pairs).astype(start.settle.dtype)[:, None]
         quiet = jnp.zeros_like(start.settle)
-        carry, _ = advance(start.devices, start.circuit, key, carry, (quiet, quiet, *settling, step), counted, 0)
+        carry, _ = onward(start.devices, start.circuit, key, carry, (quiet, quiet, *settling, step), counted, 0)
         carry = carry._replace(clock=jnp.uint32(0))
     solutions, pairs = counts
     step = start.widths / (2.0 * solutions * pairs).astype(start.widths.dtype)[:, None]
     rows = (start.start, start.end, solutions, pairs, step)
-    carry, (channels, _, _) = advance(start.devices, start.circuit, key, carry, rows, counted, 0)
+    carry, (channels, _, _) = onward(start.devices, start.circuit, key, carry, rows, counted, 0)
     intact = carry.intact
     impedance = jnp.zeros((0, lanes), complex)
     if frequency.shape[0]:
@@ -272,6 +281,65 @@ def _with_slopes(directions: Any, at: Any, *arguments: Any) -> tuple[Any, Any, A
     return jax.vmap(one, out_axes=(None, 0, None))(directions)
 
 
+@eqx.filter_jit
+def _with_pullback(at: Any, *arguments: Any) -> tuple[Any, list[Any], Any]:
+    """(values and current, for each number and entry the gradient of its sum over lanes, others)."""
+
+    def numbers(at: Any) -> tuple[Any, Any]:
+        whole: Callable[..., Any] = functools.partial(_simulate, *arguments)
+        (values, current), others = whole(at)
+        return values, (current, others)
+
+    values, pull, (current, others) = jax.vjp(numbers, at, has_aux=True)
+    gradients = []
+    for k, value in enumerate(values):
+        for entry in range(value.shape[1] if value.ndim == 2 else 1):
+            seed = [jnp.zeros_like(v) for v in values]
+            seed[k] = seed[k].at[..., entry].set(1.0) if value.ndim == 2 else jnp.ones_like(value)
+            gradients.append(pull(seed)[0])
+    return (values, current), gradients, others
+
+
+def _back(batch: _Batch, first: Experiment, names: Sequence[str], curves: bool) -> Callable[..., Any] | None:
+    """What to advance with in reverse mode; None where forward mode is the cheaper, or the only one: a curve has as
+    many numbers as samples, and what lanes share (a circuit's resistance) has one derivative for all of them."""
+    timeline = first.protocol.timeline()
+    outputs = sum(first.measurements[name].entries(timeline) or 1 for name in names)
+    if curves or batch.directions is None or len(batch.paths) < _REVERSE_FROM * outputs:
+        return None
+    shared = jax.tree.map(
+        lambda lane, moved: not lane and bool(np.any(moved)),
+        jax.tree.map(lambda lane, moved: lane, batch.by_lane, batch.directions),
+        batch.directions,
+    )
+    pairs = np.concatenate([batch.pairs, batch.settling[1]]).astype(int)
+    if any(jax.tree.leaves(shared)) or np.any(pairs != pairs[0]):
+        return None
+    return advance_for_reverse(int(np.concatenate([batch.solutions, batch.settling[0]]).max()), int(pairs[0]))
+
+
+def _along(batch: _Batch, values: list[np.ndarray], gradients: list[Any], of_mean: bool) -> list[np.ndarray]:
+    """Derivatives [path, lane or case(, entry)] of each number, from the gradients of its sums over lanes: no lane
+    acts on another."""
+    leaves = jax.tree.leaves(batch.directions)
+
+    def by_lane(gradient: Any) -> np.ndarray:
+        parts = [
+            # what a number does not depend on may be none itself (G_max of a family without)
+            np.where(np.asarray(g) == 0, 0.0, np.asarray(g) * d).reshape(len(batch.paths), -1, d.shape[-1]).sum(axis=1)
+            for g, d in zip(jax.tree.leaves(gradient), leaves, strict=True)
+            if d.ndim > 1 and d.shape[-1] == len(batch.cases) * batch.lanes
+        ]
+        total = np.sum(parts, axis=0)
+        return total.reshape(len(batch.paths), len(batch.cases), -1).sum(axis=2) if of_mean else total
+
+    found, rest_of = [], iter(gradients)
+    for value in values:
+        columns = [by_lane(next(rest_of)) for _ in range(value.shape[1] if value.ndim == 2 else 1)]
+        found.append(np.stack(columns, axis=-1) if value.ndim == 2 else columns[0])
+    return found
+
+
 def read(
     cases: Sequence[Case],
     values: Mapping[tuple[str, str], Mapping[str, float]],
@@ -280,6 +348,7 @@ def read(
     devices: int,
     seed: int,
     slopes: bool,
+    curves: bool = False,
 ) -> dict[Case, Reading]:
     """What these cases' measurements ``names`` read, at these parameter values ((experiment, device) → path → SI).
 
@@ -305,11 +374,17 @@ def read(
                 count,
                 of_mean,
             )
-            if slopes and batch.paths:
-                whole, moved, others = _with_slopes(jax.tree.map(jnp.asarray, batch.directions), at, *arguments)
+            back = _back(batch, first, names, curves)
+            moved: Any = None
+            if slopes and batch.paths and back is not None:
+                whole, gradients, others = _with_pullback(at, back, *arguments)
+                moved = (_along(batch, [np.asarray(v) for v in whole[0]], gradients, of_mean), None)
+            elif slopes and batch.paths:
+                whole, moved, others = _with_slopes(
+                    jax.tree.map(jnp.asarray, batch.directions), at, advance, *arguments
+                )
             else:
-                whole, others = _values(*arguments, at)
-                moved = None
+                whole, others = _values(advance, *arguments, at)
             found |= _unpack(batch, names, of_mean, whole, moved, others)
     return found
 
@@ -329,7 +404,7 @@ def _unpack(
         own = intact[i * n : (i + 1) * n]
         reading = Reading(paths, left_out=1.0 - float(own.mean()))
         reading.current = current[:, i]
-        if moved is not None:
+        if moved is not None and moved[1] is not None:
             reading.current_slope = np.asarray(moved[1])[:, :, i]
         for k, name in enumerate(names):
             fine = (status[k][lanes] == OK) & np.isfinite(values[k][lanes])

@@ -3,6 +3,8 @@ parameters, and with memory that grows with the fourth root of the number of ste
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,15 +29,36 @@ def trajectory(
     solutions, pairs = (np.asarray(x, np.uint32) for x in (rows.solutions, rows.pairs))
     if np.any(pairs != pairs[0]):
         raise ValueError(f"pairs of steps from {pairs.min()} to {pairs.max()}; reverse mode needs the same in all rows")
-    loop = checkpointed_loop(int(solutions.max()))
-
-    def body(carry: Any, row: tuple[Any, ...]) -> tuple[Any, Any]:
-        start, end, number, step = row
-        carry, (means, _, _) = sample(
-            devices, circuit, key, carry, (start, end, number, pairs[0], step), counted, 0, loop
-        )
-        return carry, means
-
-    columns = tuple(jnp.asarray(x) for x in (rows.start, rows.end, solutions, rows.step))
-    end, means = checkpointed_scan(body, rest(devices, circuit, key), columns)
+    columns = tuple(jnp.asarray(x) for x in (rows.start, rows.end, solutions, pairs, rows.step))
+    onward = advance_for_reverse(int(solutions.max()), int(pairs[0]))
+    end, (means, _, _) = onward(devices, circuit, key, rest(devices, circuit, key), columns, counted, 0)
     return means, end.intact
+
+
+@functools.cache
+def advance_for_reverse(bound: int, pairs: int) -> Callable[..., Any]:
+    """``mcdev.program.advance`` for derivatives in reverse mode: at most ``bound`` circuit solutions in a sample,
+    ``pairs`` pairs of steps between two. Cached, so that the same numbers are the same function to the compiler."""
+    loop = checkpointed_loop(bound)
+
+    def advance(
+        devices: Devices,
+        circuit: Circuit,
+        key: LaneKey,
+        carry: Any,
+        rows: tuple[Any, ...],
+        counted: Bool[Array, " lane"],
+        kept: int,
+    ) -> tuple[Any, tuple[Any, ...]]:
+        def body(carry: Any, row: tuple[Any, ...]) -> tuple[Any, Any]:
+            start, end, number, step = row
+            carry, (means, _, _) = sample(
+                devices, circuit, key, carry, (start, end, number, np.uint32(pairs), step), counted, kept, loop
+            )
+            return carry, means
+
+        start, end, solutions, _, step = rows
+        carry, means = checkpointed_scan(body, carry, (start, end, solutions, step))
+        return carry, (means, {}, {})
+
+    return advance
