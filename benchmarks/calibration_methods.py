@@ -147,7 +147,7 @@ def by_evolution(objective: Watched, u: np.ndarray) -> None:
 
 
 METHODS: dict[str, tuple[type[Watched], str, Callable[[Watched, np.ndarray], None]]] = {
-    "hybrid": (Watched, "auto", by_steps),
+    "hybrid": (Watched, "estimator", by_steps),
     "differences": (Watched, "differences", by_steps),
     "nelder_mead": (Watched, "differences", by_simplex),
     "cma_es": (Watched, "differences", by_evolution),

@@ -543,6 +543,7 @@ def test_hopping_ensembles_have_derivatives_for_everything_that_is_measured() ->
             {"experiment": "train", "measurement": "ppf", "value": 0.5, "uncertainty": 0.1, "source": "x"},
         ],
     }
+    data["search"] = {"derivatives": "estimator"}
     plan = plan_of(data)
     x = plan.values(plan.start)
     found = evaluate(plan, x, 128, 3, True, plan.goals)
@@ -550,7 +551,7 @@ def test_hopping_ensembles_have_derivatives_for_everything_that_is_measured() ->
     assert found.methods[1].startswith("differences")
     assert np.all(np.isfinite(found.jacobian))
     assert np.all(found.jacobian_error > 0)
-    data["search"] = {"derivatives": "differences"}
+    data["search"] = {}  # few parameters: differences
     by_difference = evaluate(plan_of(data), x, 128, 3, True, plan.goals)
     gap = found.jacobian[0, 0] - by_difference.jacobian[0, 0]
     assert abs(gap) < 4 * np.hypot(found.jacobian_error[0, 0], by_difference.jacobian_error[0, 0])
@@ -589,3 +590,67 @@ def test_intervals_cover_planted_parameters_as_often_as_they_say() -> None:
         covered += ((k.low < truth) & (truth < k.high)).tolist()
     assert 0.90 <= np.mean(covered) <= 1.0
     print(f"coverage of 95 % intervals: {np.mean(covered):.3f} of {len(covered)}")
+
+
+@pytest.mark.slow
+def test_intervals_of_hopping_devices_cover_planted_parameters() -> None:
+    """Twenty sets of a train's conductances with Gaussian errors of 3 %, fitted with ensembles of 512 whose own noise is
+    as large: 95 % intervals hold the truth in 90 to 100 % of forty cases. A third parameter, which acts as friction
+    does, is flagged as not determined where it is free."""
+    entries = (2, 4, 7, 10)
+    data: dict[str, Any] = {
+        "name": "train",
+        "device": {"preset": "wang2017_reduced"},
+        "experiments": {
+            "train": {
+                "protocol": {
+                    "kind": "pulse_train",
+                    "amplitude": "4 V",
+                    "width": "20.5 ms",
+                    "period": "41 ms",
+                    "count": max(entries),
+                },
+                "measurements": {"g": {"kind": "pulse_conductance"}},
+            }
+        },
+        "parameters": {
+            "device.friction": {"low": 1.5, "high": 10},
+            "device.interfacial_energy": {"low": 3, "high": 7},
+        },
+        "targets": [
+            {
+                "experiment": "train",
+                "measurement": "g",
+                "entry": entry,
+                "value": 0.5,
+                "uncertainty": "3 %",
+                "source": "planted",
+            }
+            for entry in entries
+        ],
+        "search": {"stages": [{"devices": 512, "steps": 12}], "largest_ensemble": 1024},
+        "report": {"final_devices": 1024},
+    }
+    plan = plan_of(data)
+    truth = plan.values(plan.start)
+    right = evaluate(plan, truth, 16384, 999, False, plan.goals).value
+    covered = []
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(0.0, 0.03, right.size)
+        for target, value in zip(data["targets"], right * np.exp(noise), strict=True):
+            target["value"] = float(value)
+        data["search"]["seed"] = 10 * seed + 1
+        for path, factor in (("friction", 1.15), ("interfacial_energy", 0.93)):
+            index = [p.path for p in plan.parameters].index(f"device.{path}")
+            data["parameters"][f"device.{path}"]["start"] = float(truth[index] * factor)
+        k = calibrate(plan_of(data)).knowledge
+        assert k.determined.all()
+        covered += ((k.low < truth) & (truth < k.high)).tolist()
+    print(f"coverage of 95 % intervals: {np.mean(covered):.3f} of {len(covered)}")
+    assert 0.90 <= np.mean(covered) <= 1.0
+    data["parameters"]["device.cooling_rate"] = {"low": "0.1 Hz", "high": "10 Hz"}
+    data["parameters"]["protocol.width"] = {}
+    both = plan_of(data)
+    k = known(both, Objective(both)(both.start, 1024, 1))
+    assert any("device" not in word and word for word in k.words)
+    assert not k.determined.all()

@@ -162,8 +162,9 @@ class Search(Strict):
     stages: tuple[Stage, ...] = ()
     """What is done from each start, in order; if none is given, what suits the devices."""
     starts: Starts = Starts()
-    derivatives: Literal["auto", "differences"] = "auto"
-    """auto: exact, or the estimator for hopping particles, or differences where that is too noisy."""
+    derivatives: Literal["auto", "estimator", "differences"] = "auto"
+    """Of hopping particles: the estimator, with differences where it is too noisy; or differences throughout; auto:
+    differences below sixteen parameters an experiment, where they are the cheaper (docs/calibration.md)."""
     reach: float = Field(0.05, gt=0, lt=1)
     """How far a difference of hopping particles' ensembles reaches to either side, as a share of its parameter."""
     seed: int = Field(1, ge=0, lt=2**32)

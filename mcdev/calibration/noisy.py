@@ -26,6 +26,7 @@ from mcdev.experiment import Experiment
 from mcdev.measurements.contract import OK, Measurement, Trajectory
 
 _WIDTH = 1e-4  # relative, of the central difference of what the program starts from
+_MANY = 16  # parameters from which the estimator is the cheaper at equal error (docs/calibration.md)
 _NOISY = 0.5  # share of a derivative that its standard error may be before differences are tried
 
 
@@ -92,7 +93,8 @@ def _differentiate(
     reach: float,
     reading: Reading,
 ) -> None:
-    hops = derivatives == "auto" and not case.base.device.differentiable
+    wanted = derivatives == "estimator" or (derivatives == "auto" and len(values) >= _MANY)
+    hops = wanted and not case.base.device.differentiable
     smooth = [n for n in names if of_mean or case.base.measurements[n].linear] if hops else []
     left = [n for n in names if n not in smooth]
     if smooth:
