@@ -362,6 +362,14 @@ def test_dask_gives_the_same(config: Path, tmp_path: Path, whole: Path) -> None:
     assert datasets(tmp_path) == datasets(whole)
 
 
+def test_several_accelerators_in_one_process_give_the_same(config: Path, tmp_path: Path, whole: Path) -> None:
+    """Chunks go round them; here the processor poses as three."""
+    command = [sys.executable, "-c", "from mcdev.cli import main; main()", "run", str(config), "--out", str(tmp_path)]
+    three = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+    subprocess.run(command, check=True, env=three, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert datasets(tmp_path) == datasets(whole)
+
+
 @pytest.mark.slow
 def test_a_hundred_kills(config: Path, tmp_path: Path, whole: Path) -> None:
     """In five runs of twenty kills each: a run that lives long enough is finished."""
