@@ -338,7 +338,8 @@ def _fitted(plan: Plan, experiment: Experiment, name: str, device: str, values: 
         data[section][key] = mark.write(value)
     drawn = any(not isinstance(getattr(experiment.device, n), float) for n in experiment.device.parameters())
     alike = experiment.device.alike and not drawn
-    data["ensemble"]["devices"] = 1 if alike else plan.job.report.final_devices
+    many = plan.cases[name, device][0].own_devices or plan.job.report.final_devices
+    data["ensemble"]["devices"] = 1 if alike else many
     references = []
     for goal in plan.goals:
         if (goal.experiment, goal.device) != (name, device):
