@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mcdev.calibration import posterior
 from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.job import Stage
 from mcdev.calibration.misfit import Book, Objective
@@ -34,6 +35,7 @@ def calibrate(
     without computing. ``report(phase, step)`` is called as work proceeds.
     """
     say = report or (lambda phase, step: None)
+    posterior.check(plan)
     begin = time.monotonic()
     book = Book(evaluations)
     objective = Objective(plan, book)
@@ -52,6 +54,9 @@ def calibrate(
         profile(objective, best, knowledge, label, Stage(steps=15, devices=stage.devices), lambda text: say(text, None))
         for label in plan.job.report.profile
     ]
+    draws = None
+    if plan.job.report.posterior:
+        draws = posterior.draw(objective, best, plan.job.report.posterior, lambda text: say(text, None))
     say("candidates", None)
     added = gains(plan, best, stage.devices, seed)
     models = []
@@ -63,7 +68,7 @@ def calibrate(
         found = search(other, functools.partial(say, f"model {name}"))
         models.append(_criterion(name, other.plan, other, found[0].best.residual))
     wall = time.monotonic() - begin
-    return Outcome(plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall)
+    return Outcome(plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall, draws)
 
 
 def _methods(plan: Plan, fitted: tuple[str, ...]) -> tuple[str, ...]:

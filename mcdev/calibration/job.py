@@ -179,6 +179,8 @@ class Report(Strict):
     profile: tuple[str, ...] = ()
     """Parameters whose likelihood is profiled, as labelled in the table of results."""
     profile_points: int = Field(9, ge=3, le=101)
+    posterior: int = Field(0, ge=0, le=1_000_000)
+    """Draws from the posterior at the end (NUTS); only where every derivative is exact."""
     final_devices: int = Field(2000, ge=1, le=10_000_000)
     """Realisations at each sweep point with which the fitted device is shown."""
 

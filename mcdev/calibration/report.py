@@ -27,6 +27,7 @@ import xarray as xr
 from mcdev.calibration.evaluation import Evaluation
 from mcdev.calibration.misfit import Misfit
 from mcdev.calibration.plan import Goal, Plan
+from mcdev.calibration.posterior import Posterior
 from mcdev.calibration.search import Run
 from mcdev.calibration.uncertainty import CONFIDENCE, Gain, Knowledge, Profile
 from mcdev.experiment import Experiment
@@ -76,12 +77,20 @@ class Outcome(NamedTuple):
     models: list[Criterion]
     realisations: int
     wall: float
+    posterior: Posterior | None = None
 
 
 def conclusions(outcome: Outcome) -> list[str]:
     """What a reader must know, in sentences."""
     plan, k = outcome.plan, outcome.knowledge
     said = list(plan.job.notes) + list(plan.warnings)
+    if outcome.posterior is not None:
+        ends = np.quantile(outcome.posterior.values, [0.025, 0.975], axis=0).T
+        for p, (low, high), count in zip(plan.parameters, ends, outcome.posterior.effective, strict=True):
+            said.append(
+                f"posterior of {p.label}: {low / p.mark.scale:.4g} … {high / p.mark.scale:.4g} {p.mark.unit} (95 %, "
+                f"{count:.0f} effective draws)"
+            )
     for goal, value in zip(plan.goals, outcome.final.value, strict=True):
         if not np.isfinite(value):
             said.append(f"{goal.label}: could not be read at the fitted parameters")
@@ -160,6 +169,16 @@ def assemble(outcome: Outcome, source: str) -> xr.DataTree:
         ):
             data[name] = xr.Variable("candidate", [getattr(g, name) for g in outcome.gains], {"long_name": words})
         groups["/candidates"] = data
+    if outcome.posterior is not None:
+        p = outcome.posterior
+        scale = np.array([parameter.mark.scale for parameter in plan.parameters])
+        data = xr.Dataset(coords={"parameter": [parameter.label for parameter in plan.parameters]})
+        words = "draws from the posterior, in the units of the table of parameters"
+        data["draws"] = xr.Variable(("draw", "parameter"), p.values / scale, {"long_name": words})
+        data["effective"] = xr.Variable(
+            "parameter", p.effective, {"long_name": "effective number of independent draws"}
+        )
+        groups["/posterior"] = data.assign_attrs(accepted=p.accepted, divergent=p.divergent)
     if outcome.models:
         data = xr.Dataset()
         data["model"] = xr.Variable("model", np.array([m.name for m in outcome.models]))
