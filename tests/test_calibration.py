@@ -593,6 +593,31 @@ def test_intervals_cover_planted_parameters_as_often_as_they_say() -> None:
 
 
 @pytest.mark.slow
+def test_the_posterior_is_that_of_the_covariance_where_the_data_say_enough() -> None:
+    """Few per cent of uncertainty: there the model is linear, and the posterior Gaussian with the same width."""
+    outcome = calibrate(plan_of(job(report={"posterior": 300})))
+    p = outcome.posterior
+    assert p is not None
+    assert p.divergent == 0
+    assert p.accepted > 0.7
+    z = np.log(p.values)
+    error = outcome.knowledge.sd / np.sqrt(2 * p.effective)
+    assert np.all(np.abs(z.std(axis=0) - outcome.knowledge.sd) < 4 * error)
+    off = np.abs(z.mean(axis=0) - outcome.knowledge.natural)
+    assert np.all(off < 4 * outcome.knowledge.sd / np.sqrt(p.effective) + outcome.knowledge.sd**2)
+
+
+def test_a_posterior_needs_exact_derivatives() -> None:
+    data = job(device={"preset": "wang2017_reduced"})
+    data["experiments"] = {"pair": copy.deepcopy(PAIR)}
+    data["targets"] = data["targets"][1:]
+    data["parameters"] = {"device.friction": {}}
+    data["report"] = {"posterior": 10}
+    with pytest.raises(ConfigError, match="draws need exact derivatives"):
+        calibrate(plan_of(data))
+
+
+@pytest.mark.slow
 def test_intervals_of_hopping_devices_cover_planted_parameters() -> None:
     """Twenty sets of a train's conductances with Gaussian errors of 3 %, fitted with ensembles whose own noise is as
     large: 95 % intervals hold the truth in 90 to 100 % of forty cases. V_th and the amplitude, free together, are
