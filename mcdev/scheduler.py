@@ -34,7 +34,7 @@ def workers(
     distributed = _distributed()
     if address is not None:
         try:
-            client = distributed.Client(address, timeout="20s")
+            client = distributed.Client(address, timeout="5s")
         except (OSError, ValueError) as error:
             raise ResultsError(f"no Dask scheduler answers at {address} ({error})") from None
         count = sum(client.nthreads().values())
