@@ -12,6 +12,7 @@ from mcdev.figures.spread import Shown, many_cycles, shown
 from mcdev.figures.style import BLUE, GREY, ORANGE, RED, SMALL, dress, plain_ticks, sheet
 from mcdev.statistics.components import Components, Estimate, variance_components
 from mcdev.statistics.readings import Reading
+from mcdev.statistics.summary import log_components
 
 NAME = "device_to_device"
 
@@ -24,13 +25,14 @@ def applies(tree: xr.DataTree) -> bool:
 
 def draw(tree: xr.DataTree) -> Figure:
     """A row a measurement, at its first sweep point with several values a device. Left: means of the devices, sorted,
-    with the standard deviation of their cycles; the shaded band is the standard deviation between devices. Right: both
-    standard deviations and the total, with 95 % intervals; of ln x where all values are positive."""
+    with the standard deviation of their cycles, both of the uncensored; the shaded band is the standard deviation
+    between devices. Right: both standard deviations and the total, with 95 % intervals; of ln x where all values are
+    positive, with the censored ones as bounds."""
     rows = _rows(tree)
     figure = sheet(1.75 * len(rows) + 0.1)
     panels = figure.subplots(len(rows), 2, squeeze=False, width_ratios=(2.2, 1))
     for (row, reading, found), (left, right) in zip(rows, panels, strict=True):
-        _devices(left, row, reading)
+        _devices(left, row, reading, found)
         _components(right, row, reading, found)
     return figure
 
@@ -39,14 +41,14 @@ def _rows(tree: xr.DataTree) -> list[tuple[Shown, Reading, Components]]:
     rows = []
     for row in shown(tree):
         for reading in row.readings:
-            found = variance_components(reading.even, reading.fine)
+            found = log_components(reading) if reading.positive else variance_components(reading.even, reading.fine)
             if np.isfinite(found.between.value) and found.total.value > 0:
                 rows.append((row, reading, found))
                 break
     return rows
 
 
-def _devices(axes: Axes, row: Shown, reading: Reading) -> None:
+def _devices(axes: Axes, row: Shown, reading: Reading, found: Components) -> None:
     use = reading.fine.sum(axis=1) > 1
     x, fine, factor = reading.even[use], reading.fine[use], row.scale.factor
     count = fine.sum(axis=1)
@@ -61,7 +63,6 @@ def _devices(axes: Axes, row: Shown, reading: Reading) -> None:
 
     middle = back(means[order])
     ends = np.stack([middle - back(means[order] - spread[order]), back(means[order] + spread[order]) - middle])
-    found = variance_components(reading.even, reading.fine)
     centre = float(means.mean())
     low, high = back(np.array([centre - found.between.value, centre + found.between.value]))
     axes.axhspan(low, high, color=BLUE, alpha=0.15, linewidth=0)
