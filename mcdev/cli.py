@@ -248,7 +248,13 @@ def _run_study(config: Path, overrides: dict[str, Any], out: Path | None, how: _
     def run_member(member: study.Member, place: Path) -> None:
         _err.print(f"{member.variant}: {member.run}")
         begun = (place / "run.json").exists()
-        _run_one(member.experiment, place if begun else _claim(place), how, begun)
+        try:
+            _run_one(member.experiment, place if begun else _claim(place), how, begun)
+        except _Leave as error:
+            if error.code != INTERRUPTED:
+                raise
+            kept = f"what was computed is kept, go on with: mcdev run {config} --resume {folder}"
+            raise _Leave(f"stopped; {kept}", INTERRUPTED) from None
 
     trees = study.perform(plan, folder, run_member)
     rows = study.table(plan, trees)

@@ -12,6 +12,7 @@ trusted further than that: files are HDF5 arrays of the names, shapes and types 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import io
@@ -82,8 +83,9 @@ class Folder:
 
     def __exit__(self, *_: object) -> None:
         self._close()
+        with contextlib.suppress(OSError):  # while it is held, so that nobody holds a lock that is no longer there
+            (self.path / ".lock").unlink(missing_ok=True)
         self._lock.release()
-        (self.path / ".lock").unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------- begun, gone on with, done
 
