@@ -40,13 +40,13 @@ def calibrate(
     book = Book(evaluations)
     objective = Objective(plan, book)
     runs = search(objective, lambda step: say("search", step))
-    best = runs[0].best
+    best = fitted = runs[0].best
     stage = plan.stages[-1]
     seed = stage_seed(plan, len(plan.stages) - 1)
     if not plan.exact:  # errors from a large ensemble, once
         say("errors", None)
         best = objective(best.u, min(plan.job.report.final_devices, plan.job.search.largest_ensemble), seed)
-    knowledge = known(plan, best)
+    knowledge = known(plan, best, fitted)
     say("final values", None)
     final = evaluate(plan, plan.values(best.u), plan.job.report.final_devices, seed + 7, False, plan.goals)
     final = final._replace(methods=_methods(plan, best.evaluation.methods))

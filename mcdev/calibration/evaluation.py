@@ -34,6 +34,8 @@ class Evaluation(NamedTuple):
     """Largest share of realisations, in any case, that broke down."""
     methods: tuple[str, ...]
     """How each goal's derivative was found."""
+    covariance: np.ndarray = np.empty((0, 0))
+    """Of the values over the ensemble [goal, goal]: numbers read off the same realisations err together."""
 
 
 def evaluate(
@@ -66,9 +68,10 @@ def evaluate(
     value, error = np.full(len(goals), np.nan), np.zeros(len(goals))
     jacobian = np.zeros((len(goals), count)) if slopes else np.empty((0, count))
     jacobian_error = np.zeros_like(jacobian)
-    methods = []
+    methods, replicates = [], []
     for i, goal in enumerate(goals):
-        number, spread, slope, slope_error, method = _of_goal(plan, goal, readings)
+        number, spread, slope, slope_error, method, left = _of_goal(plan, goal, readings)
+        replicates.append(left)
         value[i], error[i] = number, spread
         methods.append(method)
         if slopes:
@@ -90,8 +93,31 @@ def evaluate(
             current_jacobians.append(by_parameter)
     left_out = max((r.left_out for r in readings.values()), default=0.0)
     return Evaluation(
-        value, error, jacobian, jacobian_error, tuple(currents), tuple(current_jacobians), left_out, tuple(methods)
+        value,
+        error,
+        jacobian,
+        jacobian_error,
+        tuple(currents),
+        tuple(current_jacobians),
+        left_out,
+        tuple(methods),
+        _covariance(error, replicates),
     )
+
+
+def _covariance(error: np.ndarray, replicates: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Sizes are the errors; correlations those of the numbers with one group of realisations left out after the other.
+    Numbers that have no such groups err alone."""
+    found = np.diag(error**2)
+    most = max((r.size for r in replicates if r is not None), default=0)
+    which = [i for i, r in enumerate(replicates) if r is not None and r.size == most]
+    if which and most > 2:
+        others = np.array([r[1:] for r in replicates if r is not None and r.size == most])
+        away = others - others.mean(axis=1, keepdims=True)
+        own = np.sqrt(np.maximum(np.sum(away**2, axis=1), 1e-300))
+        found[np.ix_(which, which)] = (away @ away.T) * np.outer(error[which] / own, error[which] / own)
+        found[which, which] = error[which] ** 2
+    return np.nan_to_num(found)
 
 
 def _by_row(series: np.ndarray, rows: int) -> np.ndarray:
@@ -116,8 +142,9 @@ def _needed(plan: Plan, goals: Sequence[Goal], traces: bool) -> list[tuple[str, 
 
 def _of_goal(
     plan: Plan, goal: Goal, readings: Mapping[tuple[Case, bool], Reading]
-) -> tuple[float, float, dict[str, float], dict[str, float], str]:
-    """Value, standard error, derivatives by key path with their errors, and how they were found."""
+) -> tuple[float, float, dict[str, float], dict[str, float], str, np.ndarray | None]:
+    """Value, standard error, derivatives by key path with their errors, how they were found, and the value with one
+    group of realisations left out after the other."""
     experiment = plan.experiments[goal.experiment, goal.device]
     cases = plan.cases[goal.experiment, goal.device]
     fit = experiment.fits.get(goal.read.measurement)
@@ -129,14 +156,15 @@ def _of_goal(
             slope = {path: float(own.slope[name][j, entry]) for j, path in enumerate(own.paths)}
             slope_error = {path: float(own.slope_error[name][j, entry]) for j, path in enumerate(own.paths)}
         method = own.method.get(name, "")
-        return float(own.value[name][entry]), float(own.error[name][entry]), slope, slope_error, method
+        left = own.replicates[name][:, entry] if name in own.replicates else None
+        return float(own.value[name][entry]), float(own.error[name][entry]), slope, slope_error, method, left
     _, which = experiment.curves(fit.axis)[goal.read.point - 1]
     axis = np.asarray(axis_values(experiment, fit.axis), float) * Unit(axis_unit(experiment, fit.axis)).scale
     along = [readings[cases[i], fit.statistic == "mean_response"] for i in which]
     numbers = np.array([r.value[fit.measurement][0] for r in along])
     good = fit.usable(numbers)
     if good.sum() < fit.least_points:
-        return np.nan, 0.0, {}, {}, ""
+        return np.nan, 0.0, {}, {}, "", None
     coefficient = str(goal.read.coefficient)
     scale = Unit(fit.coefficients[coefficient]).scale  # a fit speaks in its own units, such as eV
     value = scale * fit.fit(axis[which][good], numbers[good])[coefficient].value
@@ -161,4 +189,7 @@ def _of_goal(
                 [r.slope_replicates[measured][:, j, 0] for r in used if measured in r.slope_replicates],
                 [r.slope_error[measured][j, 0] for r in used],
             )
-    return value, spread, slope, slope_error, used[0].method.get(fit.measurement, "")
+    left = None
+    if all(measured in r.replicates for r in used):
+        left = np.asarray(sum(w * r.replicates[measured][:, 0] for w, r in zip(by_value, used, strict=True)))
+    return value, spread, slope, slope_error, used[0].method.get(measured, ""), left

@@ -52,11 +52,11 @@ class Misfit(NamedTuple):
     @property
     def loss_error(self) -> float:
         """Standard error of the loss from the ensemble's noise in the goals' values."""
-        count = self.evaluation.value.size
-        return float(2.0 * np.sqrt(np.sum((self.residual[:count] * self.value_noise) ** 2)))
+        r = self.residual[: self.evaluation.value.size]
+        return float(2.0 * np.sqrt(max(r @ self.noise_covariance @ r, 0.0)))
 
-    value_noise: np.ndarray = np.empty(0)
-    """Standard error of each goal's weighted deviation."""
+    noise_covariance: np.ndarray = np.empty((0, 0))
+    """Of the goals' weighted deviations over the ensemble [goal, goal]."""
 
 
 class Book:
@@ -87,6 +87,7 @@ class Book:
                     tuple(data[f"slope_{i}"] for i in range(count) if f"slope_{i}" in data),
                     float(data["left_out"]),
                     tuple(str(m) for m in data["methods"]),
+                    data["covariance"],
                 )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None  # not there, cut off or damaged: computed again
@@ -98,6 +99,7 @@ class Book:
             "name": np.array(name),
             "value": e.value,
             "error": e.error,
+            "covariance": e.covariance,
             "jacobian": e.jacobian,
             "jacobian_error": e.jacobian_error,
             "traces": np.array(len(e.currents)),
@@ -169,5 +171,5 @@ class Objective:
             np.where(np.isfinite(joined), joined, _FAR),
             np.nan_to_num(np.concatenate(rows)) if rows else empty,
             np.nan_to_num(np.concatenate(errors)) if errors else empty,
-            np.abs(np.array(scale) * e.error),
+            np.outer(scale, scale) * e.covariance,
         )

@@ -220,7 +220,7 @@ def _difference(
     for name in names:
         slope = np.array([np.nan_to_num(r.value[name]) for r in rows[name]])
         error = np.array([np.nan_to_num(r.error[name]) for r in rows[name]])
-        if of_mean:
+        if all(name in r.replicates for r in rows[name]):
             reading.slope_replicates[name] = np.stack([r.replicates[name] for r in rows[name]], axis=1)
         if name in reading.slope:
             better = error < reading.slope_error[name]

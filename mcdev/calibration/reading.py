@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mcdev.ensemble import JACKKNIFE
+
 
 @dataclass
 class Reading:
@@ -24,8 +26,8 @@ class Reading:
     method: dict[str, str] = field(default_factory=dict)
     """How the derivatives were found: exact, hopping, differences."""
     replicates: dict[str, np.ndarray] = field(default_factory=dict)
-    """Of a number read off the mean trajectory: the whole ensemble's, then each without one group of realisations
-    [1 + group, entry]. Groups are the same at every sweep point, so errors that points share can be told."""
+    """The whole ensemble's number, then each without one group of realisations [1 + group, entry]. Groups are the same
+    for all that is read, so that errors which numbers share can be told."""
     slope_replicates: dict[str, np.ndarray] = field(default_factory=dict)
     """[1 + group, path, entry]; only of differences."""
     current: np.ndarray | None = None
@@ -46,6 +48,10 @@ class Reading:
         self.value[name] = np.where(count > 0, mean, np.nan)
         spread = np.sqrt(np.sum(np.where(fine, (values - mean) ** 2, 0.0), axis=0) / np.maximum(count - 1, 1))
         self.error[name] = np.where(count > 1, spread / np.sqrt(np.maximum(count, 1)), 0.0)
+        if values.shape[0] > 1:
+            left = _without_groups(values.shape[0])[..., None] & fine
+            some = np.maximum(left.sum(axis=1), 1)
+            self.replicates[name] = np.where(left, values, 0.0).sum(axis=1) / some
         if slope is not None:
             # A lane whose derivative is no number is left out of the mean derivative, not of the value.
             good = fine & np.all(np.isfinite(slope), axis=0)
@@ -53,6 +59,13 @@ class Reading:
             self.slope[name] = np.sum(weight * np.where(good, slope, 0.0), axis=1)
             self.slope_error[name] = np.zeros_like(self.slope[name])
             self.method[name] = "exact"
+
+
+def _without_groups(lanes: int) -> np.ndarray:
+    """[1 + group, lane]: all, then all but every sixteenth one each time; the groups of ``mcdev.ensemble``."""
+    groups = min(JACKKNIFE, lanes)
+    member = np.arange(lanes) % groups
+    return np.stack([np.ones(lanes, bool), *[member != g for g in range(groups)]])
 
 
 def jackknife(replicates: np.ndarray) -> np.ndarray:

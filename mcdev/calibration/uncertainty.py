@@ -3,10 +3,11 @@
 Everything is in natural coordinates, z = ln x of a scale: a standard deviation of 0.1 is 10 %. With A the derivatives
 of the weighted deviations by z, priors included,
 
-    cov = (AᵀA)⁻¹ max(1, χ²/ν)          Gauss-Newton; ν = numbers - parameters
+    cov = (AᵀA)⁻¹ max(1, χ²/ν) + (AᵀA)⁻¹ Aᵀ N A (AᵀA)⁻¹          Gauss-Newton; ν = numbers - parameters
 
-where the model cannot meet the numbers (χ² > ν) errors grow accordingly, and the report says so. Noise of the
-simulated values counts as part of each number's uncertainty.
+where the model cannot meet the numbers (χ² > ν) errors grow accordingly, and the report says so. N is the covariance of
+the weighted deviations over the ensemble that was fitted: its noise is taken up by the parameters. In χ² a number's
+variance is its own and the ensemble's, χ² = rᵀ (1 + N)⁻¹ r.
 """
 
 from __future__ import annotations
@@ -68,27 +69,30 @@ def matrix(plan: Plan, m: Misfit, priors: bool = True) -> np.ndarray:
         ]
     )
     rows = m.jacobian / per_free
-    noise = np.zeros(rows.shape[0])
-    noise[: m.value_noise.size] = m.value_noise
-    rows = rows / np.sqrt(1.0 + noise**2)[:, None]
     count = sum(p.prior_centre is not None for p in plan.parameters)
     return rows if priors or count == 0 else rows[:-count]
 
 
-def known(plan: Plan, m: Misfit) -> Knowledge:
-    """Covariance, intervals and weak directions at one point, from its derivatives."""
+def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
+    """Covariance, intervals and weak directions at one point, from its derivatives. ``fitted``: the end of the search,
+    whose ensemble's noise the parameters have taken up; else ``m`` itself."""
+    noise = (fitted or m).noise_covariance
     a = matrix(plan, m)
     count = len(plan.parameters)
-    _, s, v = np.linalg.svd(a, full_matrices=True)
+    left, s, v = np.linalg.svd(a, full_matrices=a.shape[0] < count)  # many samples: no square of their number
     s = np.concatenate([s, np.zeros(count - s.size)])
-    noise = np.zeros(m.residual.size)
-    noise[: m.value_noise.size] = m.value_noise
-    chi_square = float(np.sum(m.residual**2 / (1.0 + noise**2)))
+    r = (fitted or m).residual
+    goals = noise.shape[0]
+    chi_square = float(r[:goals] @ np.linalg.solve(np.eye(goals) + noise, r[:goals]) + np.sum(r[goals:] ** 2))
     freedom = a.shape[0] - count
     inflation = max(1.0, chi_square / freedom) if freedom > 0 else 1.0
     spread = np.minimum(inflation / np.maximum(s, 1e-150) ** 2, _WIDEST**2)
     covariance = (v.T * spread) @ v
-    sd = np.sqrt(np.diag(covariance))
+    # what the least squares make of the ensemble's noise: (AᵀA)⁻¹ Aᵀ N A (AᵀA)⁻¹
+    strong = min(a.shape)
+    pull = (v.T[:, :strong] / np.maximum(s[:strong], 1.0 / _WIDEST)) @ left[:goals, :strong].T
+    covariance = covariance + pull @ noise @ pull.T
+    sd = np.minimum(np.sqrt(np.diag(covariance)), _WIDEST)
     z = stats.norm.ppf(0.5 + CONFIDENCE / 2)
     if freedom > 0 and inflation > 1.0:
         z = stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)
@@ -104,7 +108,8 @@ def known(plan: Plan, m: Misfit) -> Knowledge:
         )
         low[j] = max(ends[0], -np.inf if p.coordinate.low is None else p.coordinate.low)
         high[j] = min(ends[1], np.inf if p.coordinate.high is None else p.coordinate.high)
-    _, s_data, v_data = np.linalg.svd(matrix(plan, m, priors=False), full_matrices=True)
+    data = matrix(plan, m, priors=False)
+    _, s_data, v_data = np.linalg.svd(data, full_matrices=data.shape[0] < count)
     s_data = np.concatenate([s_data, np.zeros(count - s_data.size)])
     scale = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
     return Knowledge(
