@@ -187,7 +187,7 @@ def _run_one(
     try:
         with safekeeping.Folder(folder, experiment) as keeper:
             if resume and keeper.finished:
-                _err.print(f"{folder} is finished; its results are as they were written")
+                _err.print(f"{folder} is finished; its results are as they were written", soft_wrap=True)
                 tree = results.read(folder)
             else:
                 with (

@@ -64,7 +64,9 @@ def drive(experiment: Experiment, timeline: Timeline) -> Drive:
     paces: dict[float, Any] = {}
     largest = np.maximum(np.abs(timeline.start), np.abs(timeline.end))
     for i, (width, voltage) in enumerate(zip(timeline.widths, largest, strict=True)):
-        pace = paces.setdefault(float(voltage), experiment.pacing_device.pace(float(voltage)))
+        if voltage not in paces:
+            paces[voltage] = experiment.pacing_device.pace(float(voltage))
+        pace = paces[voltage]
         solutions[i] = np.ceil(width / pace.coupling * (1 - 1e-9))
         pairs[i] = np.ceil(width / solutions[i] / (2 * pace.step) * (1 - 1e-9))
         step[i] = width / (solutions[i] * 2 * pairs[i])

@@ -653,8 +653,8 @@ def test_intervals_of_hopping_devices_cover_planted_parameters() -> None:
             }
             for entry in entries
         ],
-        "search": {"stages": [{"devices": 512, "steps": 12}], "largest_ensemble": 1024},
-        "report": {"final_devices": 1024},
+        "search": {"stages": [{"devices": 512, "steps": 12}], "largest_ensemble": 4096},
+        "report": {"final_devices": 4096},
     }
     plan = plan_of(data)
     truth = plan.values(plan.start)

@@ -59,8 +59,8 @@ class Knowledge(NamedTuple):
     words: tuple[str, ...]
 
 
-def matrix(plan: Plan, m: Misfit, priors: bool = True) -> np.ndarray:
-    """A [number, parameter]."""
+def _per_natural(plan: Plan, m: Misfit, by_free: np.ndarray) -> np.ndarray:
+    """Derivatives [number, parameter] by the natural coordinates, from those by the free ones."""
     x = plan.values(m.u)
     per_free = np.array(
         [
@@ -68,7 +68,12 @@ def matrix(plan: Plan, m: Misfit, priors: bool = True) -> np.ndarray:
             for p, v, u in zip(plan.parameters, x, m.u, strict=True)
         ]
     )
-    rows = m.jacobian / per_free
+    return np.asarray(by_free / per_free)
+
+
+def matrix(plan: Plan, m: Misfit, priors: bool = True) -> np.ndarray:
+    """A [number, parameter]."""
+    rows = _per_natural(plan, m, m.jacobian)
     count = sum(p.prior_centre is not None for p in plan.parameters)
     return rows if priors or count == 0 else rows[:-count]
 
@@ -79,8 +84,10 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
     noise = (fitted or m).noise_covariance
     a = matrix(plan, m)
     count = len(plan.parameters)
-    left, s, v = np.linalg.svd(a, full_matrices=a.shape[0] < count)  # many samples: no square of their number
-    s = np.concatenate([s, np.zeros(count - s.size)])
+    # noise of derivatives makes weak directions look better known than they are: E[ÂᵀÂ] = AᵀA + Σ var
+    extra = np.sum(_per_natural(plan, m, m.jacobian_error) ** 2, axis=0)
+    squares, v = np.linalg.eigh(a.T @ a - np.diag(extra))
+    s, v = np.sqrt(np.maximum(squares[::-1], 0.0)), v.T[::-1]
     r = (fitted or m).residual
     goals = noise.shape[0]
     chi_square = float(r[:goals] @ np.linalg.solve(np.eye(goals) + noise, r[:goals]) + np.sum(r[goals:] ** 2))
@@ -89,8 +96,7 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
     spread = np.minimum(inflation / np.maximum(s, 1e-150) ** 2, _WIDEST**2)
     covariance = (v.T * spread) @ v
     # what the least squares make of the ensemble's noise: (AᵀA)⁻¹ Aᵀ N A (AᵀA)⁻¹
-    strong = min(a.shape)
-    pull = (v.T[:, :strong] / np.maximum(s[:strong], 1.0 / _WIDEST)) @ left[:goals, :strong].T
+    pull = (v.T / np.maximum(s, 1.0 / _WIDEST) ** 2) @ v @ a[:goals].T
     covariance = covariance + pull @ noise @ pull.T
     sd = np.minimum(np.sqrt(np.diag(covariance)), _WIDEST)
     z = stats.norm.ppf(0.5 + CONFIDENCE / 2)
