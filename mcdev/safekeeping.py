@@ -36,6 +36,7 @@ from mcdev.results import FILE_NAME, ResultsError, assemble, harmless, whole_fil
 from mcdev.scheduler import Workers
 from mcdev.schema import Strict
 
+_WRITTEN = ("results", "run", "config", "statistics", "card")
 ATTEMPTS = 3
 """After which a chunk that fails is set aside."""
 
@@ -79,6 +80,9 @@ class Folder:
             ) from None
         except OSError as error:
             raise ResultsError(f"{self.path} cannot be written: {error.strerror or error}") from None
+        for stem in _WRITTEN:  # halves that a kill left; nobody else is at work here
+            for half in self.path.glob(f".{stem}-*.tmp"):
+                half.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:

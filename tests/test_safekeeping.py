@@ -128,6 +128,7 @@ def test_gone_on_with_after_losing_some(whole: Path, stopped: Path, mcdev_main: 
     files[4].write_bytes(files[4].read_bytes()[:1000])
     (stopped / "chunks" / ".0-0-256-0-1-abc.tmp").write_text("half")
     (stopped / "chunks" / "notes.txt").write_text("mine")
+    (stopped / ".results-zs5pu_1e.tmp").write_text("half")  # found by killing at random
     ended = mcdev_main("run", "--resume", stopped)
     assert ended.code == 0, ended.err
     assert datasets(stopped) == datasets(whole)
