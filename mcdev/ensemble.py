@@ -129,7 +129,7 @@ def simulate(
 def plan(experiment: Experiment, workers: int, memory: float | None = None, in_memory: bool = True) -> list[Share]:
     """How each sweep point is cut, for a budget of ``memory`` bytes. Raises as :func:`simulate`, before any work."""
     check_memory(experiment, workers, memory, in_memory)
-    room = (memory or _FREE * psutil.virtual_memory().available) - memory_needed(experiment, 0, in_memory)
+    room = _budget(memory) - memory_needed(experiment, 0, in_memory)
     return [share(point, workers, room / workers) for _, point in experiment.points()]
 
 
@@ -181,7 +181,7 @@ def perform(
                 chain = running.pop(task)
                 try:
                     arrays = task.result()
-                except Exception as error:
+                except Exception as error:  # whatever a worker died of: the others' work is not lost for it
                     failures[chain[0]] = failures.get(chain[0], 0) + 1
                     if attempts == 1 or isinstance(error, Stopped):
                         raise
@@ -403,12 +403,17 @@ def memory_needed(experiment: Experiment, workers: int, in_memory: bool = True) 
     return kept + peak
 
 
+def _budget(memory: float | None) -> float:
+    """Bytes: as given, or most of what is free."""
+    return memory or _FREE * psutil.virtual_memory().available
+
+
 def check_memory(
     experiment: Experiment, workers: int | None = None, memory: float | None = None, in_memory: bool = True
 ) -> None:
     """Raises ``NotEnoughMemory`` before anything is computed."""
     needed = memory_needed(experiment, workers or cores(), in_memory)
-    budget = memory or _FREE * psutil.virtual_memory().available
+    budget = _budget(memory)
     if needed > budget:
         raise NotEnoughMemory(
             f"this run would need about {needed / 2**30:.1f} GiB of memory, its budget is {budget / 2**30:.1f} GiB; "

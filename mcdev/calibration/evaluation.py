@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from mcdev.calibration import exact, noisy
 from mcdev.calibration.plan import Case, Goal, Plan
 from mcdev.calibration.reading import Reading, jackknife
+from mcdev.ensemble import cores
 from mcdev.experiment import axis_unit, axis_values
 from mcdev.schema import Unit
 
@@ -60,7 +60,7 @@ def evaluate(
         return {(case, of_mean): reading for case, reading in found.items()}
 
     readings: dict[tuple[Case, bool], Reading] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # compiled programs leave Python to the other threads
+    with ThreadPoolExecutor(cores()) as pool:  # compiled programs leave Python to the other threads
         for more in pool.map(of_experiment, _needed(plan, goals, traces)):
             readings |= more
 

@@ -169,7 +169,7 @@ class Search(Strict):
     """How far a difference of hopping particles' ensembles reaches to either side, as a share of its parameter."""
     seed: int = Field(1, ge=0, lt=2**32)
     members: int = Field(32, ge=1, le=100_000)
-    """Realisations where they differ but may be differentiated (a density's frozen quantiles): the same throughout, so
+    """Realisations of ions whose parameters are drawn, which differ but may be differentiated: the same throughout, so
     that nothing is noisy."""
     largest_ensemble: int = Field(4096, ge=1, le=10_000_000)
     """To which a search may enlarge its ensembles where the derivative is mostly noise."""
