@@ -157,18 +157,14 @@ def perform(
     aside: dict[Chunk, str] = {}
     places = itertools.cycle(range(len(jax.local_devices())))
 
-    def submit(chain: list[Chunk], left: Mapping[str, np.ndarray] | None) -> None:
-        """Have the first chunk of a chain computed; ``left``: what the one before it left."""
-        chunk, place = chain[0], next(places)
-        before = None if left is None else _carried(left)
-        task = pool.submit(_at, place, points[chunk.point], chunk, before, None if alone else progress)
-        running[task] = chain
-
     def begin(chain: list[Chunk]) -> None:
         """Go on with a chain at its first chunk that is missing."""
         for number, chunk in enumerate(chain):
             if not keeper.has(chunk):
-                submit(chain[number:], keeper.get(chain[number - 1]) if number else None)
+                left = predecessor.get(chunk)
+                before = None if left is None else _carried(keeper.get(left))
+                way = None if alone else progress
+                running[pool.submit(_at, next(places), points[chunk.point], chunk, before, way)] = chain[number:]
                 return
             progress.add(_steps(points[chunk.point], chunk))
 
@@ -186,16 +182,14 @@ def perform(
                     if attempts == 1 or isinstance(error, Stopped):
                         raise
                     if failures[chain[0]] < attempts:
-                        left = predecessor.get(chain[0])
-                        submit(chain, keeper.get(left) if left else None)
+                        begin(chain)
                     else:
                         aside |= dict.fromkeys(chain, f"{type(error).__name__}: {error}")
                     continue
                 keeper.put(chain[0], arrays)
                 if alone:
                     progress.add(_steps(points[chain[0].point], chain[0]))
-                if len(chain) > 1:
-                    submit(chain[1:], arrays)
+                begin(chain[1:])
     finally:  # an error or an interrupt: let nothing new begin
         if running:
             progress.stop.set()
