@@ -57,12 +57,17 @@ def read(
                 reading.replicates[name] = replicates
                 reading.value[name], reading.error[name] = replicates[0], jackknife(replicates)
             else:
-                fine = (result.status[name][:, 0] == OK) & np.isfinite(result.values[name][:, 0])
-                reading.add(name, result.values[name][:, 0], fine, None)
+                _add(reading, result, name)
         if slopes and own:
             _differentiate(case, own, result, names, of_mean, devices, seed, derivatives, reach, reading)
         found[case] = reading
     return found
+
+
+def _add(reading: Reading, result: PointResult, name: str) -> None:
+    """The mean over the realisations that have this number."""
+    values = result.values[name][:, 0].astype(float)
+    reading.add(name, values, (result.status[name][:, 0] == OK) & np.isfinite(values), None)
 
 
 def _run(case: Case, values: Mapping[str, float], devices: int, seed: int) -> PointResult:
@@ -233,17 +238,26 @@ def _difference(
 def _paired(
     at: tuple[float, float, float], ends: tuple[PointResult, PointResult, PointResult], name: str, of_mean: bool
 ) -> Reading:
-    """The derivative as a number of its own, from the parameter's three values and their ensembles."""
+    """The derivative as a number of its own, from the parameter's three values and their ensembles.
+
+    It is taken of the ensembles' numbers, never realisation by realisation: where two ensembles take other numbers of
+    steps their realisations go different ways, the middle one goes with one of them, and a mean over realisations of
+    y ln(y₊/y₋) is then biased without end.
+    """
     reading = Reading(())
-    if of_mean:
-        slope = _column(_slope(at, *(r.of_mean[name][0].astype(float) for r in ends)))
-        reading.replicates[name] = slope
-        reading.value[name], reading.error[name] = slope[0], jackknife(slope)
-    else:
-        numbers = (np.where(r.status[name][:, 0] == OK, r.values[name][:, 0].astype(float), np.nan) for r in ends)
-        slope = _slope(at, *numbers)
-        reading.add(name, slope, np.isfinite(slope), None)
+    slope = _slope(at, *(_replicates(end, name, of_mean) for end in ends))
+    reading.replicates[name] = slope
+    reading.value[name], reading.error[name] = slope[0], jackknife(slope)
     return reading
+
+
+def _replicates(result: PointResult, name: str, of_mean: bool) -> np.ndarray:
+    """[1 + group, entry]: the ensemble's number, then without one group of realisations after the other."""
+    if of_mean:
+        return _column(result.of_mean[name][0].astype(float))
+    own = Reading(())
+    _add(own, result, name)
+    return own.replicates.get(name, own.value[name][None])
 
 
 def _slope(at: tuple[float, float, float], low: np.ndarray, here: np.ndarray, high: np.ndarray) -> np.ndarray:
