@@ -27,6 +27,7 @@ from mcdev.calibration.plan import Plan
 from mcdev.calibration.search import search
 from mcdev.calibration.uncertainty import known
 from mcdev.problems import ConfigError
+from mcdev.program import drive
 
 __all__ = ["mcdev_main"]
 
@@ -519,30 +520,32 @@ def test_calibrate_from_the_command_line(tmp_path: Path, mcdev_main: Callable[..
     assert "pulls.png" in drawn.out
 
 
-def test_hopping_ensembles_have_derivatives_for_everything_that_is_measured() -> None:
-    """The estimator for what is linear in the trajectory, differences with common random numbers for the rest; with a
-    share of realisations that broke down of zero."""
-    data: dict[str, Any] = {
+def train_job(values: dict[int, float], uncertainty: float | str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Conductances of hopping devices at these pulses of a train."""
+    pulses = {"amplitude": "4 V", "width": "20.5 ms", "period": "41 ms", "count": max(values)}
+    about: dict[str, Any] = {"experiment": "train", "uncertainty": uncertainty, "source": "planted"}
+    return {
         "name": "train",
         "device": {"preset": "wang2017_reduced"},
         "experiments": {
             "train": {
-                "protocol": {
-                    "kind": "pulse_train",
-                    "amplitude": "4 V",
-                    "width": "20.5 ms",
-                    "period": "41 ms",
-                    "count": 2,
-                },
-                "measurements": {"g": {"kind": "pulse_conductance"}, "ppf": {"kind": "paired_pulse"}},
+                "protocol": {"kind": "pulse_train", **pulses},
+                "measurements": {"g": {"kind": "pulse_conductance"}},
             }
         },
-        "parameters": {"device.friction": {"low": 1, "high": 10}},
-        "targets": [
-            {"experiment": "train", "measurement": "g", "entry": 1, "value": 0.03, "uncertainty": 0.01, "source": "x"},
-            {"experiment": "train", "measurement": "ppf", "value": 0.5, "uncertainty": 0.1, "source": "x"},
-        ],
+        "parameters": parameters,
+        "targets": [{**about, "measurement": "g", "entry": entry, "value": value} for entry, value in values.items()],
     }
+
+
+def test_hopping_ensembles_have_derivatives_for_everything_that_is_measured() -> None:
+    """The estimator for what is linear in the trajectory, differences with common random numbers for the rest."""
+    data = train_job({1: 0.03}, 0.01, {"device.friction": {"low": 1, "high": 10}})
+    data["experiments"]["train"]["protocol"]["count"] = 2
+    data["experiments"]["train"]["measurements"]["ppf"] = {"kind": "paired_pulse"}
+    data["targets"].append(
+        {"experiment": "train", "measurement": "ppf", "value": 0.5, "uncertainty": 0.1, "source": "planted"}
+    )
     data["search"] = {"derivatives": "estimator"}
     plan = plan_of(data)
     x = plan.values(plan.start)
@@ -555,7 +558,31 @@ def test_hopping_ensembles_have_derivatives_for_everything_that_is_measured() ->
     by_difference = evaluate(plan_of(data), x, 128, 3, True, plan.goals)
     gap = found.jacobian[0, 0] - by_difference.jacobian[0, 0]
     assert abs(gap) < 4 * np.hypot(found.jacobian_error[0, 0], by_difference.jacobian_error[0, 0])
-    assert mcdev.__all__  # the package itself stays importable without the calibration
+
+
+def test_a_difference_is_right_where_the_number_of_steps_changes() -> None:
+    """At this friction the lower end takes half as many steps again as middle and upper end, so that common random
+    numbers are common to two of three only. Against ensembles that share none."""
+    data = train_job({2: 0.06, 4: 0.25}, 0.01, {"device.friction": {"low": 1, "high": 10}})
+    plan = plan_of(data)
+    (case,) = plan.cases["train", "device"]
+    ends = 3.9156 * 1.05 ** np.array([-1.0, 0.0, 1.0])
+    below, middle, above = ({tuple(r) for r in steps_of(case.at({"device.friction": x}))} for x in ends)
+    assert middle == above != below
+    found = evaluate(plan, ends[1:2], 1024, 3, True, plan.goals)
+    low, high = (evaluate(plan, x, 4096, seed, False, plan.goals) for x, seed in ((ends[:1], 4), (ends[2:], 5)))
+    wide = 2 * np.log(1.05)
+    slope = found.jacobian[:, 0] * ends[1] / found.value
+    expected = np.log(high.value / low.value) / wide
+    independent = np.hypot(high.error / high.value, low.error / low.value) / wide
+    own = found.jacobian_error[:, 0] * ends[1] / found.value
+    assert np.all(np.abs(slope - expected) < 3 * np.hypot(own, independent))
+    assert np.all(own < 0.3)
+
+
+def steps_of(experiment: mcdev.Experiment) -> np.ndarray:
+    rows = drive(experiment, experiment.protocol.timeline())
+    return np.stack([rows.solutions, rows.pairs], axis=1)
 
 
 @pytest.mark.slow
@@ -622,40 +649,13 @@ def test_intervals_of_hopping_devices_cover_planted_parameters() -> None:
     """Twenty sets of a train's conductances with Gaussian errors of 3 %, fitted with ensembles whose own noise is as
     large: 95 % intervals hold the truth in 90 to 100 % of forty cases. V_th and the amplitude, free together, are
     flagged: only their ratio acts."""
-    entries = (2, 4, 7, 10)
-    data: dict[str, Any] = {
-        "name": "train",
-        "device": {"preset": "wang2017_reduced"},
-        "experiments": {
-            "train": {
-                "protocol": {
-                    "kind": "pulse_train",
-                    "amplitude": "4 V",
-                    "width": "20.5 ms",
-                    "period": "41 ms",
-                    "count": max(entries),
-                },
-                "measurements": {"g": {"kind": "pulse_conductance"}},
-            }
-        },
-        "parameters": {
-            "device.friction": {"low": 1.5, "high": 10},
-            "device.interfacial_energy": {"low": 3, "high": 7},
-        },
-        "targets": [
-            {
-                "experiment": "train",
-                "measurement": "g",
-                "entry": entry,
-                "value": 0.5,
-                "uncertainty": "3 %",
-                "source": "planted",
-            }
-            for entry in entries
-        ],
-        "search": {"stages": [{"devices": 512, "steps": 12}], "largest_ensemble": 4096},
-        "report": {"final_devices": 4096},
+    parameters = {
+        "device.friction": {"low": 1.5, "high": 10},
+        "device.interfacial_energy": {"low": 3, "high": 7},
     }
+    data = train_job(dict.fromkeys((2, 4, 7, 10), 0.5), "3 %", parameters)
+    data["search"] = {"stages": [{"devices": 512, "steps": 12}], "largest_ensemble": 4096}
+    data["report"] = {"final_devices": 4096}
     plan = plan_of(data)
     truth = plan.values(plan.start)
     right = evaluate(plan, truth, 16384, 999, False, plan.goals).value
