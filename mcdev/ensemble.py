@@ -37,12 +37,12 @@ from mcdev.chunks import (
 )
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.experiment import Experiment
+from mcdev.jackknife import GROUPS, without_groups
 from mcdev.measurements.contract import FAILED, OK
 from mcdev.problems import ConfigError, Problem
 from mcdev.program import drive, settling
 from mcdev.protocols.timeline import Timeline
 
-JACKKNIFE = 16
 _SAMPLES = 64  # of all realisations that are held together
 _FREE = 0.8  # share of the free memory that is the budget where none is given
 
@@ -285,7 +285,7 @@ def _empty(experiment: Experiment, timeline: Timeline) -> PointResult:
         tail = () if entries is None else (entries,)
         values[name] = np.full((d, c, *tail), np.nan)
         status[name] = np.full((d, c, *tail), FAILED, dtype=np.int8)
-        of_mean[name] = np.full((k, 1 + min(JACKKNIFE, d), *tail), np.nan)
+        of_mean[name] = np.full((k, 1 + min(GROUPS, d), *tail), np.nan)
     return PointResult(
         timeline=timeline,
         parameters={name: np.full(d, np.nan) for name in experiment.device.parameters()},
@@ -316,7 +316,8 @@ def _collect(
     kept = kept_cycles(experiment)
     place = {chunk: int(cycle_index(kept, chunk, cycle)) for chunk in parts}
     n = int(intact.sum())
-    weights = _jackknife(n, min(JACKKNIFE, intact.size)) if n else np.empty((0, 0))
+    left = without_groups(n).T.astype(float)
+    weights = left / np.maximum(left.sum(axis=0), 1.0)  # of the means of all realisations, and of all but each group
     means: Arrays = {}
     for name, mean in result.mean.items():
         replicates = []
@@ -362,15 +363,6 @@ def _keep_traces(k: int, at: int, arrays: Mapping[str, np.ndarray], result: Poin
             store[k] = np.asarray(arrays[f"series/{name}"][at, :, :count]).T
         else:
             store[k] = np.moveaxis(arrays[f"inner/{name}"][at][..., :count], -1, 0)
-
-
-def _jackknife(n: int, groups: int) -> np.ndarray:
-    """Weights [n, 1 + groups] of the means of n realisations, and of all but each group (every groups-th one)."""
-    if n < 2:
-        return np.ones((n, 1))
-    member = np.arange(n) % groups
-    weights = np.stack([np.ones(n), *[(member != g).astype(float) for g in range(min(groups, n))]], axis=1)
-    return weights / weights.sum(axis=0)
 
 
 # -------------------------------------------------------------------------------------- memory

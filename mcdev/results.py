@@ -39,6 +39,7 @@ from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.ensemble import PointResult, simulate
 from mcdev.experiment import Experiment, axis_unit, axis_values, build, presets
 from mcdev.fits.contract import Coefficient, Fit
+from mcdev.jackknife import standard_error
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, STATUS_MEANINGS
 from mcdev.provenance import code_version
 from mcdev.schema import Unit
@@ -378,16 +379,13 @@ def fit_along(
         replicates = np.stack([p.of_mean[fit.measurement][0] for p in points])  # [point, replicate], first cycle
         central = replicates[:, 0]
         fits = [fitted(column) for column in replicates[:, 1:].T]
-        count = len(fits)
-        factor = np.sqrt(count - 1)  # of the standard deviation of the replicates, with divisor count
-        how = f"standard errors: jackknife over {count} groups of devices"
+        how = f"standard errors: jackknife over {len(fits)} groups of devices"
     else:
         devices = np.arange(values[0].shape[0])
         central = at_points(devices)
         draw = np.random.default_rng(0)
         resamples = _BOOTSTRAP if devices.size > 1 else 0
         fits = [fitted(at_points(draw.choice(devices, devices.size))) for _ in range(resamples)]
-        factor = 1.0
         how = (
             f"standard errors: {resamples} bootstrap resamples of the devices" if resamples else "one device: no spread"
         )
@@ -397,10 +395,11 @@ def fit_along(
     if best is None:
         return {}, {}, note
     usable = [f for f in fits if f is not None]
-    errors = {
-        key: float(factor * np.std([f[key].value for f in usable])) if len(usable) > 1 else float("nan") for key in best
-    }
-    return best, errors, note
+    if len(usable) < 2:
+        return best, dict.fromkeys(best, float("nan")), note
+    resampled = {key: np.array([f[key].value for f in (best, *usable)]) for key in best}
+    error = standard_error if fit.statistic == "mean_response" else lambda numbers: np.std(numbers[1:])
+    return best, {key: float(error(numbers)) for key, numbers in resampled.items()}, note
 
 
 # -------------------------------------------------------------------------------------- the file

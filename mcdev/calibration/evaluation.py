@@ -10,9 +10,10 @@ import numpy as np
 
 from mcdev.calibration import exact, noisy
 from mcdev.calibration.plan import Case, Goal, Plan
-from mcdev.calibration.reading import Reading, jackknife
+from mcdev.calibration.reading import Reading
 from mcdev.ensemble import cores
 from mcdev.experiment import axis_unit, axis_values
+from mcdev.jackknife import standard_error
 from mcdev.schema import Unit
 
 
@@ -175,7 +176,7 @@ def _of_goal(
     def error(replicates: list[np.ndarray], independent: list[float]) -> float:
         """Of the weighted sum: of points that lost the same realisations, else of independent ones."""
         if len(replicates) == len(used):
-            return float(jackknife(sum(w * r for w, r in zip(by_value, replicates, strict=True))))
+            return float(standard_error(sum(w * r for w, r in zip(by_value, replicates, strict=True))))
         return float(np.sqrt(np.sum((by_value * np.array(independent)) ** 2)))
 
     spread = error(

@@ -19,10 +19,11 @@ import numpy as np
 
 from mcdev.calibration import hopping
 from mcdev.calibration.plan import Case
-from mcdev.calibration.reading import Reading, jackknife
+from mcdev.calibration.reading import Reading
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.ensemble import PointResult, simulate
 from mcdev.experiment import Experiment
+from mcdev.jackknife import standard_error
 from mcdev.measurements.contract import OK, Measurement, Trajectory
 
 _WIDTH = 1e-4  # relative, of the central difference of what the program starts from
@@ -55,7 +56,7 @@ def read(
             if of_mean:
                 replicates = _column(result.of_mean[name][0].astype(float))
                 reading.replicates[name] = replicates
-                reading.value[name], reading.error[name] = replicates[0], jackknife(replicates)
+                reading.value[name], reading.error[name] = replicates[0], standard_error(replicates)
             else:
                 _add(reading, result, name)
         if slopes and own:
@@ -247,7 +248,7 @@ def _paired(
     reading = Reading(())
     slope = _slope(at, *(_replicates(end, name, of_mean) for end in ends))
     reading.replicates[name] = slope
-    reading.value[name], reading.error[name] = slope[0], jackknife(slope)
+    reading.value[name], reading.error[name] = slope[0], standard_error(slope)
     return reading
 
 

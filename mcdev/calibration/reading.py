@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mcdev.ensemble import JACKKNIFE
+from mcdev.jackknife import without_groups
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Reading:
         spread = np.sqrt(np.sum(np.where(fine, (values - mean) ** 2, 0.0), axis=0) / np.maximum(count - 1, 1))
         self.error[name] = np.where(count > 1, spread / np.sqrt(np.maximum(count, 1)), 0.0)
         if values.shape[0] > 1:
-            left = _without_groups(values.shape[0])[..., None] & fine
+            left = without_groups(values.shape[0])[..., None] & fine
             some = np.maximum(left.sum(axis=1), 1)
             self.replicates[name] = np.where(left, values, 0.0).sum(axis=1) / some
         if slope is not None:
@@ -59,19 +59,3 @@ class Reading:
             self.slope[name] = np.sum(weight * np.where(good, slope, 0.0), axis=1)
             self.slope_error[name] = np.zeros_like(self.slope[name])
             self.method[name] = "exact"
-
-
-def _without_groups(lanes: int) -> np.ndarray:
-    """[1 + group, lane]: all, then all but every sixteenth one each time; the groups of ``mcdev.ensemble``."""
-    groups = min(JACKKNIFE, lanes)
-    member = np.arange(lanes) % groups
-    return np.stack([np.ones(lanes, bool), *[member != g for g in range(groups)]])
-
-
-def jackknife(replicates: np.ndarray) -> np.ndarray:
-    """Standard error [...] from replicates [1 + group, ...] that each leave out one group."""
-    others = replicates[1:]
-    count = others.shape[0]
-    if count < 2:
-        return np.zeros(replicates.shape[1:])
-    return np.asarray(np.sqrt((count - 1) / count * np.sum((others - others.mean(axis=0)) ** 2, axis=0)))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from mcdev.jackknife import standard_error
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.results import in_order
 from mcdev.statistics.censored import fit_laws, sample
@@ -126,10 +127,9 @@ def _spread(values: np.ndarray, status: np.ndarray) -> dict[str, Any]:
 
 def _jackknifed(replicates: np.ndarray) -> dict[str, Any]:
     """The measurement of the mean trajectory and its error; replicates [cycle, replicate]."""
-    central, others = replicates[:, 0].mean(), replicates[:, 1:].mean(axis=0)
-    count = others.size
-    error = math.sqrt((count - 1) / count * np.sum((others - others.mean()) ** 2)) if count > 1 else math.nan
-    return {"mean_response": _plain(central), "mean_response_sem": _plain(error)}
+    mean = replicates.mean(axis=0)
+    error = standard_error(mean) if mean.size > 2 else math.nan
+    return {"mean_response": _plain(mean[0]), "mean_response_sem": _plain(error)}
 
 
 def _plain(value: Any) -> Any:
