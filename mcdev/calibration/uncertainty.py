@@ -130,13 +130,18 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
         freedom,
         inflation,
         sd < UNDETERMINED,
-        tuple(_words(plan, s_data, v_data)),
+        tuple(_words(plan, x, s_data, v_data)),
     )
 
 
-def _words(plan: Plan, singular: np.ndarray, directions: np.ndarray) -> list[str]:
+def _words(plan: Plan, x: np.ndarray, singular: np.ndarray, directions: np.ndarray) -> list[str]:
     """A sentence for each direction along which the numbers allow a change by more than a factor of two."""
     said = []
+    # at its start, a parameter that may have either sign is counted in its own size: as good as a logarithm there
+    relative = [
+        abs(abs(p.coordinate.natural_slope(float(v)) * float(v)) - 1.0) < 0.2
+        for p, v in zip(plan.parameters, x, strict=True)
+    ]
     for s, direction in zip(singular, directions, strict=True):
         if s * UNDETERMINED >= 1.0:
             continue
@@ -151,7 +156,7 @@ def _words(plan: Plan, singular: np.ndarray, directions: np.ndarray) -> list[str
         )
         if len(named) == 1:
             said.append(f"{labels[0]} is not determined ({allowed})")
-        elif len(named) == 2 and all(plan.parameters[j].coordinate.positive for j in named):
+        elif len(named) == 2 and all(relative[j] for j in named):
             opposite = shares[0] * shares[1] < 0
             power = abs(shares[1])
             weight = "" if abs(power - 1) < 0.15 else f"^{1 / power:.2g}"
@@ -162,9 +167,15 @@ def _words(plan: Plan, singular: np.ndarray, directions: np.ndarray) -> list[str
         else:
             moves = ", ".join(f"{label} {share:+.2f}" for label, share in zip(labels, shares, strict=True))
             said.append(
-                f"moved together as ({moves}) in their logarithms, these leave every number as it is ({allowed})"
+                f"moved together as ({moves}) in {_measure(plan, named)}, these leave every number as it is ({allowed})"
             )
     return said
+
+
+def _measure(plan: Plan, named: list[int]) -> str:
+    if all(plan.parameters[j].coordinate.positive for j in named):
+        return "their logarithms"
+    return "their logarithms (of those that may be negative: in units of where they began)"
 
 
 class Gain(NamedTuple):
