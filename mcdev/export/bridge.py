@@ -50,7 +50,7 @@ class Bridge(NamedTuple):
     """The fitted numbers; all are pure: voltages in V_th, times in 1/κ."""
 
     rest_gap: float
-    floor: float
+    least: float
     closing: float
     lowering: float
     asymmetry: float
@@ -64,7 +64,7 @@ class Bridge(NamedTuple):
 
 MEANINGS = {
     "rest_gap": "l_0, gap at rest, in tunnelling lengths: -ln of its conductance over G_max",
-    "floor": "g_f, least conductance over G_max",
+    "least": "g_f, least conductance over G_max",
     "closing": "a, speed of closing over the barrier, in kappa per V_th",
     "lowering": "u, by which a field lowers the barrier, per V_th",
     "asymmetry": "e, by which the two polarities differ",
@@ -76,7 +76,7 @@ MEANINGS = {
     "power": "p, power of s in the conductance",
 }
 
-_FREE = tuple(name for name in Bridge._fields if name not in ("rest_gap", "floor"))
+_FREE = tuple(name for name in Bridge._fields if name not in ("rest_gap", "least"))
 _SIGNED = ("asymmetry",)  # the others are positive, and fitted by their logarithm
 _START = {
     "closing": 0.2,
@@ -242,7 +242,7 @@ def slopes(p: Any, gap: Any, swept: Any, v: Any) -> tuple[Any, Any, Any]:
     pushed = (size + LEAST) ** p.sweeping_power - LEAST**p.sweeping_power
     sweeps = p.sweeping * pushed * sign * jnp.exp(-gap) - p.forgetting * swept
     hidden = (swept * swept + LEAST**2) ** (0.5 * p.power) - LEAST**p.power
-    return opens - closes, sweeps, p.floor + (1.0 - p.floor) * jnp.exp(-gap - hidden)
+    return opens - closes, sweeps, p.least + (1.0 - p.least) * jnp.exp(-gap - hidden)
 
 
 class Rows(NamedTuple):
@@ -324,7 +324,7 @@ def _fit(found: list[Target], threshold: float, rate: float, realisations: int) 
     used = [t for t in found if t.fitted]
     at_rest = float(next(t.conductance[0] for t in found if t.name == "sweep"))
     floor = _FLOOR * at_rest
-    fixed = {"rest_gap": float(-np.log((at_rest - floor) / (1.0 - floor))), "floor": floor}
+    fixed = {"rest_gap": float(-np.log((at_rest - floor) / (1.0 - floor))), "least": floor}
     weight = np.concatenate([_weight(t) for t in used])
     measured = np.concatenate([t.conductance for t in used])
     rows = _rows(used, threshold, rate)
