@@ -41,7 +41,7 @@ OPENING_WIDTH = 0.2
 
 _STEP = 0.02  # longest step of the fit's integrator, in 1/κ
 _FLOOR = 0.5  # g_f as a share of the conductance at rest
-_MOST, _FEWEST = 1024, 32  # realisations of the fit
+_MOST, _FEWEST = 512, 32  # realisations of the fit
 _ITERATIONS = 80
 _WIDE = 5.0  # how far the fit may go from its start, in logarithms
 
@@ -122,9 +122,20 @@ def protocols(threshold: float, rate: float) -> dict[str, tuple[str, bool, dict[
         return f"{t / rate!r} s"
 
     read = {"read_voltage": volts(0.05)}
-    train = {"kind": "pulse_train", "amplitude": volts(4.0), "width": seconds(0.0205), "period": seconds(0.041)}
+    train: dict[str, Any] = {
+        "kind": "pulse_train",
+        "amplitude": volts(4.0),
+        "width": seconds(0.0205),
+        "period": seconds(0.041),
+    }
     train |= {"count": 30, **read}
-    few = {"kind": "pulse_train", "amplitude": volts(2.5), "width": seconds(0.1), "gap": seconds(0.2), "count": 2}
+    few: dict[str, Any] = {
+        "kind": "pulse_train",
+        "amplitude": volts(2.5),
+        "width": seconds(0.1),
+        "gap": seconds(0.2),
+        "count": 2,
+    }
     spikes = _spikes(threshold, rate)
     return {
         "pulse": (
@@ -271,7 +282,8 @@ def _rows(found: list[Target], threshold: float, rate: float) -> Rows:
                 lines.append((width / count, ramp[k], ramp[k + 1], begins, first + i, 1.0 / count))
         first += widths.size
     columns = np.array(lines).T
-    return Rows(*columns[:4], columns[4].astype(int), columns[5])
+    step, start, end, begins, sample, share = columns
+    return Rows(step, start, end, begins, sample.astype(int), share)
 
 
 def course(p: Any, rows: Rows, samples: int) -> Float[Array, " sample"]:
@@ -303,7 +315,7 @@ def _packed(values: dict[str, float]) -> np.ndarray:
 
 
 def _unpacked(x: Any, fixed: dict[str, float]) -> Bridge:
-    free = {name: x[i] if name in _SIGNED else jnp.exp(x[i]) for i, name in enumerate(_FREE)}
+    free: dict[str, Any] = {name: x[i] if name in _SIGNED else jnp.exp(x[i]) for i, name in enumerate(_FREE)}
     return Bridge(**fixed, **free)
 
 

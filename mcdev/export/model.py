@@ -114,7 +114,7 @@ def _omiec(experiment: Experiment, name: str, provenance: str) -> Model:
 
 
 CARRIED = ("threshold_voltage", "maximum_conductance", "cooling_rate")
-"""Parameters of the diffusive family that its compact model carries exactly: the scales of voltage, conductance, time."""
+"""What the compact model of the diffusive family carries exactly: the scales of voltage, conductance and time."""
 
 
 def _bridge(experiment: Experiment, name: str, provenance: str) -> Model:

@@ -11,7 +11,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
 _ALLOWED = "a letter, then up to 59 letters, digits and underscores, and no keyword of SPICE or Verilog-A"
 # Words that one of the two languages reads as its own, in the places where a model's name stands (Verilog-AMS Language
 # Reference Manual 2.4, annex B, those that a device might be called; ngspice manual, chapters 2 and 5).
-_KEYWORDS = frozenset(
+_WORDS = (
     "abs above ac_stim access acos aliasparam always analog analysis and asin assert assign atan begin branch buf case "
     "cell config connect cos cosh cross ddt ddx default delay disable discipline domain edge electrical else end "
     "endcase enddiscipline endfunction endmodule endnature endparamset exclude exp final_step floor flow flicker_noise "
@@ -19,8 +19,9 @@ _KEYWORDS = frozenset(
     "input integer join laplace limexp ln log max min module nand nature net noise_table nor not or output parameter "
     "params paramset potential pow primitive pulse real reg release repeat resistor scalar signed sin sinh slew sqrt "
     "string supply0 supply1 table tan tanh task temper temperature time timer tran transition tri units unsigned use "
-    "vector voltage wait wand while white_noise wire wor xnor xor zi_nd".split()
+    "vector voltage wait wand while white_noise wire wor xnor xor zi_nd"
 )
+_KEYWORDS = frozenset(_WORDS.split())
 _REPLACED = {"µ": "u", "Ω": "ohm", "→": "->", "≥": ">=", "≤": "<=", "×": "x", "·": " ", "–": "-"}
 
 

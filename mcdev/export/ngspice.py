@@ -41,8 +41,9 @@ def piecewise_linear(timeline: Timeline, edge: float) -> str:
         if timeline.start[i] != volts[-1]:
             slope = (timeline.end[i] - timeline.start[i]) / (end - begin)
             add(begin + edge, float(timeline.start[i] + edge * slope))
-        straight = i + 1 < timeline.samples and timeline.start[i] == timeline.end[i] == timeline.start[i + 1]
-        if not straight:  # the middle of a flat stretch needs no point
+        ahead = slice(i, i + 2)
+        levels = {*timeline.start[ahead], *timeline.end[ahead]}
+        if len(levels) > 1 or i + 1 == timeline.samples:  # the middle of a flat stretch needs no point
             add(end, float(timeline.end[i]))
     return "PWL(" + " ".join(f"{t:.12g} {v:.9g}" for t, v in zip(times, volts, strict=True)) + ")"
 
@@ -57,7 +58,9 @@ def transient(
     """
     program = shutil.which("ngspice")
     if program is None:
-        message = "is not installed; on Debian or Ubuntu: apt-get install ngspice (see ngspice.sourceforge.io elsewhere)"
+        message = (
+            "is not installed; on Debian or Ubuntu: apt-get install ngspice (see ngspice.sourceforge.io elsewhere)"
+        )
         raise ConfigError([Problem("ngspice", None, message)], "circuit simulator")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
