@@ -28,8 +28,8 @@ from scipy import optimize
 
 from mcdev.ensemble import simulate
 from mcdev.experiment import Experiment, build
+from mcdev.export.single import one_device
 from mcdev.protocols.timeline import Timeline
-from mcdev.schema import typical
 
 SIGN_WIDTH = 0.02
 """sgn(v) is tanh(v/SIGN_WIDTH): a simulator's Newton iteration wants a slope."""
@@ -205,21 +205,10 @@ class Target(NamedTuple):
 
 
 def median_device(experiment: Experiment) -> Experiment:
-    """One sweep point with every drawn parameter at its median, one cycle each."""
-    table = experiment.to_dict()
-    device = experiment.device
-    changes = {name: typical(getattr(device, name)) for name in type(device).parameters()}
-    table["device"] = device.model_copy(update=changes).model_dump(mode="json", exclude_none=True)
-    size = table["ensemble"]
-    size |= {"cycles": 1, "cycle_to_cycle": {}, "between_cycles": "rest", "equilibration": "0 s"}
-    size["devices"] = int(np.clip(experiment.ensemble.devices, _FEWEST, _MOST))
+    """One sweep point with every drawn parameter at its median, as an ensemble of realisations of that device."""
+    size = {**experiment.to_dict()["ensemble"], "devices": _size(experiment), "cycles": 1, "cycle_to_cycle": {}}
     size.pop("correlation", None)
-    table["circuit"] = {"kind": "alone"}
-    table["measurements"] = {"mean": {"kind": "mean_conductance"}}
-    table["output"] = {"trajectories": 0, "cycles": 1}
-    for name in ("fits", "sweep"):
-        table.pop(name, None)
-    return build(table)
+    return one_device(experiment, {}, {"ensemble": size | {"between_cycles": "rest", "equilibration": "0 s"}})
 
 
 def targets(experiment: Experiment) -> list[Target]:
@@ -325,7 +314,7 @@ def fit(experiment: Experiment) -> Fitted:
     device: Any = median_device(experiment).device
     found = targets(experiment)
     with jax.enable_x64(True):
-        return _fit(found, device.threshold_voltage, device.cooling_rate, int(_size(experiment)))
+        return _fit(found, device.threshold_voltage, device.cooling_rate, _size(experiment))
 
 
 def _size(experiment: Experiment) -> int:

@@ -19,7 +19,9 @@ Language = Literal["spice", "verilog-a"]
 
 
 def open_source(source: Path, overrides: Mapping[str, Any]) -> tuple[Experiment, str]:
-    """The experiment of a configuration file, a run's folder or its results, and in words where it is from."""
+    """The experiment of a configuration, a run's or a calibration's folder, or results; in words where it is from."""
+    if (source / "fitted.toml").is_file():  # the folder of a calibration
+        source = source / "fitted.toml"
     if source.suffix == ".toml" and not source.is_dir():
         if read_toml(source).get("format") == FORMAT:
             message = (
