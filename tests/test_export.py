@@ -85,13 +85,15 @@ def in_ngspice(text: str, timeline: Timeline, step: float, name: str = "dut", ed
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_ngspice_follows_level_1(preset: str, name: str) -> None:
-    """The issue asks for 1 %; what differs is the two programs' steps, and it is below a tenth of that."""
+    """The issue asks for 1 %; what differs is the two programs' steps, and it is below a twentieth of that."""
     protocol, step = PROTOCOLS[name]
     experiment = level_1(preset, protocol)
     timeline = experiment.protocol.timeline()
     theirs = in_ngspice(subcircuit(model_of(experiment, "dut", "a test")), timeline, step)
+    if name.startswith("spikes"):  # mcdev's default step is right to 0.12 % of the peak here, ngspice to less
+        experiment = experiment.with_({"device.integrator.step": "0.05 ms"})
     ours = simulate(experiment)[0].mean["current"][0]
-    assert relative_rms(theirs, ours, timeline.widths) < 1e-3
+    assert relative_rms(theirs, ours, timeline.widths) < 5e-4
     # The largest currents do not hide the small ones: sample by sample, but for the jumps' own microseconds, in which
     # ngspice's ramp is not mcdev's step, and the branches near zero volts.
     clear = (timeline.widths > 20 * EDGE) & (np.abs(ours) > 1e-5 * np.abs(ours).max())
