@@ -82,7 +82,8 @@ def column(
     timelines = [synapse.protocol.timeline() for synapse in synapses]
     circuit = netlist(folder, name, timelines)
     step = BIN / 2
-    by_hand = f"* column of {inputs} synapses\n{circuit}\n.tran {step} {duration} 0 {step}\n.save i(vcol)\n.end\n"
+    by_hand = f"* column of {inputs} synapses\n{circuit}\n.tran {step} {duration} 0 {step}\n.print tran i(vcol)\n.end\n"
+    by_hand = by_hand.replace(f"{folder.resolve()}/", "")
     (folder / "column.cir").write_text(by_hand, encoding="ascii")
     times, waves = ngspice.transient(circuit, ["i(vcol)"], duration, step)
     in_ngspice = ngspice.sampled(timelines[0], times, waves["i(vcol)"])
@@ -102,7 +103,7 @@ def draw(spikes: np.ndarray, time: np.ndarray, in_ngspice: np.ndarray, in_mcdev:
     for i, train in enumerate(spikes):
         begin = np.flatnonzero(np.diff(np.concatenate([[False], train]).astype(int)) == 1)
         raster.broken_barh([(b * BIN, SPIKE * BIN) for b in begin], (i + 0.6, 0.8), color="0.3")
-    raster.set(ylabel="input", ylim=(0.5, len(spikes) + 0.5))
+    raster.set(ylabel="input", ylim=(0.4, len(spikes) + 0.6), yticks=[1, len(spikes)])
     current.plot(time, in_ngspice * 1e6, color="tab:blue", lw=2.5, label="ngspice")
     current.plot(time, in_mcdev * 1e6, color="k", lw=0.9, ls="--", label="mcdev")
     current.set(ylabel="column current (µA)")

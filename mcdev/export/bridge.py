@@ -29,6 +29,7 @@ from scipy import optimize
 from mcdev.ensemble import simulate
 from mcdev.experiment import Experiment, build
 from mcdev.export.single import one_device
+from mcdev.problems import ConfigError, Problem
 from mcdev.protocols.timeline import Timeline
 
 SIGN_WIDTH = 0.02
@@ -219,6 +220,9 @@ def targets(experiment: Experiment) -> list[Target]:
     found = []
     for name, (about, fitted, table) in protocols(*scale[:2]).items():
         point = simulate(build(base.to_dict() | {"protocol": table}))[0]
+        if not point.intact.all():
+            message = f"{np.sum(~point.intact)} realisations broke down under '{about}': {device.remedy}"
+            raise ConfigError([Problem("device", None, message)], "mcdev export")
         found.append(
             Target(
                 name,

@@ -118,8 +118,11 @@ CARRIED = ("threshold_voltage", "maximum_conductance", "cooling_rate")
 
 
 def _bridge(experiment: Experiment, name: str, provenance: str) -> Model:
-    fitted = bridge.fit(experiment)
     device: Any = experiment.device
+    if device.initial_state != "rest":
+        message = 'the compact model starts at rest; write initial_state = "rest"'
+        raise ConfigError([Problem("device.initial_state", device.initial_state, message)], "mcdev export")
+    fitted = bridge.fit(experiment)
     drawn = [n for n in type(device).parameters() if not isinstance(getattr(device, n), float)]
     left = [n for n in drawn if n not in CARRIED]
     lines = [

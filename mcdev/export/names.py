@@ -52,7 +52,7 @@ def comment(text: str) -> list[str]:
             cut = plain.rfind(" ", 40, 110)
             cut = 110 if cut < 0 else cut
             lines.append(plain[:cut].rstrip())
-            plain = "  " + plain[cut:].lstrip()
+            plain = "    " + plain[cut:].lstrip()
         lines.append(plain.rstrip())
     return lines
 
