@@ -142,6 +142,20 @@ def test_a_wrong_parameter_would_be_seen() -> None:
 
 
 @pytest.mark.ngspice
+def test_in_series_with_a_resistor() -> None:
+    """The divider decides: 300 kΩ, a few times less than the device at rest."""
+    alone = level_1("device_1s", PROTOCOLS["pair"][0])
+    experiment = alone.with_({"circuit": {"kind": "series_resistor", "resistance": "300 kohm"}})
+    timeline, text = experiment.protocol.timeline(), subcircuit(model_of(experiment, "dut", "a test"))
+    assert "The circuit of the configuration (series_resistor) is not in this model" in text
+    circuit = f"{text}\nVin a 0 {ngspice.piecewise_linear(timeline, EDGE)}\nR1 a b 300k\nX1 b 0 dut"
+    times, waves = ngspice.transient(circuit, ["i(vin)"], timeline.duration, 0.005)
+    theirs = -ngspice.sampled(timeline, times, waves["i(vin)"])
+    assert relative_rms(theirs, simulate(experiment)[0].mean["current"][0], timeline.widths) < 1e-3
+    assert relative_rms(theirs, simulate(alone)[0].mean["current"][0], timeline.widths) > 0.1
+
+
+@pytest.mark.ngspice
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_level_1_hides_no_time_step(name: str) -> None:
     protocol, step = PROTOCOLS[name]

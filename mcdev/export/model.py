@@ -89,7 +89,8 @@ def _common(experiment: Experiment, provenance: str) -> list[str]:
     if experiment.circuit.kind != "alone":
         lines.append(f"The circuit of the configuration ({experiment.circuit.kind}) is not in this model: build it.")
     lines.append(
-        "The state starts at rest (.ic, idt), whatever voltage is on at time zero. No statement refers to a time step."
+        "A transient analysis starts at rest (.ic, idt), whatever voltage is on at time zero. No statement refers to a "
+        "time step."
     )
     return lines
 
