@@ -1,4 +1,4 @@
-"""The command line: run · calibrate · stats · compare · plot · validate · schema · presets · doctor.
+"""The command line: run · calibrate · stats · compare · plot · export · validate · schema · presets · doctor.
 
 Exit codes: 0 done; 1 done, but some realisations broke down; 2 wrong usage or configuration; 3 a file or folder
 cannot be read or written; 4 not enough memory; 130 interrupted.
@@ -449,6 +449,29 @@ def plot(run: RunFolder, out: Annotated[Path | None, typer.Option(help="Folder f
     drawn = _draw(read(run), folder)
     if not drawn:
         _out.print("no picture applies to these results")
+
+
+@app.command()
+def export(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_CONFIG", help="Folder of a run, or a configuration.", show_default=False)
+    ],
+    to: Annotated[str, typer.Option(help="spice (for ngspice) or verilog-a.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "--out", help="Folder for the files.")] = Path(),
+    name: Annotated[str | None, typer.Option(help="Of the device; default: the experiment's.")] = None,
+    point: Annotated[int | None, typer.Option(help="Which sweep point, from one.")] = None,
+    instances: Annotated[int, typer.Option(min=0, help="Write this many devices, each with its own parameters.")] = 0,
+    card: Annotated[Path | None, typer.Option(help="Model card to draw them from; default: the configuration.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the draws from --card.")] = None,
+    set_: Overrides = None,
+) -> None:
+    """Write a device as a model for circuit simulators: states on internal nodes, parameters per instance."""
+    from mcdev.export import export as write_models
+
+    with _err.status("a diffusive device's ensemble is simulated and fitted first"):
+        written = write_models(source, to, output, name, point, instances, card, seed, _overrides(set_))
+    for path in written:
+        _out.print(f"written: {path}", soft_wrap=True)
 
 
 @app.command()

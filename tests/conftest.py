@@ -17,8 +17,16 @@ from mcdev.devices.contract import LaneKey
 from mcdev.devices.diffusive import Diffusive, DiffusiveDevices, DiffusiveState
 from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment
+from mcdev.export import ngspice
 from mcdev.integrators.noise import realisation_key
 from mcdev.program import compiler_options
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The only skip of this house: a test of ngspice where there is no ngspice."""
+    if item.get_closest_marker("ngspice") and not ngspice.available():
+        pytest.skip("ngspice is not installed: apt-get install ngspice")
+
 
 HOLD = {"kind": "hold", "duration": "0.02 s", "samples": 4}
 MEAN = {"g": {"kind": "mean_conductance"}}

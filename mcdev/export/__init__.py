@@ -1,0 +1,12 @@
+"""Devices for circuit simulators: subcircuits for ngspice, modules in Verilog-A, instances with their own parameters.
+
+``model`` gathers what is exported; ``spice`` and ``verilog_a`` write it; ``bridge`` is the compact model of the
+diffusive family; ``instances`` draws devices; ``ngspice`` runs netlists. Long form: docs/spice.md.
+"""
+
+from mcdev.export.desk import LANGUAGES, export
+from mcdev.export.model import Model, Parameter, model_of
+from mcdev.export.spice import subcircuit
+from mcdev.export.verilog_a import module
+
+__all__ = ["LANGUAGES", "Model", "Parameter", "export", "model_of", "module", "subcircuit"]

@@ -1,0 +1,115 @@
+"""Device-to-device spread as instance parameters: devices drawn from a configuration or from a model card."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+
+from mcdev.draws import draw_parameters
+from mcdev.experiment import Experiment
+from mcdev.export.model import Model
+from mcdev.export.names import number
+from mcdev.problems import ConfigError, Problem
+from mcdev.schema import Unit, nearest
+from mcdev.statistics.card import Card
+from mcdev.statistics.draw import resample
+
+MOST = 100_000
+"""Instances of one file."""
+
+
+def from_experiment(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
+    """Parameter → values of the first devices, SI: those that ``mcdev run`` draws."""
+    _check(count)
+    return draw_parameters(experiment, 0, count)
+
+
+def from_card(card: Card, point: int, experiment: Experiment, count: int, seed: int) -> dict[str, np.ndarray]:
+    """Parameter → values of new devices, SI, with the card's distributions and correlations at one sweep point: those
+    of ``mcdev stats CARD --resample`` with this seed. What the card does not hold is the configuration's.
+
+    Raises ``ConfigError`` for a card of another family, another unit, or of numbers that this device cannot have.
+    """
+    _check(count)
+    if not 1 <= point <= len(card.points):
+        raise _refused("--point", point, f"the card has {len(card.points)} sweep points; expected 1 to that")
+    known = type(experiment.device).parameters()
+    quantities = {k: q for k, q in card.points[point - 1].quantities.items() if q.role == "parameter"}
+    own = {name.removeprefix("parameter_") if name not in known else name: name for name in quantities}
+    drawn = resample(card.points[point - 1], count, np.random.default_rng([seed, point - 1]))
+    draws = draw_parameters(experiment, 0, count)
+    if not own:
+        raise _refused("--card", card.title, "holds no device parameters; make it with mcdev stats RUN --card FILE")
+    for name, label in own.items():
+        if name not in known:
+            family = f"a {experiment.device.kind} device has no such parameter"
+            raise _refused(label, None, f"{family}; {nearest(name, known)}: give the card of a run of this device")
+        mark, given = known[name], quantities[label]
+        if given.unit != (mark.unit or "1"):
+            raise _refused(label, given.unit, f"expected the unit {mark.unit or '1'}, as mcdev writes it in its cards")
+        if label not in drawn:
+            raise _refused(label, given.family, "expected a distribution: make the card from a run of several devices")
+        _within(label, mark, drawn[label][:, 0])
+        draws[name] = drawn[label][:, 0] * mark.scale
+    return draws
+
+
+def _within(name: str, mark: Unit, values: np.ndarray) -> None:
+    inside = np.isfinite(values)
+    for bound, holds in (
+        (mark.gt, np.greater),
+        (mark.ge, np.greater_equal),
+        (mark.lt, np.less),
+        (mark.le, np.less_equal),
+    ):
+        if bound is not None:
+            inside &= holds(values, bound)
+    if not inside.all():
+        worst = int(np.argmin(inside))
+        message = (
+            f"device {worst + 1} drew it, expected {mark.expectation}: try another --seed, or narrow the card's law"
+        )
+        raise _refused(name, float(values[worst]), message)
+
+
+def _check(count: int) -> None:
+    if not 1 <= count <= MOST:
+        raise _refused("--instances", count, f"expected 1 to {MOST}; write several files")
+
+
+def _refused(key: str, value: Any, message: str) -> ConfigError:
+    return ConfigError([Problem(key, value, message)], "mcdev export")
+
+
+def differing(model: Model, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The parameters that the model carries and that are not its default in every instance (a card has nine digits)."""
+    close = {k: np.isclose(draws[k], p.value, rtol=1e-8, atol=0.0) for k, p in model.parameters.items()}
+    return {k: draws[k] for k in model.parameters if not close[k].all()}
+
+
+def to_spice(model: Model, draws: dict[str, np.ndarray], source: str) -> str:
+    """An include file: a subcircuit for each device, ``NAME_1`` on, that fills in its own parameters."""
+    own = differing(model, draws)
+    count = next(iter(draws.values())).size
+    lines = [
+        f"* {count} devices of {model.name}, {model.name}_1 to {model.name}_{count}: {source}.",
+        f"* Include {model.name}.sub before this file. Use: X1 plus minus {model.name}_1",
+    ]
+    for i in range(count):
+        lines += [f".subckt {model.name}_{i + 1} p n", f"X1 p n {model.name}"]
+        lines += [f"+ {name}={number(values[i])}" for name, values in own.items()]
+        lines.append(f".ends {model.name}_{i + 1}")
+    return "\n".join([*lines, ""])
+
+
+def to_csv(model: Model, draws: dict[str, np.ndarray]) -> str:
+    """A row a device, SI units: what to give each instance, in whatever netlist language."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["device", *(f"{k} ({p.unit})" if p.unit else k for k, p in model.parameters.items())])
+    for i in range(next(iter(draws.values())).size):
+        writer.writerow([i + 1, *(number(draws[name][i]) for name in model.parameters)])
+    return text.getvalue()

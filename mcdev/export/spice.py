@@ -1,0 +1,84 @@
+"""A device as a subcircuit for ngspice: states on internal nodes, every device parameter an instance parameter.
+
+Each state is the voltage of a node with a capacitor and a behavioural current source, C dx/dt = I(x, V). C is the
+inverse of the state's own rate, so that currents are of the order of the state itself and the simulator's relative
+tolerances decide the step, not its absolute ones.
+
+A brace in a behavioural source holds one name, never an expression: ngspice 39 puts the text of ``{1-a}`` into a larger
+expression without its brackets. Compound constants are parameters of their own.
+"""
+
+from __future__ import annotations
+
+from mcdev.export.bridge import LEAST, OPENING_WIDTH, SIGN_WIDTH
+from mcdev.export.model import Model
+from mcdev.export.names import comment, number
+
+
+def subcircuit(model: Model) -> str:
+    """The text of the library file."""
+    body = {"omiec_compact": _omiec, "bridge": _bridge}[model.family](model)
+    lines = [f"* {line}".rstrip() for line in model.header]
+    lines += ["*", "* Instance parameters:"]
+    for name, p in model.parameters.items():
+        lines += [f"*   {line}" for line in comment(f"{name} = {p.value:.6g} {p.unit}".rstrip() + f": {p.about}")]
+    lines += [f"*   {name} = {value:.6g}: {about} (fitted)" for name, (value, about) in model.fixed.items()]
+    lines += ["*", f"* Use: X1 plus minus {model.name}   or, say,   X1 plus minus {model.name} {_example(model)}"]
+    lines.append("* Give a transient analysis a longest step no longer than a tenth of the shortest pulse.")
+    lines += [f".subckt {model.name} p n params:"]
+    lines += [f"+ {name}={number(p.value)}" for name, p in model.parameters.items()]
+    return "\n".join([*lines, *body, f".ends {model.name}", ""])
+
+
+def _example(model: Model) -> str:
+    name, p = next(iter(model.parameters.items()))
+    return f"{name}={1.1 * p.value:.4g}"
+
+
+def _omiec(model: Model) -> list[str]:
+    opened = "(abs(V(p,n))-{onset_voltage})/{onset_width}"
+    sign = "(V(p,n) < 0 ? -1 : 1)"
+    base = f"(1+{sign}*({{charge_gain}}*V(q)+{{fast_gain}}*V(m))/{{exponent}})"
+    return [
+        ".param rate={conductivity/(thickness*capacitance)}",
+        ".param fast={fast_rate+conductivity/(thickness*fast_capacitance)}",
+        ".param hopping={hopping_field*thickness}",
+        ".param closed={ln(1+exp(-onset_voltage/onset_width))}",
+        ".param scale={injection_conductance*onset_width}",
+        "* charge of the double layers over C, in volts",
+        "Cq q 0 {1/rate}",
+        "Bq 0 q I={hopping}*sinh(max(-3,min(3,(V(p,n)-V(q)*exp({stiffening}*ln(1+abs(V(q)))))/{hopping})))",
+        "* fast interfacial state, in volts",
+        "Cm m 0 {1/fast}",
+        "Bm 0 m I=V(p,n)-V(m)",
+        ".ic V(q)=0 V(m)=0",
+        "* softplus(x) as max(x, 0) + ln(1 + exp(-|x|)), which cannot overflow",
+        f"Bi p n I={{scale}}*{sign}",
+        f"+ *(max({opened},0)+ln(1+exp(-abs({opened})))-{{closed}})",
+        f"+ *({base} > 0 ? exp({{exponent}}*ln(max({base},1e-30))) : 0)",
+    ]
+
+
+def _bridge(model: Model) -> list[str]:
+    v, sign = "(V(p,n)/{threshold_voltage})", "tanh(V(p,n)/{turn})"
+    pushed = f"(exp({{sweeping_power}}*ln(abs{v}+{LEAST:g}))-{{unpushed}})"
+    hidden = f"(exp({{half}}*ln(V(s)*V(s)+{LEAST**2:g}))-{{unhidden}})"
+    return [
+        *(f".param {name}={number(value)}" for name, (value, _) in model.fixed.items()),
+        f".param turn={{{SIGN_WIDTH:g}*threshold_voltage}}",
+        f".param unpushed={{exp(sweeping_power*ln({LEAST:g}))}}",
+        ".param half={0.5*power}",
+        f".param unhidden={{exp(0.5*power*ln({LEAST**2:g}))}}",
+        ".param bridged={1-least}",
+        "* A, speed of closing over the barrier",
+        f"Ba a 0 V={{closing}}*exp({{lowering}}*abs{v}+{{asymmetry}}*{sign})",
+        "* gap that is left to close, in tunnelling lengths",
+        "Cl l 0 {1/cooling_rate}",
+        f"Bl 0 l I={{opening}}*(1-exp((V(l)-{{rest_gap}})/{OPENING_WIDTH:g}))",
+        f"+ -abs{v}*V(a)*{{drift}}/(V(a)+{{drift}})*V(l)",
+        "* what was swept past the bridge",
+        "Cs s 0 {1/cooling_rate}",
+        f"Bs 0 s I={{sweeping}}*{pushed}*{sign}*exp(-V(l))-{{forgetting}}*V(s)",
+        ".ic V(l)={rest_gap} V(s)=0",
+        f"Bi p n I={{maximum_conductance}}*V(p,n)*({{least}}+{{bridged}}*exp(-V(l)-{hidden}))",
+    ]
