@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import sys
 import tempfile
@@ -82,6 +83,9 @@ def main() -> None:
 
 def _fail(message: str, code: int) -> None:
     _err.print(f"[bold red]error:[/] {_plain(message)}", soft_wrap=True)
+    if code == INTERRUPTED:  # a thread that compiles cannot be stopped, and writes nothing: leave without it
+        sys.stdout.flush()
+        os._exit(code)
     sys.exit(code)
 
 
@@ -499,8 +503,9 @@ def validate(config: ConfigFile, set_: Overrides = None) -> None:
 
 
 def _validate(name: str, experiment: Experiment) -> None:
-    from mcdev.ensemble import check_memory, cores, memory_needed
+    from mcdev.ensemble import check_memory, memory_needed
     from mcdev.program import drive
+    from mcdev.threads import cores
 
     check_memory(experiment, in_memory=False)
     points = experiment.points()

@@ -7,12 +7,10 @@ depend on how the work was cut either.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,6 +40,7 @@ from mcdev.measurements.contract import FAILED, OK
 from mcdev.problems import ConfigError, Problem
 from mcdev.program import drive, settling
 from mcdev.protocols.timeline import Timeline
+from mcdev.threads import cores, thread_pool
 
 _SAMPLES = 64  # of all realisations that are held together
 _FREE = 0.8  # share of the free memory that is the budget where none is given
@@ -121,7 +120,7 @@ def simulate(
     keeper = InMemory()
     shares = plan(experiment, workers)
     progress = Progress(total_steps(experiment), report or (lambda done, total: None))
-    with ThreadPoolExecutor(workers) as pool:
+    with thread_pool(workers) as pool:
         perform(experiment, shares, keeper, pool, workers, progress)
     return gather(experiment, shares, keeper)
 
@@ -195,8 +194,6 @@ def perform(
             progress.stop.set()
             for task in running:
                 task.cancel()
-            with contextlib.suppress(Exception):
-                wait(running, timeout=60)
     return aside
 
 
@@ -234,11 +231,6 @@ def total_steps(experiment: Experiment) -> int:
             raise ConfigError([Problem("protocol", point.protocol.kind, message)], experiment.name)
         total += _steps(point, Chunk(0, 0, point.ensemble.devices, 0, point.ensemble.cycles))
     return total
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # -------------------------------------------------------------------------------------- putting together

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any, Literal, NamedTuple
 
-from mcdev.ensemble import cores
 from mcdev.results import ResultsError
+from mcdev.threads import cores, thread_pool
 
 
 class Workers(NamedTuple):
@@ -28,7 +28,7 @@ def workers(
     """
     count = number or cores()
     if kind == "threads":
-        with ThreadPoolExecutor(count) as pool:
+        with thread_pool(count) as pool:
             yield Workers(pool, count, False)
         return
     distributed = _distributed()

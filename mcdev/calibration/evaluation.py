@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -11,10 +10,10 @@ import numpy as np
 from mcdev.calibration import exact, noisy
 from mcdev.calibration.plan import Case, Goal, Plan
 from mcdev.calibration.reading import Reading
-from mcdev.ensemble import cores
 from mcdev.experiment import axis_unit, axis_values
 from mcdev.jackknife import standard_error
 from mcdev.schema import Unit
+from mcdev.threads import thread_pool
 
 
 class Evaluation(NamedTuple):
@@ -61,7 +60,7 @@ def evaluate(
         return {(case, of_mean): reading for case, reading in found.items()}
 
     readings: dict[tuple[Case, bool], Reading] = {}
-    with ThreadPoolExecutor(cores()) as pool:  # compiled programs leave Python to the other threads
+    with thread_pool() as pool:
         for more in pool.map(of_experiment, _needed(plan, goals, traces)):
             readings |= more
 

@@ -16,9 +16,7 @@ ratios of Markov chains Glynn 1990, doi:10.1145/84537.84552). For each step x' =
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -39,6 +37,7 @@ from mcdev.experiment import Experiment
 from mcdev.integrators.langevin import Positions, euler_maruyama, reflect
 from mcdev.integrators.noise import normal_pair, realisation_key
 from mcdev.program import BATCH, Drive, advance, compiler_options, drive, rest, settling
+from mcdev.threads import thread_pool
 
 HORIZON = 8
 """Windows after which the critic stands for the rest of an output: two periods of a pulse train."""
@@ -581,7 +580,7 @@ def contribute(
             lanes = slice(first, min(first + size, realisations))
             return _run_group(point, tangents, weights, windows, key, lanes, size, dtype)
 
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with thread_pool(threads) as pool:
         groups = list(pool.map(one, range(0, realisations, size)))
     whole = Contributions(*(np.concatenate(parts, axis=-1) for parts in zip(*(g[0] for g in groups), strict=True)))
     intact = np.concatenate([g[1] for g in groups])
