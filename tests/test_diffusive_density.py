@@ -16,7 +16,8 @@ import mcdev
 from mcdev.devices.diffusive_density import DensityState, DiffusiveDensity, DiffusiveDensityDevices
 from mcdev.devices.tunnelling import relative_conductance
 from mcdev.draws import draw_parameters
-from mcdev.experiment import Experiment, presets
+from mcdev.experiment import Experiment
+from mcdev.preset_tables import presets
 from mcdev.integrators.noise import realisation_key
 
 LANES = 8
