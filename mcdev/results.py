@@ -38,9 +38,9 @@ from mcdev.chunks import kept_cycles
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.ensemble import PointResult, simulate
 from mcdev.experiment import Experiment, axis_unit, axis_values, build
-from mcdev.preset_tables import presets
 from mcdev.fits.contract import Coefficient, Fit
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, STATUS_MEANINGS
+from mcdev.preset_tables import presets
 from mcdev.provenance import code_version
 from mcdev.schema import Unit
 
