@@ -7,8 +7,8 @@
 
 In the manner of VTEAM (Kvatinsky, Ramadan, Friedman, Kolodny 2015, doi:10.1109/TCSII.2015.2433536: growth as a power of
 the voltage over its threshold, exponential law of the resistance) and of its volatile relative with V_th and V_hold
-(V-VTEAM: Patni, Daniels, Kvatinsky 2024, doi:10.1109/IFETC61155.2024.10771870), but neither: the window 1 - x, the same law
-for either polarity, the relaxation being exponential (V-VTEAM's is a stretched one, which needs the time since it
+(V-VTEAM: Patni, Daniels, Kvatinsky 2024, doi:10.1109/IFETC61155.2024.10771870), but neither: the window 1 - x, the same
+law for either polarity, the relaxation being exponential (V-VTEAM's is a stretched one, which needs the time since it
 began as a second state), and its rate going to zero at V_hold instead of jumping there are this program's choices.
 The last makes the law continuous, so that a device that holds itself at V_hold in a circuit has a steady state.
 It is not the model of Berdan et al. (2014), whose equations were not at hand.

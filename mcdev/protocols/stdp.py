@@ -14,8 +14,8 @@ from mcdev.schema import Duration, Interval, Unit, Voltage, refuse
 class Stdp(Protocol):
     """A read, two spikes, a time of rest, and a read again.
 
-    A spike is a short high pulse, which can write the second memristor, and a long low one, which switches the device on.
-    The neurons sit at either end of the pair, so that the presynaptic spike appears across it with the sign given
+    A spike is a short high pulse, which can write the second memristor, and a long low one, which switches the device
+    on. The neurons sit at either end of the pair, so that the presynaptic spike appears across it with the sign given
     and the postsynaptic one with the opposite. Δt is the time from the end of the first spike to the beginning of the
     second (as Wang et al. say; Shin et al. do not say); it is positive when the presynaptic spike comes first.
 
