@@ -17,8 +17,8 @@ from mcdev.devices.diffusive_density import DensityState, DiffusiveDensity, Diff
 from mcdev.devices.tunnelling import relative_conductance
 from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment
-from mcdev.preset_tables import presets
 from mcdev.integrators.noise import realisation_key
+from mcdev.preset_tables import presets
 
 LANES = 8
 RELAXATION = {

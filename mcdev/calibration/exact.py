@@ -305,7 +305,10 @@ def _back(batch: _Batch, first: Experiment, names: Sequence[str], curves: bool) 
     many numbers as samples, and what lanes share (a circuit's resistance) has one derivative for all of them."""
     timeline = first.protocol.timeline()
     outputs = sum(first.measurements[name].entries(timeline) or 1 for name in names)
+    devices = (first.device, *first.circuit.devices.values())
     if curves or batch.directions is None or len(batch.paths) < _REVERSE_FROM * outputs:
+        return None
+    if not all(device.in_reverse for device in devices):
         return None
     shared = jax.tree.map(
         lambda lane, moved: not lane and bool(np.any(moved)),

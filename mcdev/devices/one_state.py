@@ -40,6 +40,7 @@ class OneState(DeviceConfig):
     """The parameter set that this table started from; its values stand unless given here."""
     integrator: Tolerance = Field(default_factory=Tolerance)
 
+    in_reverse: ClassVar[bool] = False
     full_scale: ClassVar[bool] = False
     small_signal: ClassVar[bool] = False
     layer: ClassVar[bool] = False

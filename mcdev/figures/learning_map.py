@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from mcdev.figures.axes import Scale, measurement, scale
-from mcdev.figures.style import BLACK, SMALL, TEXT, dress, remark, sheet
+from mcdev.figures.style import BLACK, SMALL, TEXT, dress, key, remark, sheet
 from mcdev.measurements.memristor_change import MemristorChange
 from mcdev.results import experiment_of
 from mcdev.statistics import summarise
@@ -46,7 +49,7 @@ def draw(tree: xr.DataTree) -> Figure:
     interval = next((path for path in experiment_of(tree).sweep.axes if path in _INTERVALS), None)
     times = np.unique(_axis(tree, interval)) if interval else np.array([np.nan])
     times = times[np.argsort(np.abs(times))]
-    figure = sheet(0.35 + 2.1 * len(names) * times.size)
+    figure = sheet(0.6 + 2.1 * len(names) * times.size)
     panels = figure.subplots(len(names) * times.size, 1, squeeze=False).reshape(len(names), times.size)
     for name, row in zip(names, panels, strict=True):
         records = [r for r in summarise(tree, variability=False) if r["measurement"] == name]
@@ -56,6 +59,8 @@ def draw(tree: xr.DataTree) -> Figure:
         works = np.abs(maps[0]) >= _LEAST
         if times.size > 1:
             works &= np.abs(maps[-1]) <= _SELECTIVE * np.abs(maps[0])
+        longer = f", at most {_SELECTIVE:.0%} of it at the longest" if times.size > 1 else ""
+        said = f"learning works: mean change ≥ {_LEAST:.0%}{' at the shortest interval' if interval else ''}{longer}"
         for axes, time, values in zip(row, times, maps, strict=True):
             _draw_map(tree, axes, plane, values, works, size, name)
             if interval:
@@ -64,6 +69,7 @@ def draw(tree: xr.DataTree) -> Figure:
                 axes.set_title(f"{word} = {time * shown.factor:.4g} {shown.unit}", fontsize=TEXT, pad=3)
             if not works.any():
                 remark(axes, "learning works nowhere here", "corner")
+        key(figure, [Line2D([], [], color=BLACK, linewidth=1.4)], [textwrap.fill(said, 58)], "", "outside upper center")
     return figure
 
 
@@ -101,7 +107,7 @@ def _draw_map(
         found: Scale = scale(tree, axis.attrs["units"], axis.values)
         centres.append(np.unique(np.asarray(axis.values, float)) * found.factor)
         shown.append(found)
-        of = "second memristor's " if path.startswith("circuit.memristor.") else ""
+        of = "2nd memristor's " if path.startswith("circuit.memristor.") else ""
         words.append(of + found.named(path.rpartition(".")[2].replace("_", " ")))
     upright, label = measurement(tree, name, values)
     edges = [_edges(c) for c in centres]

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from mcdev.figures.axes import curves, measurement, point_colours, points, scale
 from mcdev.figures.style import FRAME, GREY, dress, legend_above, plain_ticks, remark, sheet
+from mcdev.measurements.contract import OK
 from mcdev.measurements.memristor_change import MemristorChange
 from mcdev.results import experiment_of
 from mcdev.statistics import summarise
@@ -36,6 +37,17 @@ def measurements(tree: xr.DataTree) -> set[str]:
     return {name for name, m in experiment.measurements.items() if isinstance(m, MemristorChange)}
 
 
+def _quartiles(tree: xr.DataTree, name: str, which: list[int]) -> np.ndarray:
+    """Between which half of the devices and cycles lie, [2, point]."""
+    data = tree["measurements"].dataset
+    good = np.where(data[f"{name}_status"].values == OK, data[name].values, np.nan)[which]
+    flat = good.reshape(len(which), -1)
+    return np.stack(
+        [np.quantile(row[np.isfinite(row)], [0.25, 0.75]) if np.isfinite(row).any() else [np.nan] * 2 for row in flat],
+        axis=1,
+    )
+
+
 def draw(tree: xr.DataTree) -> Figure:
     """One panel a measurement: the mean over devices with its standard error, and where half of the devices lie."""
     names = sorted(measurements(tree))
@@ -54,7 +66,7 @@ def draw(tree: xr.DataTree) -> Figure:
         for line, colour in zip(lines, colours, strict=True):
             x, y = line.values * across.factor, mean[line.points] * upright.factor
             if tree.sizes["device"] > 1:
-                low, high = (column(end, line.points) * upright.factor for end in ("q25", "q75"))
+                low, high = (edge * upright.factor for edge in _quartiles(tree, name, line.points))
                 axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, label="half of the devices")
             bars = column("sem", line.points) * upright.factor
             look: dict[str, Any] = {"markersize": 3.0, "linewidth": 0.8, "elinewidth": 0.7, "capsize": 1.4}

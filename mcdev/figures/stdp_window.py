@@ -73,7 +73,7 @@ def _draw_fit(tree: xr.DataTree, part: SubFigure, name: str, fit: StdpWindow) ->
     axes.axvline(0.0, color=GREY, linewidth=FRAME, zorder=0)
     if not np.isfinite(value).any():
         remark(axes, "no value at any time")
-    words = f"{fit.measurement.replace('_', ' ')}, of its largest" if len(curves) > 1 else label
+    words = f"change of {fit.measurement.replace('_', ' ')}, of its largest" if len(curves) > 1 else label
     dress(axes, f"{across.label('', chr(92) + 'Delta t').strip()}, presynaptic spike first if > 0", words)
     title = points(tree, without=fit.axis)[0] if len(curves) > 1 else ""
     statistic = {"mean_response": "of the mean response"}.get(fit.statistic, fit.statistic)

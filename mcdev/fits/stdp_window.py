@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq
 
 from mcdev.fits.contract import Coefficient, Fit
 
@@ -102,5 +102,13 @@ def _one_side(time: np.ndarray, value: np.ndarray) -> tuple[float, float, np.nda
     grid = np.linspace(np.log(time.min() / 3), np.log(10 * time.max()), _STARTS)
     best = int(np.argmin([misfit(x) for x in grid]))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, _STARTS - 1)]
-    log_tau = float(minimize_scalar(misfit, bounds=(low, high), method="bounded", options={"xatol": 1e-10}).x)
+
+    def slope(log_tau: float) -> float:
+        """Of the misfit: the amplitude being the best one, only the decay's own change counts."""
+        ratio = time / np.exp(log_tau)
+        amplitude, residual = regression(log_tau)
+        return float(residual @ (amplitude * ratio * np.exp(-ratio)))
+
+    inside = slope(low) < 0 < slope(high)
+    log_tau = float(brentq(slope, low, high, xtol=1e-13)) if inside else float(grid[best])  # at the grid's end
     return log_tau, *regression(log_tau)

@@ -48,6 +48,12 @@ def adaptive_rosenbrock(
     def tangent(x: PerLane) -> tuple[PerLane, PerLane]:
         return jax.jvp(f, (x,), (one,))
 
+    def settled(x: PerLane, here: PerLane, slope: PerLane, left: PerLane) -> tuple[PerLane, PerLane]:
+        """A lane at rest stays there, and only its tangent goes on; one that is no number will not become one."""
+        still = here == 0
+        x = jnp.where(still, x + left * _phi(jnp.where(still, left * slope, 0.0)) * here, x)
+        return x, jnp.where(still | ~jnp.isfinite(here), 0.0, left)
+
     def unfinished(carry: tuple[Any, ...]) -> Bool[Array, ""]:
         count, _, _, _, _, left = carry
         return (count < _MOST_STEPS) & jnp.any(left > 0)
@@ -65,15 +71,14 @@ def adaptive_rosenbrock(
         x = jnp.where(taken, after, x)
         left = jnp.where(taken, left - h, left)  # the last step is all that is left: exactly none remains
         there, turn = tangent(x)
-        # A slope of exactly zero: nothing moves any more. One that is no number will not become one.
-        left = jnp.where((there == 0) | ~jnp.isfinite(there), 0.0, left)
+        x, left = settled(x, there, turn, left)
         grown = h * jnp.clip(0.9 * (tolerance / jnp.maximum(error, 1e-30)) ** (1 / 3), 0.2, 5.0)
         h = jnp.minimum(jnp.maximum(grown, least), left)
         return count + 1, x, there, turn, lax.stop_gradient(h), lax.stop_gradient(left)
 
     here, slope = tangent(x)
-    whole = jnp.broadcast_to(duration, x.shape)
-    left = lax.stop_gradient(jnp.where(here == 0, 0.0, whole))
+    x, left = settled(x, here, slope, jnp.broadcast_to(duration, x.shape))
+    left = lax.stop_gradient(left)
     done = lax.while_loop(unfinished, body, (0, x, here, slope, left, left))
     return jnp.where(done[-1] > 0, jnp.nan, done[1])
 
