@@ -33,7 +33,8 @@ from mcdev.integrators.exponential import adaptive_rosenbrock
 from mcdev.integrators.root import solve_monotone
 from mcdev.schema import Unit
 
-_NO_CURRENT = 1e-30  # A: two currents below it are the same
+_NO_CURRENT = {4: 1e-18, 8: 1e-30}
+"""Bytes of a number → current (A) below which two are the same; its square must be a number for the derivatives."""
 _PREFIX = "memristor_"
 
 
@@ -66,11 +67,13 @@ def divide(applied: PerLane, first: CurrentLaw, second: CurrentLaw) -> tuple[Per
         small = sign * small
         return jnp.where(lesser, applied - small, small), jnp.where(lesser, small, applied - small)
 
+    none = _NO_CURRENT[size.dtype.itemsize]
+
     def residual(small: PerLane) -> PerLane:
         v_1, v_2 = voltages(small)
         i_1, i_2 = sign * first.current(v_1), sign * second.current(v_2)
         rising, falling = jnp.where(lesser, i_2, i_1), jnp.where(lesser, i_1, i_2)
-        return jnp.log((rising + _NO_CURRENT) / (falling + _NO_CURRENT))
+        return jnp.log((rising + none) / (falling + none))
 
     return voltages(solve_monotone(residual, guess, size, jnp.ones_like(size)))
 

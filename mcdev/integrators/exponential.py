@@ -46,40 +46,35 @@ def adaptive_rosenbrock(
     one, least = jnp.ones_like(x), 1e-9 * duration
 
     def tangent(x: PerLane) -> tuple[PerLane, PerLane]:
-        return jax.jvp(f, (x,), (one,))
-
-    def settled(x: PerLane, here: PerLane, slope: PerLane, left: PerLane) -> tuple[PerLane, PerLane]:
-        """A lane at rest stays there, and only its tangent goes on; one that is no number will not become one."""
-        still = here == 0
-        x = jnp.where(still, x + left * _phi(jnp.where(still, left * slope, 0.0)) * here, x)
-        return x, jnp.where(still | ~jnp.isfinite(here), 0.0, left)
+        here, slope = jax.jvp(f, (x,), (one,))
+        return here, jnp.where(jnp.isfinite(slope), slope, 0.0)
 
     def unfinished(carry: tuple[Any, ...]) -> Bool[Array, ""]:
-        count, _, _, _, _, left = carry
+        count, _, _, left = carry
         return (count < _MOST_STEPS) & jnp.any(left > 0)
 
     def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        count, x, here, slope, h, left = carry
+        count, x, h, left = carry
+        here, slope = tangent(x)
+        # A lane at rest stays there in one step, whatever its slope: only its tangent has a way to go.
+        h = jnp.where(here == 0, left, h)
         whole = x + h * _phi(h * slope) * here
         middle = x + 0.5 * h * _phi(0.5 * h * slope) * here
         onward, bend = tangent(middle)
         after = middle + 0.5 * h * _phi(0.5 * h * bend) * onward
         error = jnp.abs(after - whole) / 3.0
         error = lax.stop_gradient(jnp.where(jnp.isfinite(error), error, jnp.inf))
-        active = left > 0
-        taken = active & ((error <= tolerance) | (h <= least))
-        x = jnp.where(taken, after, x)
+        active, hopeless = left > 0, ~jnp.isfinite(here)  # what is no number will not become one
+        taken = active & ((error <= tolerance) | (h <= least)) & ~hopeless
+        x = jnp.where(active & hopeless, jnp.nan, jnp.where(taken, after, x))
         left = jnp.where(taken, left - h, left)  # the last step is all that is left: exactly none remains
-        there, turn = tangent(x)
-        x, left = settled(x, there, turn, left)
+        left = jnp.where(hopeless, 0.0, left)
         grown = h * jnp.clip(0.9 * (tolerance / jnp.maximum(error, 1e-30)) ** (1 / 3), 0.2, 5.0)
         h = jnp.minimum(jnp.maximum(grown, least), left)
-        return count + 1, x, there, turn, lax.stop_gradient(h), lax.stop_gradient(left)
+        return count + 1, x, lax.stop_gradient(h), lax.stop_gradient(left)
 
-    here, slope = tangent(x)
-    x, left = settled(x, here, slope, jnp.broadcast_to(duration, x.shape))
-    left = lax.stop_gradient(left)
-    done = lax.while_loop(unfinished, body, (0, x, here, slope, left, left))
+    left = lax.stop_gradient(jnp.broadcast_to(duration, x.shape))
+    done = lax.while_loop(unfinished, body, (0, x, left, left))
     return jnp.where(done[-1] > 0, jnp.nan, done[1])
 
 
