@@ -17,8 +17,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, UInt32
 
-from mcdev.circuits.contract import Circuit
-from mcdev.devices.contract import Devices, LaneKey
+from mcdev.circuits.contract import Circuit, Division
+from mcdev.devices.contract import CurrentLaw, Devices, LaneKey
 from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
 from mcdev.measurements.contract import Trajectory
@@ -122,7 +122,8 @@ def sample(
         after = Carry(state, wiring, now.clock + pairs, now.intact)
         # The mean over the interval is that of its two ends: recording the beginning alone would read a rising
         # conductance late by half an interval.
-        before, behind = (seen(devices, circuit, at, applied) for at in (now, after))
+        before = recorded(devices, circuit, now, applied, law, division)
+        behind = seen(devices, circuit, after, applied)
         return after, {name: sums[name] + 0.5 * (before[name] + behind[name]) for name in sums}
 
     names = jax.eval_shape(lambda: seen(devices, circuit, carry, zeros))
@@ -139,7 +140,13 @@ def sample(
 def seen(devices: Devices, circuit: Circuit, at: Carry, applied: Float[Array, " lane"]) -> dict[str, Any]:
     """What the recorder reads at this instant under this source voltage."""
     law = devices.current_law(at.state)
-    division = circuit.solve(at.circuit, applied, law)
+    return recorded(devices, circuit, at, applied, law, circuit.solve(at.circuit, applied, law))
+
+
+def recorded(
+    devices: Devices, circuit: Circuit, at: Carry, applied: Float[Array, " lane"], law: CurrentLaw, division: Division
+) -> dict[str, Any]:
+    """The same, where the division of the voltage is known."""
     return {
         "voltage": applied,
         "device_voltage": division.voltage,

@@ -20,6 +20,7 @@ import mcdev
 from mcdev.circuits.series_memristor import SeriesMemristor, SeriesMemristorCircuit, Turned
 from mcdev.circuits.series_memristor import divide as uncompiled
 from mcdev.devices.diffusive import Ohmic
+from mcdev.devices.omiec_compact import OmiecCompact
 from mcdev.devices.volatile_threshold import VolatileThreshold
 from mcdev.devices.yakopcic import HyperbolicSine, Yakopcic
 from mcdev.ensemble import simulate
@@ -330,12 +331,28 @@ def test_balances_of_charge_and_energy(spiked: Any) -> None:
         np.testing.assert_allclose((each + other)[high], power[high], rtol=2e-3)
 
 
-def test_own_polarity_learns_nothing_across_polarities(spiked: Any) -> None:
-    """Why the option exists: with the mechanism's own law the second spike is opposed, not helped."""
-    helped = spiked[1][3].values["weight"][0, 0]
-    opposed = simulate(organic(device={"preset": "device_2s"}), threads=1)[0].values["weight"][0, 0]
-    assert helped > 0.2
-    assert abs(opposed) < 1e-2
+def test_own_polarity_opposes_the_other() -> None:
+    """Why the option exists: after a spike of one polarity, the mechanism's own law carries less of the other than a
+    rested device does, and either_polarity more; for one polarity alone there is no difference."""
+    found = {}
+    for way in ("own_polarity", "either_polarity"):
+        table = OmiecCompact.model_validate_json(
+            json.dumps(mcdev.presets()["device_2s"]["device"] | {"facilitation": way})
+        )
+        batch = table.build(
+            {name: np.full(2, getattr(table, name)) for name in table.parameters()}, 0, np.arange(2), float
+        )
+        rested = batch.rest(lane_keys(2))
+        low, still = jnp.asarray([6.0, -6.0]), jnp.zeros(2)
+        spiked = batch.advance(rested, low, still, jnp.asarray(1e-3), jnp.uint32(100), lane_keys(2), jnp.uint32(0))
+        for polarity in (1, -1):
+            volts = polarity * jnp.asarray([18.0, -18.0])
+            now, then = (np.asarray(batch.current_law(s).current(volts)) for s in (spiked, rested))
+            assert now[0] == pytest.approx(-now[1], rel=1e-12)
+            found[way, polarity] = now[0] / then[0]
+    assert found["own_polarity", 1] == found["either_polarity", 1] == pytest.approx(found["either_polarity", -1])
+    assert found["either_polarity", 1] > 1.5
+    assert found["own_polarity", -1] < 0.5
 
 
 def test_two_identical_devices_share_the_voltage() -> None:
