@@ -25,9 +25,11 @@ from mcdev.devices.volatile_threshold import VolatileThreshold
 from mcdev.devices.yakopcic import HyperbolicSine, Yakopcic
 from mcdev.ensemble import simulate
 from mcdev.experiment import Experiment
+from mcdev.figures import PICTURES, along_axis, learning_map, srdp, stdp_window
 from mcdev.fits.stdp_window import StdpWindow
 from mcdev.integrators.exponential import adaptive_rosenbrock
 from mcdev.problems import ConfigError
+from mcdev.results import assemble
 
 VOLTS = np.array([3.0, 0.1, 1e-6, 0.0, -0.1, -2.5])
 
@@ -303,7 +305,8 @@ def organic(circuit: dict[str, Any] | None = None, **more: Any) -> Experiment:
 def spiked() -> Any:
     with jax.enable_x64(True):
         times = ["-4 s", "-0.4 s", "-50 ms", "50 ms", "0.4 s", "4 s"]
-        experiment = organic(sweep={"axes": {"protocol.delta_t": times}})
+        fit = {"kind": "stdp_window", "measurement": "weight", "axis": "protocol.delta_t", "statistic": "mean"}
+        experiment = organic(sweep={"axes": {"protocol.delta_t": times}}, fits={"window": fit})
         return experiment, simulate(experiment, threads=1)
 
 
@@ -329,6 +332,53 @@ def test_balances_of_charge_and_energy(spiked: Any) -> None:
         each = mean["conductance"] * mean["device_voltage"] ** 2
         other = mean["memristor_conductance"] * mean["memristor_voltage"] ** 2
         np.testing.assert_allclose((each + other)[high], power[high], rtol=2e-3)
+
+
+def test_the_picture_of_the_window_shows_points_and_fit(spiked: Any) -> None:
+    """From the results alone: a mark a point, both sides of the fitted curve, both times in the legend; each device's
+    own times are those of all, the devices being alike."""
+    tree = assemble(*spiked, {})
+    assert {p.NAME for p in PICTURES if p.applies(tree)} >= {"stdp_window"}
+    assert not along_axis.applies(tree)
+    figure = stdp_window.draw(tree)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    marks = axes.containers[0].lines[0]
+    np.testing.assert_allclose(np.asarray(marks.get_xdata(), float), [-4, -0.4, -0.05, 0.05, 0.4, 4])
+    change = [point.values["weight"][0, 0] for point in spiked[1]]
+    np.testing.assert_allclose(np.asarray(marks.get_ydata(), float), change, rtol=1e-9)
+    found = tree["fits"].dataset
+    np.testing.assert_allclose(
+        found["window_tau_plus_of_device"][0], np.full(4, found["window_tau_plus"][0]), rtol=1e-9
+    )
+    curves = [line for line in axes.get_lines() if len(line.get_xdata()) == 200]
+    assert len(curves) == 2
+    for line, side in zip(curves, ("plus", "minus"), strict=True):
+        tau, amplitude = (float(found[f"window_{name}_{side}"][0]) for name in ("tau", "a"))
+        x = np.abs(np.asarray(line.get_xdata(), float))
+        np.testing.assert_allclose(np.asarray(line.get_ydata(), float), amplitude * np.exp(-x / tau), rtol=1e-9)
+
+
+def test_the_map_outlines_where_learning_works() -> None:
+    """The cells that meet the stated criterion, and no other, lie inside the line."""
+    axes = {
+        "circuit.memristor.positive_threshold": ["3 V", "5 V", "9 V"],
+        "circuit.memristor.positive_rate": ["0.01 Hz", "0.1 Hz", "0.2 Hz"],
+        "protocol.delta_t": ["50 ms", "4 s"],
+    }
+    experiment = organic(sweep={"axes": axes}, ensemble={"devices": 1})
+    points = simulate(experiment, threads=1)
+    tree = assemble(experiment, points, {})
+    assert learning_map.applies(tree)
+    change = np.array([point.values["weight"][0, 0] for point in points]).reshape(3, 3, 2)
+    works = (np.abs(change[..., 0]) >= 0.05) & (np.abs(change[..., 1]) <= 0.5 * np.abs(change[..., 0]))
+    assert works.any()
+    assert not works.all()
+    figure = learning_map.draw(tree)
+    figure.canvas.draw()
+    sides = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 2]
+    around = np.pad(works, 1)
+    assert len(sides) == np.sum(around[1:] != around[:-1]) + np.sum(around[:, 1:] != around[:, :-1])
 
 
 def test_own_polarity_opposes_the_other() -> None:
@@ -470,8 +520,13 @@ def diffusive(**more: Any) -> Experiment:
 def test_weight_grows_with_the_rate() -> None:
     """Monotone over a decade in which the change is resolved, by several standard errors."""
     experiment = diffusive(sweep={"axes": {"protocol.t_zero": ["40 us", "120 us", "400 us"]}})
-    changes = [point.values["weight"][:, 0] for point in simulate(experiment, threads=1)]
+    points = simulate(experiment, threads=1)
+    changes = [point.values["weight"][:, 0] for point in points]
     means, errors = ([f(c) for c in changes] for f in (np.mean, lambda c: np.std(c) / np.sqrt(c.size)))
+    tree = assemble(experiment, points, {})
+    assert srdp.applies(tree)
+    marks = srdp.draw(tree).axes[0].containers[0].lines[0]
+    np.testing.assert_allclose(np.asarray(marks.get_ydata(), float), means, rtol=1e-6)
     assert all(a - b > 3 * np.hypot(s, t) for a, b, s, t in zip(means, means[1:], errors, errors[1:], strict=False))
     assert means[0] > 0.3
 
