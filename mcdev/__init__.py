@@ -10,7 +10,8 @@ mcdev.summarise(results)                                           # mean, sprea
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcdev.experiment import Experiment, build, load, presets
+from mcdev.experiment import Experiment, build, load
+from mcdev.preset_tables import presets
 from mcdev.problems import ConfigError
 from mcdev.results import ResultsError, experiment_of, read, run, write
 from mcdev.statistics import summarise

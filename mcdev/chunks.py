@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array
 
 from mcdev.devices.contract import CIRCUIT_CHANNELS, Devices, LaneKey
-from mcdev.draws import draw_parameters, of_cycle
+from mcdev.draws import draw_parameters, of_cycle, of_device
 from mcdev.experiment import Experiment
 from mcdev.measurements.contract import FAILED, OK, UNDEFINED, Trajectory
 from mcdev.program import BATCH, Carry, Drive, drive, program, settling
@@ -98,7 +98,7 @@ def kept_cycles(experiment: Experiment) -> np.ndarray:
 
 def bytes_of_group(experiment: Experiment, timeline: Timeline) -> int:
     """What one group holds while one of its cycles is recorded and measured."""
-    channels = len(CIRCUIT_CHANNELS) + len(experiment.device.channels)
+    channels = len(CIRCUIT_CHANNELS) + len(experiment.channels)
     width = np.dtype(experiment.precision).itemsize
     return _COPIES * timeline.samples * channels * width * lanes_of(experiment)
 
@@ -228,14 +228,15 @@ class Group:
         self.draws = draw_parameters(experiment, first, first + lanes)
         self.parameters = {name: value[: self.count] for name, value in self.draws.items()}
         self.devices = self.built(self.draws)
-        self.circuit = experiment.circuit.build(self.dtype)
+        self.circuit = experiment.circuit.build(self.dtype, self.draws)
         self.counted = jnp.arange(lanes) < self.count
         self.kept = min(experiment.output.trajectories, lanes)
         self.carry: Carry | None = None
 
     def built(self, draws: Arrays) -> Devices:
         """The batch of devices with these parameters."""
-        return self.experiment.device.build(draws, self.experiment.ensemble.seed, self.indices, self.dtype)
+        own = of_device(self.experiment, draws)
+        return self.experiment.device.build(own, self.experiment.ensemble.seed, self.indices, self.dtype)
 
     def key(self, cycle: int) -> LaneKey:
         seed = jnp.uint32(self.experiment.ensemble.seed)
@@ -250,7 +251,9 @@ class Group:
     def run(self, cycle: int, settle: Drive | None, rows: Drive, frequency: np.ndarray, progress: Progress) -> _Cycle:
         run, key = program(), self.key(cycle)
         if self.experiment.ensemble.cycle_to_cycle:
-            self.devices = self.built(of_cycle(self.experiment, self.draws, self.first, cycle))
+            draws = of_cycle(self.experiment, self.draws, self.first, cycle)
+            self.devices = self.built(draws)
+            self.circuit = self.experiment.circuit.build(self.dtype, draws)
         if self.carry is None or self.experiment.ensemble.between_cycles == "rest":
             self.carry = run.rest(self.devices, self.circuit, key)
             if settle is not None:
@@ -331,7 +334,7 @@ def read(
     trajectories = Trajectory(
         widths=same(timeline.widths),
         **{name: fill(channels[name]) for name in CIRCUIT_CHANNELS},
-        observed={name: fill(channels[name]) for name in experiment.device.channels},
+        observed={name: fill(channels[name]) for name in experiment.channels},
         frequency=same(experiment.protocol.frequencies),
         impedance=fill(impedance, np.result_type(dtype, np.complex64)),
         **{name: fill(value) for name, value in own.items()},

@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mcdev.experiment import Experiment, load, presets
+from mcdev.experiment import Experiment, load
+from mcdev.preset_tables import presets
 from mcdev.problems import ConfigError
 
 BROKEN, CONFIG, FILES, MEMORY, INTERRUPTED = 1, 2, 3, 4, 130

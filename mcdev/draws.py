@@ -12,11 +12,10 @@ import numpy as np
 from scipy import stats
 
 from mcdev.experiment import Experiment
-from mcdev.schema import Drawn
 
 
 def draw_parameters(experiment: Experiment, first: int, last: int) -> dict[str, np.ndarray]:
-    """Parameters of devices first … last-1 in SI units.
+    """Parameters of devices first … last-1, and of what the circuit puts beside them, in SI units.
 
     Each drawn parameter has a stream of uniform numbers u of its own, or a coordinate of one Sobol' sequence (Owen's
     scrambling; Sobol' 1967, Owen 1998, doi:10.1006/jcom.1998.0487). Correlated ones go through a Gaussian copula,
@@ -25,7 +24,8 @@ def draw_parameters(experiment: Experiment, first: int, last: int) -> dict[str, 
 
     so that ρ holds between their normal scores, whatever their distributions.
     """
-    names = [name for name in experiment.device.parameters() if not isinstance(_law(experiment, name), float)]
+    laws = experiment.laws
+    names = [name for name, law in laws.items() if not isinstance(law, float)]
     uniform = _uniform(experiment, names, first, last)
     correlation = experiment.ensemble.correlation
     if correlation is not None:
@@ -33,10 +33,14 @@ def draw_parameters(experiment: Experiment, first: int, last: int) -> dict[str, 
         together = stats.norm.cdf(np.linalg.cholesky(correlation.full()) @ z)
         uniform |= dict(zip(correlation.parameters, together, strict=True))
     draws = {}
-    for name in experiment.device.parameters():
-        drawn = _law(experiment, name)
+    for name, drawn in laws.items():
         draws[name] = np.full(last - first, drawn) if isinstance(drawn, float) else drawn.quantile(uniform[name])
     return draws
+
+
+def of_device(experiment: Experiment, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of the device alone, as it is built from."""
+    return {name: draws[name] for name in experiment.device.parameters()}
 
 
 def of_cycle(experiment: Experiment, draws: dict[str, np.ndarray], first: int, cycle: int) -> dict[str, np.ndarray]:
@@ -49,11 +53,6 @@ def of_cycle(experiment: Experiment, draws: dict[str, np.ndarray], first: int, c
         u = np.random.Generator(stream).random(first % 4 + draws[name].size)[first % 4 :]
         changed[name] = draws[name] * np.exp(sigma * stats.norm.ppf(u))
     return changed
-
-
-def _law(experiment: Experiment, name: str) -> Drawn:
-    law: Drawn = getattr(experiment.device, name)
-    return law
 
 
 def _word(name: str) -> int:

@@ -268,7 +268,7 @@ def _empty(experiment: Experiment, timeline: Timeline) -> PointResult:
     size, output = experiment.ensemble, experiment.output
     d, c, k, t = size.devices, size.cycles, kept_cycles(experiment).size, timeline.samples
     dtype = np.dtype(experiment.precision)
-    names = [*CIRCUIT_CHANNELS, *experiment.device.channels]
+    names = [*CIRCUIT_CHANNELS, *experiment.channels]
     bins, parts = experiment.device.profile_bins.size, experiment.device.parts
     n = min(output.trajectories, d, lanes_of(experiment))
     values, status, of_mean = {}, {}, {}
@@ -280,7 +280,7 @@ def _empty(experiment: Experiment, timeline: Timeline) -> PointResult:
         of_mean[name] = np.full((k, 1 + min(GROUPS, d), *tail), np.nan)
     return PointResult(
         timeline=timeline,
-        parameters={name: np.full(d, np.nan) for name in experiment.device.parameters()},
+        parameters={name: np.full(d, np.nan) for name in experiment.laws},
         values=values,
         status=status,
         of_mean=of_mean,
@@ -369,9 +369,9 @@ def memory_needed(experiment: Experiment, workers: int, in_memory: bool = True) 
     for _, point in experiment.points():
         timeline, device = point.protocol.timeline(), point.device
         t, d, c, k = timeline.samples, size.devices, size.cycles, kept_cycles(point).size
-        channels = len(CIRCUIT_CHANNELS) + len(device.channels)
+        channels = len(CIRCUIT_CHANNELS) + len(point.channels)
         readings = sum((m.entries(timeline) or 1) * 9 for m in point.measurements.values())
-        kept += c * d * (readings + 1 + 16 * point.protocol.frequencies.size) + d * 8 * len(device.parameters())
+        kept += c * d * (readings + 1 + 16 * point.protocol.frequencies.size) + d * 8 * len(point.laws)
         singles = (channels + device.parts * len(device.coordinates)) * output.trajectories
         means = channels * (2 + len(output.quantiles)) + len(device.profiles) * device.profile_bins.size
         kept += k * t * width * (singles + means)

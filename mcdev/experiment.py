@@ -18,68 +18,28 @@ import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import tomli_w
 from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from mcdev.circuits import Alone, AnyCircuit
+from mcdev.correlation import Correlation
 from mcdev.devices import Device
+from mcdev.devices.contract import Observable, Pace
 from mcdev.fits import AnyFit
 from mcdev.measurements import AnyMeasurement
+from mcdev.preset_tables import fill, without_preset
 from mcdev.problems import ConfigError, Problem, beside, describe, shown, unique
 from mcdev.protocols import AnyProtocol
 from mcdev.protocols.waveform import read_points
-from mcdev.schema import Interval, Strict, Uniform, Unit, extremes, nearest, sentence
+from mcdev.schema import Drawn, Interval, Strict, Uniform, Unit, extremes, nearest, sentence
 
 _LARGEST_FILE = 16 * 2**20
-
-
-class Correlation(Strict):
-    """Correlation between drawn parameters' normal scores (of lognormal ones: between their logarithms)."""
-
-    parameters: tuple[str, ...] = Field(min_length=2, max_length=100)
-    """Names of parameters that are drawn."""
-    matrix: tuple[tuple[float, ...], ...] | None = None
-    """Correlation matrix in that order."""
-    factor: tuple[float, ...] | None = None
-    """Or loadings on one common factor: two parameters correlate by the product of theirs."""
-
-    def full(self) -> np.ndarray:
-        """The matrix [parameter, parameter]."""
-        if self.factor is not None:
-            loading = np.array(self.factor)
-            return np.outer(loading, loading) + np.diag(1.0 - loading**2)
-        return np.array(self.matrix)
-
-    def problems(self) -> list[Problem]:
-        """What is wrong with it as a correlation matrix."""
-        key, count = "ensemble.correlation", len(self.parameters)
-        if len(set(self.parameters)) < count:
-            return [Problem(f"{key}.parameters", list(self.parameters), "expected different names")]
-        if (self.matrix is None) == (self.factor is None):
-            return [Problem(key, None, "expected either matrix = [[…], …] or factor = […]")]
-        if self.factor is not None:
-            if len(self.factor) != count or not all(abs(f) < 1 for f in self.factor):
-                message = f"expected {count} loadings between -1 and 1, one a parameter"
-                return [Problem(f"{key}.factor", list(self.factor), message)]
-            return []
-        assert self.matrix is not None
-        shown = [list(row) for row in self.matrix]
-        if len(shown) != count or any(len(row) != count for row in shown):
-            return [Problem(f"{key}.matrix", shown, f"expected {count} rows of {count} numbers")]
-        full = self.full()
-        if not (np.all(np.isfinite(full)) and np.allclose(full, full.T, atol=1e-12) and np.all(np.diag(full) == 1.0)):
-            return [Problem(f"{key}.matrix", shown, "expected a symmetric matrix with ones on its diagonal")]
-        least = float(np.linalg.eigvalsh(full)[0])
-        if least < 1e-9:
-            message = f"expected a positive definite matrix; least eigenvalue {least:.2g}: lower the correlations"
-            return [Problem(f"{key}.matrix", shown, message)]
-        return []
 
 
 class Ensemble(Strict):
@@ -190,10 +150,45 @@ class Experiment(Strict):
         """The device with every parameter's range as wide as devices and cycles make it: what step sizes suit."""
         widened = {}
         for name, sigma in self.ensemble.cycle_to_cycle.items():
+            if name not in self.device.parameters():  # one of the circuit's
+                continue
             low, high = extremes(getattr(self.device, name))
             far = math.exp(4.0 * sigma)
             widened[name] = Uniform(low=low / far, high=high * far)
         return self.device.model_copy(update=widened)
+
+    def pace(self, voltage: float) -> Pace:
+        """How finely time must be cut while the source applies ``voltage`` volts, for all devices of the circuit."""
+        own: Pace = self.pacing_device.pace(voltage)
+        beside = self.circuit.pace(voltage)
+        return own if beside is None else Pace(*(min(pair) for pair in zip(own, beside, strict=True)))
+
+    @property
+    def laws(self) -> dict[str, Drawn]:
+        """Value or distribution of each parameter that may differ from device to device: the device's by its name,
+        those of what the circuit puts beside it by their key path."""
+        return {name: getattr(self.device, name) for name in self.device.parameters()} | self.circuit.laws
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """Unit of each of :attr:`laws`."""
+        return self.device.parameters() | self.circuit.units
+
+    def field(self, name: str) -> FieldInfo:
+        """The field of the configuration behind one of :attr:`laws`."""
+        key, _, last = name.rpartition(".")
+        table = self.circuit.devices[key.removeprefix("circuit.")] if key else self.device
+        return type(table).model_fields[last]
+
+    @property
+    def channels(self) -> dict[str, Observable]:
+        """What is recorded besides ``CIRCUIT_CHANNELS``: of the device, then of the circuit."""
+        return self.device.channels | self.circuit.channels
+
+    @property
+    def kinds(self) -> list[str]:
+        """Of the device and of those that the circuit holds: they decide what is recorded."""
+        return [self.device.kind, *(str(getattr(table, "kind", "")) for table in self.circuit.devices.values())]
 
     # ------------------------------------------------------------------------------- variants
 
@@ -216,10 +211,11 @@ class Experiment(Strict):
         Another ``device.preset`` replaces what came from the old one; what was given beside it stands.
         """
         data = self.to_dict()
-        if "device.preset" in changes and self.device.preset is not None:
-            given = presets()[self.device.preset]["device"] | {"preset": self.device.preset}
-            old = type(self.device).model_validate_json(json.dumps(given)).model_dump(mode="json", exclude_none=True)
-            data["device"] = {key: value for key, value in data["device"].items() if value != old.get(key)}
+        if "device.preset" in changes:
+            data["device"] = without_preset(self.device, data["device"])
+        for key, table in self.circuit.devices.items():
+            if f"circuit.{key}.preset" in changes:
+                data["circuit"][key] = without_preset(table, data["circuit"][key])
         problems = [p for path, value in changes.items() if (p := set_value(data, path, value))]
         return build(data, problems=problems)
 
@@ -267,10 +263,10 @@ class Experiment(Strict):
             for number, values in enumerate(self._grid(), start=1):
                 where = ", ".join(f"{path} = {shown(value)}" for path, value in values.items())
                 try:
-                    kind = self._at(values).device.kind
-                    if kind != self.device.kind:
-                        message = f"is of kind {kind}, the others of kind {self.device.kind}: run them one by one"
-                        found.append(Problem("device", kind, f"{message} (sweep point {number}: {where})"))
+                    kinds, own = (", ".join(e.kinds) for e in (self._at(values), self))
+                    if kinds != own:
+                        message = f"is of kind {kinds}, the others of kind {own}: run them one by one"
+                        found.append(Problem("device", kinds, f"{message} (sweep point {number}: {where})"))
                 except ConfigError as error:
                     found += [
                         Problem(p.key, p.value, f"{p.message} (sweep point {number}: {where})") for p in error.problems
@@ -308,6 +304,12 @@ class Experiment(Strict):
             if measurement.spectral and not self.protocol.frequencies.size:
                 message = "reads an impedance spectrum; expected protocol.kind = 'impedance'"
                 found.append(Problem(key, measurement.kind, message))
+            for channel in measurement.needs_channels:
+                if channel not in self.channels:
+                    message = f"reads '{channel}', which a {self.circuit.kind} circuit does not have"
+                    found.append(
+                        Problem(key, measurement.kind, f"{message}; expected circuit.kind = 'series_memristor'")
+                    )
             if measurement.layer and not self.device.layer:
                 message = f"needs a thickness and an area, which {self.device.kind} devices do not have"
                 found.append(Problem(key, measurement.kind, message))
@@ -318,6 +320,13 @@ class Experiment(Strict):
         if self.protocol.frequencies.size and not self.device.small_signal:
             message = f"{self.device.kind} devices have no linearised equations; apply a sine as a waveform instead"
             found.append(Problem("protocol.kind", self.protocol.kind, message))
+        if self.protocol.frequencies.size and not self.circuit.small_signal:
+            message = f"a {self.circuit.kind} circuit has no linearised equations; apply a sine as a waveform instead"
+            found.append(Problem("protocol.kind", self.protocol.kind, message))
+        for path, table in self.circuit.devices.items():
+            if self.precision == "float32" and not table.single_precision:
+                message = "needs float64, the device runs in float32; write ensemble.precision = 'float64'"
+                found.append(Problem(f"circuit.{path}", None, message))
         if self.ensemble.precision == "float32" and not self.device.single_precision:
             message = f"{self.device.kind} devices need float64; leave the key out"
             found.append(Problem("ensemble.precision", "float32", message))
@@ -383,12 +392,12 @@ class Experiment(Strict):
         return found
 
     def _spread_problems(self) -> list[Problem]:
-        names, found = self.device.parameters(), []
+        names, found = self.laws, []
         for name in self.ensemble.cycle_to_cycle:
             if name not in names:
                 key = f"ensemble.cycle_to_cycle.{name}"
                 found.append(Problem(key, None, f"no parameter of a {self.device.kind} device; {nearest(name, names)}"))
-            elif extremes(getattr(self.device, name))[0] <= 0:
+            elif extremes(names[name])[0] <= 0:
                 message = "changes by a factor, so expected a parameter that is positive"
                 found.append(Problem(f"ensemble.cycle_to_cycle.{name}", None, message))
         if self.ensemble.correlation is not None:
@@ -397,7 +406,7 @@ class Experiment(Strict):
                 if name not in names:
                     message = f"no parameter of a {self.device.kind} device; {nearest(name, names)}"
                     found.append(Problem(key, name, message))
-                elif isinstance(getattr(self.device, name), float):
+                elif isinstance(names[name], float):
                     message = "has one value for all devices; give it a distribution, or leave it out"
                     found.append(Problem(key, name, message))
             found += self.ensemble.correlation.problems()
@@ -452,6 +461,8 @@ class Experiment(Strict):
         for _, point in self.points():
             for key, text in point.device.concerns():
                 found[f"device.{key}: {text}"] = None
+            for place, table in point.circuit.devices.items():
+                found |= {f"circuit.{place}.{key}: {text}": None for key, text in table.concerns()}
             for text in point.device.rest_report(point.protocol.timeline().duration):
                 found[text] = None
         return list(found)
@@ -491,9 +502,9 @@ def build(
     """The experiment of plain data, as in a TOML file. ``folder`` is where relative file names start."""
     found = list(problems)
     table: dict[str, Any] = copy.deepcopy(dict(data))
-    found += _fill_preset(table)
-    found += _read_waveform(table, folder or Path())
-    no_preset = any(p.key == "device.preset" for p in found)
+    unfilled = fill(table)
+    found += unfilled + _read_waveform(table, folder or Path())
+    bare = tuple(problem.key.removesuffix("preset") for problem in unfilled)
     try:
         # As JSON, in which a list may stand for a tuple though nothing else may stand for another.
         experiment = Experiment.model_validate_json(json.dumps(table, default=_plain))
@@ -501,7 +512,7 @@ def build(
         for details in error.errors():
             problem = describe(details, table, Experiment)
             missing = details["type"] in ("missing", "union_tag_not_found")
-            if not (no_preset and missing and problem.key.startswith("device.")):  # the preset would have had it
+            if not (missing and problem.key.startswith(bare)):  # the preset would have had it
                 found.append(problem)
         raise ConfigError(unique(found), source) from None
     found += experiment.problems()
@@ -513,21 +524,6 @@ def build(
 def _plain(value: Any) -> Any:
     """NumPy's numbers and arrays as Python's, for values that a script computed."""
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)
-
-
-def presets() -> dict[str, dict[str, Any]]:
-    """Every device preset by name: title, source, notes, device table and the origin of each number."""
-    return copy.deepcopy(_presets())
-
-
-@functools.cache
-def _presets() -> dict[str, dict[str, Any]]:
-    folder = resources.files("mcdev.devices") / "presets"
-    return {
-        file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(folder.iterdir(), key=lambda f: f.name)
-        if file.name.endswith(".toml")
-    }
 
 
 def axis_unit(experiment: Experiment, path: str) -> str:
@@ -557,19 +553,6 @@ def published(reference: Reference, unit: str) -> float | str:
         return mark.parse(reference.value) / mark.scale
     except PydanticCustomError as error:
         raise ValueError(sentence(error)) from None
-
-
-def _fill_preset(data: dict[str, Any]) -> list[Problem]:
-    device = data.get("device")
-    if not isinstance(device, dict) or "preset" not in device:
-        return []
-    known = _presets()
-    if not isinstance(device["preset"], str):
-        return [Problem("device.preset", device["preset"], f"expected the name of a preset; {nearest('', known)}")]
-    if device["preset"] not in known:
-        return [Problem("device.preset", device["preset"], f"no such preset; {nearest(device['preset'], known)}")]
-    data["device"] = copy.deepcopy(known[device["preset"]]["device"]) | device
-    return []
 
 
 def _read_waveform(data: dict[str, Any], folder: Path) -> list[Problem]:

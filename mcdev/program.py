@@ -17,8 +17,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, UInt32
 
-from mcdev.circuits.contract import Circuit
-from mcdev.devices.contract import Devices, LaneKey
+from mcdev.circuits.contract import Circuit, Division
+from mcdev.devices.contract import CurrentLaw, Devices, LaneKey
 from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
 from mcdev.measurements.contract import Trajectory
@@ -65,7 +65,7 @@ def drive(experiment: Experiment, timeline: Timeline) -> Drive:
     largest = np.maximum(np.abs(timeline.start), np.abs(timeline.end))
     for i, (width, voltage) in enumerate(zip(timeline.widths, largest, strict=True)):
         if voltage not in paces:
-            paces[voltage] = experiment.pacing_device.pace(float(voltage))
+            paces[voltage] = experiment.pace(float(voltage))
         pace = paces[voltage]
         solutions[i] = np.ceil(width / pace.coupling * (1 - 1e-9))
         pairs[i] = np.ceil(width / solutions[i] / (2 * pace.step) * (1 - 1e-9))
@@ -115,14 +115,15 @@ def sample(
     def body(i: UInt32[Array, ""], inner: tuple[Carry, dict[str, Any]]) -> tuple[Carry, dict[str, Any]]:
         now, sums = inner
         applied = jnp.broadcast_to(start + (end - start) * ((jnp.asarray(i, start.dtype) + 0.5) / count), (lanes,))
-        voltage, current = circuit.solve(now.circuit, applied, devices.current_law(now.state))
-        state = devices.advance(now.state, voltage, current, step, pairs, key, now.clock)
-        elapsed = 2.0 * step * pairs.astype(step.dtype)
-        wiring = circuit.advance(now.circuit, applied, voltage, current, elapsed)
+        law = devices.current_law(now.state)
+        division = circuit.solve(now.circuit, applied, law)
+        state = devices.advance(now.state, division.voltage, division.current, step, pairs, key, now.clock)
+        wiring = circuit.advance(now.circuit, applied, law, division, step, pairs)
         after = Carry(state, wiring, now.clock + pairs, now.intact)
         # The mean over the interval is that of its two ends: recording the beginning alone would read a rising
         # conductance late by half an interval.
-        before, behind = (seen(devices, circuit, at, applied) for at in (now, after))
+        before = recorded(devices, circuit, now, applied, law, division)
+        behind = seen(devices, circuit, after, applied)
         return after, {name: sums[name] + 0.5 * (before[name] + behind[name]) for name in sums}
 
     names = jax.eval_shape(lambda: seen(devices, circuit, carry, zeros))
@@ -139,13 +140,20 @@ def sample(
 def seen(devices: Devices, circuit: Circuit, at: Carry, applied: Float[Array, " lane"]) -> dict[str, Any]:
     """What the recorder reads at this instant under this source voltage."""
     law = devices.current_law(at.state)
-    voltage, current = circuit.solve(at.circuit, applied, law)
+    return recorded(devices, circuit, at, applied, law, circuit.solve(at.circuit, applied, law))
+
+
+def recorded(
+    devices: Devices, circuit: Circuit, at: Carry, applied: Float[Array, " lane"], law: CurrentLaw, division: Division
+) -> dict[str, Any]:
+    """The same, where the division of the voltage is known."""
     return {
         "voltage": applied,
-        "device_voltage": voltage,
-        "current": current,
-        "conductance": law.chord(voltage),
-        **devices.observe(at.state, voltage),
+        "device_voltage": division.voltage,
+        "current": division.current,
+        "conductance": law.chord(division.voltage),
+        **devices.observe(at.state, division.voltage),
+        **circuit.observe(at.circuit, division, law),
     }
 
 
@@ -154,7 +162,7 @@ def impedance_of(
 ) -> Complex[Array, "frequency lane"]:
     """Small-signal impedance (Ω) that the source sees, about this state and source voltage."""
     source = jnp.broadcast_to(applied, at.intact.shape)
-    voltage, _ = circuit.solve(at.circuit, source, devices.current_law(at.state))
+    voltage = circuit.solve(at.circuit, source, devices.current_law(at.state)).voltage
     return circuit.impedance(1.0 / devices.admittance(at.state, voltage, frequency))
 
 

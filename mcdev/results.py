@@ -37,10 +37,11 @@ import xarray as xr
 from mcdev.chunks import kept_cycles
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.ensemble import PointResult, simulate
-from mcdev.experiment import Experiment, axis_unit, axis_values, build, presets
+from mcdev.experiment import Experiment, axis_unit, axis_values, build
 from mcdev.fits.contract import Coefficient, Fit
 from mcdev.jackknife import standard_error
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, STATUS_MEANINGS
+from mcdev.preset_tables import presets
 from mcdev.provenance import code_version
 from mcdev.schema import Unit
 
@@ -86,9 +87,9 @@ def assemble(experiment: Experiment, points: list[PointResult], provenance: dict
         )
 
     parameters = xr.Dataset()
-    for name, mark in experiment.device.parameters().items():
+    for name, mark in experiment.units.items():
         drawn = np.stack([p.parameters[name] for p in points]) / mark.scale
-        field = type(experiment.device).model_fields[name]
+        field = experiment.field(name)
         about = {"units": mark.unit or "1", "long_name": (field.description or name).splitlines()[0]}
         parameters[name] = xr.Variable(("point", "device"), drawn, about)
 
@@ -117,7 +118,8 @@ def _unambiguous(experiment: Experiment, path: str) -> bool:
 
 
 def _provenance(experiment: Experiment, more: dict[str, Any]) -> dict[str, Any]:
-    named = dict.fromkeys(point.device.preset for _, point in experiment.points() if point.device.preset)
+    tables = (table for _, point in experiment.points() for table in (point.device, *point.circuit.devices.values()))
+    named = dict.fromkeys(name for table in tables if (name := getattr(table, "preset", None)))
     used = [presets()[name] for name in named]
     attributes = {
         "title": experiment.name,
@@ -239,7 +241,7 @@ def _response(experiment: Experiment, points: list[PointResult], longest: int, q
     data["width"] = xr.Variable(
         ("point", "sample"), over_time([np.diff(e) for e in edges]), {"units": "s", "long_name": "length of the sample"}
     )
-    for channel, (unit, long_name) in (CIRCUIT_CHANNELS | experiment.device.channels).items():
+    for channel, (unit, long_name) in (CIRCUIT_CHANNELS | experiment.channels).items():
         mean = over_time([p.mean[channel] for p in points])
         data[channel] = xr.Variable(
             ("point", "kept_cycle", "sample"), mean, {"units": unit, "long_name": f"mean {long_name}"}
@@ -269,7 +271,7 @@ def _response(experiment: Experiment, points: list[PointResult], longest: int, q
 
 def _trajectories(experiment: Experiment, points: list[PointResult], longest: int) -> xr.Dataset:
     data = xr.Dataset()
-    names = CIRCUIT_CHANNELS | experiment.device.channels | experiment.device.coordinates
+    names = CIRCUIT_CHANNELS | experiment.channels | experiment.device.coordinates
     for name, first in points[0].trajectories.items():
         unit, long_name = names[name]
         dims = ["point", "kept_cycle", "trajectory", "sample"] + (["part"] if first.ndim == 4 else [])
@@ -340,7 +342,27 @@ def _fits(experiment: Experiment, points: list[PointResult]) -> xr.Dataset:
                 [errors.get(key, np.nan) for _, errors, _ in found],
                 {"units": unit, "long_name": f"standard error of {name}_{key}"},
             )
+        if fit.by_device and experiment.ensemble.devices > 1:
+            alone = [_of_devices(fit, axis[which], [points[i] for i in which]) for _, which in curves]
+            for key, unit in fit.coefficients.items():
+                about = {"units": unit, "long_name": f"{name}_{key} of each device, fitted to its mean over cycles"}
+                data[f"{name}_{key}_of_device"] = xr.Variable(
+                    (curve, "device"), np.stack([values[key] for values in alone]), about
+                )
     return data
+
+
+def _of_devices(fit: Fit, axis: np.ndarray, points: list[PointResult]) -> dict[str, np.ndarray]:
+    """Coefficients [device] of each device by itself; NaN where it has too few values."""
+    found = {key: np.full(points[0].intact.shape[0], np.nan) for key in fit.coefficients}
+    for device in range(points[0].intact.shape[0]):
+        pairs = ((p.values[fit.measurement][device], p.status[fit.measurement][device]) for p in points)
+        values = np.array([ensemble_value("mean", v, s) for v, s in pairs])
+        good = fit.usable(values)
+        if good.sum() >= fit.least_points:
+            for key, coefficient in fit.fit(axis[good], values[good]).items():
+                found[key][device] = coefficient.value
+    return found
 
 
 def in_order(values: np.ndarray, status: np.ndarray) -> np.ndarray:

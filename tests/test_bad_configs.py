@@ -275,7 +275,7 @@ BY_HAND: list[tuple[str, dict[str, Any], str, str]] = [
     ("mistyped preset", at("device", "preset")("wang2017_reducd"), "device.preset", "did you mean 'wang2017_reduced'"),
     ("mistyped protocol", at("protocol", "kind")("puls_train"), "protocol.kind", "did you mean 'pulse_train'"),
     ("protocol without kind", without("protocol", "kind"), "protocol.kind", "'triangular_sweep'"),
-    ("mistyped circuit", at("circuit", "kind")("resistor"), "circuit.kind", "did you mean 'series_resistor'?"),
+    ("mistyped circuit", at("circuit", "kind")("resistor"), "circuit.kind", "did you mean 'series_resistor'"),
     ("mistyped measurement", at("measurements", "x")({"kind": "ppf"}), "measurements.x.kind", "paired_pulse"),
     ("mistyped criterion", at("measurements", "tau", "by")("1e"), "measurements.tau.by", "did you mean '1/e'?"),
     (

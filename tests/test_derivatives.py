@@ -81,7 +81,7 @@ def test_circuits(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def solved(p: Any) -> Any:
         circuit = wired(kind)((1e5 * p[0], 4e-6 * p[1]))
         applied = jnp.array([3.5, -2.5, 0.4]) * p[2]
-        voltage, current = circuit.solve(None, applied, law(3e-6 * jnp.ones(3) * p[3]))
+        voltage, current, _ = circuit.solve(None, applied, law(3e-6 * jnp.ones(3) * p[3]))
         return jnp.stack([voltage, 1e6 * current])
 
     at = jnp.array([1.0, 1.0, 1.0, 1.0])

@@ -16,8 +16,9 @@ import mcdev
 from mcdev.devices.diffusive_density import DensityState, DiffusiveDensity, DiffusiveDensityDevices
 from mcdev.devices.tunnelling import relative_conductance
 from mcdev.draws import draw_parameters
-from mcdev.experiment import Experiment, presets
+from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
+from mcdev.preset_tables import presets
 
 LANES = 8
 RELAXATION = {

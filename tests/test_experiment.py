@@ -48,8 +48,7 @@ def swept(mode: Any = "grid", **axes: Any) -> Experiment:
 def test_presets_say_where_each_number_comes_from(name: str) -> None:
     preset = mcdev.presets()[name]
     assert preset["title"]
-    diffusive = preset["device"]["kind"].startswith("diffusive")
-    assert ("doi:10.1038/nmat4756" if diffusive else "doi:10.1039/d1ma01078f") in preset["source"]
+    assert ("doi:10.1038/nmat4756" if name.startswith("wang2017") else "doi:10.1039/d1ma01078f") in preset["source"]
     assert all(preset["notes"])
     assert set(preset["origin"]) == set(preset["device"]) - {"kind"}
 
@@ -72,9 +71,16 @@ def test_experiments_read_back_equal(name: str, by: str) -> None:
         "hopping_field": "0.0271 V/nm",
         "integrator": {"step": "1.7 ms"},
     }
-    is_diffusive = mcdev.presets()[name]["device"]["kind"].startswith("diffusive")
+    drift = {
+        "steepness": {"distribution": "uniform", "low": "0.2 1/V", "high": "0.3 1/V"},
+        "positive_current": {"distribution": "lognormal", "median": "101.3 uA", "sigma": 0.3},
+        "negative_rate": "3.7 Hz",
+        "integrator": {"tolerance": 1.7e-5},
+    }
+    kind = mcdev.presets()[name]["device"]["kind"]
+    is_diffusive = kind.startswith("diffusive")
     experiment = train(
-        device={"preset": name, **(nanoparticles if is_diffusive else ions)},
+        device={"preset": name, **(nanoparticles if is_diffusive else drift if kind == "yakopcic" else ions)},
         measurements=PULSES | {"g": {"kind": "pulse_conductance", "relative": is_diffusive}},
         circuit={"kind": "series_resistor", "resistance": "3.3 ohm", "compliance": "7 mA"},
         sweep={"axes": {"protocol.amplitude": {"start": "3 V", "stop": "5 V", "count": 3}}},

@@ -23,7 +23,7 @@ from mcdev.calibration.plan import Case
 from mcdev.calibration.reading import Reading
 from mcdev.calibration.reverse import advance_for_reverse
 from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.draws import draw_parameters
+from mcdev.draws import draw_parameters, of_device
 from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
 from mcdev.measurements.contract import OK, Trajectory
@@ -72,7 +72,7 @@ class _Batch(NamedTuple):
 
 def lanes_needed(experiment: Experiment, devices: int) -> int:
     """One where all devices are alike, else as many as asked for."""
-    drawn = any(not isinstance(getattr(experiment.device, name), float) for name in experiment.device.parameters())
+    drawn = any(not isinstance(law, float) for law in experiment.laws.values())
     return devices if drawn or not experiment.device.alike else 1
 
 
@@ -88,8 +88,8 @@ def _start(experiment: Experiment, lanes: int) -> Start:
         return np.repeat(series[:, None], lanes, axis=1)
 
     return Start(
-        devices=device.build(draws, seed, np.arange(lanes), np.float64),
-        circuit=experiment.circuit.build(np.float64),
+        devices=device.build(of_device(experiment, draws), seed, np.arange(lanes), np.float64),
+        circuit=experiment.circuit.build(np.float64, draws),
         start=each(timeline.start),
         end=each(timeline.end),
         widths=each(timeline.widths),
@@ -305,7 +305,10 @@ def _back(batch: _Batch, first: Experiment, names: Sequence[str], curves: bool) 
     many numbers as samples, and what lanes share (a circuit's resistance) has one derivative for all of them."""
     timeline = first.protocol.timeline()
     outputs = sum(first.measurements[name].entries(timeline) or 1 for name in names)
+    devices = (first.device, *first.circuit.devices.values())
     if curves or batch.directions is None or len(batch.paths) < _REVERSE_FROM * outputs:
+        return None
+    if not all(device.in_reverse for device in devices):
         return None
     shared = jax.tree.map(
         lambda lane, moved: not lane and bool(np.any(moved)),

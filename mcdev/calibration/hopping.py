@@ -32,7 +32,7 @@ from mcdev.devices.contract import Devices, LaneKey, PerLane
 from mcdev.devices.diffusive import Diffusive, DiffusiveDevices, DiffusiveState, Integrator, Ohmic
 from mcdev.devices.landscape import Landscape, PeriodicPinning
 from mcdev.devices.tunnelling import relative_conductance
-from mcdev.draws import draw_parameters
+from mcdev.draws import draw_parameters, of_device
 from mcdev.experiment import Experiment
 from mcdev.integrators.langevin import Positions, euler_maruyama, reflect
 from mcdev.integrators.noise import normal_pair, realisation_key
@@ -119,10 +119,12 @@ def point_of(experiment: Experiment, realisations: int, dtype: Any = np.float64)
     experiment = experiment.model_copy(update={"device": device.model_copy(update={"integrator": integrator})})
     with jax.enable_x64(np.dtype(dtype) == np.float64):
         draws = draw_parameters(experiment, 0, realisations)
-        devices = experiment.device.build(draws, experiment.ensemble.seed, np.arange(realisations), dtype)
+        devices = experiment.device.build(
+            of_device(experiment, draws), experiment.ensemble.seed, np.arange(realisations), dtype
+        )
         assert isinstance(devices, DiffusiveDevices)
         rows = drive(experiment, experiment.protocol.timeline())
-        return Point(devices, experiment.circuit.build(dtype), rows, settling(experiment))
+        return Point(devices, experiment.circuit.build(dtype, draws), rows, settling(experiment))
 
 
 def direction(at: Point, low: Point, high: Point, interval: float) -> Point:

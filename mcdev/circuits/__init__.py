@@ -5,8 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from mcdev.circuits.alone import Alone
+from mcdev.circuits.series_memristor import SeriesMemristor
 from mcdev.circuits.series_resistor import SeriesResistor
 
-AnyCircuit = Annotated[Alone | SeriesResistor, Field(discriminator="kind")]
+AnyCircuit = Annotated[Alone | SeriesMemristor | SeriesResistor, Field(discriminator="kind")]
 
-__all__ = ["Alone", "AnyCircuit", "SeriesResistor"]
+__all__ = ["Alone", "AnyCircuit", "SeriesMemristor", "SeriesResistor"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+import numpy as np
+from jaxtyping import Array, Complex, Float, UInt32
 
 from mcdev.circuits.compliance import limit_current
-from mcdev.circuits.contract import Circuit, CircuitConfig
+from mcdev.circuits.contract import NO_DRAWS, Circuit, CircuitConfig, Division
 from mcdev.devices.contract import CurrentLaw, PerLane
 from mcdev.schema import Unit
 
@@ -19,15 +21,26 @@ class AloneCircuit(Circuit):
     def rest(self, lanes: int, dtype: Any) -> None:
         return None
 
-    def solve(self, state: None, applied: PerLane, law: CurrentLaw) -> tuple[PerLane, PerLane]:
+    def solve(self, state: None, applied: PerLane, law: CurrentLaw) -> Division:
         current = law.current(applied)
-        return (applied, current) if self.compliance is None else limit_current(applied, current, self.compliance, law)
+        if self.compliance is None:
+            return Division(applied, current, None)
+        return Division(*limit_current(applied, current, self.compliance, law), None)
+
+    def observe(self, state: None, division: Division, law: CurrentLaw) -> dict[str, PerLane]:
+        return {}
 
     def impedance(self, device: Complex[Array, "frequency lane"]) -> Complex[Array, "frequency lane"]:
         return device
 
     def advance(
-        self, state: None, applied: PerLane, device_voltage: PerLane, current: PerLane, elapsed: Float[Array, ""]
+        self,
+        state: None,
+        applied: PerLane,
+        law: CurrentLaw,
+        division: Division,
+        step: Float[Array, ""],
+        pairs: UInt32[Array, ""],
     ) -> None:
         return None
 
@@ -39,5 +52,5 @@ class Alone(CircuitConfig):
     compliance: Annotated[float, Unit("A", gt=0)] | None = None
     """Largest current that the source lets through."""
 
-    def build(self, dtype: Any) -> AloneCircuit:
+    def build(self, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> AloneCircuit:
         return AloneCircuit(None if self.compliance is None else jnp.asarray(self.compliance, dtype))

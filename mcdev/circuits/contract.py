@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
-from jaxtyping import Array, Complex, Float
+import numpy as np
+from jaxtyping import Array, Complex, Float, UInt32
 
-from mcdev.devices.contract import CurrentLaw, PerLane
-from mcdev.schema import Strict
+from mcdev.devices.contract import CurrentLaw, DeviceConfig, Observable, Pace, PerLane
+from mcdev.schema import Drawn, Strict, Unit
+
+NO_DRAWS: Mapping[str, np.ndarray] = MappingProxyType({})
+
+
+class Division(NamedTuple):
+    """How the source's voltage is divided at one instant."""
+
+    voltage: PerLane
+    """Across the device (V)."""
+    current: PerLane
+    """Through all elements (A)."""
+    memristor: PerLane | None
+    """Across the circuit's own memristor (V), counted as the source's; None where there is none."""
 
 
 class Circuit(eqx.Module):
@@ -20,22 +36,72 @@ class Circuit(eqx.Module):
         """State of the circuit's own elements at rest; None where they have none."""
 
     @abc.abstractmethod
-    def solve(self, state: Any, applied: PerLane, law: CurrentLaw) -> tuple[PerLane, PerLane]:
-        """(device voltage V, current A) at this source voltage."""
+    def solve(self, state: Any, applied: PerLane, law: CurrentLaw) -> Division:
+        """The division of this source voltage, given the device's law."""
+
+    @abc.abstractmethod
+    def observe(self, state: Any, division: Division, law: CurrentLaw) -> dict[str, PerLane]:
+        """What a recorder reads of the circuit's own elements, in SI units; names as in ``CircuitConfig.channels``."""
 
     @abc.abstractmethod
     def impedance(self, device: Complex[Array, "frequency lane"]) -> Complex[Array, "frequency lane"]:
-        """Small-signal impedance (Ω) that the source sees, given the device's own."""
+        """Small-signal impedance (Ω) that the source sees, given the device's own. Only for circuits whose
+        ``CircuitConfig.small_signal`` is true."""
 
     @abc.abstractmethod
     def advance(
-        self, state: Any, applied: PerLane, device_voltage: PerLane, current: PerLane, elapsed: Float[Array, ""]
+        self,
+        state: Any,
+        applied: PerLane,
+        law: CurrentLaw,
+        division: Division,
+        step: Float[Array, ""],
+        pairs: UInt32[Array, ""],
     ) -> Any:
-        """The circuit's state after ``elapsed`` seconds."""
+        """The circuit's state ``2 · pairs`` steps of ``step`` seconds later. ``law`` is the device's and
+        ``division`` that of the beginning."""
 
 
 class CircuitConfig(Strict, abc.ABC):
     """The ``[circuit]`` table of one kind."""
 
+    small_signal: ClassVar[bool] = True
+    """Whether ``Circuit.impedance`` exists."""
+
+    @property
+    def devices(self) -> dict[str, DeviceConfig]:
+        """Key → table of each further device that the circuit holds."""
+        return {}
+
+    @property
+    def channels(self) -> dict[str, Observable]:
+        """Unit and long name of what ``Circuit.observe`` returns."""
+        return {}
+
+    def pace(self, voltage: float) -> Pace | None:
+        """How finely time must be cut for the circuit's own elements under ``voltage`` volts; None: they do not ask."""
+        return None
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """The parameters of its devices that may differ from one to the next, each with its unit; names are whole
+        key paths (``circuit.memristor.steepness``), which also name their random numbers."""
+        return {
+            f"circuit.{key}.{name}": mark
+            for key, device in self.devices.items()
+            for name, mark in device.parameters().items()
+        }
+
+    @property
+    def laws(self) -> dict[str, Drawn]:
+        """Value or distribution of each of these."""
+        return {
+            f"circuit.{key}.{name}": getattr(device, name)
+            for key, device in self.devices.items()
+            for name in device.parameters()
+        }
+
     @abc.abstractmethod
-    def build(self, dtype: Any) -> Circuit: ...
+    def build(self, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> Circuit:
+        """The circuit. ``draws``: its devices' parameters, named as in ``units`` (SI, one value a lane); others in it
+        are ignored."""

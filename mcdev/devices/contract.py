@@ -116,6 +116,8 @@ class DeviceConfig(Strict, abc.ABC):
     differentiable: ClassVar[bool] = True
     """Whether a trajectory depends smoothly on the parameters while its random numbers are held, so that it may be
     differentiated. Particles that hop do not: which barrier is crossed when decides everything."""
+    in_reverse: ClassVar[bool] = True
+    """Whether its trajectory may be differentiated in reverse mode: not where steps are chosen on the way."""
     alike: ClassVar[bool] = True
     """Whether two devices of equal parameters behave alike: no noise, nothing drawn but the parameters."""
 

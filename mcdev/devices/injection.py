@@ -9,6 +9,7 @@ calibrated one: Shin et al. (2022, doi:10.1039/d1ma01078f) describe the mechanis
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -32,6 +33,8 @@ class Injection(CurrentLaw):
     """dz/dV at once, before any ion moves (1/V)."""
     exponent: PerLane
     """n."""
+    either: bool = eqx.field(static=True, default=False)
+    """Whether z helps both polarities alike, instead of helping one and opposing the other."""
 
     def current(self, voltage: PerLane) -> PerLane:
         return self.chord(voltage) * voltage
@@ -40,6 +43,7 @@ class Injection(CurrentLaw):
         size = jnp.maximum(jnp.abs(voltage), _SMALL)
         opened = jax.nn.softplus((size - self.onset) / self.width) - jax.nn.softplus(-self.onset / self.width)
         z = self.facilitation + self.response * voltage
-        base = 1.0 + jnp.where(voltage < 0, -z, z) / self.exponent
+        helped = z if self.either else jnp.where(voltage < 0, -z, z)
+        base = 1.0 + helped / self.exponent
         boost = jnp.where(base > 0, jnp.exp(self.exponent * jnp.log(jnp.where(base > 0, base, 1.0))), 0.0)
         return self.conductance * self.width * opened * boost / size

@@ -8,12 +8,15 @@ doi:10.1039/d1ma01078f).
 q is the charge of the two electrical double layers in series, per area and per capacitance C; u their voltage. m is
 a fast state at the interfaces that the measured 75-112 ms ask for; where it comes from is an assumption. The
 measured conductivity σ sets every rate: τ_on σ/L is nearly constant over the three salt contents of Table 1.
+
+With ``facilitation = "either_polarity"`` both states follow |V| and z is that of |V|: an assumption, see the key.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +79,11 @@ class OmiecCompact(DeviceConfig):
     """γ, facilitation by the fast state."""
     exponent: Annotated[Drawn, PerDevice("", gt=0, le=20)]
     """n of the facilitation: 1 is linear."""
+    facilitation: Literal["own_polarity", "either_polarity"] = "own_polarity"
+    """own_polarity: layers that help one polarity oppose the other, as the mechanism has it. either_polarity: they
+    follow the size of the voltage and help both alike. This is assumed, without a mechanism, for circuits in which a
+    spike meets what one of the other polarity left behind (Shin et al. 2022, Fig. 7, whose volatile model is in a
+    supplement that is not at hand); with own_polarity a second spike of the other polarity is opposed."""
     integrator: Integrator = Field(default_factory=Integrator)
 
     full_scale: ClassVar[bool] = False
@@ -134,6 +142,7 @@ class OmiecCompact(DeviceConfig):
             hopping=jnp.asarray(p["hopping_field"] * p["thickness"], dtype),
             geometric=jnp.asarray(epsilon_0 * p["relative_permittivity"] * p["area"] / p["thickness"], dtype),
             layers=jnp.asarray(p["capacitance"] * p["area"], dtype),
+            either=self.facilitation == "either_polarity",
         )
 
 
@@ -158,6 +167,8 @@ class OmiecCompactDevices(Devices):
     """Geometric capacitance (F)."""
     layers: PerLane
     """C A (F)."""
+    either: bool = eqx.field(static=True, default=False)
+    """Whether the states follow |V| and help both polarities."""
 
     def rest(self, key: LaneKey) -> OmiecState:
         return OmiecState(jnp.zeros_like(self.rate), jnp.zeros_like(self.rate))
@@ -176,7 +187,8 @@ class OmiecCompactDevices(Devices):
         p = self.parameters
         z = p["charge_gain"] * state.q + p["fast_gain"] * state.m
         none = jnp.zeros_like(z)
-        return Injection(p["injection_conductance"], p["onset_voltage"], p["onset_width"], z, none, p["exponent"])
+        scale, onset, width = p["injection_conductance"], p["onset_voltage"], p["onset_width"]
+        return Injection(scale, onset, width, z, none, p["exponent"], self.either)
 
     def advance(
         self,
@@ -188,6 +200,7 @@ class OmiecCompactDevices(Devices):
         key: LaneKey,
         clock: UInt32[Array, ""],
     ) -> OmiecState:
+        voltage = jnp.abs(voltage) if self.either else voltage
         q = rosenbrock_euler(lambda q: self.charging(q, voltage), state.q, step, 2 * pairs)
         return OmiecState(q, exact_relaxation(state.m, voltage, self.fast, step * (2.0 * pairs.astype(step.dtype))))
 
@@ -213,6 +226,7 @@ class OmiecCompactDevices(Devices):
         """1/[1/(C A f_V + iω C_geo) + u'/(iω C A)] of the ions, with f = dq/dt, and of the electrons
         dI/dV + dI/dq dq/dV + dI/dm k/(iω + k)."""
         one = jnp.ones_like(voltage)
+        voltage = jnp.abs(voltage) if self.either else voltage
 
         def current(q: PerLane, m: PerLane, v: PerLane) -> PerLane:
             return self.current_law(OmiecState(q, m)).current(v)

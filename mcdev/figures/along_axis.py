@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from mcdev.figures import arrhenius
+from mcdev.figures import arrhenius, learning_map, srdp, stdp_window
 from mcdev.figures.axes import Curve, curves, main_axis, mean_label, measurement, point_colours, points, scale
 from mcdev.figures.distributions import scalars
 from mcdev.figures.numbers import published, with_unit
@@ -29,7 +29,13 @@ _DECADES = 1e-4
 
 
 def applies(tree: xr.DataTree) -> bool:
-    return main_axis(tree) is not None and bool(scalars(tree)) and not arrhenius.applies(tree)
+    return main_axis(tree) is not None and bool(_names(tree)) and not arrhenius.applies(tree)
+
+
+def _names(tree: xr.DataTree) -> list[str]:
+    """Single numbers that no picture of their own shows."""
+    elsewhere = [picture.measurements(tree) for picture in (stdp_window, srdp, learning_map)]
+    return [name for name in scalars(tree) if not any(name in names for names in elsewhere)]
 
 
 def draw(tree: xr.DataTree) -> Figure:
@@ -39,7 +45,7 @@ def draw(tree: xr.DataTree) -> Figure:
     assert path is not None
     every = curves(tree, path)
     chosen = sorted({round(i) for i in np.linspace(0, len(every) - 1, min(len(every), _SHOWN))})
-    lines, names = [every[i] for i in chosen], scalars(tree)
+    lines, names = [every[i] for i in chosen], _names(tree)
     heights = [1.75 + 0.115 * _lines(tree, name, path, lines) for name in names]
     figure = sheet(sum(heights))
     parts = np.ravel(figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights))

@@ -87,7 +87,8 @@ def measurement(tree: xr.DataTree, name: str, values: np.ndarray) -> tuple[Scale
     found = scale(tree, about["units"], values)
     words = name.replace("_", " ")
     if about["units"] == "1":
-        symbols = {"pulse_conductance": "G / G_max", "weight_change": about["criterion"].partition(",")[0]}
+        symbols = {"pulse_conductance": "G / G_max"}
+        symbols |= dict.fromkeys(("weight_change", "memristor_change"), about["criterion"].partition(",")[0])
         symbol = symbols.get(about["kind"])
         return found, f"${_math(symbol)}$" if symbol else words
     return found, found.named(words)

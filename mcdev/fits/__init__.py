@@ -6,7 +6,8 @@ from pydantic import Field
 
 from mcdev.fits.arrhenius import Arrhenius
 from mcdev.fits.double_exponential import DoubleExponential
+from mcdev.fits.stdp_window import StdpWindow
 
-AnyFit = Annotated[Arrhenius | DoubleExponential, Field(discriminator="kind")]
+AnyFit = Annotated[Arrhenius | DoubleExponential | StdpWindow, Field(discriminator="kind")]
 
-__all__ = ["AnyFit", "Arrhenius", "DoubleExponential"]
+__all__ = ["AnyFit", "Arrhenius", "DoubleExponential", "StdpWindow"]

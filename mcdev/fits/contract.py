@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -44,6 +44,9 @@ class Fit(Strict, abc.ABC):
     @property
     @abc.abstractmethod
     def least_points(self) -> int: ...
+
+    by_device: ClassVar[bool] = False
+    """Whether the coefficients of each device by itself are kept too, for their spread."""
 
     @property
     @abc.abstractmethod

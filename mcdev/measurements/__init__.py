@@ -11,6 +11,7 @@ from mcdev.measurements.hold_voltage import HoldVoltage
 from mcdev.measurements.inflection import Inflection
 from mcdev.measurements.loop_area import LoopArea
 from mcdev.measurements.mean_conductance import MeanConductance
+from mcdev.measurements.memristor_change import MemristorChange
 from mcdev.measurements.on_off_ratio import OnOffRatio
 from mcdev.measurements.paired_pulse import PairedPulse
 from mcdev.measurements.peak_pulse import PeakPulse
@@ -29,6 +30,7 @@ AnyMeasurement = Annotated[
     | Inflection
     | LoopArea
     | MeanConductance
+    | MemristorChange
     | OnOffRatio
     | PairedPulse
     | PeakPulse

@@ -130,6 +130,11 @@ class Measurement(Strict, abc.ABC):
         """Names of the windows that the protocol must have."""
 
     @property
+    def needs_channels(self) -> tuple[str, ...]:
+        """Names of the recorded channels that it reads and that not every device or circuit has."""
+        return ()
+
+    @property
     def linear(self) -> bool:
         """Whether it is linear in what was recorded, so that its mean over like devices is that of their mean
         trajectory."""

@@ -11,11 +11,23 @@ from mcdev.protocols.pulse import Pulse
 from mcdev.protocols.pulse_train import PulseTrain
 from mcdev.protocols.rate_change import RateChange
 from mcdev.protocols.recovery import Recovery
+from mcdev.protocols.srdp import Srdp
+from mcdev.protocols.stdp import Stdp
 from mcdev.protocols.triangular_sweep import TriangularSweep
 from mcdev.protocols.waveform import Waveform
 
 AnyProtocol = Annotated[
-    BipolarCycle | Hold | Impedance | Pulse | PulseTrain | RateChange | Recovery | TriangularSweep | Waveform,
+    BipolarCycle
+    | Hold
+    | Impedance
+    | Pulse
+    | PulseTrain
+    | RateChange
+    | Recovery
+    | Srdp
+    | Stdp
+    | TriangularSweep
+    | Waveform,
     Field(discriminator="kind"),
 ]
 
@@ -28,6 +40,8 @@ __all__ = [
     "PulseTrain",
     "RateChange",
     "Recovery",
+    "Srdp",
+    "Stdp",
     "TriangularSweep",
     "Waveform",
 ]

@@ -1,0 +1,117 @@
+"""What compact devices with a single state share: x' = drift(x, V), integrated to a tolerance.
+
+The step is chosen by the integrator, one for each lane (``adaptive_rosenbrock``), so that no result depends on how a
+protocol is cut into samples while the voltage is held. A circuit that divides its voltage between two such devices
+follows the division within the interval too.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Annotated, Any, ClassVar, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt32
+from pydantic import Field
+
+from mcdev.devices.contract import DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
+from mcdev.integrators.exponential import adaptive_rosenbrock
+from mcdev.schema import Strict, Unit
+
+_SHARE = 0.02  # of the state's range, by which it moves at most between two solutions of a circuit
+
+
+class Tolerance(Strict):
+    """How the state is integrated."""
+
+    tolerance: Annotated[float, Unit("", ge=1e-12, le=1e-2)] = 1e-6
+    """Largest error of one step, of a state between 0 and 1."""
+    coupling_interval: Annotated[float, Unit("s", gt=0)] | Literal["auto"] = "auto"
+    """Longest interval over which a circuit with a resistor holds the device's voltage; auto: the state moves by a
+    fiftieth at the source's voltage. Without a resistor, and as a second memristor, no such interval is needed."""
+
+
+class OneState(DeviceConfig):
+    """The table of such a family."""
+
+    preset: str | None = None
+    """The parameter set that this table started from; its values stand unless given here."""
+    integrator: Tolerance = Field(default_factory=Tolerance)
+
+    in_reverse: ClassVar[bool] = False
+    full_scale: ClassVar[bool] = False
+    small_signal: ClassVar[bool] = False
+    layer: ClassVar[bool] = False
+    precision: ClassVar[Literal["float32", "float64"]] = "float64"
+    single_precision: ClassVar[bool] = True
+    lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 16384, "tpu": 16384}
+    remedy: ClassVar[str] = "look for extreme parameters or voltages; a larger device.integrator.tolerance may help"
+    parts: ClassVar[int] = 0
+    reduced_units: ClassVar[dict[str, str]] = {}
+    coordinates: ClassVar[dict[str, Observable]] = {}
+    profiles: ClassVar[dict[str, Observable]] = {}
+
+    @property
+    def channels(self) -> dict[str, Observable]:
+        return {"state": Observable("1", "state, between 0 and 1")}
+
+    @property
+    def profile_bins(self) -> np.ndarray:
+        return np.empty(0)
+
+    @abc.abstractmethod
+    def fastest(self, voltage: float) -> float:
+        """The largest rate (1/s) at which any device's state moves at this voltage."""
+
+    def pace(self, voltage: float) -> Pace:
+        interval = self.integrator.coupling_interval
+        if interval == "auto":
+            interval = _SHARE / max(self.fastest(abs(voltage)), 1e-12)
+        return Pace(interval, 0.5 * interval)
+
+    def rest_report(self, duration: float) -> list[str]:
+        return []
+
+    def conflicts(self, kinetic: bool) -> list[tuple[str, Any, str]]:
+        return []
+
+    def concerns(self) -> list[tuple[str, str]]:
+        return []
+
+
+class OneStateDevices(Devices):
+    """A batch of them; the state is x itself."""
+
+    parameters: dict[str, PerLane]
+    tolerance: float = eqx.field(static=True)
+
+    @abc.abstractmethod
+    def drift(self, x: PerLane, voltage: PerLane) -> PerLane:
+        """dx/dt (1/s)."""
+
+    def advance(
+        self,
+        state: PerLane,
+        voltage: PerLane,
+        current: PerLane,
+        step: Float[Array, ""],
+        pairs: UInt32[Array, ""],
+        key: LaneKey,
+        clock: UInt32[Array, ""],
+    ) -> PerLane:
+        elapsed = 2.0 * step * pairs.astype(step.dtype)
+        return adaptive_rosenbrock(lambda x: self.drift(x, voltage), state, elapsed, self.tolerance)
+
+    def observe(self, state: PerLane, voltage: PerLane) -> dict[str, PerLane]:
+        return {"state": state}
+
+    def profile(self, state: PerLane, weight: PerLane) -> dict[str, Float[Array, " bin"]]:
+        return {}
+
+    def snapshot(self, state: PerLane) -> dict[str, Float[Array, "part lane"]]:
+        return {}
+
+    def intact(self, state: PerLane) -> Bool[Array, " lane"]:
+        return jnp.isfinite(state)

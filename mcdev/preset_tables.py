@@ -1,0 +1,63 @@
+"""Presets: published or fitted devices, ready for the tables that hold a device."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import tomllib
+from importlib import resources
+from typing import Any
+
+from mcdev.problems import Problem
+from mcdev.schema import Strict, nearest
+
+PLACES = ("device", "circuit.memristor")
+"""Key paths of tables that may start from a preset."""
+
+
+def presets() -> dict[str, dict[str, Any]]:
+    """Every device preset by name: title, source, notes, device table and the origin of each number."""
+    return copy.deepcopy(_presets())
+
+
+@functools.cache
+def _presets() -> dict[str, dict[str, Any]]:
+    folder = resources.files("mcdev.devices") / "presets"
+    return {
+        file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(folder.iterdir(), key=lambda f: f.name)
+        if file.name.endswith(".toml")
+    }
+
+
+def fill(data: dict[str, Any]) -> list[Problem]:
+    """Put each named preset under what was given beside it; returns what is wrong with the names."""
+    return [problem for place in PLACES if (problem := _fill(data, place))]
+
+
+def _fill(data: dict[str, Any], place: str) -> Problem | None:
+    *above, last = place.split(".")
+    table: Any = data
+    for key in above:
+        table = table.get(key) if isinstance(table, dict) else None
+    own = table.get(last) if isinstance(table, dict) else None
+    if not isinstance(own, dict) or "preset" not in own:
+        return None
+    known, name = _presets(), own["preset"]
+    if not isinstance(name, str):
+        return Problem(f"{place}.preset", name, f"expected the name of a preset; {nearest('', known)}")
+    if name not in known:
+        return Problem(f"{place}.preset", name, f"no such preset; {nearest(name, known)}")
+    table[last] = copy.deepcopy(known[name]["device"]) | own
+    return None
+
+
+def without_preset(table: Strict, data: dict[str, Any]) -> dict[str, Any]:
+    """``data``, a table as written out, without what came from its preset: another can then take its place."""
+    name = getattr(table, "preset", None)
+    if name is None:
+        return data
+    given = _presets()[name]["device"] | {"preset": name}
+    old = type(table).model_validate_json(json.dumps(given)).model_dump(mode="json", exclude_none=True)
+    return {key: value for key, value in data.items() if value != old.get(key)}
