@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mcdev.devices.omiec_compact import OmiecCompact
-from mcdev.experiment import Experiment, presets
+from mcdev.experiment import Experiment
 from mcdev.export import bridge
 from mcdev.export.names import checked_name, comment
+from mcdev.preset_tables import presets
 from mcdev.problems import ConfigError, Problem
 from mcdev.schema import typical
 
