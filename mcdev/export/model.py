@@ -39,6 +39,8 @@ class Model:
     """Fitted numbers that are the same in every instance, with their meaning."""
     header: tuple[str, ...] = ()
     """Lines of plain text: provenance, equations, assumptions."""
+    either: bool = False
+    """Of ``omiec_compact``: whether the states follow |V| and help both polarities."""
 
 
 def model_of(experiment: Experiment, name: str, provenance: str) -> Model:
@@ -98,6 +100,7 @@ def _common(experiment: Experiment, provenance: str) -> list[str]:
 
 def _omiec(experiment: Experiment, name: str, provenance: str) -> Model:
     assert isinstance(experiment.device, OmiecCompact)
+    either = experiment.device.facilitation == "either_polarity"
     lines = [
         f"{name}: ion-conducting organic memristor, level 1, two states (mcdev family omiec_compact)",
         *_common(experiment, provenance),
@@ -106,13 +109,18 @@ def _omiec(experiment: Experiment, name: str, provenance: str) -> Model:
         "  C dq/dt = (sigma/L) V0 sinh[(V - u)/V0], argument within -3 and 3;  u = q (1 + |q|/1V)^alpha;  V0 = E0 L",
         "  dm/dt = (V - m) (k_f + sigma/(L C_f))",
         "  I = I0 sgn(V) w [softplus((|V| - V_t)/w) - softplus(-V_t/w)] [1 + sgn(V) (beta q + gamma m)/n]+^n",
+        *(
+            ["  facilitation = either_polarity (assumed): |V| in both states, and no sgn(V) in the bracket"]
+            if either
+            else []
+        ),
         "States: nodes q and m, in volts.",
         "Assumed: the current is the electrons'; the ions' charging current (at most V sigma A/L) is not in it, as in",
         "mcdev. relative_permittivity enters mcdev's impedance only, and nothing here; it and area are kept so that a",
         "model card's devices can be given whole. Temperature does not enter: the parameters are of the measured one.",
     ]
     names = tuple(OmiecCompact.parameters())
-    return Model(name, "omiec_compact", _parameters(experiment, names), header=_plain(lines))
+    return Model(name, "omiec_compact", _parameters(experiment, names), either=either, header=_plain(lines))
 
 
 CARRIED = ("threshold_voltage", "maximum_conductance", "cooling_rate")

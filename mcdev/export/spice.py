@@ -38,7 +38,8 @@ def _example(model: Model) -> str:
 def _omiec(model: Model) -> list[str]:
     opened = "(abs(V(p,n))-{onset_voltage})/{onset_width}"
     sign = "(V(p,n) < 0 ? -1 : 1)"
-    base = f"(1+{sign}*({{charge_gain}}*V(q)+{{fast_gain}}*V(m))/{{exponent}})"
+    bias, helped = ("abs(V(p,n))", "1") if model.either else ("V(p,n)", sign)
+    base = f"(1+{helped}*({{charge_gain}}*V(q)+{{fast_gain}}*V(m))/{{exponent}})"
     return [
         ".param rate={conductivity/(thickness*capacitance)}",
         ".param fast={fast_rate+conductivity/(thickness*fast_capacitance)}",
@@ -47,10 +48,10 @@ def _omiec(model: Model) -> list[str]:
         ".param scale={injection_conductance*onset_width}",
         "* charge of the double layers over C, in volts",
         "Cq q 0 {1/rate}",
-        "Bq 0 q I={hopping}*sinh(max(-3,min(3,(V(p,n)-V(q)*exp({stiffening}*ln(1+abs(V(q)))))/{hopping})))",
+        f"Bq 0 q I={{hopping}}*sinh(max(-3,min(3,({bias}-V(q)*exp({{stiffening}}*ln(1+abs(V(q)))))/{{hopping}})))",
         "* fast interfacial state, in volts",
         "Cm m 0 {1/fast}",
-        "Bm 0 m I=V(p,n)-V(m)",
+        f"Bm 0 m I={bias}-V(m)",
         ".ic V(q)=0 V(m)=0",
         "* softplus(x) as max(x, 0) + ln(1 + exp(-|x|)), which cannot overflow",
         f"Bi p n I={{scale}}*{sign}",

@@ -32,6 +32,7 @@ _Parts = tuple[list[str], list[str], list[str]]
 
 
 def _omiec(model: Model) -> _Parts:
+    bias, helped = ("abs(v)", "1.0") if model.either else ("v", "sgn")
     variables = ["v", "sgn", "rate", "fast", "hopping", "u", "drive", "x", "rest", "opened", "base", "boost"]
     return (
         ["q", "m"],
@@ -44,15 +45,15 @@ def _omiec(model: Model) -> _Parts:
             "hopping = hopping_field * thickness;",
             "// charge of the double layers over C, in volts",
             "u = V(q) * exp(stiffening * ln(1.0 + abs(V(q))));",
-            "drive = max(-3.0, min(3.0, (v - u) / hopping));",
+            f"drive = max(-3.0, min(3.0, ({bias} - u) / hopping));",
             "V(q) <+ idt(rate * hopping * sinh(drive), 0.0);",
             "// fast interfacial state, in volts",
-            "V(m) <+ idt(fast * (v - V(m)), 0.0);",
+            f"V(m) <+ idt(fast * ({bias} - V(m)), 0.0);",
             "// softplus(x) as max(x, 0) + ln(1 + exp(-|x|)), which cannot overflow",
             "x = (abs(v) - onset_voltage) / onset_width;",
             "rest = ln(1.0 + exp(-onset_voltage / onset_width));",
             "opened = max(x, 0.0) + ln(1.0 + exp(-abs(x))) - rest;",
-            "base = 1.0 + sgn * (charge_gain * V(q) + fast_gain * V(m)) / exponent;",
+            f"base = 1.0 + {helped} * (charge_gain * V(q) + fast_gain * V(m)) / exponent;",
             "boost = (base > 0 ? exp(exponent * ln(max(base, 1.0e-30))) : 0.0);",
             "I(p, n) <+ injection_conductance * onset_width * sgn * opened * boost;",
         ],
