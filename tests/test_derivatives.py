@@ -473,7 +473,7 @@ def test_reverse_through_a_whole_protocol(family: str) -> None:
     np.testing.assert_allclose(reverse, weights @ forward, rtol=1e-9, atol=1e-9 * largest)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["level 1", pytest.param("ions", marks=pytest.mark.slow)])
 def test_forward_through_a_whole_protocol(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against differences of runs whose stages and fits are solved to rounding."""
     whole, _, forward, _ = forward_through(family)

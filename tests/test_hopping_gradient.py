@@ -229,6 +229,7 @@ def test_train_against_differences() -> None:
     assert np.all(np.abs(plain - slopes[1]) > 5 * np.hypot(found.gradient_se, errors)[1])
 
 
+@pytest.mark.slow
 def test_behind_a_resistor_at_negative_voltage() -> None:
     experiment = reduced(FAST | {"amplitude": "-5 V", "count": 3}).with_(
         {"circuit": {"kind": "series_resistor", "resistance": "2 ohm"}}

@@ -228,7 +228,7 @@ def test_impedance() -> None:
     check_impedance()
 
 
-@pytest.mark.parametrize("bias", [0.0, 0.8])
+@pytest.mark.parametrize("bias", [pytest.param(0.0, marks=pytest.mark.slow), 0.8])
 def test_small_sine_in_time(bias: float) -> None:
     """A sine of 2 mV, held in 64 steps a period, gives amplitude and phase of the linearised system.
 
