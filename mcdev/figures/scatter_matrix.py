@@ -102,6 +102,6 @@ def _scales(axes: Axes, x: bool, y: bool) -> None:
     for axis, log, name in ((axes.xaxis, x, "x"), (axes.yaxis, y, "y")):
         if log:
             (axes.set_xscale if name == "x" else axes.set_yscale)("log")
-            plain_ticks(axis)
+            plain_ticks(axis, (1, 3))  # a panel is narrow
         else:
             axis.set_major_locator(MaxNLocator(3))

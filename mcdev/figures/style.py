@@ -88,11 +88,12 @@ def remark(axes: Axes, text: str, where: str = "middle") -> None:
     axes.text(x, y, text, transform=axes.transAxes, ha=ha, va=va, fontsize=SMALL, color=GREY)
 
 
-def plain_ticks(axis: XAxis | YAxis) -> None:
-    """Numbers on a logarithmic axis of less than two decades, where powers of ten alone would be too few."""
+def plain_ticks(axis: XAxis | YAxis, each: tuple[float, ...] = (1, 2, 5)) -> None:
+    """Numbers on a logarithmic axis of less than two decades, where powers of ten alone would be too few; ``each``:
+    those of every decade."""
     low, high = sorted(axis.get_view_interval())
     if 0 < high < 100 * low:
-        steps = (1, 2, 5) if high > 4 * low else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+        steps = each if high > 4 * low else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
         axis.set_major_locator(LogLocator(subs=steps))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
