@@ -46,48 +46,43 @@ inline Real larger(Real a, Real b) { return Real(_mm256_max_ps(__m256(a), __m256
 inline Real smaller(Real a, Real b) { return Real(_mm256_min_ps(__m256(a), __m256(b))); }
 #endif
 
-// e^x to 1e-7 for -87 < x < 87 (the polynomial of Cephes' expf); what is below is clamped.
-inline Real exponential(Real x) {
-    x = larger(x, Real{} - 87.0f);
-    const Real shifted = x * 1.44269504f + ROUND;
-    const Real n = shifted - ROUND;
-    const Real f = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    Real p = f * 1.9875691e-4f + 1.3981999e-3f;
-    p = p * f + 8.3334519e-3f;
-    p = p * f + 4.1665796e-2f;
-    p = p * f + 1.6666665e-1f;
-    p = p * f + 0.5f;
-    p = p * f * f + f + 1.0f;
+// 2^x for -125 ≤ x ≤ 125; what is below is clamped. The polynomials are those of mcdev/integrators/elementary.py.
+inline Real power_of_two(Real x) {
+    x = larger(x, Real{} - 125.0f);
+    const Real shifted = x + ROUND;
+    const Real f = x - (shifted - ROUND);
+    Real p = f * 0.001327646679f + 0.009675541293f;
+    p = p * f + 0.0555071329f;
+    p = p * f + 0.2402211972f;
+    p = p * f + 0.6931469671f;
+    p = p * f + 1.000000072f;
     return Real(Word(p) + (Word(shifted) << 23));
 }
 
-// ln u for normal u > 0 (the polynomial of Cephes' logf).
-inline Real logarithm(Real u) {
-    const Word shifted = Word(u) - 0x3F3504F3u;  // split at sqrt(1/2)
-    const Real n = real(Integer(shifted) >> 23);
-    const Real m = Real((shifted & 0x007FFFFFu) + 0x3F3504F3u) - 1.0f;
-    Real p = m * 7.0376836292e-2f - 1.1514610310e-1f;
-    p = p * m + 1.1676998740e-1f;
-    p = p * m - 1.2420140846e-1f;
-    p = p * m + 1.4249322787e-1f;
-    p = p * m - 1.6668057665e-1f;
-    p = p * m + 2.0000714765e-1f;
-    p = p * m - 2.4999993993e-1f;
-    p = p * m + 3.3333331174e-1f;
-    const Real square = m * m;
-    return m + (p * m * square - 0.5f * square) + n * 0.69314718f;
+// -2 ln u of the upper 24 bits, centred in their cells.
+inline Real minus_twice_logarithm(Word bits) {
+    const Word pattern = Word(real(Integer(bits >> 8)) + 0.5f) - (0x3F3504F3u + (24u << 23));
+    const Real n = real(Integer(pattern) >> 23);
+    const Real m = Real((pattern & 0x007FFFFFu) + 0x3F3504F3u) - 1.0f;
+    Real p = m * 0.2021352824f - 0.3244504877f;
+    p = p * m + 0.3450169639f;
+    p = p * m - 0.3980034641f;
+    p = p * m + 0.4993981655f;
+    p = p * m - 0.6667011736f;
+    p = p * m + 1.000007303f;
+    p = p * m - 1.999999891f;
+    return m * p + n * -1.38629436f;
 }
 
-// cos 2πz to 2e-7, as sin 2πy with |y| ≤ 1/4.
+// cos 2πz as sin 2πy with |y| ≤ 1/4.
 inline Real cosine_turns(Real z) {
     const Real nearest = (z + ROUND) - ROUND;
     const Real y = 0.25f - absolute(z - nearest);
     const Real s = y * y;
-    Real p = s * -14.394135f + 42.009806f;
-    p = p * s - 76.704281f;
-    p = p * s + 81.605226f;
-    p = p * s - 41.341702f;
-    p = p * s + 6.28318531f;
+    Real p = s * 39.53670558f - 76.54978222f;
+    p = p * s + 81.60100407f;
+    p = p * s - 41.34165503f;
+    p = p * s + 6.28318516f;
     return p * y;
 }
 
@@ -140,19 +135,18 @@ void conductance(const Row *x, int particles, const std::vector<std::pair<int, i
             sorted[low][r] = smaller(a, b);
             sorted[high][r] = larger(a, b);
         }
-    const float equal = 2.0f / (particles + 1), rate = 1.0f / TUNNELLING;
+    const float equal = 2.0f / (particles + 1), rate = 1.44269504f / TUNNELLING;
     for (int r = 0; r < ROWS; ++r) {
-        Real total = exponential((sorted[0][r] + (1.0f - equal)) * rate) +
-                     exponential(((1.0f - equal) - sorted[particles - 1][r]) * rate);
-        for (int p = 1; p < particles; ++p) total += exponential((sorted[p][r] - sorted[p - 1][r] - equal) * rate);
+        Real total = power_of_two((sorted[0][r] + (1.0f - equal)) * rate) +
+                     power_of_two(((1.0f - equal) - sorted[particles - 1][r]) * rate);
+        for (int p = 1; p < particles; ++p) total += power_of_two((sorted[p][r] - sorted[p - 1][r] - equal) * rate);
         g[r] = (particles + 1.0f) / total;
     }
 }
 
 inline Real force(Real x) {
-    const Real y = (absolute(x) - X_C) * (1.0f / R_I);
-    const Real well = (2.0f * W_I / R_I) * y * exponential(-y * y);
-    return Real(Word(well) ^ (~Word(x) & 0x80000000u)) - (PI / R_P) * cosine_turns(x * (1.0f / R_P));
+    const Real y = (x - Real((Word(x) & 0x80000000u) | Word(Real{} + X_C))) * (1.0f / R_I);
+    return (-2.0f * W_I / R_I) * y * power_of_two(y * y * -1.44269504f) - (PI / R_P) * cosine_turns(x * (1.0f / R_P));
 }
 
 template <bool HEUN>
@@ -183,8 +177,7 @@ void group(Row *x, Row g, const Word *k0, const Word *k1, int particles, int ste
                 for (int r = 0; r < ROWS; ++r) {
                     Word a, b;
                     threefry<ROUNDS>(k0[r], k1[r], pair, p, a, b);
-                    const Real u = (real(Integer(a >> 8)) + 0.5f) * 5.9604644775390625e-8f;
-                    const Real radius = s[r] * root(-2.0f * logarithm(u));
+                    const Real radius = s[r] * root(minus_twice_logarithm(a));
                     const Real angle = real(Integer(b)) * 2.3283064365386963e-10f;
                     const Real y = moved<HEUN>(x[p][r], h, pull, radius * cosine_turns(angle));
                     x[p][r] = moved<HEUN>(y, h, pull, radius * cosine_turns(angle - 0.25f));
