@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -26,9 +27,9 @@ _LOGARITHM = (
     *(-1.999999891, 1.000007303, -0.6667011736, 0.4993981655),
     *(-0.3980034641, 0.3450169639, -0.3244504877, 0.2021352824),
 )
-_ROUND = 12582912.0
-"""1.5 · 2^23: added to a float32, it leaves the nearest integer in the low bits. A conversion to an integer would do the
-same in seven instructions, since XLA has it saturate."""
+_INTEGER = 12582912.0
+"""1.5 · 2^23: added to a whole float32 it leaves the integer in the low bits. A conversion would do the same in seven
+instructions, since XLA has it saturate. (Rounding in this way fails: XLA simplifies (x + c) - c.)"""
 _ROOT_HALF = np.uint32(0x3F3504F3)  # the bits of √½ as a float32
 _MANTISSA = np.uint32(0x007FFFFF)
 
@@ -46,6 +47,7 @@ def cosine_turns(z: Float[Array, ...]) -> Float[Array, ...]:
     return y * _polynomial(_SINE if z.dtype == jnp.float32 else _FINER_SINE, y * y)
 
 
+@jax.custom_jvp
 def gaussian(y: Float[Array, ...]) -> Float[Array, ...]:
     """exp(-y²). In float32 as precise as the rounding of y² leaves it, and 2^-125 where it is smaller than that; a NaN
     may come out as any number."""
@@ -53,15 +55,20 @@ def gaussian(y: Float[Array, ...]) -> Float[Array, ...]:
         return jnp.exp(-y * y)
     power = y * y * (-1.0 / math.log(2.0))
     power = jnp.where(power > -125.0, power, -125.0)
-    shifted = power + _ROUND
-    fraction = power - (shifted - _ROUND)
-    return _scaled(_polynomial(_POWER, fraction), shifted)
+    whole = jnp.round(power)
+    value = _polynomial(_POWER, power - whole)
+    exponent = lax.bitcast_convert_type(whole + _INTEGER, jnp.uint32) << jnp.uint32(23)
+    return lax.bitcast_convert_type(lax.bitcast_convert_type(value, jnp.uint32) + exponent, jnp.float32)
 
 
-def _scaled(x: Float[Array, ...], shifted: Float[Array, ...]) -> Float[Array, ...]:
-    """x · 2^n with n the integer that ``shifted`` holds in its low bits: added to the exponent of x."""
-    exponent = lax.bitcast_convert_type(shifted, jnp.uint32) << jnp.uint32(23)
-    return lax.bitcast_convert_type(lax.bitcast_convert_type(x, jnp.uint32) + exponent, jnp.float32)
+@gaussian.defjvp
+def _slope(
+    primals: tuple[Float[Array, ...]], tangents: tuple[Float[Array, ...]]
+) -> tuple[Float[Array, ...], Float[Array, ...]]:
+    """Bits added to an exponent have no derivative of their own."""
+    (y,), (moved,) = primals, tangents
+    value = gaussian(y)
+    return value, -2.0 * y * value * moved
 
 
 def minus_twice_logarithm(bits: UInt32[Array, ...], dtype: jnp.dtype) -> Float[Array, ...]:
