@@ -123,9 +123,12 @@ def run(
         str | None, typer.Option(help="Of a Dask scheduler that runs already, like tcp://host:8786.")
     ] = None,
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would take: steps, memory, time.")
+    ] = False,
 ) -> None:
     """Run an experiment: results.h5, statistics.csv, figures and a table. Or a study of several, with their table."""
-    from mcdev import results, safekeeping
+    from mcdev import compilation_cache, results, safekeeping
     from mcdev.study import is_study
 
     if scheduler not in ("threads", "dask"):
@@ -136,6 +139,10 @@ def run(
     how = _How(kind, threads, scheduler_address, memory * 2**30 if memory else None, figures)
     if config is None and resume is None:
         raise _Leave("give a configuration file, or --resume FOLDER", CONFIG)
+    compilation_cache.switch_on()
+    if dry_run and config is not None:
+        _print_forecast(config, _overrides(set_), threads)
+        return
     if config is not None and is_study(config):
         _run_study(config, _overrides(set_), resume or out, how)
         return
@@ -161,6 +168,19 @@ def run(
             f"statistics; their parameters are in results.h5: {experiment.device.remedy}",
             BROKEN,
         )
+
+
+def _print_forecast(config: Path, overrides: dict[str, Any], threads: int | None) -> None:
+    from mcdev import forecast, study
+
+    if study.is_study(config):
+        members = study.load_study(config, overrides).members
+        named = [(f"{member.variant}, {member.run}", member.experiment) for member in members]
+    else:
+        named = [(str(config), load(config, overrides))]
+    for name, experiment in named:
+        for line in forecast.report(forecast.forecast(experiment, threads)):
+            _out.print(f"{_plain(name)}: {line}", soft_wrap=True)
 
 
 class _How(NamedTuple):
@@ -313,8 +333,10 @@ def calibrate(
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
 ) -> None:
     """Fit device parameters to reported numbers and measured curves: values, intervals, what is not determined."""
+    from mcdev import compilation_cache
     from mcdev.calibration import desk, load_job
 
+    compilation_cache.switch_on()
     plan = load_job(config, _overrides(set_))
     if resume is None:
         folder = _claim(out or Path(plan.job.directory) / desk.folder_name(plan))
