@@ -68,8 +68,9 @@ def held(changes: dict[str, Any]) -> mcdev.Experiment:
 class Engine:
     """mcdev's own groups of lanes, at rest, with the recording that every run has (64 samples)."""
 
-    def __init__(self, scheme: str, realisations: int = REALISATIONS):
-        experiment = held({"device.integrator.scheme": scheme, "ensemble.devices": realisations})
+    def __init__(self, scheme: str, realisations: int = REALISATIONS, particles: int = PARTICLES):
+        changes = {"device.integrator.scheme": scheme, "device.particles": particles}
+        experiment = held(changes | {"ensemble.devices": realisations})
         lanes = chunks.lanes_of(experiment)
         self.groups = [
             chunks.Group(experiment, first, min(first + lanes, realisations)) for first in range(0, realisations, lanes)
@@ -172,7 +173,7 @@ def ratio(taken: dict[str, list[float]], name: str, to: str) -> tuple[float, flo
 def wall_time(cores: int) -> float:
     """Seconds for mcdev with as many threads as cores (to be called in a process of its own)."""
     pin(cores)
-    engine = Engine("euler_maruyama")
+    engine = Engine("euler_maruyama", 2048)
     engine.run(COUPLINGS[-1], STEPS["fast"], STEP, VOLTAGE, cores)
     taken = []
     for _ in range(REPETITIONS):

@@ -1,10 +1,11 @@
 """What a run will take before it is run: steps, memory, and time, from half a second of the compiled program itself.
 
-    seconds = [a · steps + b · circuit solutions + c · samples] · groups · cycles + d · groups · cycles
+    seconds = (a · steps + b · circuit solutions + c · samples + d) · groups · cycles + e · kept samples
 
-a, b and c are measured on three short batches of one group of this very experiment, d (taking the measurements) on one
-group's recorded channels. All are processor time, so that other programs on the machine do not enter; a busy machine
-takes longer. Writing and drawing come on top.
+a, b and c are measured on three short batches of one group of this very experiment, d (beginning, and taking the
+measurements) on one group's recorded channels, e (means and quantiles over all realisations) on as many numbers. All
+are processor time, so that other programs on the machine do not enter; a busy machine takes longer. Writing and drawing
+come on top.
 
 The laws of the particles and of the compact model cost the same in every state. A device that chooses its own steps
 (level 2) does not: its figure is that of a device at rest, and a lower bound.
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mcdev.chunks import Group, Progress, lanes_of, read, references
+from mcdev.chunks import Group, Progress, kept_cycles, lanes_of, read, references
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.ensemble import cores, memory_needed, total_steps
 from mcdev.experiment import Experiment
@@ -57,13 +58,15 @@ class Forecast(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Processor time of one group, in seconds."""
+    """Processor time of one group, but for the last, in seconds."""
 
     step: float
     solution: float
     sample: float
     reading: float
     """Of the start and of all measurements of one cycle."""
+    gathering: float
+    """Of the statistics over all realisations, of one sample."""
 
 
 def forecast(experiment: Experiment, workers: int | None = None) -> Forecast:
@@ -100,7 +103,8 @@ def _seconds(point: Experiment, cost: Cost) -> tuple[int, float]:
     rests = 0 if settle is None else size.cycles if size.between_cycles == "rest" else 1
     groups = -(-size.devices // lanes_of(point))
     cycle = cost.reading + _stepping(rows, cost)
-    return groups, groups * (size.cycles * cycle + (rests * _stepping(settle, cost) if settle else 0.0))
+    together = cost.gathering * point.protocol.timeline().samples * kept_cycles(point).size
+    return groups, groups * (size.cycles * cycle + (rests * _stepping(settle, cost) if settle else 0.0)) + together
 
 
 def _stepping(rows: Drive, cost: Cost) -> float:
@@ -153,8 +157,8 @@ def _calibrate(point: Experiment) -> tuple[float, Cost]:
         drives.append(longer)
         seconds.append(min(taken, _timed(partial(work, longer), 1)))
     counts = [[d.steps, float(d.solutions.sum()), BATCH] for d in drives]
-    per_step, per_solution, per_sample = np.maximum(np.linalg.solve(counts, seconds), 0.0)
-    return compiling, Cost(per_step, per_solution, per_sample, _timed(reading) + _timed(at_rest))
+    per_step, per_solution, per_sample = np.maximum(np.linalg.solve(counts, seconds), 0.0).tolist()
+    return compiling, Cost(per_step, per_solution, per_sample, _timed(reading) + _timed(at_rest), _gathering(point))
 
 
 def _timed(work: Callable[[], Any], times: int = 3) -> float:
@@ -165,6 +169,19 @@ def _timed(work: Callable[[], Any], times: int = 3) -> float:
         work()
         taken.append(time.process_time() - begin)
     return min(taken)
+
+
+def _gathering(point: Experiment) -> float:
+    """Seconds of the means and quantiles of all channels, for one sample."""
+    few = 8
+    block = np.random.default_rng(0).standard_normal((few, point.ensemble.devices))
+    channels = len(CIRCUIT_CHANNELS) + len(point.device.channels)
+
+    def work() -> None:
+        np.quantile(block, point.output.quantiles, axis=1)
+        block.std(axis=1)
+
+    return _timed(work) * channels / few
 
 
 def _reading(point: Experiment, group: Group, recorded: dict[str, np.ndarray]) -> Callable[[], Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -19,6 +20,8 @@ from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
 from mcdev.program import compiler_options
+
+os.environ["MCDEV_COMPILATION_CACHE"] = "off"  # tests leave nothing in the user's folders, and find nothing there
 
 HOLD = {"kind": "hold", "duration": "0.02 s", "samples": 4}
 MEAN = {"g": {"kind": "mean_conductance"}}

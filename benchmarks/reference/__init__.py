@@ -52,7 +52,7 @@ def langevin(heun: bool = False, rounds: int = 20, every: int = 64) -> Any:
 
     def run(positions: np.ndarray, steps: int, dt: float, v: float) -> np.ndarray:
         realisations, particles = positions.shape
-        x = np.ascontiguousarray(positions.T, np.float32)
+        x = np.array(positions.T, np.float32, order="C")  # a copy: the kernel works in place
         g = np.empty(realisations, np.float32)
         keys = realisation_key(jnp.uint32(1), jnp.arange(realisations, dtype=jnp.uint32), jnp.uint32(0))
         k0, k1 = (np.ascontiguousarray(word) for word in keys)
