@@ -44,9 +44,9 @@ REPETITIONS = 7
 RESULTS = Path(__file__).parent / "results"
 
 
-def pin(cores: int) -> None:
+def pin(cores: int, among: list[int] | None = None) -> None:
     """Keep every thread of this process, present and future, on the first ``cores`` cores."""
-    chosen = sorted(os.sched_getaffinity(0))[:cores]
+    chosen = (among or sorted(os.sched_getaffinity(0)))[:cores]
     for thread in os.listdir("/proc/self/task"):
         os.sched_setaffinity(int(thread), chosen)
 
@@ -170,26 +170,13 @@ def ratio(taken: dict[str, list[float]], name: str, to: str) -> tuple[float, flo
     return float(middle), float(high - low) / 2
 
 
-def wall_time(cores: int) -> float:
-    """Seconds for mcdev with as many threads as cores (to be called in a process of its own)."""
-    pin(cores)
-    engine = Engine("euler_maruyama", 2048)
-    engine.run(COUPLINGS[-1], STEPS["fast"], STEP, VOLTAGE, cores)
-    taken = []
-    for _ in range(REPETITIONS):
-        start = time.perf_counter()
-        engine.run(COUPLINGS[-1], STEPS["fast"], STEP, VOLTAGE, cores)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
-
-
 def peak_memory(steps: int) -> float:
     """Peak resident memory in MiB of a whole run of this many steps (to be called in a process of its own)."""
     ensemble.simulate(held({"protocol.duration": f"{steps * STEP} s", "ensemble.devices": 256}))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-ALONE: dict[str, Callable[[int], float]] = {"wall_time": wall_time, "peak_memory": peak_memory}
+ALONE: dict[str, Callable[[int], float]] = {"peak_memory": peak_memory}
 
 
 def in_own_process(what: str, argument: int) -> float:
@@ -253,9 +240,6 @@ def main() -> None:
         if kernel in taken:
             middle, spread = ratio(taken, own, kernel)
             print(f"{own}: {middle:.2f} ± {spread:.2f} times the {kernel} kernel")
-    wall = {cores: in_own_process("wall_time", cores) for cores in (1, 2) if cores <= (os.cpu_count() or 1)}
-    if 2 in wall:
-        print(f"two threads on two cores: {wall[1] / wall[2]:.2f} times faster than one on one (wall time)")
     memory = {steps: in_own_process("peak_memory", steps) for steps in (10_000, 100_000)}
     print("peak memory: " + ", ".join(f"{mib:.0f} MiB for {steps} steps" for steps, mib in memory.items()))
     figures = {
@@ -263,7 +247,6 @@ def main() -> None:
         "ratios": ratios,
         "load": load,
         "agreement": agree,
-        "wall_time_s": wall,
         "peak_memory_MiB": memory,
     }
     record("step_cost", figures)
