@@ -21,7 +21,7 @@ from step_cost import COUPLINGS, PARTICLES, STEP, VOLTAGE, Engine, pin, record
 SIZES = (64, 128, 256, 1024, 4096, 32768)
 LENGTHS = (2048, 4096, 8192, 32768)
 CHAINS = (10, 20, 40, 80, 160)
-ROUNDS = 3
+ROUNDS = 2
 EVERYWHERE = sorted(os.sched_getaffinity(0))
 """The cores of this process before it is pinned."""
 
@@ -86,7 +86,7 @@ def two_cores(realisations: int = 2048, rounds: int = 7) -> dict[str, tuple[floa
 def main() -> None:
     pin(1)
     print(f"ns of processor time per particle-step, one core, median of {ROUNDS}; load {os.getloadavg()[0]:.1f}")
-    sizes = table("realisations", interleaved({r: case(r, 4096, PARTICLES) for r in SIZES}))
+    sizes = table("realisations", interleaved({r: case(r, 2048, PARTICLES) for r in SIZES}))
     lengths = table("steps (256 realisations)", interleaved({n: case(256, n, PARTICLES) for n in LENGTHS}))
     chains = table("particles (256 realisations)", interleaved({p: case(256, 4096, p) for p in CHAINS}))
     spread = max(sizes.values()) / min(sizes.values()) - 1
