@@ -1,4 +1,4 @@
-"""What a step of the compact OMIEC model costs: mcdev, NumPy and Numba, the same scheme, 10 000 devices, one core.
+"""What a step of the compact OMIEC model costs: mcdev, C++, NumPy and Numba, the same scheme, 10 000 devices, one core.
 
     python benchmarks/compact_model.py
 
@@ -20,7 +20,8 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 import jax
 import jax.numpy as jnp
 import numpy as np
-from step_cost import pin, record
+import reference
+from step_cost import pin, ratio, record
 
 from mcdev.devices.omiec_compact import OmiecCompact, OmiecCompactDevices, OmiecState
 from mcdev.program import compiler_options
@@ -135,16 +136,20 @@ def main() -> None:
         found["Numba"] = lambda: numba(p, STEPS)
     except ImportError:
         print("Numba is not installed: left out")
+    kernel = reference.compact(STEP, VOLTAGE, CAP)
+    if kernel is not None:
+        found["C++, 2 steps an interval"] = lambda: kernel(p, STEPS, 2)
+        found["C++, 20 steps an interval"] = lambda: kernel(p, STEPS, 20)
     taken: dict[str, list[float]] = {name: [] for name in found}
     with jax.enable_x64(True):
-        reference = found["NumPy"]()
+        expected = found["NumPy"]()
         for round_ in range(ROUNDS + 1):  # the first compiles
             for name, run in found.items():
                 begin = time.process_time()
                 q = run()
                 if round_:
                     taken[name].append((time.process_time() - begin) / (DEVICES * STEPS) * 1e9)
-                np.testing.assert_allclose(q, reference, rtol=1e-9)
+                np.testing.assert_allclose(q, expected, rtol=1e-9)
         sizes = {}
         for devices in (100, 1000, 10_000, 100_000):
             some = parameters(devices)
@@ -153,17 +158,24 @@ def main() -> None:
             mcdev_steps(some, 200, 20)
             sizes[devices] = (time.process_time() - begin) / (devices * 200) * 1e9
     best = {name: min(times) for name, times in taken.items()}
-    ours = best["mcdev, 20 steps an interval"]
     print(f"\n{DEVICES} devices, {STEPS} steps, float64, one core; ns of processor time per device-step")
+    own = "mcdev, 20 steps an interval"
+    ratios = {name: ratio(taken, name, own) for name in taken}
     for name, times in taken.items():
-        print(f"{name:30}{best[name]:8.1f}{statistics.median(times):8.1f}{best[name] / ours:8.1f}")
-    print("columns: best round, median, ratio of the best to mcdev's with 20 steps an interval")
+        middle, spread = ratios[name]
+        print(f"{name:30}{best[name]:8.1f}{statistics.median(times):8.1f}{middle:8.2f} ± {spread:.2f}")
+    print(f"columns: best round, median, median ratio to '{own}'; load {os.getloadavg()[0]:.1f}")
+    if kernel is not None:
+        for every in (2, 20):
+            middle, spread = ratio(taken, *(f"{who}, {every} steps an interval" for who in ("mcdev", "C++")))
+            print(f"mcdev is {middle:.2f} ± {spread:.2f} times the C++ loop at {every} steps an interval")
     print("cost against devices:", ", ".join(f"{n}: {ns:.1f} ns" for n, ns in sizes.items()))
     record(
         "compact_model",
         {
             "ns_per_device_step": best,
             "median": {n: statistics.median(t) for n, t in taken.items()},
+            "ratios": ratios,
             "against_devices": sizes,
         },
     )

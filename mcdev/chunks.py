@@ -29,6 +29,7 @@ GRAIN = 2e9
 _COPIES = 4
 """Of a group's recorded channels: as they come, as measurements see them, and what these make of them."""
 _NARROW, _MANY_STEPS = 16, 3e6
+_QUARTER, _WORTH = 64, 0.8  # fewest lanes that fill a processor's vectors; share of the lanes that is fewer by enough
 _AT_ONCE = 64  # lanes that the measurements are taken on together
 
 Arrays = dict[str, np.ndarray]
@@ -80,14 +81,20 @@ class Share(NamedTuple):
 
 
 def lanes_of(experiment: Experiment) -> int:
-    """Realisations in a group, on this process's backend. A few devices through very many steps have a narrow program
-    of their own, which takes ten seconds to compile and half the time to run; the numbers are the same."""
+    """Realisations in a group, on this process's backend: as its family says, or a quarter of that on a CPU where it
+    leaves a good part fewer lanes to be computed and dropped. A few devices through very many steps have a narrow
+    program of their own. The numbers are the same."""
     size, backend = experiment.ensemble, jax.default_backend()
     wide = experiment.device.lanes[backend]
-    if backend != "cpu" or size.devices > _NARROW or wide <= _NARROW:
+    if backend != "cpu":
         return wide
-    steps = drive(experiment, experiment.protocol.timeline()).steps * size.cycles
-    return _NARROW if steps > _MANY_STEPS else wide
+    if size.devices <= _NARROW < wide:
+        steps = drive(experiment, experiment.protocol.timeline()).steps * size.cycles
+        if steps > _MANY_STEPS:
+            return _NARROW
+    quarter = wide // 4
+    fewer = -(-size.devices // quarter) * quarter < _WORTH * (-(-size.devices // wide) * wide)
+    return quarter if quarter >= _QUARTER and experiment.output.trajectories <= quarter and fewer else wide
 
 
 def kept_cycles(experiment: Experiment) -> np.ndarray:

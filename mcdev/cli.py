@@ -7,7 +7,6 @@ cannot be read or written; 4 not enough memory; 130 interrupted.
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import sys
@@ -18,14 +17,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from mcdev.experiment import Experiment, load
 from mcdev.preset_tables import presets
 from mcdev.problems import ConfigError
+from mcdev.terminal import STDERR, STDOUT, plain, print_calibration, print_study, print_tables, published, with_error
 
 BROKEN, CONFIG, FILES, MEMORY, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -35,9 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Simulate thousands of realisations of volatile memristors from one configuration file.",
 )
-# Into a file or a pipe tables are as wide as they need, not as a terminal would be.
-_out = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
-_err = Console(stderr=True, highlight=False)
 
 ConfigFile = Annotated[Path, typer.Argument(help="Configuration file (TOML).", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, or its results.h5.", show_default=False)]
@@ -83,15 +78,11 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    _err.print(f"[bold red]error:[/] {_plain(message)}", soft_wrap=True)
+    STDERR.print(f"[bold red]error:[/] {plain(message)}", soft_wrap=True)
     if code == INTERRUPTED:  # a thread that compiles cannot be stopped, and writes nothing: leave without it
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 def _overrides(pairs: list[str] | None) -> dict[str, Any]:
@@ -128,9 +119,12 @@ def run(
         str | None, typer.Option(help="Of a Dask scheduler that runs already, like tcp://host:8786.")
     ] = None,
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would take: steps, memory, time.")
+    ] = False,
 ) -> None:
     """Run an experiment: results.h5, statistics.csv, figures and a table. Or a study of several, with their table."""
-    from mcdev import results, safekeeping
+    from mcdev import compilation_cache, results, safekeeping
     from mcdev.study import is_study
 
     if scheduler not in ("threads", "dask"):
@@ -141,18 +135,22 @@ def run(
     how = _How(kind, threads, scheduler_address, memory * 2**30 if memory else None, figures)
     if config is None and resume is None:
         raise _Leave("give a configuration file, or --resume FOLDER", CONFIG)
+    compilation_cache.switch_on()
+    if dry_run and config is not None:
+        _print_forecast(config, _overrides(set_), threads)
+        return
     if config is not None and is_study(config):
         _run_study(config, _overrides(set_), resume or out, how)
         return
     experiment = load(config or safekeeping.configuration(resume or Path()), _overrides(set_))
     folder = resume or _claim(out or Path(experiment.output.directory) / results.folder_name(experiment))
     tree, records, aside = _run_one(experiment, folder, how, resume is not None)
-    _print_tables(tree, records)
+    print_tables(tree, records)
     drawn = _draw(tree, folder / "figures") if figures and experiment.output.figures else []
     more = (", card.toml" if tree.sizes["device"] > 1 else "") + (", figures/" if drawn else "")
-    _out.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})")
+    STDOUT.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})")
     for chunk, why in aside.items():
-        _err.print(f"[red]set aside:[/] {chunk.name}: {_plain(why)}", soft_wrap=True)
+        STDERR.print(f"[red]set aside:[/] {chunk.name}: {plain(why)}", soft_wrap=True)
     if aside:
         raise _Leave(
             f"{len(aside)} chunks failed {safekeeping.ATTEMPTS} times and count as broken down; what was computed is "
@@ -166,6 +164,19 @@ def run(
             f"statistics; their parameters are in results.h5: {experiment.device.remedy}",
             BROKEN,
         )
+
+
+def _print_forecast(config: Path, overrides: dict[str, Any], threads: int | None) -> None:
+    from mcdev import forecast, study
+
+    if study.is_study(config):
+        members = study.load_study(config, overrides).members
+        named = [(f"{member.variant}, {member.run}", member.experiment) for member in members]
+    else:
+        named = [(str(config), load(config, overrides))]
+    for name, experiment in named:
+        for line in forecast.report(forecast.forecast(experiment, threads)):
+            STDOUT.print(f"{plain(name)}: {line}", soft_wrap=True)
 
 
 class _How(NamedTuple):
@@ -186,13 +197,13 @@ def _run_one(
     from mcdev import results, safekeeping, scheduler, statistics
 
     for warning in experiment.warnings():
-        _err.print(f"[yellow]warning:[/] {_plain(warning)}", soft_wrap=True)
+        STDERR.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
     aside: dict[Any, str] = {}
     begun = resume
     try:
         with safekeeping.Folder(folder, experiment) as keeper:
             if resume and keeper.finished:
-                _err.print(f"{folder} is finished; its results are as they were written", soft_wrap=True)
+                STDERR.print(f"{folder} is finished; its results are as they were written", soft_wrap=True)
                 tree = results.read(folder)
             else:
                 with (
@@ -204,7 +215,7 @@ def _run_one(
                         TimeElapsedColumn(),
                         TextColumn("left"),
                         TimeRemainingColumn(),
-                        console=_err,
+                        console=STDERR,
                     ) as bar,
                 ):
                     task = bar.add_task(experiment.name, total=None)
@@ -251,7 +262,7 @@ def _run_study(config: Path, overrides: dict[str, Any], out: Path | None, how: _
         raise _Leave(f"{folder} is a file; choose another --out", FILES)
 
     def run_member(member: study.Member, place: Path) -> None:
-        _err.print(f"{member.variant}: {member.run}")
+        STDERR.print(f"{member.variant}: {member.run}")
         begun = (place / "run.json").exists()
         try:
             _run_one(member.experiment, place if begun else _claim(place), how, begun)
@@ -265,10 +276,10 @@ def _run_study(config: Path, overrides: dict[str, Any], out: Path | None, how: _
     rows = study.table(plan, trees)
     (folder / "table.csv").write_text(study.to_csv(rows), encoding="utf-8")
     if rows:
-        _print_study(plan, rows)
+        print_study(plan, rows)
     if how.figures:
         _draw_study(plan, trees, folder)
-    _out.print(f"\nresults: {folder}/ (table.csv, and a folder for each run of each variant)", soft_wrap=True)
+    STDOUT.print(f"\nresults: {folder}/ (table.csv, and a folder for each run of each variant)", soft_wrap=True)
     broken = sum(_broken(tree) for tree in trees.values())
     if broken:
         raise _Leave(f"{broken} realisations broke down and are left out; see statistics.csv of each run", BROKEN)
@@ -278,35 +289,9 @@ def _draw_study(plan: Any, trees: dict[tuple[str, str], Any], folder: Path) -> N
     from mcdev.figures import draw_study
 
     for path in draw_study(trees, folder / "figures"):
-        _out.print(f"figure: {path}", soft_wrap=True)
+        STDOUT.print(f"figure: {path}", soft_wrap=True)
     for member in plan.members:
         _draw(trees[member.run, member.variant], folder / member.folder / "figures")
-
-
-def _print_study(plan: Any, rows: list[Any]) -> None:
-    beside = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("quantity", "at", "published"):
-        beside.add_column(heading, no_wrap=True)
-    for variant in plan.study.variants:
-        beside.add_column(variant, no_wrap=True)
-        beside.add_column("error", justify="right", no_wrap=True)
-    said: list[str] = []
-    for row in rows:
-        unit = "" if row.unit == "1" else f" {row.unit}"
-        published = row.published if isinstance(row.published, str) else f"{row.published:.4g}"
-        cells = [row.quantity, ", ".join(row.point.values()), published + unit]
-        for entry in row.entries.values():
-            mark = ""
-            if entry.note:
-                if entry.note not in said:
-                    said.append(entry.note)
-                mark = f" ({said.index(entry.note) + 1})"
-            cells.append(_number(entry.value, 4) + unit)
-            cells.append(("-" if entry.deviation is None else f"{100 * entry.deviation:+.1f} %") + mark)
-        beside.add_row(*(_plain(cell) for cell in cells))
-    _out.print(beside)
-    for number, note in enumerate(said, start=1):
-        _out.print(f"({number}) {_plain(note)}", soft_wrap=True)
 
 
 @app.command()
@@ -318,8 +303,10 @@ def calibrate(
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
 ) -> None:
     """Fit device parameters to reported numbers and measured curves: values, intervals, what is not determined."""
+    from mcdev import compilation_cache
     from mcdev.calibration import desk, load_job
 
+    compilation_cache.switch_on()
     plan = load_job(config, _overrides(set_))
     if resume is None:
         folder = _claim(out or Path(plan.job.directory) / desk.folder_name(plan))
@@ -328,69 +315,25 @@ def calibrate(
         folder = resume
         desk.check(plan, folder)
     for warning in plan.warnings:
-        _err.print(f"[yellow]warning:[/] {_plain(warning)}", soft_wrap=True)
+        STDERR.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
     try:
-        with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=_err) as bar:
+        with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=STDERR) as bar:
             task = bar.add_task(plan.job.name, total=None)
-            tree = desk.work(plan, folder, lambda text: bar.update(task, description=_plain(text)))
+            tree = desk.work(plan, folder, lambda text: bar.update(task, description=plain(text)))
     except (_Interrupted, KeyboardInterrupt):
         kept = f"what was computed is kept; go on with: mcdev calibrate {config} --resume {folder}"
         raise _Leave(f"stopped; {kept}", INTERRUPTED) from None
-    _print_calibration(tree)
+    print_calibration(tree)
     if figures:
         _draw_calibration(tree, folder / "figures")
-    _out.print(f"\nresults: {folder}/ (calibration.h5, fitted.toml, targets.csv, parameters.csv)", soft_wrap=True)
+    STDOUT.print(f"\nresults: {folder}/ (calibration.h5, fitted.toml, targets.csv, parameters.csv)", soft_wrap=True)
 
 
 def _draw_calibration(tree: Any, folder: Path) -> None:
     from mcdev.figures import draw_calibration
 
     for path in draw_calibration(tree, folder):
-        _out.print(f"figure: {path}", soft_wrap=True)
-
-
-def _print_calibration(tree: Any) -> None:
-    targets, parameters = tree["targets"].dataset, tree["parameters"].dataset
-    beside = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("target", "reported", "simulated", "pull"):
-        beside.add_column(heading, no_wrap=heading != "target")
-    for i, label in enumerate(targets["target"].values):
-        t = {name: targets[name].values[i] for name in targets.data_vars}
-        unit = "" if t["unit"] == "1" else f" {t['unit']}"
-        pull = f"{t['pull']:+.2f}" + (" (not fitted)" if t["weight"] == 0 else "")
-        error = float(t["simulated_error"]) or None
-        beside.add_row(
-            _plain(str(label)),
-            _with_error(float(t["reported"]), float(t["uncertainty"])) + unit,
-            _with_error(float(t["simulated"]), error) + unit,
-            pull,
-        )
-    if targets.sizes["target"]:
-        _out.print(beside)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("parameter", "fitted", "95 % interval", "relative s.d.", ""):
-        table.add_column(heading, no_wrap=True)
-    for i, label in enumerate(parameters["parameter"].values):
-        p = {name: parameters[name].values[i] for name in ("unit", "value", "low", "high", "sd", "determined")}
-        unit = "" if p["unit"] == "1" else f" {p['unit']}"
-        interval = f"{p['low']:.4g} … {p['high']:.4g}"
-        sd = f"{100 * p['sd']:.3g} %" if p["sd"] < 10 else "-"
-        table.add_row(_plain(str(label)), f"{p['value']:.4g}{unit}", interval, sd, "" if p["determined"] else "weak")
-    _out.print(table)
-    if "models" in tree:
-        compared = Table("model", "parameters", "numbers", "χ²", "worst", "AIC", "AICc", "BIC", box=SIMPLE_HEAD)
-        models = tree["models"].dataset
-        for i, name in enumerate(models["model"].values):
-            numbers = [models[n].values[i] for n in ("chi_square", "worst", "aic", "aicc", "bic")]
-            counts = [str(int(models[n].values[i])) for n in ("parameters", "numbers")]
-            compared.add_row(_plain(str(name)), *counts, *(f"{x:.3g}" for x in numbers))
-        _out.print(compared)
-    singular = ", ".join(f"{s:.3g}" for s in parameters["singular_value"].values)
-    _out.print(f"singular values (deviations by ln x): {singular}", soft_wrap=True)
-    _out.print(f"loss at the end of each start: {', '.join(f'{x:.4g}' for x in tree['starts/loss'].values)}")
-    for line in tree.attrs["conclusions"].split("\n"):
-        if line:
-            _out.print(f"- {_plain(line)}", soft_wrap=True)
+        STDOUT.print(f"figure: {path}", soft_wrap=True)
 
 
 @app.command()
@@ -414,9 +357,9 @@ def stats(
     if format != "table":
         desk.export(tree, records, format, out)
         return
-    _print_tables(tree, records, every_entry=True)
+    print_tables(tree, records, every_entry=True)
     for screen in screens(tree, records):
-        _out.print(screen)
+        STDOUT.print(screen)
 
 
 @app.command()
@@ -434,8 +377,8 @@ def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", 
             what = record["what"] + (f" at {where}" if where else "")
             unit = "" if record["unit"] == "1" else f" {record['unit']}"
             print(
-                f"| {tree.attrs['title']} | {what} | {_published(record)}{unit} | "
-                f"{_with_error(record['ours'], record['error'])}{unit} | {record['source']} |"
+                f"| {tree.attrs['title']} | {what} | {published(record)}{unit} | "
+                f"{with_error(record['ours'], record['error'])}{unit} | {record['source']} |"
             )
 
 
@@ -453,7 +396,7 @@ def plot(run: RunFolder, out: Annotated[Path | None, typer.Option(help="Folder f
     folder = out or find(run).parent / "figures"
     drawn = _draw(read(run), folder)
     if not drawn:
-        _out.print("no picture applies to these results")
+        STDOUT.print("no picture applies to these results")
 
 
 @app.command()
@@ -473,10 +416,10 @@ def export(
     """Write a device as a model for circuit simulators: states on internal nodes, parameters per instance."""
     from mcdev.export import export as write_models
 
-    with _err.status("a diffusive device's ensemble is simulated and fitted first"):
+    with err.status("a diffusive device's ensemble is simulated and fitted first"):
         written = write_models(source, to, output, name, point, instances, card, seed, _overrides(set_))
     for path in written:
-        _out.print(f"written: {path}", soft_wrap=True)
+        STDOUT.print(f"written: {path}", soft_wrap=True)
 
 
 @app.command()
@@ -488,13 +431,13 @@ def validate(config: ConfigFile, set_: Overrides = None) -> None:
     if is_job(config):
         job = load_job(config, _overrides(set_))
         fitted = sum(g.weight > 0 for g in job.goals)
-        _out.print(
+        STDOUT.print(
             f"{config}: valid. {len(job.parameters)} parameters, {fitted} fitted numbers, {len(job.traces)} curves, "
             f"{job.job.search.starts.number} starts",
             soft_wrap=True,
         )
         for warning in job.warnings:
-            _out.print(f"[yellow]warning:[/] {_plain(warning)}", soft_wrap=True)
+            STDOUT.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
     elif is_study(config):
         plan = load_study(config, _overrides(set_))
         for member in plan.members:
@@ -512,14 +455,14 @@ def _validate(name: str, experiment: Experiment) -> None:
     points = experiment.points()
     steps = sum(drive(point, point.protocol.timeline()).steps for _, point in points)
     size = experiment.ensemble
-    _out.print(
+    STDOUT.print(
         f"{name}: valid. {len(points)} sweep point{'s' if len(points) > 1 else ''}, {size.devices} devices, "
         f"{size.cycles} cycle{'s' if size.cycles > 1 else ''}, {steps * size.cycles:.3g} steps a device, "
         f"about {memory_needed(experiment, cores(), in_memory=False) / 2**20:.0f} MiB",
         soft_wrap=True,
     )
     for warning in experiment.warnings():
-        _out.print(f"[yellow]warning:[/] {_plain(warning)}", soft_wrap=True)
+        STDOUT.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
 
 
 @app.command()
@@ -549,13 +492,13 @@ def config_schema() -> dict[str, Any]:
 def list_presets() -> None:
     """Show the device presets: source, notes, and where each number comes from."""
     for name, preset in presets().items():
-        _out.print(f"[bold]{name}[/]: {_plain(preset['title'])}\n  source: {_plain(preset['source'])}")
+        STDOUT.print(f"[bold]{name}[/]: {plain(preset['title'])}\n  source: {plain(preset['source'])}")
         for note in preset["notes"]:
-            _out.print(f"  - {_plain(note)}", soft_wrap=True)
+            STDOUT.print(f"  - {plain(note)}", soft_wrap=True)
         table = Table("parameter", "value", "origin")
         for key, origin in preset["origin"].items():
-            table.add_row(key, str(preset["device"].get(key, "")), _plain(origin))
-        _out.print(table)
+            table.add_row(key, str(preset["device"].get(key, "")), plain(origin))
+        STDOUT.print(table)
 
 
 @app.command()
@@ -565,10 +508,10 @@ def doctor() -> None:
 
     findings = examination.examine()
     for name, value in findings.facts.items():
-        _out.print(f"{name:22} {_plain(value)}", soft_wrap=True)
+        STDOUT.print(f"{name:22} {plain(value)}", soft_wrap=True)
     for trouble in findings.troubles:
-        _out.print(f"[bold red]trouble:[/] {_plain(trouble)}", soft_wrap=True)
-    _out.print("nothing wrong found" if not findings.troubles else "")
+        STDOUT.print(f"[bold red]trouble:[/] {plain(trouble)}", soft_wrap=True)
+    STDOUT.print("nothing wrong found" if not findings.troubles else "")
     raise typer.Exit(BROKEN if findings.troubles else 0)
 
 
@@ -593,107 +536,5 @@ def _draw(tree: Any, folder: Path) -> list[Path]:
 
     drawn = draw_all(tree, folder)
     for path in drawn:
-        _out.print(f"figure: {path}", soft_wrap=True)
+        STDOUT.print(f"figure: {path}", soft_wrap=True)
     return drawn
-
-
-def _print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = False) -> None:
-    from mcdev import statistics
-
-    axes = list(records[0]["point"]) if records else []
-    all_counts = {"n_censored": "censored", "n_undefined": "undefined", "n_failed": "failed"}
-    counts = {key: name for key, name in all_counts.items() if any(record[key] for record in records)}
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("measurement", *axes, "n", *counts.values()):
-        table.add_column(heading, overflow="fold")
-    for heading in ("mean ± s.e.", "CV", "median", "5-95 %"):
-        table.add_column(heading, no_wrap=True)
-    hidden = 0
-    for record in records:
-        if not every_entry and not _worth_a_row(record["measurement"], records):
-            hidden += 1
-            continue
-        unit, scale = _prefixed(record)
-        low, median, high = (_number(record[key], scale=scale) for key in ("q05", "median", "q95"))
-        table.add_row(
-            _plain(record["measurement"]) + unit,
-            *record["point"].values(),
-            str(record["n"]),
-            *(str(record[key]) for key in counts),
-            _with_error(record["mean"], record["sem"], scale),
-            _number(record["cv"], 2),
-            median,
-            f"{low} … {high}",
-        )
-    _out.print(table)
-    if hidden:
-        _out.print(f"{hidden} more rows: mcdev stats RUN")
-    censored = [record for record in records if record["n_censored"]]
-    if censored:
-        _out.print("censored: only a bound is known; they enter median and quantiles, not the mean")
-    for record in statistics.fit_records(tree):
-        curve = f" ({record['curve']})" if record["curve"] else ""
-        _out.print(
-            f"fit {record['fit']}{_plain(curve)}: {record['meaning']} = "
-            f"{_with_error(record['value'], record['standard_error'])} {record['unit'].replace('1', '')} "
-            f"({record['note']})",
-            soft_wrap=True,
-        )
-    references = statistics.compare(tree)
-    if references:
-        beside = Table("quantity", "published", "mcdev", "source", box=SIMPLE_HEAD, pad_edge=False)
-        for record in references:
-            where = ", ".join(f"{axis} {value}" for axis, value in record["point"].items())
-            unit = "" if record["unit"] == "1" else f" {record['unit']}"
-            beside.add_row(
-                _plain(record["what"] + (f" at {where}" if where else "")),
-                _published(record) + unit,
-                _with_error(record["ours"], record["error"]),
-                _plain(record["source"]),
-            )
-        _out.print(beside)
-
-
-def _worth_a_row(label: str, records: list[dict[str, Any]]) -> bool:
-    """Of a list, entries 1, 2, 4, 7, 10, 20, 40, 70, … and the last."""
-    name, bracket, entry = label.partition("[")
-    if not bracket:
-        return True
-    number = int(entry.rstrip("]"))
-    last = sum(1 for r in records if r["measurement"].startswith(f"{name}[") and r["point"] == records[0]["point"])
-    return number == last or number / 10 ** int(math.log10(number)) in (1, 2, 4, 7)
-
-
-def _published(record: dict[str, Any]) -> str:
-    value = record["published"]
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-def _prefixed(record: dict[str, Any]) -> tuple[str, float]:
-    """Unit in brackets with the prefix that suits the value, and the number that one such unit is."""
-    size = abs(record["mean"] or record["median"] or 1.0)
-    if record["unit"] == "1":
-        return "", 1.0
-    for prefix, scale in (("", 1.0), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9)):
-        if size >= 0.1 * scale:
-            return f" ({prefix}{record['unit']})", scale
-    return f" ({record['unit']})", 1.0
-
-
-def _number(value: float | None, digits: int = 3, scale: float = 1.0) -> str:
-    return "-" if value is None else f"{value / scale:.{digits}g}"
-
-
-def _with_error(value: float | None, error: float | None, scale: float = 1.0) -> str:
-    """A value to the second digit of its standard error."""
-    if value is None:
-        return "-"
-    value, error = value / scale, None if error is None else error / scale
-    if error is None or not math.isfinite(error) or error <= 0:
-        return f"{value:.4g}"
-    digits = 1 - math.floor(math.log10(error))
-    if abs(value) >= 1e5 or (value != 0 and abs(value) < 1e-3):
-        power = math.floor(math.log10(abs(value))) if value else 0
-        scale = 10.0**power
-        return f"({value / scale:.{max(digits + power, 0)}f} ± {error / scale:.{max(digits + power, 0)}f})e{power}"
-    return f"{value:.{max(digits, 0)}f} ± {error:.{max(digits, 0)}f}"

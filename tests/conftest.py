@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -20,6 +22,10 @@ from mcdev.experiment import Experiment
 from mcdev.export import ngspice
 from mcdev.integrators.noise import realisation_key
 from mcdev.program import compiler_options
+
+if "MCDEV_COMPILATION_CACHE" not in os.environ:  # tests leave nothing in the user's folders, and find nothing there
+    _cache = tempfile.TemporaryDirectory(prefix="mcdev-tests-")  # of this session and the programs that it starts
+    os.environ["MCDEV_COMPILATION_CACHE"] = _cache.name
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import lane_keys
+from conftest import compiled, lane_keys
 from jax.extend.random import threefry_2x32
 from scipy import stats
 
-from mcdev.integrators.noise import cosine_turns, normal_pair, realisation_key, threefry, uniform
+from mcdev.integrators.elementary import cosine_turns, gaussian, minus_twice_logarithm
+from mcdev.integrators.noise import normal_pair, realisation_key, threefry, uniform
 
 SIGMAS = 5.0
 
@@ -116,8 +117,37 @@ def test_keys_do_not_collide() -> None:
 
 def test_cosine() -> None:
     z = np.concatenate([np.linspace(-3, 3, 200_001), np.linspace(-0.26, 0.26, 50_001)]).astype(np.float32)
-    error = np.asarray(cosine_turns(jnp.asarray(z)), np.float64) - np.cos(2 * np.pi * z.astype(np.float64))
+    error = np.asarray(compiled(cosine_turns)(jnp.asarray(z)), np.float64) - np.cos(2 * np.pi * z.astype(np.float64))
     assert np.max(np.abs(error)) < 2.5e-7
+
+
+def test_gaussian() -> None:
+    """exp(-y²) of the float32 y, to what its exponent's rounding allows: 2^-24 of y² and of the product with 1/ln 2."""
+    y = np.linspace(-12, 12, 400_001).astype(np.float32)
+    exact = np.exp(-(y.astype(np.float64) ** 2))
+    found = np.asarray(compiled(gaussian)(jnp.asarray(y)), np.float64)  # what XLA simplifies shows only so
+    allowed = (2.0**-22 + 1.5 * 2.0**-23 * y.astype(np.float64) ** 2) * exact
+    assert np.max((np.abs(found - exact) - allowed)[exact > 2.0**-120]) < 0
+    assert np.all(found[exact <= 2.0**-120] < 2.0**-119)
+    slope = np.asarray(compiled(jax.vmap(jax.grad(gaussian)))(jnp.asarray(y[::100])), np.float64)
+    assert np.max(np.abs(slope + 2 * y[::100] * exact[::100])) < 5e-6
+    with jax.enable_x64(True):
+        assert np.asarray(gaussian(jnp.asarray(np.float64(0.7)))) == pytest.approx(np.exp(-0.49), rel=1e-15)
+
+
+def test_logarithm_of_random_bits() -> None:
+    """Every cell at both ends of the interval, and every sixteenth between: to 4e-7 of itself, never negative."""
+    cells = np.unique(
+        np.concatenate([np.arange(1 << 16), np.arange(1 << 24, step=16), (1 << 24) - np.arange(1, 65537)])
+    )
+    bits = jnp.asarray(cells.astype(np.uint32) << np.uint32(8))
+    found = np.asarray(compiled(lambda bits: minus_twice_logarithm(bits, jnp.dtype(jnp.float32)))(bits), np.float64)
+    exact = -2.0 * np.log((cells + 0.5).astype(np.float32).astype(np.float64) * 2.0**-24)
+    assert np.all(found >= 0)
+    assert np.max(np.abs(found - exact) - 4e-7 * exact) <= 0
+    with jax.enable_x64(True):
+        double = np.asarray(minus_twice_logarithm(bits, jnp.dtype(jnp.float64)))
+    np.testing.assert_allclose(double, -2.0 * np.log((cells + 0.5) * 2.0**-24), rtol=1e-14)
 
 
 def test_uniform_never_reaches_zero() -> None:

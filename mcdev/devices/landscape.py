@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from mcdev.integrators.noise import cosine_turns
+from mcdev.integrators.elementary import cosine_turns, gaussian
 
 Positions = Float[Array, "particle lane"]
 PerLane = Float[Array, " lane"]
@@ -39,11 +39,11 @@ class InterfacialWells(eqx.Module):
 
     def energy(self, x: Positions) -> Positions:
         y = (jnp.abs(x) - self.centre) * self.per_width
-        return -self.depth * jnp.exp(-y * y)
+        return -self.depth * gaussian(y)
 
     def force(self, x: Positions) -> Positions:
-        y = (jnp.abs(x) - self.centre) * self.per_width
-        return -jnp.sign(x) * self.steepness * y * jnp.exp(-y * y)
+        y = (x - jnp.where(x < 0.0, -self.centre, self.centre)) * self.per_width
+        return -self.steepness * y * gaussian(y)
 
 
 class PeriodicPinning(eqx.Module):
@@ -115,7 +115,7 @@ class Attraction(eqx.Module):
 
         def body(shift: int, total: Positions) -> Positions:
             y = (x - jnp.roll(x, shift, axis=0)) * self.per_width
-            return total - y * jnp.exp(-y * y)
+            return total - y * gaussian(y)
 
         pull = lax.fori_loop(1, count, body, jnp.zeros_like(x))
         return (4.0 / count) * self.strength * self.per_width * pull

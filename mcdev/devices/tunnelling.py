@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 _NETWORK_LIMIT = 128
 _BLOCK = 128
+_VECTOR = 16  # lanes of the widest vector registers
 
 
 @functools.cache
@@ -59,12 +60,13 @@ def relative_conductance(
     """
     rate = 1.0 / tunnelling_length
     lanes = x.shape[1]
-    if lanes % (2 * _BLOCK):
+    block = min(_BLOCK, lanes // 2)
+    if lanes % (2 * _VECTOR) or lanes % block:
         return _chain(x, rate)
     # Not only for the cache: a loop is a border that the compiler does not fuse across. Without it the network
     # is copied into everything that uses the conductance, and compiles twenty times longer.
-    blocks = (x.reshape(x.shape[0], -1, _BLOCK).swapaxes(0, 1), rate.reshape(-1, _BLOCK))
-    return lax.map(lambda block: _chain(*block), blocks).reshape(lanes)
+    blocks = (x.reshape(x.shape[0], -1, block).swapaxes(0, 1), rate.reshape(-1, block))
+    return lax.map(lambda part: _chain(*part), blocks).reshape(lanes)
 
 
 def _chain(x: Float[Array, "particle lane"], rate: Float[Array, " lane"]) -> Float[Array, " lane"]:

@@ -62,10 +62,13 @@ SCHEMES: dict[str, Scheme] = {
 
 
 def reflect(x: Positions) -> Positions:
-    """Mirror at the walls ±1. The final clip only matters for a step longer than the whole gap."""
-    x = jnp.where(x > 1.0, 2.0 - x, x)
-    x = jnp.where(x < -1.0, -2.0 - x, x)
-    return jnp.clip(x, -1.0, 1.0)
+    """Mirror at the walls ±1; a step longer than the whole gap ends at a wall. NaN stays NaN."""
+    right = 2.0 - x
+    x = jnp.where(x < right, x, right)  # the lesser of a position and its mirror image
+    left = -2.0 - x
+    x = jnp.where(x > left, x, left)
+    x = jnp.where(x > 1.0, 1.0, x)
+    return jnp.where(x < -1.0, -1.0, x)
 
 
 def diffuse(

@@ -10,17 +10,14 @@ Threefry (Salmon et al. 2011, doi:10.1145/2063384.2063405) with its full 20 roun
 
 from __future__ import annotations
 
-import math
-
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, UInt32
 
+from mcdev.integrators.elementary import cosine_turns, minus_twice_logarithm
+
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = 0x1BD11BDA
-
-# Taylor coefficients of cos(2πz) in z²; on |z| ≤ 1/4 the truncation error is 1e-9.
-_COSINE = tuple((-1) ** k * (2 * math.pi) ** (2 * k) / math.factorial(2 * k) for k in range(7))
 
 
 def threefry(
@@ -37,7 +34,7 @@ def threefry(
         if r % 4 == 3:
             injection = r // 4 + 1
             a = a + schedule[injection % 3]
-            b = b + schedule[(injection + 1) % 3] + jnp.uint32(injection)
+            b = b + (schedule[(injection + 1) % 3] + jnp.uint32(injection))  # the sum is made once, outside the loop
     return a, b
 
 
@@ -46,20 +43,6 @@ def realisation_key(
 ) -> tuple[UInt32[Array, " lane"], UInt32[Array, " lane"]]:
     """The key of each realisation: Threefry of (device, cycle) under the seed."""
     return threefry((seed, jnp.uint32(0)), (device, jnp.full_like(device, cycle)))
-
-
-def cosine_turns(z: Float[Array, ...]) -> Float[Array, ...]:
-    """cos(2πz) to 2e-7 by a polynomial: XLA's own cosine is not vectorised on the CPU.
-
-    ``z`` is reduced to a quarter turn, where the series is short.
-    """
-    z = jnp.abs(z - jnp.round(z))
-    folded = jnp.where(z > 0.25, 0.5 - z, z)  # the minimum's derivative, halved at a tie, would be wrong
-    square = folded * folded
-    value = jnp.full_like(square, _COSINE[-1])
-    for coefficient in reversed(_COSINE[:-1]):
-        value = value * square + coefficient
-    return jnp.where(z > 0.25, -value, value)
 
 
 def uniform(bits: UInt32[Array, ...], dtype: jnp.dtype) -> Float[Array, ...]:
@@ -78,6 +61,6 @@ def normal_pair(
     The radius is cut at 5.9 standard deviations, beyond which lie 4e-9 of all draws.
     """
     a, b = threefry(key, counter)
-    radius = jnp.sqrt(-2.0 * jnp.log(uniform(a, dtype)))
+    radius = jnp.sqrt(minus_twice_logarithm(a, dtype))
     angle = lax.bitcast_convert_type(b, jnp.int32).astype(dtype) * 2.0**-32
     return radius * cosine_turns(angle), radius * cosine_turns(angle - 0.25)
