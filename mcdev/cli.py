@@ -416,7 +416,7 @@ def export(
     """Write a device as a model for circuit simulators: states on internal nodes, parameters per instance."""
     from mcdev.export import export as write_models
 
-    with err.status("a diffusive device's ensemble is simulated and fitted first"):
+    with STDERR.status("a diffusive device's ensemble is simulated and fitted first"):
         written = write_models(source, to, output, name, point, instances, card, seed, _overrides(set_))
     for path in written:
         STDOUT.print(f"written: {path}", soft_wrap=True)

@@ -25,9 +25,10 @@ import numpy as np
 
 from mcdev.chunks import Group, Progress, kept_cycles, lanes_of, read, references
 from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.ensemble import cores, memory_needed, total_steps
+from mcdev.ensemble import memory_needed, total_steps
 from mcdev.experiment import Experiment
 from mcdev.program import BATCH, Carry, Drive, drive, program, settling
+from mcdev.threads import cores
 
 _LEAST = 0.1  # seconds that each of the calibrating batches takes at least
 _MOST = 2**14
