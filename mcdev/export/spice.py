@@ -11,13 +11,18 @@ expression without its brackets. Compound constants are parameters of their own.
 from __future__ import annotations
 
 from mcdev.export.bridge import LEAST, OPENING_WIDTH, SIGN_WIDTH
-from mcdev.export.model import Model
+from mcdev.export.model import Model, of_pair
 from mcdev.export.names import comment, number
 
 
 def subcircuit(model: Model) -> str:
-    """The text of the library file."""
-    body = {"omiec_compact": _omiec, "bridge": _bridge}[model.family](model)
+    """The text of the library file: the device, and where it has a second memristor that one and the pair."""
+    text = _alone(model)
+    return text if model.second is None else "\n".join([text, _alone(model.second), _pair(model)])
+
+
+def _alone(model: Model) -> str:
+    body = {"omiec_compact": _omiec, "bridge": _bridge, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
     lines = [f"* {line}".rstrip() for line in model.header]
     lines += ["*", "* Instance parameters:"]
     for name, p in model.parameters.items():
@@ -27,7 +32,27 @@ def subcircuit(model: Model) -> str:
     lines.append("* Give a transient analysis a longest step no longer than a tenth of the shortest pulse.")
     lines += [f".subckt {model.name} p n params:"]
     lines += [f"+ {name}={number(p.value)}" for name, p in model.parameters.items()]
-    return "\n".join([*lines, *body, f".ends {model.name}", ""])
+    return "\n".join([*lines, *body[model.family](model), f".ends {model.name}", ""])
+
+
+def _pair(model: Model) -> str:
+    assert model.second is not None
+    name = f"{model.name}_pair"
+    nodes = "n k" if model.turned else "k n"
+    return "\n".join(
+        [
+            *(f"* {line}".rstrip() for line in model.pair_header),
+            f"* Use: X1 plus minus {name}   or, say,   X1 plus minus {name} {_example(model)}",
+            f".subckt {name} p n params:",
+            *(f"+ {of_pair(key)}={number(p.value)}" for key, p in model.carried.items()),
+            f"X1 p k {model.name}",
+            *(f"+ {key}={{{key}}}" for key in model.parameters),
+            f"X2 {nodes} {model.second.name}",
+            *(f"+ {key}={{memristor_{key}}}" for key in model.second.parameters),
+            f".ends {name}",
+            "",
+        ]
+    )
 
 
 def _example(model: Model) -> str:
@@ -82,4 +107,50 @@ def _bridge(model: Model) -> list[str]:
         f"Bs 0 s I={{sweeping}}*{pushed}*{sign}*exp(-V(l))-{{forgetting}}*V(s)",
         ".ic V(l)={rest_gap} V(s)=0",
         f"Bi p n I={{maximum_conductance}}*V(p,n)*({{least}}+{{bridged}}*exp(-V(l)-{hidden}))",
+    ]
+
+
+_LEAK = "1e-12"
+"""S, of a one-state device's node towards its state at rest: a state that nothing moves would leave .op and .dc
+without a solution. It moves the state by 1e-12 of its distance in a second, or in a relaxation time."""
+
+
+def _yakopcic(model: Model) -> list[str]:
+    return [
+        ".param grown={exp(positive_threshold)}",
+        ".param fallen={exp(negative_threshold)}",
+        ".param rising={1-positive_onset}",
+        ".param sinking={1-negative_onset}",
+        "* growth and fall, windows apart, in 1/s",
+        "Bg g 0 V={positive_rate}*(exp(max(V(p,n),{positive_threshold}))-{grown})",
+        "Bf f 0 V={negative_rate}*(exp(max(V(n,p),{negative_threshold}))-{fallen})",
+        "* how far the state is in either window",
+        "Ba a 0 V=max(V(x)-{positive_onset},0)",
+        "Bb b 0 V=max({sinking}-V(x),0)",
+        "* state; it has no rate of its own, so that 1 V/s is 1 A",
+        "Cx x 0 1",
+        "Bx 0 x I=V(g)*exp(-{positive_damping}*V(a))*(1-V(a)/{rising})",
+        "+ -V(f)*exp(-{negative_damping}*V(b))*(1-V(b)/{sinking})",
+        "* so that .op and .dc have a solution where nothing moves the state",
+        f"Gx x 0 x r {_LEAK}",
+        "Vr r 0 {initial_state}",
+        ".ic V(x)={initial_state}",
+        "Bi p n I=(V(p,n) < 0 ? {negative_current} : {positive_current})*V(x)*sinh({steepness}*V(p,n))",
+    ]
+
+
+def _volatile(model: Model) -> list[str]:
+    over = "(abs(V(p,n))/{threshold_voltage}-1)"
+    return [
+        ".param growth={switching_rate*relaxation_time}",
+        ".param least={ln(off_conductance)}",
+        ".param decades={ln(on_conductance)-ln(off_conductance)}",
+        "* state",
+        "Cx x 0 {relaxation_time}",
+        f"Bx 0 x I=({over} > 0 ? {{growth}}*exp({{switching_exponent}}*ln(max({over},1e-30))) : 0)*(1-V(x))",
+        "+ -max(1-abs(V(p,n))/{hold_voltage},0)*V(x)",
+        "* so that .op and .dc have a solution where nothing moves the state",
+        f"Gx x 0 x 0 {_LEAK}",
+        ".ic V(x)=0",
+        "Bi p n I=exp({least}+V(x)*{decades})*V(p,n)",
     ]
