@@ -22,6 +22,10 @@ from mcdev.preset_tables import presets
 from mcdev.problems import ConfigError, Problem
 from mcdev.schema import typical
 
+FAR = 80.0
+"""Argument from which an exponential of ``yakopcic`` goes straight on (in volts, of the rates): beyond any use, and
+e^80 times anything is still a number. A simulator's search for a solution passes through such voltages."""
+
 
 class Parameter(NamedTuple):
     """An instance parameter, in SI units."""
@@ -225,6 +229,7 @@ def _yakopcic(device: Yakopcic, name: str, common: list[str]) -> Model:
         "  f = exp(-alphap (x - xp)) (1 - x)/(1 - xp) for V > 0 and x >= xp (1 below),",
         "      exp(alphan (x - 1 + xn)) x/(1 - xn) for V < 0 and x <= 1 - xn (1 above)",
         "State: node x, between 0 and 1, in volts; it starts at initial_state.",
+        f"Beyond b V = {FAR:g}, and V = {FAR:g} V, sinh and exp go straight on, so that no number overflows.",
         *_notes(device),
     ]
     return Model(name, "yakopcic", _parameters(device, type(device).parameters()), header=_plain(lines))

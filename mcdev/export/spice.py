@@ -11,7 +11,7 @@ expression without its brackets. Compound constants are parameters of their own.
 from __future__ import annotations
 
 from mcdev.export.bridge import LEAST, OPENING_WIDTH, SIGN_WIDTH
-from mcdev.export.model import Model, of_pair
+from mcdev.export.model import FAR, Model, of_pair
 from mcdev.export.names import comment, number
 
 
@@ -116,27 +116,33 @@ without a solution. It moves the state by 1e-12 of its distance in a second, or 
 
 
 def _yakopcic(model: Model) -> list[str]:
+    above, below = "max(V(x)-{positive_onset},0)", "max({sinking}-V(x),0)"
+    bent = f"max(-{FAR:g},min({FAR:g},{{steepness}}*V(p,n)))"  # no node of its own: the simulator would try any value
     return [
         ".param grown={exp(positive_threshold)}",
         ".param fallen={exp(negative_threshold)}",
         ".param rising={1-positive_onset}",
         ".param sinking={1-negative_onset}",
         "* growth and fall, windows apart, in 1/s",
-        "Bg g 0 V={positive_rate}*(exp(max(V(p,n),{positive_threshold}))-{grown})",
-        "Bf f 0 V={negative_rate}*(exp(max(V(n,p),{negative_threshold}))-{fallen})",
-        "* how far the state is in either window",
-        "Ba a 0 V=max(V(x)-{positive_onset},0)",
-        "Bb b 0 V=max({sinking}-V(x),0)",
+        f"Bg g 0 V={{positive_rate}}*({_exponential('V(p,n)', 'positive_threshold')}-{{grown}})",
+        f"Bf f 0 V={{negative_rate}}*({_exponential('V(n,p)', 'negative_threshold')}-{{fallen}})",
         "* state; it has no rate of its own, so that 1 V/s is 1 A",
         "Cx x 0 1",
-        "Bx 0 x I=V(g)*exp(-{positive_damping}*V(a))*(1-V(a)/{rising})",
-        "+ -V(f)*exp(-{negative_damping}*V(b))*(1-V(b)/{sinking})",
+        f"Bx 0 x I=V(g)*exp(-{{positive_damping}}*{above})*(1-{above}/{{rising}})",
+        f"+ -V(f)*exp(-{{negative_damping}}*{below})*(1-{below}/{{sinking}})",
         "* so that .op and .dc have a solution where nothing moves the state",
         f"Gx x 0 x r {_LEAK}",
         "Vr r 0 {initial_state}",
         ".ic V(x)={initial_state}",
-        "Bi p n I=(V(p,n) < 0 ? {negative_current} : {positive_current})*V(x)*sinh({steepness}*V(p,n))",
+        f"* sinh(b V), straight on from b V = {FAR:g}: a simulator tries voltages at which it would overflow",
+        "Bi p n I=(V(p,n) < 0 ? {negative_current} : {positive_current})*V(x)",
+        f"+ *(sinh({bent})+cosh({bent})*({{steepness}}*V(p,n)-{bent}))",
     ]
+
+
+def _exponential(volts: str, threshold: str) -> str:
+    """exp(max(V, V_t)/1 V), straight on from V = FAR volts."""
+    return f"exp(max(min({volts},{FAR:g}),{{{threshold}}}))*(1+max({volts}-{FAR:g},0))"
 
 
 def _volatile(model: Model) -> list[str]:
@@ -152,5 +158,6 @@ def _volatile(model: Model) -> list[str]:
         "* so that .op and .dc have a solution where nothing moves the state",
         f"Gx x 0 x 0 {_LEAK}",
         ".ic V(x)=0",
-        "Bi p n I=exp({least}+V(x)*{decades})*V(p,n)",
+        "* the state held within -1 and 2, where it never is: a simulator tries states at which this would overflow",
+        "Bi p n I=exp({least}+max(-1,min(2,V(x)))*{decades})*V(p,n)",
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mcdev.export.bridge import LEAST, OPENING_WIDTH, SIGN_WIDTH
-from mcdev.export.model import Model, Parameter, of_pair
+from mcdev.export.model import FAR, Model, Parameter, of_pair
 from mcdev.export.names import comment, number
 
 
@@ -118,13 +118,16 @@ def _bridge(model: Model) -> _Parts:
 
 
 def _yakopcic(model: Model) -> _Parts:
+    far = number(FAR)
     return (
         ["x"],
-        ["v", "growth", "fall", "above", "below", "slowed", "damped", "scale"],
+        ["v", "growth", "fall", "above", "below", "slowed", "damped", "scale", "bent"],
         [
             "v = V(p, n);",
-            "growth = positive_rate * (exp(max(v, positive_threshold)) - exp(positive_threshold));",
-            "fall = negative_rate * (exp(max(-v, negative_threshold)) - exp(negative_threshold));",
+            f"growth = positive_rate * (exp(max(min(v, {far}), positive_threshold)) * (1.0 + max(v - {far}, 0.0))"
+            " - exp(positive_threshold));",
+            f"fall = negative_rate * (exp(max(min(-v, {far}), negative_threshold)) * (1.0 + max(-v - {far}, 0.0))"
+            " - exp(negative_threshold));",
             "above = max(V(x) - positive_onset, 0.0);",
             "below = max(1.0 - negative_onset - V(x), 0.0);",
             "slowed = exp(-positive_damping * above) * (1.0 - above / (1.0 - positive_onset));",
@@ -132,7 +135,9 @@ def _yakopcic(model: Model) -> _Parts:
             "// state, between 0 and 1, in volts",
             "V(x) <+ idt(growth * slowed - fall * damped, initial_state);",
             "scale = (v < 0 ? negative_current : positive_current);",
-            "I(p, n) <+ scale * V(x) * sinh(steepness * v);",
+            f"// sinh(b V), straight on from b V = {far}: a simulator tries voltages at which it would overflow",
+            f"bent = max(-{far}, min({far}, steepness * v));",
+            "I(p, n) <+ scale * V(x) * (sinh(bent) + cosh(bent) * (steepness * v - bent));",
         ],
     )
 
@@ -149,6 +154,7 @@ def _volatile(model: Model) -> _Parts:
             "// state, between 0 and 1, in volts",
             "V(x) <+ idt(growth * (1.0 - V(x)) - loss * V(x), 0.0);",
             "off = ln(off_conductance);",
-            "I(p, n) <+ exp(off + V(x) * (ln(on_conductance) - off)) * v;",
+            "// the state held within -1 and 2, where it never is: a simulator tries states that would overflow",
+            "I(p, n) <+ exp(off + max(-1.0, min(2.0, V(x))) * (ln(on_conductance) - off)) * v;",
         ],
     )
