@@ -20,6 +20,7 @@ from mcdev.ensemble import simulate
 from mcdev.experiment import Experiment
 from mcdev.export import bridge, export, instances, model_of, module, ngspice, subcircuit
 from mcdev.export.bridge import relative_rms
+from mcdev.export.names import checked_name
 from mcdev.problems import ConfigError
 from mcdev.protocols.timeline import Timeline
 from mcdev.statistics import make_card, to_toml
@@ -96,6 +97,16 @@ def test_verilog_a_has_the_equations_of_one_state(device: dict[str, Any]) -> Non
             assert found["<V(x)>"] == pytest.approx(float(devices.drift(state, volts)[0]), rel=1e-9, abs=1e-12)
             current = float(devices.current_law(state).current(volts)[0])
             assert found["<I(p, n)>"] == pytest.approx(current, rel=1e-9, abs=1e-25)
+
+
+@pytest.mark.parametrize("device", [DRIFT, VOLATILE, {"preset": "device_p"}], ids=["drift", "volatile", "organic"])
+def test_no_name_of_a_module_is_a_keyword(device: dict[str, Any]) -> None:
+    text = module(model_of(alone(device, FAMILIES["yakopcic pulse"][1]), "dut", "a test"))
+    lists = re.findall(r"^  (?:real|electrical) (.*);$", text, re.MULTILINE)
+    declared = [*re.findall(r"parameter real (\w+)", text), *", ".join(lists).split(", ")]
+    assert len(declared) > 10
+    for name in declared:
+        assert checked_name(name, "name") == name
 
 
 # -------------------------------------------------------------------------------------- the pair

@@ -49,6 +49,7 @@ def _pair(model: Model) -> str:
     return "\n".join(
         [
             *(f"// {line}".rstrip() for line in model.pair_header),
+            f"// Where a compiler takes no instances (OpenVAF), connect {model.name} and {model.second.name} in the netlist.",
             f"module {model.name}_pair(p, n);",
             "  inout p, n;",
             "  electrical p, n, k;",
@@ -121,17 +122,17 @@ def _yakopcic(model: Model) -> _Parts:
     far = number(FAR)
     return (
         ["x"],
-        ["v", "growth", "fall", "above", "below", "slowed", "damped", "scale", "bent"],
+        ["v", "growth", "fall", "over", "under", "slowed", "damped", "scale", "bent"],
         [
             "v = V(p, n);",
             f"growth = positive_rate * (exp(max(min(v, {far}), positive_threshold)) * (1.0 + max(v - {far}, 0.0))"
             " - exp(positive_threshold));",
             f"fall = negative_rate * (exp(max(min(-v, {far}), negative_threshold)) * (1.0 + max(-v - {far}, 0.0))"
             " - exp(negative_threshold));",
-            "above = max(V(x) - positive_onset, 0.0);",
-            "below = max(1.0 - negative_onset - V(x), 0.0);",
-            "slowed = exp(-positive_damping * above) * (1.0 - above / (1.0 - positive_onset));",
-            "damped = exp(-negative_damping * below) * (1.0 - below / (1.0 - negative_onset));",
+            "over = max(V(x) - positive_onset, 0.0);",
+            "under = max(1.0 - negative_onset - V(x), 0.0);",
+            "slowed = exp(-positive_damping * over) * (1.0 - over / (1.0 - positive_onset));",
+            "damped = exp(-negative_damping * under) * (1.0 - under / (1.0 - negative_onset));",
             "// state, between 0 and 1, in volts",
             "V(x) <+ idt(growth * slowed - fall * damped, initial_state);",
             "scale = (v < 0 ? negative_current : positive_current);",
