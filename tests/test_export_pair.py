@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 from test_export import EDGE, HOUSE, in_ngspice, in_python
-from test_series_memristor import CHANGE, DRIFT, ECM, VOLATILE, diffusive, organic
+from test_series_memristor import DRIFT, ECM, VOLATILE, diffusive, organic
 
 import mcdev
 from mcdev.devices import one_state
@@ -76,10 +76,13 @@ def test_ngspice_follows_a_device_of_one_state(name: str) -> None:
 
 @pytest.mark.ngspice
 @pytest.mark.parametrize(("device", "at_rest"), [(DRIFT, 0.11 * 0.17 * np.sinh(0.05 * 0.1)), (VOLATILE, 0.1e-6)])
-def test_an_operating_point_is_that_of_the_device_at_rest(device: dict[str, Any], at_rest: float) -> None:
-    """A state that nothing moves has no equilibrium of its own; .op must find one all the same."""
+def test_a_dc_analysis_below_the_threshold_sees_the_state_at_rest(device: dict[str, Any], at_rest: float) -> None:
+    """A state that nothing moves has no equilibrium of its own; ngspice must find one all the same. Without its .ic a
+    transient analysis begins with the operating point that .op and .dc would give."""
     text = subcircuit(model_of(alone(device, FAMILIES["yakopcic pulse"][1]), "dut", "a test"))
-    _, waves = ngspice.transient(f"{text}\nVin a 0 0.1\nX1 a 0 dut", ["i(vin)"], 1e-6, 1e-7)
+    free = "\n".join(line for line in text.splitlines() if not line.startswith(".ic"))
+    assert free != text.rstrip()
+    _, waves = ngspice.transient(f"{free}\nVin a 0 0.1\nX1 a 0 dut", ["i(vin)"], 1e-6, 1e-7)
     assert -waves["i(vin)"][0] == pytest.approx(at_rest, rel=1e-6)
 
 
@@ -131,14 +134,14 @@ def change(timeline: Timeline, current: np.ndarray, middle: np.ndarray) -> float
 def test_the_stdp_of_the_paper_as_a_whole_circuit() -> None:
     """Both orders at two Δt, Device-2S at its median: trace within 0.05 % of its peak, weight within 0.5 % of itself.
 
-    mcdev with a step of 0.5 ms: its default, 2 ms, is the larger error, 0.7 to 1.2 % of the weight. Read at 1 V, far
-    below either threshold, instead of zero volts, so that current and voltage of the read tell the conductance.
+    mcdev with a step of 1 ms: its default, 4.5 ms at 6 V, is the larger error, 0.7 to 1.2 % of the weight. Read at 1 V,
+    far below either threshold, instead of zero volts, so that current and voltage of the read tell the conductance.
     """
     every = ["50 ms", "0.2 s", "-50 ms", "-0.2 s"]
     changes = {
         "sweep.axes": {"device.preset": ["device_2s"], "protocol.delta_t": every},
         "device.thickness": "100 nm",
-        "device.integrator.step": "0.5 ms",
+        "device.integrator.step": "1 ms",
         "protocol.read_voltage": "1 V",
         "ensemble.devices": 1,
         "fits": {},
@@ -251,11 +254,10 @@ def test_a_second_memristor_without_a_circuit_model_is_refused() -> None:
 
 
 def test_the_organic_synapse_learns_by_rate() -> None:
-    """configs/shin2022/srdp.toml, two of its three devices: the change falls with t_zero."""
-    axes = {"device.preset": ["device_1s", "device_2s"], "protocol.t_zero": ["20 ms", "0.1 s", "0.5 s"]}
+    """configs/shin2022/srdp.toml, the slowest of its devices: the change falls with t_zero."""
+    axes = {"device.preset": ["device_2s"], "protocol.t_zero": ["20 ms", "0.1 s", "0.5 s"]}
     changes = {"sweep.axes": axes, "device.thickness": "100 nm", "ensemble.devices": 1}
     experiment = mcdev.load(HOUSE / "configs" / "shin2022" / "srdp.toml").with_(changes)
-    assert experiment.to_dict()["measurements"]["weight"]["kind"] == CHANGE["weight"]["kind"]
-    found = np.array([point.values["weight"][0, 0] for point in simulate(experiment, threads=1)]).reshape(2, 3)
-    assert np.all(np.diff(found) < 0)
-    assert np.all(found[:, 0] > 0.3)
+    found = [float(point.values["weight"][0, 0]) for point in simulate(experiment, threads=1)]
+    assert np.all(np.diff(found) < -0.1)
+    assert found[-1] > 0.3

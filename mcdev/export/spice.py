@@ -119,13 +119,13 @@ def _yakopcic(model: Model) -> list[str]:
     above, below = "max(V(x)-{positive_onset},0)", "max({sinking}-V(x),0)"
     bent = f"max(-{FAR:g},min({FAR:g},{{steepness}}*V(p,n)))"  # no node of its own: the simulator would try any value
     return [
-        ".param grown={exp(positive_threshold)}",
-        ".param fallen={exp(negative_threshold)}",
+        ".param rise={positive_rate*exp(positive_threshold)}",
+        ".param sink={negative_rate*exp(negative_threshold)}",
         ".param rising={1-positive_onset}",
         ".param sinking={1-negative_onset}",
         "* growth and fall, windows apart, in 1/s",
-        f"Bg g 0 V={{positive_rate}}*({_exponential('V(p,n)', 'positive_threshold')}-{{grown}})",
-        f"Bf f 0 V={{negative_rate}}*({_exponential('V(n,p)', 'negative_threshold')}-{{fallen}})",
+        f"Bg g 0 V={{rise}}*({_exponential('(V(p,n)-{positive_threshold})')}-1)",
+        f"Bf f 0 V={{sink}}*({_exponential('(V(n,p)-{negative_threshold})')}-1)",
         "* state; it has no rate of its own, so that 1 V/s is 1 A",
         "Cx x 0 1",
         f"Bx 0 x I=V(g)*exp(-{{positive_damping}}*{above})*(1-{above}/{{rising}})",
@@ -140,9 +140,10 @@ def _yakopcic(model: Model) -> list[str]:
     ]
 
 
-def _exponential(volts: str, threshold: str) -> str:
-    """exp(max(V, V_t)/1 V), straight on from V = FAR volts."""
-    return f"exp(max(min({volts},{FAR:g}),{{{threshold}}}))*(1+max({volts}-{FAR:g},0))"
+def _exponential(over: str) -> str:
+    """exp(max(V - V_t, 0)/1 V), straight on from FAR volts. A difference of two exponentials would leave, below the
+    threshold, a rounding error that moves the state as fast as the leak does."""
+    return f"exp(max(min({over},{FAR:g}),0))*(1+max({over}-{FAR:g},0))"
 
 
 def _volatile(model: Model) -> list[str]:

@@ -49,7 +49,8 @@ def _pair(model: Model) -> str:
     return "\n".join(
         [
             *(f"// {line}".rstrip() for line in model.pair_header),
-            f"// Where a compiler takes no instances (OpenVAF), connect {model.name} and {model.second.name} in the netlist.",
+            f"// Where a compiler takes no instances (OpenVAF), connect {model.name} and",
+            f"// {model.second.name} in the netlist.",
             f"module {model.name}_pair(p, n);",
             "  inout p, n;",
             "  electrical p, n, k;",
