@@ -229,7 +229,7 @@ def _yakopcic(device: Yakopcic, name: str, common: list[str]) -> Model:
         "  f = exp(-alphap (x - xp)) (1 - x)/(1 - xp) for V > 0 and x >= xp (1 below),",
         "      exp(alphan (x - 1 + xn)) x/(1 - xn) for V < 0 and x <= 1 - xn (1 above)",
         "State: node x, between 0 and 1, in volts; it starts at initial_state.",
-        f"Beyond b V = {FAR:g}, and V = {FAR:g} V, sinh and exp go straight on, so that no number overflows.",
+        f"Beyond b V = {FAR:g}, and some {FAR:g} V, sinh and exp go straight on, so that no number overflows.",
         "Beyond a threshold .op and .dc may miss the equilibrium, an end of the range: use a transient analysis.",
         *_notes(device),
     ]
