@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any
 
 import numpy as np
 
 from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment
-from mcdev.export.model import Model
+from mcdev.export.model import Model, of_pair
 from mcdev.export.names import number
 from mcdev.problems import ConfigError, Problem
 from mcdev.schema import Unit, nearest
@@ -36,9 +37,10 @@ def from_card(card: Card, point: int, experiment: Experiment, count: int, seed: 
     _check(count)
     if not 1 <= point <= len(card.points):
         raise _refused("--point", point, f"the card has {len(card.points)} sweep points; expected 1 to that")
-    known = type(experiment.device).parameters()
+    known = experiment.units
     quantities = {k: q for k, q in card.points[point - 1].quantities.items() if q.role == "parameter"}
-    own = {name.removeprefix("parameter_") if name not in known else name: name for name in quantities}
+    plain = {re.sub(r"\W", "_", name): name for name in known}  # a card's names are plain words
+    own = {plain.get(word, word.removeprefix("parameter_")): word for word in quantities}
     drawn = resample(card.points[point - 1], count, np.random.default_rng([seed, point - 1]))
     draws = draw_parameters(experiment, 0, count)
     if not own:
@@ -85,31 +87,46 @@ def _refused(key: str, value: Any, message: str) -> ConfigError:
 
 
 def differing(model: Model, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The parameters that the model carries and that are not its default in every instance (a card has nine digits)."""
-    close = {k: np.isclose(draws[k], p.value, rtol=1e-8, atol=0.0) for k, p in model.parameters.items()}
-    return {k: draws[k] for k in model.parameters if not close[k].all()}
+    """The parameters that the model carries and that are not its default in every instance (a card has nine digits);
+    those of a second memristor under their key path."""
+    carried = model.carried
+    close = {k: np.isclose(draws[k], p.value, rtol=1e-8, atol=0.0) for k, p in carried.items()}
+    return {k: draws[k] for k in carried if not close[k].all()}
 
 
 def to_spice(model: Model, draws: dict[str, np.ndarray], source: str) -> str:
-    """An include file: a subcircuit for each device, ``NAME_1`` on, that fills in its own parameters."""
+    """An include file: a subcircuit for each device, ``NAME_1`` on, that fills in its own parameters; and one for each
+    pair, ``NAME_pair_1`` on, where the model is of one."""
     own = differing(model, draws)
     count = next(iter(draws.values())).size
     lines = [
         f"* {count} devices of {model.name}, {model.name}_1 to {model.name}_{count}: {source}.",
         f"* Include {model.name}.sub before this file. Use: X1 plus minus {model.name}_1",
     ]
+    of_device = {k: v for k, v in own.items() if k in model.parameters}
     for i in range(count):
-        lines += [f".subckt {model.name}_{i + 1} p n", f"X1 p n {model.name}"]
-        lines += [f"+ {name}={number(values[i])}" for name, values in own.items()]
-        lines.append(f".ends {model.name}_{i + 1}")
+        lines += _filled(model.name, i, of_device)
+    if model.second is not None:
+        name = f"{model.name}_pair"
+        lines.append(f"* Each device with its own second memristor, {name}_1 to {name}_{count}.")
+        for i in range(count):
+            lines += _filled(name, i, {of_pair(k): v for k, v in own.items()})
     return "\n".join([*lines, ""])
 
 
+def _filled(name: str, i: int, own: dict[str, np.ndarray]) -> list[str]:
+    given = [f"+ {key}={number(values[i])}" for key, values in own.items()]
+    return [f".subckt {name}_{i + 1} p n", f"X1 p n {name}", *given, f".ends {name}_{i + 1}"]
+
+
 def to_csv(model: Model, draws: dict[str, np.ndarray]) -> str:
-    """A row a device, SI units: what to give each instance, in whatever netlist language."""
+    """A row a device, SI units: what to give each instance, in whatever netlist language; of a pair, by the names of
+    the pair's parameters."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["device", *(f"{k} ({p.unit})" if p.unit else k for k, p in model.parameters.items())])
+    carried = model.carried
+    names = ((of_pair(k), p.unit) for k, p in carried.items())
+    writer.writerow(["device", *(f"{name} ({unit})" if unit else name for name, unit in names)])
     for i in range(next(iter(draws.values())).size):
-        writer.writerow([i + 1, *(number(draws[name][i]) for name in model.parameters)])
+        writer.writerow([i + 1, *(number(draws[name][i]) for name in carried)])
     return text.getvalue()

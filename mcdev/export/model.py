@@ -1,18 +1,30 @@
-"""What is exported: a device's equations by family, its parameters with values, and what a reader must know of it."""
+"""What is exported: a device's equations by family, its parameters with values, and what a reader must know of it.
+
+With a second memristor in the circuit (V = v_1 + v_2, I_1(v_1) = I_2(v_2), mcdev/circuits/series_memristor.py) the
+model holds that one too, and is written as a pair besides.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from mcdev.circuits.series_memristor import SeriesMemristor
 from mcdev.devices.omiec_compact import OmiecCompact
+from mcdev.devices.volatile_threshold import VolatileThreshold
+from mcdev.devices.yakopcic import Yakopcic
 from mcdev.experiment import Experiment
 from mcdev.export import bridge
 from mcdev.export.names import checked_name, comment
 from mcdev.preset_tables import presets
 from mcdev.problems import ConfigError, Problem
 from mcdev.schema import typical
+
+FAR = 80.0
+"""Argument from which an exponential of ``yakopcic`` goes straight on (in volts, of the rates): beyond any use, and
+e^80 times anything is still a number. A simulator's search for a solution passes through such voltages."""
 
 
 class Parameter(NamedTuple):
@@ -32,7 +44,7 @@ class Model:
 
     name: str
     family: str
-    """``omiec_compact``, or ``bridge``: the diffusive family's compact model."""
+    """``omiec_compact``, ``yakopcic``, ``volatile_threshold``, or ``bridge``: the diffusive family's compact model."""
     parameters: dict[str, Parameter]
     """What an instance may be given; the same names as in a configuration."""
     fixed: dict[str, tuple[float, str]] = field(default_factory=dict)
@@ -41,6 +53,29 @@ class Model:
     """Lines of plain text: provenance, equations, assumptions."""
     either: bool = False
     """Of ``omiec_compact``: whether the states follow |V| and help both polarities."""
+    second: Model | None = None
+    """The memristor in series with it, where the circuit has one."""
+    turned: bool = False
+    """Whether that one's terminals are exchanged."""
+    pair_header: tuple[str, ...] = ()
+    """Lines of plain text on the two together."""
+
+    @property
+    def carried(self) -> dict[str, Parameter]:
+        """What an instance of the whole may be given, by the names of :attr:`Experiment.laws`: the device's own, and
+        the second memristor's with its key path before them."""
+        beside = {} if self.second is None else self.second.parameters
+        return self.parameters | {f"{BESIDE}{name}": p for name, p in beside.items()}
+
+
+BESIDE = "circuit.memristor."
+"""Key path of the second memristor's parameters."""
+
+
+def of_pair(name: str) -> str:
+    """The name that one of :attr:`Model.carried` has as a parameter of the pair: ``circuit.memristor.steepness`` is
+    ``memristor_steepness``."""
+    return f"memristor_{name.removeprefix(BESIDE)}" if name.startswith(BESIDE) else name
 
 
 def model_of(experiment: Experiment, name: str, provenance: str) -> Model:
@@ -49,22 +84,67 @@ def model_of(experiment: Experiment, name: str, provenance: str) -> Model:
     Raises ``ConfigError`` for a name that breaks a netlist or a family without a circuit model.
     """
     checked_name(name, "name")
-    kind = experiment.device.kind
-    if kind == "omiec_compact":
-        return _omiec(experiment, name, provenance)
-    if kind == "diffusive":
+    model = _of_device(experiment, name, provenance)
+    circuit = experiment.circuit
+    if not isinstance(circuit, SeriesMemristor):
+        return model
+    second = _of_second(circuit.memristor, f"{name}_memristor", provenance)
+    header = _pair_header(circuit, model, provenance)
+    return replace(model, second=second, turned=circuit.reversed, pair_header=header)
+
+
+def _of_device(experiment: Experiment, name: str, provenance: str) -> Model:
+    device = experiment.device
+    if device.kind == "diffusive":
         return _bridge(experiment, name, provenance)
+    return _exact(device, "device", name, _common(experiment, provenance))
+
+
+def _of_second(memristor: Any, name: str, provenance: str) -> Model:
+    lines = [f"Written by mcdev {importlib.metadata.version('mcdev')} from {provenance}."]
+    lines += ["The second memristor of the circuit, in series with the device.", *_of_table(memristor)]
+    return _exact(memristor, "circuit.memristor", name, [*lines, *_ALWAYS])
+
+
+def _exact(table: Any, key: str, name: str, common: list[str]) -> Model:
+    """The model of a family whose equations are written as they are."""
+    if isinstance(table, OmiecCompact):
+        return _omiec(table, name, common)
+    if isinstance(table, Yakopcic):
+        return _yakopcic(table, name, common)
+    if isinstance(table, VolatileThreshold):
+        return _volatile(table, name, common)
+    expected = "omiec_compact, yakopcic, volatile_threshold" + (" or diffusive" if key == "device" else "")
     remedy = {
         "omiec_pnp": "resolved ions have no circuit model: export the level-1 family omiec_compact (presets device_p, "
         "device_1s, device_2s), calibrated to the same numbers",
         "diffusive_density": "the density view has no ensemble to fit to: export the family diffusive",
     }
-    message = f"cannot be exported; {remedy.get(kind, 'expected omiec_compact or diffusive')}"
-    raise ConfigError([Problem("device.kind", kind, message)], "mcdev export")
+    message = f"cannot be exported; {remedy.get(table.kind, f'expected {expected}')}"
+    raise ConfigError([Problem(f"{key}.kind", table.kind, message)], "mcdev export")
 
 
-def _parameters(experiment: Experiment, names: tuple[str, ...]) -> dict[str, Parameter]:
-    device = experiment.device
+def _pair_header(circuit: SeriesMemristor, model: Model, provenance: str) -> tuple[str, ...]:
+    name = model.name
+    lines = [
+        f"{name}_pair: {name} from p to the node k, {name}_memristor from k to n (mcdev circuit series_memristor)",
+        f"Written by mcdev {importlib.metadata.version('mcdev')} from {provenance}.",
+        "Equations: V = v_1 + v_2, I_1(v_1) = I_2(v_2), v_1 of the device and v_2 of the second memristor",
+    ]
+    if circuit.reversed:
+        lines.append(
+            "reversed: the second memristor's terminals are exchanged, its own p is the pair's n. A positive voltage"
+        )
+        lines.append("of the pair is negative to it.")
+    if circuit.compliance is not None:
+        lines.append(f"NOT in it: the compliance of the configuration, {circuit.compliance:g} A, is the source's.")
+    if model.family == "bridge":
+        lines.append("The device is the mean of many; the pair of a mean is not the mean of many pairs.")
+    lines.append("Parameters: the device's by their names, the second memristor's with memristor_ before them.")
+    return _plain(lines)
+
+
+def _parameters(device: Any, names: Iterable[str]) -> dict[str, Parameter]:
     found = {}
     for name, mark in type(device).parameters().items():
         if name in names:
@@ -73,12 +153,15 @@ def _parameters(experiment: Experiment, names: tuple[str, ...]) -> dict[str, Par
     return found
 
 
-def _common(experiment: Experiment, provenance: str) -> list[str]:
-    device = experiment.device
-    version = importlib.metadata.version("mcdev")
-    lines = [f"Written by mcdev {version} from {provenance}."]
-    if experiment.description:
-        lines.append(f"Description: {experiment.description}")
+_ALWAYS = (
+    "A transient analysis starts at rest (.ic, idt), whatever voltage is on at time zero. No statement refers to a "
+    "time step.",
+)
+
+
+def _of_table(device: Any) -> list[str]:
+    """What a device's table alone says: its preset, what is distributed."""
+    lines = []
     if device.preset:
         lines.append(f"Preset {device.preset}. Source: {presets()[device.preset]['source']}")
     drawn = [name for name in type(device).parameters() if not isinstance(getattr(device, name), float)]
@@ -86,24 +169,35 @@ def _common(experiment: Experiment, provenance: str) -> list[str]:
     if drawn:
         lines.append(f"Distributed from device to device in the configuration: {', '.join(drawn)}.")
     lines.append("Noise: none. Two instances of equal parameters behave alike; no random number is drawn in a run.")
-    if experiment.ensemble.cycle_to_cycle:
-        changing = ", ".join(experiment.ensemble.cycle_to_cycle)
-        lines.append(f"Cycle-to-cycle changes of the configuration ({changing}) are not in this model.")
-    if experiment.circuit.kind != "alone":
-        lines.append(f"The circuit of the configuration ({experiment.circuit.kind}) is not in this model: build it.")
-    lines.append(
-        "A transient analysis starts at rest (.ic, idt), whatever voltage is on at time zero. No statement refers to a "
-        "time step."
-    )
     return lines
 
 
-def _omiec(experiment: Experiment, name: str, provenance: str) -> Model:
-    assert isinstance(experiment.device, OmiecCompact)
-    either = experiment.device.facilitation == "either_polarity"
+def _common(experiment: Experiment, provenance: str) -> list[str]:
+    version = importlib.metadata.version("mcdev")
+    lines = [f"Written by mcdev {version} from {provenance}."]
+    if experiment.description:
+        lines.append(f"Description: {experiment.description}")
+    lines += _of_table(experiment.device)
+    if experiment.ensemble.cycle_to_cycle:
+        changing = ", ".join(experiment.ensemble.cycle_to_cycle)
+        lines.append(f"Cycle-to-cycle changes of the configuration ({changing}) are not in this model.")
+    kind = experiment.circuit.kind
+    if kind == "series_memristor":
+        lines.append(
+            f"The circuit of the configuration ({kind}) is in the pair, not in this model of the device alone."
+        )
+    elif kind != "alone":
+        lines.append(f"The circuit of the configuration ({kind}) is not in this model: build it.")
+    elif experiment.circuit.compliance is not None:
+        lines.append(f"The compliance of the configuration, {experiment.circuit.compliance:g} A, is not in this model.")
+    return [*lines, *_ALWAYS]
+
+
+def _omiec(device: OmiecCompact, name: str, common: list[str]) -> Model:
+    either = device.facilitation == "either_polarity"
     lines = [
         f"{name}: ion-conducting organic memristor, level 1, two states (mcdev family omiec_compact)",
-        *_common(experiment, provenance),
+        *common,
         "Equations, those of mcdev/devices/omiec_compact.py and injection.py (mechanism: Shin et al. 2022,",
         "doi:10.1039/d1ma01078f; their form is calibrated):",
         "  C dq/dt = (sigma/L) V0 sinh[(V - u)/V0], argument within -3 and 3;  u = q (1 + |q|/1V)^alpha;  V0 = E0 L",
@@ -119,8 +213,47 @@ def _omiec(experiment: Experiment, name: str, provenance: str) -> Model:
         "mcdev. relative_permittivity enters mcdev's impedance only, and nothing here; it and area are kept so that a",
         "model card's devices can be given whole. Temperature does not enter: the parameters are of the measured one.",
     ]
-    names = tuple(OmiecCompact.parameters())
-    return Model(name, "omiec_compact", _parameters(experiment, names), either=either, header=_plain(lines))
+    return Model(
+        name, "omiec_compact", _parameters(device, type(device).parameters()), either=either, header=_plain(lines)
+    )
+
+
+def _yakopcic(device: Yakopcic, name: str, common: list[str]) -> Model:
+    lines = [
+        f"{name}: drift memristor that keeps its state, one state (mcdev family yakopcic)",
+        *common,
+        "Equations, those of mcdev/devices/yakopcic.py (Yakopcic, Taha, Subramanyam, Pino, Rogers 2011,",
+        "doi:10.1109/LED.2011.2163292):",
+        "  I = a1 x sinh(b V) for V >= 0, a2 x sinh(b V) for V < 0;   dx/dt = g(V) f(x, V)",
+        "  g = Ap [exp(V/1V) - exp(Vp/1V)] for V > Vp, -An [exp(-V/1V) - exp(Vn/1V)] for V < -Vn, 0 between",
+        "  f = exp(-alphap (x - xp)) (1 - x)/(1 - xp) for V > 0 and x >= xp (1 below),",
+        "      exp(alphan (x - 1 + xn)) x/(1 - xn) for V < 0 and x <= 1 - xn (1 above)",
+        "State: node x, between 0 and 1, in volts; it starts at initial_state.",
+        f"Beyond b V = {FAR:g}, and some {FAR:g} V, sinh and exp go straight on, so that no number overflows.",
+        "Beyond a threshold .op and .dc may miss the equilibrium, an end of the range: use a transient analysis.",
+        *_notes(device),
+    ]
+    return Model(name, "yakopcic", _parameters(device, type(device).parameters()), header=_plain(lines))
+
+
+def _volatile(device: VolatileThreshold, name: str, common: list[str]) -> Model:
+    lines = [
+        f"{name}: volatile memristor with threshold and hold voltage, one state (mcdev family volatile_threshold)",
+        *common,
+        "Equations, those of mcdev/devices/volatile_threshold.py (in the manner of VTEAM, Kvatinsky, Ramadan,",
+        "Friedman, Kolodny 2015, doi:10.1109/TCSII.2015.2433536; window and relaxation are mcdev's own):",
+        "  dx/dt = k (|V|/V_th - 1)^alpha (1 - x) for |V| > V_th, 0 between, -(x/tau)(1 - |V|/V_hold) for |V| < V_hold",
+        "  I = G_off^(1-x) G_on^x V",
+        "State: node x, between 0 and 1, in volts; it starts at 0.",
+        *_notes(device),
+    ]
+    return Model(name, "volatile_threshold", _parameters(device, type(device).parameters()), header=_plain(lines))
+
+
+def _notes(device: Any) -> list[str]:
+    """What the preset's file says is assumed."""
+    notes = presets()[device.preset].get("notes", []) if device.preset else []
+    return [f"Of the preset: {note}" for note in notes]
 
 
 CARRIED = ("threshold_voltage", "maximum_conductance", "cooling_rate")
@@ -165,7 +298,7 @@ def _bridge(experiment: Experiment, name: str, provenance: str) -> Model:
     if left:
         lines.append(f"NOT carried, taken at the median for every instance: {', '.join(left)}.")
     fixed = {key: (value, bridge.MEANINGS[key]) for key, value in fitted.bridge._asdict().items()}
-    return Model(name, "bridge", _parameters(experiment, CARRIED), fixed, _plain(lines))
+    return Model(name, "bridge", _parameters(device, CARRIED), fixed, _plain(lines))
 
 
 def _plain(lines: list[str]) -> tuple[str, ...]:

@@ -11,13 +11,18 @@ expression without its brackets. Compound constants are parameters of their own.
 from __future__ import annotations
 
 from mcdev.export.bridge import LEAST, OPENING_WIDTH, SIGN_WIDTH
-from mcdev.export.model import Model
+from mcdev.export.model import FAR, Model, of_pair
 from mcdev.export.names import comment, number
 
 
 def subcircuit(model: Model) -> str:
-    """The text of the library file."""
-    body = {"omiec_compact": _omiec, "bridge": _bridge}[model.family](model)
+    """The text of the library file: the device, and where it has a second memristor that one and the pair."""
+    text = _alone(model)
+    return text if model.second is None else "\n".join([text, _alone(model.second), _pair(model)])
+
+
+def _alone(model: Model) -> str:
+    body = {"omiec_compact": _omiec, "bridge": _bridge, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
     lines = [f"* {line}".rstrip() for line in model.header]
     lines += ["*", "* Instance parameters:"]
     for name, p in model.parameters.items():
@@ -27,7 +32,27 @@ def subcircuit(model: Model) -> str:
     lines.append("* Give a transient analysis a longest step no longer than a tenth of the shortest pulse.")
     lines += [f".subckt {model.name} p n params:"]
     lines += [f"+ {name}={number(p.value)}" for name, p in model.parameters.items()]
-    return "\n".join([*lines, *body, f".ends {model.name}", ""])
+    return "\n".join([*lines, *body[model.family](model), f".ends {model.name}", ""])
+
+
+def _pair(model: Model) -> str:
+    assert model.second is not None
+    name = f"{model.name}_pair"
+    nodes = "n k" if model.turned else "k n"
+    return "\n".join(
+        [
+            *(f"* {line}".rstrip() for line in model.pair_header),
+            f"* Use: X1 plus minus {name}   or, say,   X1 plus minus {name} {_example(model)}",
+            f".subckt {name} p n params:",
+            *(f"+ {of_pair(key)}={number(p.value)}" for key, p in model.carried.items()),
+            f"X1 p k {model.name}",
+            *(f"+ {key}={{{key}}}" for key in model.parameters),
+            f"X2 {nodes} {model.second.name}",
+            *(f"+ {key}={{memristor_{key}}}" for key in model.second.parameters),
+            f".ends {name}",
+            "",
+        ]
+    )
 
 
 def _example(model: Model) -> str:
@@ -82,4 +107,58 @@ def _bridge(model: Model) -> list[str]:
         f"Bs 0 s I={{sweeping}}*{pushed}*{sign}*exp(-V(l))-{{forgetting}}*V(s)",
         ".ic V(l)={rest_gap} V(s)=0",
         f"Bi p n I={{maximum_conductance}}*V(p,n)*({{least}}+{{bridged}}*exp(-V(l)-{hidden}))",
+    ]
+
+
+_LEAK = "1e-12"
+"""S, of a one-state device's node towards its state at rest: a state that nothing moves would leave .op and .dc
+without a solution. It moves the state by 1e-12 of its distance in a second, or in a relaxation time."""
+
+
+def _yakopcic(model: Model) -> list[str]:
+    above, below = "max(V(x)-{positive_onset},0)", "max({sinking}-V(x),0)"
+    bent = f"max(-{FAR:g},min({FAR:g},{{steepness}}*V(p,n)))"  # no node of its own: the simulator would try any value
+    return [
+        ".param rise={positive_rate*exp(positive_threshold)}",
+        ".param sink={negative_rate*exp(negative_threshold)}",
+        ".param rising={1-positive_onset}",
+        ".param sinking={1-negative_onset}",
+        "* growth and fall, windows apart, in 1/s",
+        f"Bg g 0 V={{rise}}*({_exponential('(V(p,n)-{positive_threshold})')}-1)",
+        f"Bf f 0 V={{sink}}*({_exponential('(V(n,p)-{negative_threshold})')}-1)",
+        "* state; it has no rate of its own, so that 1 V/s is 1 A",
+        "Cx x 0 1",
+        f"Bx 0 x I=V(g)*exp(-{{positive_damping}}*{above})*(1-{above}/{{rising}})",
+        f"+ -V(f)*exp(-{{negative_damping}}*{below})*(1-{below}/{{sinking}})",
+        "* so that .op and .dc have a solution where nothing moves the state",
+        f"Gx x 0 x r {_LEAK}",
+        "Vr r 0 {initial_state}",
+        ".ic V(x)={initial_state}",
+        f"* sinh(b V), straight on from b V = {FAR:g}: a simulator tries voltages at which it would overflow",
+        "Bi p n I=(V(p,n) < 0 ? {negative_current} : {positive_current})*V(x)",
+        f"+ *(sinh({bent})+cosh({bent})*({{steepness}}*V(p,n)-{bent}))",
+    ]
+
+
+def _exponential(over: str) -> str:
+    """exp(max(V - V_t, 0)/1 V), straight on from FAR volts. A difference of two exponentials would leave, below the
+    threshold, a rounding error that moves the state as fast as the leak does."""
+    return f"exp(max(min({over},{FAR:g}),0))*(1+max({over}-{FAR:g},0))"
+
+
+def _volatile(model: Model) -> list[str]:
+    over = "(abs(V(p,n))/{threshold_voltage}-1)"
+    return [
+        ".param growth={switching_rate*relaxation_time}",
+        ".param least={ln(off_conductance)}",
+        ".param decades={ln(on_conductance)-ln(off_conductance)}",
+        "* state",
+        "Cx x 0 {relaxation_time}",
+        f"Bx 0 x I=({over} > 0 ? {{growth}}*exp({{switching_exponent}}*ln(max({over},1e-30))) : 0)*(1-V(x))",
+        "+ -max(1-abs(V(p,n))/{hold_voltage},0)*V(x)",
+        "* so that .op and .dc have a solution where nothing moves the state",
+        f"Gx x 0 x 0 {_LEAK}",
+        ".ic V(x)=0",
+        "* the state held within -1 and 2, where it never is: a simulator tries states at which this would overflow",
+        "Bi p n I=exp({least}+max(-1,min(2,V(x)))*{decades})*V(p,n)",
     ]

@@ -5,27 +5,62 @@ States are internal nodes with ``idt``, whose second argument holds them at rest
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mcdev.export.bridge import LEAST, OPENING_WIDTH, SIGN_WIDTH
-from mcdev.export.model import Model
+from mcdev.export.model import FAR, Model, Parameter, of_pair
 from mcdev.export.names import comment, number
 
 
 def module(model: Model) -> str:
-    """The text of the module's file."""
-    states, variables, body = {"omiec_compact": _omiec, "bridge": _bridge}[model.family](model)
+    """The text of the file: the device's module, and where it has a second memristor that one's and the pair's."""
+    text = '`include "disciplines.vams"\n\n' + _alone(model)
+    return text if model.second is None else "\n".join([text, _alone(model.second), _pair(model)])
+
+
+def _alone(model: Model) -> str:
+    parts = {"omiec_compact": _omiec, "bridge": _bridge, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
+    states, variables, body = parts[model.family](model)
     lines = [f"// {line}".rstrip() for line in model.header]
-    lines += ["//", '`include "disciplines.vams"', "", f"module {model.name}(p, n);", "  inout p, n;"]
-    lines += ["  electrical p, n;", f"  electrical {', '.join(states)};"]
-    for name, p in model.parameters.items():
-        about = comment(f"{p.unit + ': ' if p.unit else ''}{p.about}")
-        lines += [f"  // {line}" for line in about]
-        bounds = "" if p.least is None else f" from ({number(p.least)}:inf)"
-        lines.append(f"  parameter real {name} = {number(p.value)}{bounds};")
+    lines += [f"module {model.name}(p, n);", "  inout p, n;"]
+    lines += ["  electrical p, n;", f"  electrical {', '.join(states)};", *_declared(model.parameters)]
     lines += [
         f"  localparam real {name} = {number(value)};  // {about}" for name, (value, about) in model.fixed.items()
     ]
     lines += [f"  real {', '.join(variables)};", "", "  analog begin"]
     return "\n".join([*lines, *(f"    {line}" for line in body), "  end", "endmodule", ""])
+
+
+def _declared(parameters: Mapping[str, Parameter]) -> list[str]:
+    lines = []
+    for name, p in parameters.items():
+        about = comment(f"{p.unit + ': ' if p.unit else ''}{p.about}")
+        lines += [f"  // {line}" for line in about]
+        bounds = "" if p.least is None else f" from ({number(p.least)}:inf)"
+        lines.append(f"  parameter real {name} = {number(p.value)}{bounds};")
+    return lines
+
+
+def _pair(model: Model) -> str:
+    assert model.second is not None
+    nodes = "n, k" if model.turned else "k, n"
+    own = ",\n".join(f"    .{key}({key})" for key in model.parameters)
+    other = ",\n".join(f"    .{key}(memristor_{key})" for key in model.second.parameters)
+    return "\n".join(
+        [
+            *(f"// {line}".rstrip() for line in model.pair_header),
+            f"// Where a compiler takes no instances (OpenVAF), connect {model.name} and",
+            f"// {model.second.name} in the netlist.",
+            f"module {model.name}_pair(p, n);",
+            "  inout p, n;",
+            "  electrical p, n, k;",
+            *_declared({of_pair(key): p for key, p in model.carried.items()}),
+            f"  {model.name} #(\n{own}\n  ) first(p, k);",
+            f"  {model.second.name} #(\n{other}\n  ) second({nodes});",
+            "endmodule",
+            "",
+        ]
+    )
 
 
 _Parts = tuple[list[str], list[str], list[str]]
@@ -80,5 +115,48 @@ def _bridge(model: Model) -> _Parts:
             "V(s) <+ idt(cooling_rate * (sweeping * pushed * sgn * exp(-V(l)) - forgetting * V(s)), 0.0);",
             f"hidden = pow(V(s) * V(s) + {least} * {least}, 0.5 * power) - pow({least}, power);",
             "I(p, n) <+ maximum_conductance * V(p, n) * (least + (1.0 - least) * exp(-V(l) - hidden));",
+        ],
+    )
+
+
+def _yakopcic(model: Model) -> _Parts:
+    far = number(FAR)
+    return (
+        ["x"],
+        ["v", "growth", "fall", "over", "under", "slowed", "damped", "scale", "bent"],
+        [
+            "v = V(p, n);",
+            f"growth = positive_rate * (exp(max(min(v, {far}), positive_threshold)) * (1.0 + max(v - {far}, 0.0))"
+            " - exp(positive_threshold));",
+            f"fall = negative_rate * (exp(max(min(-v, {far}), negative_threshold)) * (1.0 + max(-v - {far}, 0.0))"
+            " - exp(negative_threshold));",
+            "over = max(V(x) - positive_onset, 0.0);",
+            "under = max(1.0 - negative_onset - V(x), 0.0);",
+            "slowed = exp(-positive_damping * over) * (1.0 - over / (1.0 - positive_onset));",
+            "damped = exp(-negative_damping * under) * (1.0 - under / (1.0 - negative_onset));",
+            "// state, between 0 and 1, in volts",
+            "V(x) <+ idt(growth * slowed - fall * damped, initial_state);",
+            "scale = (v < 0 ? negative_current : positive_current);",
+            f"// sinh(b V), straight on from b V = {far}: a simulator tries voltages at which it would overflow",
+            f"bent = max(-{far}, min({far}, steepness * v));",
+            "I(p, n) <+ scale * V(x) * (sinh(bent) + cosh(bent) * (steepness * v - bent));",
+        ],
+    )
+
+
+def _volatile(model: Model) -> _Parts:
+    return (
+        ["x"],
+        ["v", "over", "growth", "loss", "off"],
+        [
+            "v = V(p, n);",
+            "over = max(abs(v) / threshold_voltage - 1.0, 0.0);",
+            "growth = switching_rate * pow(over, switching_exponent);",
+            "loss = max(1.0 - abs(v) / hold_voltage, 0.0) / relaxation_time;",
+            "// state, between 0 and 1, in volts",
+            "V(x) <+ idt(growth * (1.0 - V(x)) - loss * V(x), 0.0);",
+            "off = ln(off_conductance);",
+            "// the state held within -1 and 2, where it never is: a simulator tries states that would overflow",
+            "I(p, n) <+ exp(off + max(-1.0, min(2.0, V(x))) * (ln(on_conductance) - off)) * v;",
         ],
     )
