@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import signal, stats
 
 import mcdev.statistics.components
 import mcdev.statistics.resampling
@@ -20,6 +20,7 @@ from mcdev.statistics.autocorrelation import autocorrelation
 from mcdev.statistics.censored import fit_laws, sample
 from mcdev.statistics.components import Components, variance_components
 from mcdev.statistics.correlation import correlate
+from mcdev.statistics.drift import drift
 from mcdev.statistics.mixed import censored_components
 from mcdev.statistics.readings import Reading
 from mcdev.statistics.resampling import device_weights, quantiles
@@ -381,3 +382,28 @@ def test_memory_from_cycle_to_cycle_is_found() -> None:
     np.testing.assert_allclose(found.values[:3], [0.6, 0.36, 0.216], atol=0.06)
     assert autocorrelation(x[:, :2], np.ones((50, 2), bool)) is None
     assert autocorrelation(np.ones((5, 5)), np.ones((5, 5), bool)) is None
+
+
+# ------------------------------------------------------------------------------------- drift
+
+
+@pytest.mark.parametrize(("devices", "cycles", "memory"), [(1, 2000, 0.0), (1, 2000, 0.6), (30, 40, 0.0)])
+def test_a_planted_drift_is_found_and_its_interval_holds(devices: int, cycles: int, memory: float) -> None:
+    """Devices with means of their own that rise by 0.3 of the cycles' standard deviation, with and without memory from
+    cycle to cycle (first order autoregression): 95 % intervals hold in 95 % of 600, within three standard errors."""
+    draw = np.random.default_rng(5)
+    held, found = 0, []
+    for _ in range(600):
+        fresh = np.sqrt(1 - memory**2) * draw.standard_normal((devices, cycles + 50))
+        noise = signal.lfilter([1.0], [1.0, -memory], fresh)[:, 50:]
+        values = 5.0 * draw.standard_normal((devices, 1)) + np.linspace(0.0, 0.3, cycles) + noise
+        change = drift(values, draw.random((devices, cycles)) < 0.9)
+        assert change is not None
+        held += change.low < 0.3 < change.high
+        found.append(change.value)
+    assert abs(np.mean(found) - 0.3) < 4 * np.std(found) / np.sqrt(600)
+    assert abs(held / 600 - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 600)
+
+
+def test_few_cycles_have_no_drift() -> None:
+    assert drift(np.zeros((5, 9)), np.ones((5, 9), bool)) is None

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mcdev.figures.spread import Shown, many_cycles, shown
+from mcdev.figures.spread import LEAST_CYCLES, LEAST_DEVICES, Shown, shown
 from mcdev.figures.style import BLACK, BLUE, GREY, MEAN, SMALL, dress, legend_above, plain_ticks, sheet
 from mcdev.measurements.contract import RIGHT_CENSORED
 from mcdev.results import in_order
@@ -17,32 +17,40 @@ from mcdev.statistics.readings import Reading
 NAME = "cycle_traces"
 
 _DEVICES = 8
+_POINTS = 500
+"""Cycles of one device that are drawn, evenly spread."""
+_BLOCKS = 100
+"""Groups of neighbouring cycles whose quartiles are drawn; up to as many cycles each is its own."""
 
 
 def applies(tree: xr.DataTree) -> bool:
-    return many_cycles(tree) and bool(_rows(tree))
+    least = LEAST_CYCLES if tree.sizes["device"] > 1 else LEAST_DEVICES  # so many values make a distribution
+    return bool(tree.sizes["cycle"] >= least) and bool(_rows(tree))
 
 
 def draw(tree: xr.DataTree) -> Figure:
     """A row a measurement, at its first sweep point with values. Left: up to eight devices, and the median of all with
-    the quartiles; an open triangle is a right-censored observation, at its bound. Right: autocorrelation over
-    cycles, pooled over devices, with the band of white noise."""
+    the quartiles, of many cycles over neighbouring ones; an open triangle is a right-censored observation, at its
+    bound. Right: autocorrelation over cycles, pooled over devices, with the band of white noise."""
     rows = _rows(tree)
     figure = sheet(1.7 * len(rows) + 0.1)
     panels = figure.subplots(len(rows), 2, squeeze=False, width_ratios=(2, 1))
     for number, ((row, reading, memory), (left, right)) in enumerate(zip(rows, panels, strict=True)):
         factor, cycles = row.scale.factor, np.arange(reading.values.shape[1]) + 1
         line = np.where(reading.fine, reading.values, np.nan) * factor
-        q = _quartiles(reading) * factor
-        left.fill_between(cycles, q[0], q[2], color=BLUE, alpha=0.18, linewidth=0, label="quartiles of all")
+        blocks = np.array_split(np.arange(cycles.size), min(cycles.size, _BLOCKS))
+        q = _quartiles(reading, blocks) * factor
+        middles = [block.mean() + 1 for block in blocks]
+        left.fill_between(middles, q[0], q[2], color=BLUE, alpha=0.18, linewidth=0, label="quartiles of all")
         which = np.nonzero(reading.fine.any(axis=1))[0][:_DEVICES]
         for device in which:
-            left.plot(cycles, line[device], ".-", color=GREY, linewidth=0.45, markersize=2, label="_device")
-            late = reading.status[device] == RIGHT_CENSORED
+            some = slice(None, None, -(-cycles.size // _POINTS))
+            left.plot(cycles[some], line[device, some], ".-", color=GREY, linewidth=0.45, markersize=2, label="_device")
+            late = np.nonzero(reading.status[device] == RIGHT_CENSORED)[0][some]
             bounds = reading.values[device, late] * factor
             left.plot(cycles[late], bounds, "^", color=GREY, markersize=2.5, markerfacecolor="none", label="_bound")
-        left.plot([], [], ".-", color=GREY, linewidth=0.45, markersize=2, label=f"{which.size} devices")
-        left.plot(cycles, q[1], color=BLUE, linewidth=MEAN, label="median of all")
+        left.plot([], [], ".-", color=GREY, linewidth=0.45, markersize=2, label=_counted(which.size))
+        left.plot(middles, q[1], color=BLUE, linewidth=MEAN, label="median of all")
         if reading.positive and np.nanmax(line) > 10 * np.nanmin(line):
             left.set_yscale("log")
             plain_ticks(left.yaxis)
@@ -63,13 +71,17 @@ def draw(tree: xr.DataTree) -> Figure:
     return figure
 
 
-def _quartiles(reading: Reading) -> np.ndarray:
-    """[quartile, cycle] over devices, censored observations counted; NaN where a quartile is among them."""
-    found = np.full((3, reading.values.shape[1]), np.nan)
-    for cycle in range(found.shape[1]):
-        line = in_order(reading.values[:, cycle], reading.status[:, cycle])
+def _counted(devices: int) -> str:
+    return "1 device" if devices == 1 else f"{devices} devices"
+
+
+def _quartiles(reading: Reading, blocks: list[np.ndarray]) -> np.ndarray:
+    """[quartile, block of cycles] over devices, censored observations counted; NaN where a quartile is among them."""
+    found = np.full((3, len(blocks)), np.nan)
+    for i, block in enumerate(blocks):
+        line = in_order(reading.values[:, block], reading.status[:, block])
         if line.size:
-            found[:, cycle] = np.quantile(line, [0.25, 0.5, 0.75], method="closest_observation")
+            found[:, i] = np.quantile(line, [0.25, 0.5, 0.75], method="closest_observation")
     return np.where(np.isfinite(found), found, np.nan)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,11 @@ def shown(tree: xr.DataTree, most: int = MOST_ROWS, points: int = MOST_POINTS) -
         label = label if entry is None else f"{label}, entry {entry + 1}"
         rows, kept, tints = zip(*chosen, strict=True)
         found.append(Shown(list(rows), scale, label, list(kept), list(tints), title))
-    return found
+    labels = [row.label for row in found]
+    return [
+        replace(row, label=f"{row.readings[0].name}: {row.label}") if labels.count(row.label) > 1 else row
+        for row in found
+    ]
 
 
 def many_devices(tree: xr.DataTree) -> bool:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from mcdev.statistics.autocorrelation import autocorrelation
 from mcdev.statistics.correlation import Correlation, correlate
+from mcdev.statistics.drift import drift
 from mcdev.statistics.readings import few, readings
 
 _MATRICES = 2
@@ -19,10 +20,13 @@ _MATRICES = 2
 
 
 def screens(tree: xr.DataTree, records: list[dict[str, Any]]) -> list[Table]:
-    """Tables for the terminal, each with a caption that says what its numbers are; none for a single device."""
-    if tree.sizes["device"] < 2:
+    """Tables for the terminal, each with a caption that says what its numbers are. Of a single device what its
+    cycles say; none for one cycle of one device."""
+    if tree.sizes["device"] * tree.sizes["cycle"] < 2:
         return []
     found = [_components(records, tree.sizes["cycle"])]
+    if tree.sizes["device"] == 1:
+        return [*found, _memory(tree)]
     laws = _laws(records)
     if laws.row_count:
         found.append(laws)
@@ -101,12 +105,17 @@ def _memory(tree: xr.DataTree) -> Table:
     known = [(r, a) for r, a in found if a is not None]
     lags = max((a.lags.size for _, a in known), default=0)
     axes = list(known[0][0].point) if known else []
-    caption = "pooled over devices, of ln x where all are positive; *: outside 95 % of what independent cycles give"
-    table = _table(
-        "autocorrelation over cycles", ["measurement", *axes, *(f"lag {k + 1}" for k in range(lags))], caption
+    caption = (
+        "pooled over devices, of ln x where all are positive; *: outside 95 % of what independent cycles give\n"
+        "drift: change of the mean from the first cycle to the last, a line through the means of 20 blocks (95 %)"
     )
+    headings = [*(f"lag {k + 1}" for k in range(lags)), "drift"]
+    table = _table("autocorrelation and drift over cycles", ["measurement", *axes, *headings], caption)
     for r, a in known:
         cells = [f"{v:.2f}{'*' if abs(v) > b else ''}" for v, b in zip(a.values, a.band, strict=True)]
+        cells += [""] * (lags - len(cells))
+        changed = drift(r.even, r.fine)
+        cells.append("-" if changed is None else f"{changed.value:.2g} ({changed.low:.2g} … {changed.high:.2g})")
         table.add_row(escape(r.label), *r.point.values(), *cells)
     return table
 

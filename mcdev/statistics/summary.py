@@ -13,6 +13,7 @@ from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORE
 from mcdev.results import in_order
 from mcdev.statistics.censored import fit_laws, sample
 from mcdev.statistics.components import Components, Estimate, variance_components
+from mcdev.statistics.drift import drift
 from mcdev.statistics.mixed import censored_components
 from mcdev.statistics.readings import Reading, readings
 from mcdev.statistics.resampling import quantiles
@@ -35,6 +36,7 @@ def summarise(tree: xr.DataTree, variability: bool = True) -> list[dict[str, Any
       (:func:`variance_components`); the same over abs(mean) as cv_between, cv_within, cv_total (fractions, no interval)
     - sigma_ln_between, sigma_ln_within, sigma_ln_total: the same of ln x, where all values are positive; of several
       cycles with censored ones by maximum likelihood (:func:`censored_components`)
+    - drift, drift_ln: change of the mean of x, and of ln x, from the first cycle to the last (:func:`drift`)
     - median, q05, q25, q75, q95: intervals by the bootstrap over devices (:func:`quantiles`)
     - lognormal_median, lognormal_sigma, weibull_scale, weibull_shape: maximum likelihood with the censored ones
       (:func:`fit_laws`), with _se, and lognormal_aic, weibull_aic (the smaller describes better); all None where
@@ -73,6 +75,9 @@ def _variability(reading: Reading) -> dict[str, Any]:
     logs = log_components(reading)
     for part in ("between", "within", "total"):
         record |= _with_ends(f"sigma_ln_{part}", getattr(logs, part))
+    nothing = Estimate(math.nan, math.nan, math.nan)
+    record |= _with_ends("drift", drift(reading.values, fine) or nothing)
+    record |= _with_ends("drift_ln", (drift(reading.even, fine) if reading.positive else None) or nothing)
     for name, estimate in zip(_SHARES, quantiles(reading.values, reading.status, tuple(_SHARES.values())), strict=True):
         ends = _with_ends(name, estimate)
         record |= ends if name not in _QUANTILES else {key: ends[key] for key in ends if key != name}
@@ -80,7 +85,7 @@ def _variability(reading: Reading) -> dict[str, Any]:
     for family, names in {"lognormal": ("median", "sigma"), "weibull": ("scale", "shape")}.items():
         parameters = laws[family].parameters() if laws else {}
         for name in names:
-            estimate, error = parameters.get(name, (Estimate(math.nan, math.nan, math.nan), math.nan))
+            estimate, error = parameters.get(name, (nothing, math.nan))
             record |= _with_ends(f"{family}_{name}", estimate) | {f"{family}_{name}_se": error}
         record[f"{family}_aic"] = laws[family].aic if laws else math.nan
     return {key: _plain(value) for key, value in record.items()}
