@@ -357,10 +357,10 @@ def test_an_interrupt_leaves_no_results(config: Path, tmp_path: Path) -> None:
     )
     try:
         for _ in range(600):
-            if out.exists() or running.poll() is not None:
+            if (out / "run.json").exists() or running.poll() is not None:
                 break
             time.sleep(0.1)
-        time.sleep(2)
+        time.sleep(1)
         assert running.poll() is None, running.communicate()
         running.send_signal(signal.SIGINT)
         printed = running.communicate(timeout=60)

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 from conftest import reduced
 
@@ -76,7 +78,17 @@ def test_dry_run_says_what_it_takes_and_writes_nothing(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------ compiled programs
 
 
+@pytest.fixture
+def no_cache() -> Iterator[None]:
+    """JAX without the cache that an earlier test of this process may have switched on."""
+    before = jax.config.values["jax_compilation_cache_dir"]
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
 @pytest.mark.parametrize("said", ["off", "0", "No", "FALSE"])
+@pytest.mark.usefixtures("no_cache")
 def test_the_cache_can_be_switched_off(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(compilation_cache.VARIABLE, said)
     assert compilation_cache.folder() is None
@@ -97,6 +109,7 @@ def test_the_cache_lies_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert compilation_cache.folder() == tmp_path / "mine"
 
 
+@pytest.mark.usefixtures("no_cache")
 def test_a_folder_that_cannot_be_made_is_done_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(compilation_cache.VARIABLE, str(tmp_path / "file" / "cache"))
