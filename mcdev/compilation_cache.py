@@ -1,6 +1,8 @@
 """Compiled programs kept between processes, so that only the first run of a kind waits for the compiler.
 
-Switched on by the command line, never by importing mcdev. JAX's persistent cache does the work: a program is named by
+Switched on by the command line where the user wants it, never by importing mcdev. It is not on by itself: on many
+processors jax 0.10 and 0.11 print an error for every program taken from the cache, though it runs
+(github.com/jax-ml/jax/issues/38445), and an error in every run hides the one that matters. JAX's persistent cache does the work: a program is named by
 everything that it depends on, its text and the compiler's version and options.
 """
 
@@ -17,17 +19,17 @@ from typing import Any
 import jax
 
 VARIABLE = "MCDEV_COMPILATION_CACHE"
-"""``off`` switches the cache off; anything else is the folder to use."""
+"""``on`` switches the cache on, in the platform's place for caches; anything else is the folder to use."""
 _SHORTEST = 0.2  # seconds of compilation from which a program is worth a file
 _LARGEST = 512 * 2**20  # bytes; beyond, what was not used for longest goes
 
 
 def folder() -> Path | None:
-    """Where compiled programs are kept: as the variable says, else the platform's place for caches. None if off."""
+    """Where compiled programs are kept, as the variable says. None if it says nothing, or off."""
     said = os.environ.get(VARIABLE, "")
-    if said.lower() in ("off", "0", "no", "false"):
+    if said.lower() in ("", "off", "0", "no", "false"):
         return None
-    if said:
+    if said.lower() not in ("on", "1", "yes", "true"):
         return Path(said).expanduser()
     if sys.platform == "win32":
         root = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))

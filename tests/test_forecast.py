@@ -87,16 +87,16 @@ def no_cache() -> Iterator[None]:
     jax.config.update("jax_compilation_cache_dir", before)
 
 
-@pytest.mark.parametrize("said", ["off", "0", "No", "FALSE"])
+@pytest.mark.parametrize("said", ["", "off", "0", "No", "FALSE"])
 @pytest.mark.usefixtures("no_cache")
-def test_the_cache_can_be_switched_off(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_off_unless_asked_for(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(compilation_cache.VARIABLE, said)
     assert compilation_cache.folder() is None
     assert compilation_cache.switch_on() is None
 
 
 def test_the_cache_lies_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv(compilation_cache.VARIABLE)
+    monkeypatch.setenv(compilation_cache.VARIABLE, "on")
     monkeypatch.setattr(compilation_cache.sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     place = compilation_cache.folder()
