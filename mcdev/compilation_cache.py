@@ -1,7 +1,7 @@
 """Compiled programs kept between processes, so that only the first run of a kind waits for the compiler.
 
 Switched on by the command line where the user wants it, never by importing mcdev. It is not on by itself: on many
-processors jax 0.10 and 0.11 print an error for every program taken from the cache, though it runs
+processors jax 0.9 and 0.10 print an error for every program taken from the cache, though it runs
 (github.com/jax-ml/jax/issues/38445), and an error in every run hides the one that matters. JAX's persistent cache does
 the work: a program is named by everything that it depends on, its text and the compiler's version and options.
 """
