@@ -199,7 +199,7 @@ def _run_one(
     for warning in experiment.warnings():
         STDERR.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
     aside: dict[Any, str] = {}
-    begun = resume
+    record = folder / "run.json"  # written when the run begins: from there on it can be gone on with
     try:
         with safekeeping.Folder(folder, experiment) as keeper:
             if resume and keeper.finished:
@@ -220,7 +220,6 @@ def _run_one(
                 ):
                     task = bar.add_task(experiment.name, total=None)
                     shares = keeper.go_on() if resume else keeper.begin(workers.number, how.memory)
-                    begun = True
                     tree, aside = safekeeping.work(
                         keeper, shares, workers, lambda done, total: bar.update(task, completed=done, total=total)
                     )
@@ -228,16 +227,16 @@ def _run_one(
                 if not aside:
                     keeper.done(shares)
     except (_Interrupted, KeyboardInterrupt):
-        kept = f"; what was computed is kept, go on with: mcdev run --resume {folder}" if begun else ""
+        kept = f"; what was computed is kept, go on with: mcdev run --resume {folder}" if record.exists() else ""
         raise _Leave(f"stopped{kept}", INTERRUPTED) from None
     except results.ResultsError as error:
-        if begun and not resume:
+        if record.exists() and not resume:
             raise results.ResultsError(
                 f"{error}; what was computed is kept, go on with: mcdev run --resume {folder}"
             ) from None
         raise
     finally:
-        if not begun and folder.is_dir() and not any(folder.iterdir()):
+        if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     records = statistics.summarise(tree)
     with results.whole_file(folder / "statistics.csv") as temporary:
