@@ -176,7 +176,7 @@ def _gathering(point: Experiment) -> float:
     """Seconds of the means and quantiles of all channels, for one sample."""
     few = 8
     block = np.random.default_rng(0).standard_normal((few, point.ensemble.devices))
-    channels = len(CIRCUIT_CHANNELS) + len(point.device.channels)
+    channels = len(CIRCUIT_CHANNELS) + len(point.channels)
 
     def work() -> None:
         np.quantile(block, point.output.quantiles, axis=1)
@@ -188,7 +188,7 @@ def _gathering(point: Experiment) -> float:
 def _reading(point: Experiment, group: Group, recorded: dict[str, np.ndarray]) -> Callable[[], Any]:
     """Taking every measurement of one cycle of a group, on channels of the protocol's length."""
     timeline, frequency = point.protocol.timeline(), point.protocol.frequencies
-    names = [*CIRCUIT_CHANNELS, *point.device.channels]
+    names = [*CIRCUIT_CHANNELS, *point.channels]
     spread = np.arange(timeline.samples) % len(recorded["current"])
     channels = {name: recorded[name][spread] for name in names}
     impedance = np.ones((frequency.size, group.count), complex)

@@ -54,6 +54,11 @@ def test_the_estimate_grows_with_the_work() -> None:
     assert wider == pytest.approx(4 * one, rel=0.1)
 
 
+def test_a_circuit_with_channels_of_its_own_has_an_estimate() -> None:
+    experiment = mcdev.load(CONFIGS / "shin2022" / "fig7_stdp.toml", {"sweep.axes": {}, "fits": {}, "output": {}})
+    assert forecast.forecast(experiment.with_({"ensemble.devices": 8}), 1).computing > 0
+
+
 def test_accelerators_that_were_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Interpolated between the ensemble sizes that were measured; families that were not are left out."""
     rows = [{"realisations": 64, "ns_per_step": 1.0}, {"realisations": 4096, "ns_per_step": 0.01}]
