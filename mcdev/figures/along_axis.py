@@ -11,7 +11,17 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from mcdev.figures import arrhenius, learning_map, srdp, stdp_window
-from mcdev.figures.axes import Curve, curves, main_axis, mean_label, measurement, point_colours, points, scale
+from mcdev.figures.axes import (
+    Curve,
+    curves,
+    main_axis,
+    mean_label,
+    measurement,
+    point_colours,
+    points,
+    scale,
+    sweep_axis,
+)
 from mcdev.figures.distributions import scalars
 from mcdev.figures.numbers import published, with_unit
 from mcdev.figures.references import diamond, references, said
@@ -74,7 +84,7 @@ def _draw_measurement(
 ) -> None:
     axes = part.subplots()
     rows = [r for r in summarise(tree, variability=False) if r["measurement"] == name]
-    axis_name, axis = next((str(n), a) for n, a in tree.dataset.coords.items() if a.attrs.get("path") == path)
+    axis = sweep_axis(tree, path)
     across = scale(tree, axis.attrs.get("units", "1"), axis.values)
     mean = np.array([np.nan if r["mean"] is None else r["mean"] for r in rows])
     upright, label = measurement(tree, name, mean)
@@ -109,7 +119,7 @@ def _draw_measurement(
         axes.axhline(0.0, color=GREY, linewidth=0.6, zorder=0)
     if any(r["n_censored"] for r in rows):
         remark(axes, "means of uncensored values only", "corner")
-    words = axis_name.rpartition(".")[2].replace("_", " ")
+    words = str(axis.name).rpartition(".")[2].replace("_", " ")
     dress(axes, across.named(words), label)
     axes.margins(x=0.04, y=0.08)
     if axes.get_xscale() == "log":

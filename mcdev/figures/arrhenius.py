@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.constants import Boltzmann, electron_volt
 
-from mcdev.figures.axes import Scale, measurement, reduced_units
+from mcdev.figures.axes import Scale, measurement, reduced_units, sweep_axis
 from mcdev.figures.numbers import with_error
 from mcdev.figures.references import diamond, references, said
 from mcdev.figures.style import BLACK, BLUE, RED, dress, legend, plain_ticks, remark, sheet
@@ -117,7 +117,7 @@ def ensemble_values(tree: xr.DataTree, fit: Fit) -> tuple[np.ndarray, np.ndarray
 
 def _temperature(tree: xr.DataTree, fit: Fit) -> np.ndarray:
     """Values of the fit's axis, [point] in kelvin."""
-    return next(np.asarray(axis.values) for axis in tree.coords.values() if axis.attrs.get("path") == fit.axis)
+    return np.asarray(sweep_axis(tree, fit.axis).values)
 
 
 def _coefficients(tree: xr.DataTree, name: str) -> dict[str, tuple[float, float]]:

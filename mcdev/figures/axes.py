@@ -101,7 +101,7 @@ def points(tree: xr.DataTree, without: str = "") -> tuple[str, list[str]]:
     for name, axis in tree.dataset.coords.items():
         if axis.dims != ("point",) or name == "point" or axis.attrs.get("path") == without:
             continue
-        words = str(name).rpartition(".")[2].replace("_", " ")
+        words = str(axis.name).rpartition(".")[2].replace("_", " ")
         if axis.dtype.kind not in "fiu":
             names.append(words)
             columns.append([_short(str(value)) for value in axis.values])
@@ -148,9 +148,14 @@ def main_axis(tree: xr.DataTree) -> str | None:
     return max(long, key=lambda path: (path in fitted, lengths[path]), default=None)
 
 
+def sweep_axis(tree: xr.DataTree, path: str) -> xr.DataArray:
+    """The sweep axis with this key path: its name, values [point] and unit."""
+    return next(axis for axis in tree.dataset.coords.values() if axis.attrs.get("path") == path)
+
+
 def curves(tree: xr.DataTree, path: str) -> list[Curve]:
     """The sweep as curves along one of its axes."""
-    axis = next(axis for axis in tree.dataset.coords.values() if axis.attrs.get("path") == path)
+    axis = sweep_axis(tree, path)
     grid = experiment_of(tree).sweep.mode == "grid"
     texts = points(tree, without=path)[1] if grid else []
     found = []
@@ -168,9 +173,9 @@ def one_a_curve(tree: xr.DataTree, most: int = SHOWN) -> tuple[list[int], list[s
         shown = shown_points(tree, most)
         return shown, [points(tree)[1][i] if points(tree)[1] else "" for i in shown], sweep_title(tree, most)
     shown = [which[0] for _, which in experiment_of(tree).curves(path)][:most]
-    name, axis = next((n, a) for n, a in tree.dataset.coords.items() if a.attrs.get("path") == path)
+    axis = sweep_axis(tree, path)
     found = scale(tree, axis.attrs.get("units", "1"), axis.values[shown[:1]])
-    words = str(name).rpartition(".")[2].replace("_", " ")
+    words = str(axis.name).rpartition(".")[2].replace("_", " ")
     title, labels = points(tree, without=path)
     value = f"{axis.values[shown[0]] * found.factor:.4g} {found.unit}".strip()
     return shown, [labels[i] for i in shown], f"{title}, at {words} {value}"

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mcdev.figures.axes import Scale, measurement, scale
+from mcdev.figures.axes import Scale, measurement, scale, sweep_axis
 from mcdev.figures.style import BLACK, SMALL, TEXT, dress, key, remark, sheet
 from mcdev.measurements.memristor_change import MemristorChange
 from mcdev.results import experiment_of
@@ -47,7 +47,7 @@ def draw(tree: xr.DataTree) -> Figure:
     one, at most half of that at the longest."""
     names, plane = sorted(measurements(tree)), _plane(tree)
     interval = next((path for path in experiment_of(tree).sweep.axes if path in _INTERVALS), None)
-    times = np.unique(_axis(tree, interval)) if interval else np.array([np.nan])
+    times = np.unique(sweep_axis(tree, interval).values) if interval else np.array([np.nan])
     times = times[np.argsort(np.abs(times))]
     figure = sheet(0.6 + 2.1 * len(names) * times.size)
     panels = figure.subplots(len(names) * times.size, 1, squeeze=False).reshape(len(names), times.size)
@@ -77,21 +77,17 @@ def _plane(tree: xr.DataTree) -> list[str]:
     """Paths of the numeric axes with at least three values, but not the interval between spikes."""
     found = []
     for path in experiment_of(tree).sweep.axes:
-        values = next((a.values for a in tree.coords.values() if a.attrs.get("path") == path), np.empty(0))
+        values = sweep_axis(tree, path).values
         if path not in _INTERVALS and values.dtype.kind in "fiu" and np.unique(values).size >= 3:
             found.append(path)
     others = [path for path in experiment_of(tree).sweep.axes if path not in found and path not in _INTERVALS]
     return [] if others else found
 
 
-def _axis(tree: xr.DataTree, path: str) -> np.ndarray:
-    return next(np.asarray(a.values, float) for a in tree.coords.values() if a.attrs.get("path") == path)
-
-
 def _grid(tree: xr.DataTree, plane: list[str], mean: np.ndarray, interval: str | None, time: float) -> np.ndarray:
     """Values as [second axis, first axis] at one interval."""
-    x, y = (_axis(tree, path) for path in plane)
-    chosen = np.ones(x.size, bool) if interval is None else _axis(tree, interval) == time
+    x, y = (sweep_axis(tree, path).values for path in plane)
+    chosen = np.ones(x.size, bool) if interval is None else sweep_axis(tree, interval).values == time
     rows, columns = np.unique(y), np.unique(x)
     found = np.full((rows.size, columns.size), np.nan)
     found[np.searchsorted(rows, y[chosen]), np.searchsorted(columns, x[chosen])] = mean[chosen]
@@ -103,7 +99,7 @@ def _draw_map(
 ) -> None:
     centres, shown, words = [], [], []
     for path in plane:
-        axis = next(a for a in tree.coords.values() if a.attrs.get("path") == path)
+        axis = sweep_axis(tree, path)
         found: Scale = scale(tree, axis.attrs["units"], axis.values)
         centres.append(np.unique(np.asarray(axis.values, float)) * found.factor)
         shown.append(found)

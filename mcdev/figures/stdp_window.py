@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from mcdev.figures.arrhenius import ensemble_values
-from mcdev.figures.axes import Scale, measurement, point_colours, points, scale
+from mcdev.figures.axes import Scale, measurement, point_colours, points, scale, sweep_axis
 from mcdev.figures.numbers import with_unit
 from mcdev.figures.style import FRAME, GREY, dress, key, remark, sheet
 from mcdev.fits.stdp_window import StdpWindow
@@ -48,7 +48,7 @@ def _fits(tree: xr.DataTree) -> dict[str, StdpWindow]:
 
 def _draw_fit(tree: xr.DataTree, part: SubFigure, name: str, fit: StdpWindow) -> None:
     axes = part.subplots()
-    axis = next(np.asarray(a.values, float) for a in tree.coords.values() if a.attrs.get("path") == fit.axis)
+    axis = np.asarray(sweep_axis(tree, fit.axis).values, float)
     value, error = ensemble_values(tree, fit)
     curves = experiment_of(tree).curves(fit.axis)
     labels = [points(tree, without=fit.axis)[1][which[0]] if len(curves) > 1 else "" for _, which in curves]
