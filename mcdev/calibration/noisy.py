@@ -54,7 +54,7 @@ def read(
         reading.current = np.asarray(result.mean["current"][0], np.float64)
         for name in names:
             if of_mean:
-                replicates = _column(result.of_mean[name][0].astype(float))
+                replicates = _replicates(result, name, of_mean)
                 reading.replicates[name] = replicates
                 reading.value[name], reading.error[name] = replicates[0], standard_error(replicates)
             else:

@@ -11,7 +11,6 @@ itself, and the loss is computed in a thread of its own, where everything is com
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +21,7 @@ from mcdev.calibration.misfit import Misfit, Objective
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.search import stage_seed
 from mcdev.problems import ConfigError, Problem
+from mcdev.threads import thread_pool
 
 _STEP = 1e-4  # of the derivative of the coordinates' own densities
 _LEAPFROG = 0.5  # step, in standard deviations: short enough to be accepted, as the metric is known
@@ -68,7 +68,7 @@ def draw(objective: Objective, best: Misfit, number: int, report: Callable[[str]
     metric = np.linalg.inv(curvature + np.eye(best.u.size))
     dropped = max(10, number // 5)
     kept, rates, divergent = [], [], 0
-    with ThreadPoolExecutor(1) as pool, jax.enable_x64(True), jax.disable_jit():
+    with thread_pool(1) as pool, jax.enable_x64(True), jax.disable_jit():
 
         def look(u: np.ndarray) -> tuple[float, np.ndarray]:
             m = pool.submit(objective, u, plan.stages[-1].devices, seed).result()

@@ -7,42 +7,22 @@ from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, UInt32
+from jaxtyping import Array, Complex, Float
 
 from mcdev.circuits.compliance import limit_current
-from mcdev.circuits.contract import NO_DRAWS, Circuit, CircuitConfig, Division
+from mcdev.circuits.contract import NO_DRAWS, CircuitConfig, Division, Memoryless
 from mcdev.devices.contract import CurrentLaw, PerLane
 from mcdev.schema import Unit
 
 
-class AloneCircuit(Circuit):
+class AloneCircuit(Memoryless):
     compliance: Float[Array, ""] | None
 
-    def rest(self, lanes: int, dtype: Any) -> None:
-        return None
-
     def solve(self, state: None, applied: PerLane, law: CurrentLaw) -> Division:
-        current = law.current(applied)
-        if self.compliance is None:
-            return Division(applied, current, None)
-        return Division(*limit_current(applied, current, self.compliance, law), None)
-
-    def observe(self, state: None, division: Division, law: CurrentLaw) -> dict[str, PerLane]:
-        return {}
+        return Division(*limit_current(applied, law.current(applied), self.compliance, law), None)
 
     def impedance(self, device: Complex[Array, "frequency lane"]) -> Complex[Array, "frequency lane"]:
         return device
-
-    def advance(
-        self,
-        state: None,
-        applied: PerLane,
-        law: CurrentLaw,
-        division: Division,
-        step: Float[Array, ""],
-        pairs: UInt32[Array, ""],
-    ) -> None:
-        return None
 
 
 class Alone(CircuitConfig):

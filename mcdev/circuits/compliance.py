@@ -10,9 +10,11 @@ from mcdev.integrators.root import solve_monotone
 
 
 def limit_current(
-    voltage: PerLane, current: PerLane, limit: Float[Array, ""], law: CurrentLaw
+    voltage: PerLane, current: PerLane, limit: Float[Array, ""] | None, law: CurrentLaw
 ) -> tuple[PerLane, PerLane]:
-    """(voltage, current) where |current| ≤ limit; otherwise the voltage at which I(V) = ± limit."""
+    """(voltage, current) where |current| ≤ limit, or without a limit; otherwise the voltage at which I(V) = ± limit."""
+    if limit is None:
+        return voltage, current
     aim = jnp.sign(voltage) * limit
     chord = law.chord(voltage)
     guess = jnp.where(chord > 0, aim / jnp.where(chord > 0, chord, 1.0), voltage)

@@ -62,6 +62,27 @@ class Circuit(eqx.Module):
         ``division`` that of the beginning."""
 
 
+class Memoryless(Circuit):
+    """A circuit whose own elements have no state, and nothing to record."""
+
+    def rest(self, lanes: int, dtype: Any) -> None:
+        return None
+
+    def observe(self, state: None, division: Division, law: CurrentLaw) -> dict[str, PerLane]:
+        return {}
+
+    def advance(
+        self,
+        state: None,
+        applied: PerLane,
+        law: CurrentLaw,
+        division: Division,
+        step: Float[Array, ""],
+        pairs: UInt32[Array, ""],
+    ) -> None:
+        return None
+
+
 class CircuitConfig(Strict, abc.ABC):
     """The ``[circuit]`` table of one kind."""
 

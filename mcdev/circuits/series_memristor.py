@@ -99,8 +99,6 @@ class SeriesMemristorCircuit(Circuit):
         second = self.second(state)
         v_1, v_2 = divide(applied, law, second)
         current = law.current(v_1)
-        if self.compliance is None:
-            return Division(v_1, current, v_2)
         of_device = limit_current(v_1, current, self.compliance, law)
         return Division(*of_device, limit_current(v_2, current, self.compliance, second)[0])
 

@@ -7,46 +7,26 @@ from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, UInt32
+from jaxtyping import Array, Complex, Float
 
 from mcdev.circuits.compliance import limit_current
-from mcdev.circuits.contract import NO_DRAWS, Circuit, CircuitConfig, Division
+from mcdev.circuits.contract import NO_DRAWS, CircuitConfig, Division, Memoryless
 from mcdev.devices.contract import CurrentLaw, PerLane
 from mcdev.integrators.root import solve_monotone
 from mcdev.schema import Unit
 
 
-class SeriesResistorCircuit(Circuit):
+class SeriesResistorCircuit(Memoryless):
     resistance: Float[Array, ""]
     compliance: Float[Array, ""] | None
-
-    def rest(self, lanes: int, dtype: Any) -> None:
-        return None
 
     def solve(self, state: None, applied: PerLane, law: CurrentLaw) -> Division:
         guess = applied / (1.0 + self.resistance * law.chord(applied))
         v = solve_monotone(lambda v: v - applied + self.resistance * law.current(v), guess, applied, jnp.abs(applied))
-        current = law.current(v)
-        if self.compliance is None:
-            return Division(v, current, None)
-        return Division(*limit_current(v, current, self.compliance, law), None)
-
-    def observe(self, state: None, division: Division, law: CurrentLaw) -> dict[str, PerLane]:
-        return {}
+        return Division(*limit_current(v, law.current(v), self.compliance, law), None)
 
     def impedance(self, device: Complex[Array, "frequency lane"]) -> Complex[Array, "frequency lane"]:
         return self.resistance + device
-
-    def advance(
-        self,
-        state: None,
-        applied: PerLane,
-        law: CurrentLaw,
-        division: Division,
-        step: Float[Array, ""],
-        pairs: UInt32[Array, ""],
-    ) -> None:
-        return None
 
 
 class SeriesResistor(CircuitConfig):

@@ -28,8 +28,8 @@ from scipy import optimize
 
 from mcdev.ensemble import simulate
 from mcdev.experiment import Experiment, build
+from mcdev.export.refusal import refused
 from mcdev.export.single import one_device
-from mcdev.problems import ConfigError, Problem
 from mcdev.protocols.timeline import Timeline
 
 SIGN_WIDTH = 0.02
@@ -222,7 +222,7 @@ def targets(experiment: Experiment) -> list[Target]:
         point = simulate(build(base.to_dict() | {"protocol": table}))[0]
         if not point.intact.all():
             message = f"{np.sum(~point.intact)} realisations broke down under '{about}': {device.remedy}"
-            raise ConfigError([Problem("device", None, message)], "mcdev export")
+            raise refused("device", None, message)
         found.append(
             Target(
                 name,

@@ -10,7 +10,8 @@ from mcdev.experiment import Experiment, load, read_toml
 from mcdev.export import instances, spice, verilog_a
 from mcdev.export.model import Model, model_of
 from mcdev.export.names import checked_name, comment
-from mcdev.problems import ConfigError, Problem, shown
+from mcdev.export.refusal import refused
+from mcdev.problems import shown
 from mcdev.results import experiment_of, read, whole_file
 from mcdev.statistics.card import FORMAT, read_card
 
@@ -27,13 +28,13 @@ def open_source(source: Path, overrides: Mapping[str, Any]) -> tuple[Experiment,
             message = (
                 "is a model card, which has no equations; give the configuration or run it is of, and --card with it"
             )
-            raise _refused("RUN_OR_CONFIG", str(source), message)
+            raise refused("RUN_OR_CONFIG", str(source), message)
         experiment = load(source, overrides)
         return experiment, f"the configuration {experiment.name} (hash {experiment.hash})"
     tree = read(source)
     experiment = experiment_of(tree)
     if overrides:
-        raise _refused("--set", ", ".join(overrides), "a run is as it is; export a configuration to change values")
+        raise refused("--set", ", ".join(overrides), "a run is as it is; export a configuration to change values")
     return experiment, f"the run {experiment.name} of {tree.attrs['started']} (hash {experiment.hash})"
 
 
@@ -42,9 +43,9 @@ def at_point(experiment: Experiment, point: int | None) -> tuple[Experiment, str
     points = experiment.points()
     if point is None and len(points) > 1:
         which = "; ".join(f"{i} is {_label(values)}" for i, (values, _) in enumerate(points[:6], start=1))
-        raise _refused("--point", None, f"{len(points)} sweep points, and one can be exported: {which}")
+        raise refused("--point", None, f"{len(points)} sweep points, and one can be exported: {which}")
     if not 1 <= (point or 1) <= len(points):
-        raise _refused("--point", point, f"expected 1 to {len(points)}")
+        raise refused("--point", point, f"expected 1 to {len(points)}")
     values, chosen = points[(point or 1) - 1]
     return chosen, _label(values)
 
@@ -69,11 +70,11 @@ def export(
     Raises ``ConfigError`` with what to write instead, ``ResultsError`` for files that cannot be read or written.
     """
     if to not in LANGUAGES:
-        raise _refused("--to", to, f"expected {' or '.join(LANGUAGES)}")
+        raise refused("--to", to, f"expected {' or '.join(LANGUAGES)}")
     if card is not None and not count:
-        raise _refused("--card", str(card), "devices are drawn from it; say how many with --instances 16")
+        raise refused("--card", str(card), "devices are drawn from it; say how many with --instances 16")
     if seed is not None and card is None:
-        raise _refused("--seed", seed, "is of --card; a configuration has its own: --set ensemble.seed=2")
+        raise refused("--seed", seed, "is of --card; a configuration has its own: --set ensemble.seed=2")
     experiment, provenance = open_source(source, overrides or {})
     name = checked_name(name or experiment.name, "--name" if name else "name")
     chosen, label = at_point(experiment, point)
@@ -101,7 +102,3 @@ def _write(path: Path, text: str) -> Path:
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="ascii")
     return path
-
-
-def _refused(key: str, value: Any, message: str) -> ConfigError:
-    return ConfigError([Problem(key, value, message)], "mcdev export")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment
 from mcdev.export.model import Model, of_pair
 from mcdev.export.names import number
-from mcdev.problems import ConfigError, Problem
+from mcdev.export.refusal import refused
 from mcdev.schema import Unit, nearest
 from mcdev.statistics.card import Card
 from mcdev.statistics.draw import resample
@@ -36,7 +35,7 @@ def from_card(card: Card, point: int, experiment: Experiment, count: int, seed: 
     """
     _check(count)
     if not 1 <= point <= len(card.points):
-        raise _refused("--point", point, f"the card has {len(card.points)} sweep points; expected 1 to that")
+        raise refused("--point", point, f"the card has {len(card.points)} sweep points; expected 1 to that")
     known = experiment.units
     quantities = {k: q for k, q in card.points[point - 1].quantities.items() if q.role == "parameter"}
     plain = {re.sub(r"\W", "_", name): name for name in known}  # a card's names are plain words
@@ -44,16 +43,16 @@ def from_card(card: Card, point: int, experiment: Experiment, count: int, seed: 
     drawn = resample(card.points[point - 1], count, np.random.default_rng([seed, point - 1]))
     draws = draw_parameters(experiment, 0, count)
     if not own:
-        raise _refused("--card", card.title, "holds no device parameters; make it with mcdev stats RUN --card FILE")
+        raise refused("--card", card.title, "holds no device parameters; make it with mcdev stats RUN --card FILE")
     for name, label in own.items():
         if name not in known:
             family = f"a {experiment.device.kind} device has no such parameter"
-            raise _refused(label, None, f"{family}; {nearest(name, known)}: give the card of a run of this device")
+            raise refused(label, None, f"{family}; {nearest(name, known)}: give the card of a run of this device")
         mark, given = known[name], quantities[label]
         if given.unit != (mark.unit or "1"):
-            raise _refused(label, given.unit, f"expected the unit {mark.unit or '1'}, as mcdev writes it in its cards")
+            raise refused(label, given.unit, f"expected the unit {mark.unit or '1'}, as mcdev writes it in its cards")
         if label not in drawn:
-            raise _refused(label, given.family, "expected a distribution: make the card from a run of several devices")
+            raise refused(label, given.family, "expected a distribution: make the card from a run of several devices")
         _within(label, mark, drawn[label][:, 0])
         draws[name] = drawn[label][:, 0] * mark.scale
     return draws
@@ -74,16 +73,12 @@ def _within(name: str, mark: Unit, values: np.ndarray) -> None:
         message = (
             f"device {worst + 1} drew it, expected {mark.expectation}: try another --seed, or narrow the card's law"
         )
-        raise _refused(name, float(values[worst]), message)
+        raise refused(name, float(values[worst]), message)
 
 
 def _check(count: int) -> None:
     if not 1 <= count <= MOST:
-        raise _refused("--instances", count, f"expected 1 to {MOST}; write several files")
-
-
-def _refused(key: str, value: Any, message: str) -> ConfigError:
-    return ConfigError([Problem(key, value, message)], "mcdev export")
+        raise refused("--instances", count, f"expected 1 to {MOST}; write several files")
 
 
 def differing(model: Model, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -18,8 +18,8 @@ from mcdev.devices.yakopcic import Yakopcic
 from mcdev.experiment import Experiment
 from mcdev.export import bridge
 from mcdev.export.names import checked_name, comment
+from mcdev.export.refusal import refused
 from mcdev.preset_tables import presets
-from mcdev.problems import ConfigError, Problem
 from mcdev.schema import typical
 
 FAR = 80.0
@@ -101,8 +101,11 @@ def _of_device(experiment: Experiment, name: str, provenance: str) -> Model:
 
 
 def _of_second(memristor: Any, name: str, provenance: str) -> Model:
-    lines = [f"Written by mcdev {importlib.metadata.version('mcdev')} from {provenance}."]
-    lines += ["The second memristor of the circuit, in series with the device.", *_of_table(memristor)]
+    lines = [
+        _written(provenance),
+        "The second memristor of the circuit, in series with the device.",
+        *_of_table(memristor),
+    ]
     return _exact(memristor, "circuit.memristor", name, [*lines, *_ALWAYS])
 
 
@@ -121,14 +124,14 @@ def _exact(table: Any, key: str, name: str, common: list[str]) -> Model:
         "diffusive_density": "the density view has no ensemble to fit to: export the family diffusive",
     }
     message = f"cannot be exported; {remedy.get(table.kind, f'expected {expected}')}"
-    raise ConfigError([Problem(f"{key}.kind", table.kind, message)], "mcdev export")
+    raise refused(f"{key}.kind", table.kind, message)
 
 
 def _pair_header(circuit: SeriesMemristor, model: Model, provenance: str) -> tuple[str, ...]:
     name = model.name
     lines = [
         f"{name}_pair: {name} from p to the node k, {name}_memristor from k to n (mcdev circuit series_memristor)",
-        f"Written by mcdev {importlib.metadata.version('mcdev')} from {provenance}.",
+        _written(provenance),
         "Equations: V = v_1 + v_2, I_1(v_1) = I_2(v_2), v_1 of the device and v_2 of the second memristor",
     ]
     if circuit.reversed:
@@ -172,9 +175,12 @@ def _of_table(device: Any) -> list[str]:
     return lines
 
 
+def _written(provenance: str) -> str:
+    return f"Written by mcdev {importlib.metadata.version('mcdev')} from {provenance}."
+
+
 def _common(experiment: Experiment, provenance: str) -> list[str]:
-    version = importlib.metadata.version("mcdev")
-    lines = [f"Written by mcdev {version} from {provenance}."]
+    lines = [_written(provenance)]
     if experiment.description:
         lines.append(f"Description: {experiment.description}")
     lines += _of_table(experiment.device)
@@ -264,7 +270,7 @@ def _bridge(experiment: Experiment, name: str, provenance: str) -> Model:
     device: Any = experiment.device
     if device.initial_state != "rest":
         message = 'the compact model starts at rest; write initial_state = "rest"'
-        raise ConfigError([Problem("device.initial_state", device.initial_state, message)], "mcdev export")
+        raise refused("device.initial_state", device.initial_state, message)
     fitted = bridge.fit(experiment)
     drawn = [n for n in type(device).parameters() if not isinstance(getattr(device, n), float)]
     left = [n for n in drawn if n not in CARRIED]

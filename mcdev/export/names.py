@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from mcdev.problems import ConfigError, Problem
+from mcdev.export.refusal import refused
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
 _ALLOWED = "a letter, then up to 59 letters, digits and underscores, and no keyword of SPICE or Verilog-A"
@@ -33,7 +33,7 @@ def checked_name(name: str, key: str) -> str:
     if not re.match(r"[A-Za-z]", plain) or plain.lower() in _KEYWORDS:
         plain = f"device_{plain.strip('_')}".rstrip("_")
     message = f"would break a netlist; expected {_ALLOWED}: write --name {plain}"
-    raise ConfigError([Problem(key, name, message)], "mcdev export")
+    raise refused(key, name, message)
 
 
 def number(value: float) -> str:
