@@ -9,19 +9,31 @@ against one is wall time, and says something only while the machine is idle: the
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 import reference
 from step_cost import COUPLINGS, PARTICLES, STEP, VOLTAGE, Engine, pin, record
 
+import mcdev
+from mcdev import ensemble
+
 SIZES = (64, 128, 256, 1024, 4096, 32768)
 LENGTHS = (2048, 4096, 8192, 32768)
+LENGTH = 8192
+"""Steps where the number of realisations varies: beginning a run of 64 realisations costs as much as 200 of them."""
 CHAINS = (10, 20, 40, 80, 160)
-ROUNDS = 2
+ROUNDS = 3
+TRAIN = Path(__file__).parents[1] / "configs" / "wang2017" / "fig4b_train.toml"
+TOGETHER = 2048
+"""Realisations where two cores are compared with one."""
 EVERYWHERE = sorted(os.sched_getaffinity(0))
 """The cores of this process before it is pinned."""
 
@@ -54,43 +66,65 @@ def table(title: str, taken: dict[int, list[float]]) -> dict[int, float]:
     return middle
 
 
-def two_cores(realisations: int = 2048, rounds: int = 7) -> dict[str, tuple[float, float, float]]:
-    """Wall time of one thread on one core over that of two on two: median and range. The C++ kernel beside it shows
-    what the machine had to give at the time: its two halves share nothing."""
-    engine, kernel = Engine("euler_maruyama", realisations), reference.langevin()
-    half = engine.positions[: realisations // 2]
+def on(cores: int) -> ProcessPoolExecutor:
+    """One fresh process that never had more cores than these: XLA makes its threads, and cuts its programs, for the
+    cores that it finds when it begins."""
+    among = EVERYWHERE[:cores]
+    return ProcessPoolExecutor(1, get_context("spawn"), os.sched_setaffinity, (0, among))
 
-    def own(cores: int) -> None:
-        engine.run(COUPLINGS[-1], 4096, STEP, VOLTAGE, cores)
 
-    def cpp(cores: int) -> None:
-        with ThreadPoolExecutor(cores) as pool:
+@functools.cache
+def contestant(name: str) -> Callable[[int], Any] | None:
+    """Work for a number of threads, made once a process."""
+    engine = Engine("euler_maruyama", TOGETHER)
+    kernel = reference.langevin() if name == "C++ kernel" else None
+    half = engine.positions[: TOGETHER // 2]
+
+    def cpp(threads: int) -> None:
+        with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda _: kernel(half, 4096, STEP, VOLTAGE), range(2)))
 
-    contestants = {"mcdev": own} | ({} if kernel is None else {"C++ kernel": cpp})
-    taken: dict[tuple[str, int], list[float]] = {(name, n): [] for name in contestants for n in (1, 2)}
-    for round_ in range(rounds + 1):
-        for (name, cores), times in taken.items():
-            pin(cores, EVERYWHERE)
-            begin = time.perf_counter()
-            contestants[name](cores)
-            if round_:
-                times.append(time.perf_counter() - begin)
+    train = mcdev.load(TRAIN).with_({"ensemble.devices": TOGETHER})
+    return {
+        "the loop": lambda threads: engine.run(COUPLINGS[-1], 4096, STEP, VOLTAGE, threads),
+        "a whole run": lambda threads: ensemble.simulate(train, threads=threads),
+        "C++ kernel": None if kernel is None else cpp,
+    }[name]
+
+
+def wall(name: str, threads: int) -> float | None:
+    work = contestant(name)
+    if work is None:
+        return None
+    begin = time.perf_counter()
+    work(threads)
+    return time.perf_counter() - begin
+
+
+def two_cores(rounds: int = 7) -> dict[str, tuple[float, float, float]]:
+    """Wall time of one thread on one core over that of two on two: median and range. The C++ kernel beside it shows
+    what the machine had to give at the time: its two halves share nothing."""
     found = {}
-    for name in contestants:
-        ratios = [one / two for one, two in zip(taken[name, 1], taken[name, 2], strict=True)]
-        found[name] = (statistics.median(ratios), min(ratios), max(ratios))
+    with on(1) as one, on(2) as two:
+        for name in ("the loop", "a whole run", "C++ kernel"):
+            if one.submit(wall, name, 1).result() is None:
+                continue
+            two.submit(wall, name, 2).result()  # these first calls compiled
+            pairs = [(one.submit(wall, name, 1).result(), two.submit(wall, name, 2).result()) for _ in range(rounds)]
+            ratios = [single / double for single, double in pairs]
+            found[name] = (statistics.median(ratios), min(ratios), max(ratios))
     return found
 
 
 def main() -> None:
     pin(1)
     print(f"ns of processor time per particle-step, one core, median of {ROUNDS}; load {os.getloadavg()[0]:.1f}")
-    sizes = table("realisations", interleaved({r: case(r, 2048, PARTICLES) for r in SIZES}))
+    sizes = table(f"realisations ({LENGTH} steps)", interleaved({r: case(r, LENGTH, PARTICLES) for r in SIZES}))
     lengths = table("steps (256 realisations)", interleaved({n: case(256, n, PARTICLES) for n in LENGTHS}))
     chains = table("particles (256 realisations)", interleaved({p: case(256, 4096, p) for p in CHAINS}))
     spread = max(sizes.values()) / min(sizes.values()) - 1
     print(f"largest over smallest: {100 * spread:.0f} % between {SIZES[0]} and {SIZES[-1]} realisations")
+    pin(len(EVERYWHERE), EVERYWHERE)
     load = os.getloadavg()[0]
     speedup = two_cores() if len(EVERYWHERE) > 1 else {}
     for name, (middle, least, most) in speedup.items():

@@ -9,6 +9,7 @@ The problem is the same for all: 1024 realisations of 40 particles, preset wang2
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -48,7 +49,8 @@ def pin(cores: int, among: list[int] | None = None) -> None:
     """Keep every thread of this process, present and future, on the first ``cores`` cores."""
     chosen = (among or sorted(os.sched_getaffinity(0)))[:cores]
     for thread in os.listdir("/proc/self/task"):
-        os.sched_setaffinity(int(thread), chosen)
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(int(thread), chosen)
 
 
 def held(changes: dict[str, Any]) -> mcdev.Experiment:
