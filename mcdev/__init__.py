@@ -7,36 +7,50 @@ results = mcdev.run(experiment.with_({"ensemble.devices": 256}))   # an xarray t
 mcdev.summarise(results)                                           # mean, spread, quantiles
 """
 
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from mcdev.experiment import Experiment, build, load
-from mcdev.preset_tables import presets
-from mcdev.problems import ConfigError
-from mcdev.results import ResultsError, experiment_of, read, run, write
-from mcdev.statistics import summarise
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = [
-    "ConfigError",
-    "Experiment",
-    "ResultsError",
-    "build",
-    "experiment_of",
-    "load",
-    "plot",
-    "presets",
-    "read",
-    "run",
-    "summarise",
-    "write",
-]
+    from mcdev.experiment import Experiment as Experiment
+    from mcdev.experiment import build as build
+    from mcdev.experiment import load as load
+    from mcdev.preset_tables import presets as presets
+    from mcdev.problems import ConfigError as ConfigError
+    from mcdev.results import ResultsError as ResultsError
+    from mcdev.results import experiment_of as experiment_of
+    from mcdev.results import read as read
+    from mcdev.results import run as run
+    from mcdev.results import write as write
+    from mcdev.statistics import summarise as summarise
+
+# Imported when first asked for: JAX, xarray and SciPy take seconds, and the command line has to say how JAX logs before
+# it is imported.
+_HOMES = {
+    "mcdev.experiment": ("Experiment", "build", "load"),
+    "mcdev.preset_tables": ("presets",),
+    "mcdev.problems": ("ConfigError",),
+    "mcdev.results": ("ResultsError", "experiment_of", "read", "run", "write"),
+    "mcdev.statistics": ("summarise",),
+}
+__all__ = ["plot", *(name for names in _HOMES.values() for name in names)]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'mcdev' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def plot(tree: "xr.DataTree", folder: str | Path) -> list[Path]:
     """Draw every picture that applies to these results into a folder; returns the files."""
-    from mcdev.figures import draw_all  # matplotlib is slow to import and not always wanted
+    from mcdev.figures import draw_all
 
     return draw_all(tree, Path(folder))

@@ -236,7 +236,7 @@ class Group:
         self.parameters = {name: value[: self.count] for name, value in self.draws.items()}
         self.devices = self.built(self.draws)
         self.circuit = experiment.circuit.build(self.dtype, self.draws)
-        self.counted = jnp.arange(lanes) < self.count
+        self.counted = jnp.asarray(np.arange(lanes) < self.count)
         self.kept = min(experiment.output.trajectories, lanes)
         self.carry: Carry | None = None
 

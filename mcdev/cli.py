@@ -194,7 +194,7 @@ def _run_one(
     experiment: Experiment, folder: Path, how: _How, resume: bool
 ) -> tuple[Any, list[dict[str, Any]], dict[Any, str]]:
     """Run an experiment under a progress bar and write its results; the tree, its statistics, and what failed."""
-    from mcdev import results, safekeeping, scheduler, statistics
+    from mcdev import results, safekeeping, scheduler
 
     for warning in experiment.warnings():
         STDERR.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
@@ -238,6 +238,8 @@ def _run_one(
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+    from mcdev import statistics  # slow to import, and wanted last
+
     records = statistics.summarise(tree)
     with results.whole_file(folder / "statistics.csv") as temporary:
         temporary.write_text(statistics.to_csv(records), encoding="utf-8")

@@ -1,9 +1,9 @@
 """Compiled programs kept between processes, so that only the first run of a kind waits for the compiler.
 
-Switched on by the command line where the user wants it, never by importing mcdev. It is not on by itself: on many
-processors jax 0.9 and 0.10 print an error for every program taken from the cache, though it runs
-(github.com/jax-ml/jax/issues/38445), and an error in every run hides the one that matters. JAX's persistent cache does
-the work: a program is named by everything that it depends on, its text and the compiler's version and options.
+Switched on by the command line, never by importing mcdev. JAX's persistent cache does the work: a program is named by
+everything that it depends on, its text and the compiler's version and options. On many processors jax 0.9 and 0.10 log
+an error for every program taken from the cache, though it runs (github.com/jax-ml/jax/issues/38445); `__main__.py` sees
+to it that this is not shown.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-
 VARIABLE = "MCDEV_COMPILATION_CACHE"
-"""``on`` switches the cache on, in the platform's place for caches; anything else is the folder to use."""
+"""``off`` switches the cache off; ``on``, or nothing, keeps it in the platform's place for caches; anything else is the
+folder to use."""
 _SHORTEST = 0.2  # seconds of compilation from which a program is worth a file
 _LARGEST = 512 * 2**20  # bytes; beyond, what was not used for longest goes
 
 
 def folder() -> Path | None:
-    """Where compiled programs are kept, as the variable says. None if it says nothing, or off."""
+    """Where compiled programs are kept, as the variable says. None if it says off."""
     said = os.environ.get(VARIABLE, "")
-    if said.lower() in ("", "off", "0", "no", "false"):
+    if said.lower() in ("off", "0", "no", "false"):
         return None
-    if said.lower() not in ("on", "1", "yes", "true"):
+    if said.lower() not in ("", "on", "1", "yes", "true"):
         return Path(said).expanduser()
     if sys.platform == "win32":
         root = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
@@ -55,6 +54,8 @@ def _processor() -> str:
 def switch_on() -> Path | None:
     """Keep what this process compiles from here on, and use what is kept; the folder, or None where there is none. A
     cache that the user has set up for JAX itself is left alone; so is a folder that cannot be written."""
+    import jax  # not before `__main__.py` has said how it logs
+
     already = jax.config.values["jax_compilation_cache_dir"]
     if already:
         return Path(already)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from mcdev.experiment import Experiment
 
@@ -29,8 +29,8 @@ def draw_parameters(experiment: Experiment, first: int, last: int) -> dict[str, 
     uniform = _uniform(experiment, names, first, last)
     correlation = experiment.ensemble.correlation
     if correlation is not None:
-        z = np.stack([stats.norm.ppf(uniform[name]) for name in correlation.parameters])
-        together = stats.norm.cdf(np.linalg.cholesky(correlation.full()) @ z)
+        z = np.stack([special.ndtri(uniform[name]) for name in correlation.parameters])
+        together = special.ndtr(np.linalg.cholesky(correlation.full()) @ z)
         uniform |= dict(zip(correlation.parameters, together, strict=True))
     draws = {}
     for name, drawn in laws.items():
@@ -51,7 +51,7 @@ def of_cycle(experiment: Experiment, draws: dict[str, np.ndarray], first: int, c
         key = [experiment.ensemble.seed, _word(f"cycle {name}")]
         stream = np.random.Philox(key=key, counter=[0, 0, 0, cycle + 1]).advance(first // 4)  # four numbers a count
         u = np.random.Generator(stream).random(first % 4 + draws[name].size)[first % 4 :]
-        changed[name] = draws[name] * np.exp(sigma * stats.norm.ppf(u))
+        changed[name] = draws[name] * np.exp(sigma * special.ndtri(u))
     return changed
 
 
@@ -62,7 +62,9 @@ def _word(name: str) -> int:
 def _uniform(experiment: Experiment, names: list[str], first: int, last: int) -> dict[str, np.ndarray]:
     seed = experiment.ensemble.seed
     if experiment.ensemble.sampling == "sobol" and names:
-        sequence = stats.qmc.Sobol(len(names), scramble=True, bits=32, rng=np.random.default_rng(seed))
+        from scipy.stats import qmc  # slow to import, and not always wanted
+
+        sequence = qmc.Sobol(len(names), scramble=True, bits=32, rng=np.random.default_rng(seed))
         if first:
             sequence.fast_forward(first)
         many = 1 << (last - first - 1).bit_length()  # the sequence wants a power of two

@@ -20,7 +20,7 @@ import numpy as np
 import pint
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
-from scipy import stats
+from scipy import special
 
 # Named units with small whole powers. The rest of what pint understands is arithmetic: m**9**9**9 would never end.
 _FACTOR = r"°?[^\W\d]\w*(?:(?:\*\*|\^)-?\d)?"
@@ -122,14 +122,17 @@ class _Truncated(_Law):
     """No device lies above this value."""
 
     @abc.abstractmethod
-    def _untruncated(self) -> Any:
-        """The law without its bounds, frozen in scipy's way."""
+    def _score(self, value: float) -> float:
+        """Normal score of a value: how many standard deviations it lies from the centre."""
+
+    @abc.abstractmethod
+    def _value(self, score: np.ndarray) -> np.ndarray:
+        """The value of a normal score."""
 
     def _shares(self) -> tuple[float, float]:
         """Shares of the untruncated law below the lower and below the upper bound."""
-        law = self._untruncated()
-        below = 0.0 if self.low is None else float(law.cdf(self.low))
-        return below, 1.0 if self.high is None else float(law.cdf(self.high))
+        below = 0.0 if self.low is None else float(special.ndtr(self._score(self.low)))
+        return below, 1.0 if self.high is None else float(special.ndtr(self._score(self.high)))
 
     @property
     def possible(self) -> bool:
@@ -138,7 +141,7 @@ class _Truncated(_Law):
 
     def quantile(self, u: np.ndarray) -> np.ndarray:
         below, above = self._shares()
-        within = self._untruncated().ppf(below + np.asarray(u) * (above - below))
+        within = self._value(special.ndtri(below + np.asarray(u) * (above - below)))
         # Shares below 1e-300 and above 1 - 1e-16 are no numbers: a bound far out is met exactly only so.
         return np.clip(within, self.low, self.high) if self.low is not None or self.high is not None else within
 
@@ -150,8 +153,11 @@ class Normal(_Truncated):
     mean: float
     sd: float
 
-    def _untruncated(self) -> Any:
-        return stats.norm(self.mean, self.sd)
+    def _score(self, value: float) -> float:
+        return (value - self.mean) / self.sd
+
+    def _value(self, score: np.ndarray) -> np.ndarray:
+        return score * self.sd + self.mean
 
 
 class Lognormal(_Truncated):
@@ -161,8 +167,11 @@ class Lognormal(_Truncated):
     median_value: float
     sigma: float
 
-    def _untruncated(self) -> Any:
-        return stats.lognorm(self.sigma, scale=self.median_value)
+    def _score(self, value: float) -> float:
+        return math.log(value / self.median_value) / self.sigma if value > 0 else -math.inf
+
+    def _value(self, score: np.ndarray) -> np.ndarray:
+        return np.exp(self.sigma * score) * self.median_value
 
 
 class Uniform(_Law):

@@ -30,7 +30,6 @@ from mcdev.experiment import Experiment, load
 from mcdev.problems import ConfigError, Problem, beside, describe, unique
 from mcdev.results import FILE_NAME, ResultsError, read
 from mcdev.schema import Strict, nearest
-from mcdev.statistics import compare
 
 
 class Variant(Strict):
@@ -171,6 +170,8 @@ class Row(NamedTuple):
 
 def table(plan: Plan, trees: dict[tuple[str, str], xr.DataTree]) -> list[Row]:
     """One row for each published number of the study's source, in the order of the runs and their references."""
+    from mcdev.statistics import compare  # slow to import, and wanted last
+
     rows = []
     variants = list(plan.study.variants)
     for file in plan.study.runs:

@@ -285,7 +285,7 @@ def test_killed_at_random_moments(config: Path, tmp_path: Path, whole: Path) -> 
 
 def kill(config: Path, folder: Path, whole: Path, times: int) -> None:
     draw = random.Random(times)
-    command = [sys.executable, "-c", "from mcdev.cli import main; main()", "run"]
+    command = [sys.executable, "-m", "mcdev", "run"]
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     arguments = [str(config), "--out", str(folder)]
     for _ in range(times):
@@ -307,7 +307,7 @@ def kill(config: Path, folder: Path, whole: Path, times: int) -> None:
 
 def test_an_interrupt_says_how_to_go_on(config: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    command = [sys.executable, "-c", "from mcdev.cli import main; main()", "run", str(config), "--out", str(folder)]
+    command = [sys.executable, "-m", "mcdev", "run", str(config), "--out", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (folder / "run.json").exists() and process.poll() is None:
         time.sleep(0.02)
@@ -366,7 +366,7 @@ def test_dask_gives_the_same(config: Path, tmp_path: Path, whole: Path) -> None:
 @pytest.mark.slow
 def test_several_accelerators_in_one_process_give_the_same(config: Path, tmp_path: Path, whole: Path) -> None:
     """Chunks go round them; here the processor poses as three."""
-    command = [sys.executable, "-c", "from mcdev.cli import main; main()", "run", str(config), "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "mcdev", "run", str(config), "--out", str(tmp_path)]
     three = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
     subprocess.run(command, check=True, env=three, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert datasets(tmp_path) == datasets(whole)

@@ -127,8 +127,7 @@ def test_mistakes_are_named(folder: Path, change: tuple[str, str], named: str) -
 
 
 def test_command_line_runs_a_study(folder: Path) -> None:
-    command = [sys.executable, "-m", "mcdev.cli", "run", "study.toml", "--out", "done", "--no-figures"]
-    command[1:3] = ["-c", "from mcdev.cli import main; main()"]
+    command = [sys.executable, "-m", "mcdev", "run", "study.toml", "--out", "done", "--no-figures"]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "(1) a third of the conductivity" in ended.stdout

@@ -153,8 +153,8 @@ class Diffusive(Nanoparticles):
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> DiffusiveDevices:
         p = {name: np.asarray(value, dtype=np.float64) for name, value in draws.items()}
 
-        def lanes(value: np.ndarray) -> Float[Array, "... lane"]:
-            return jnp.asarray(np.asarray(value, dtype=dtype))
+        def lanes(value: np.ndarray) -> Any:  # NumPy's, until all is put together: JAX compiles each operation
+            return np.asarray(value, dtype=dtype)
 
         attraction = None
         if self.interaction > 0:
@@ -162,7 +162,7 @@ class Diffusive(Nanoparticles):
                 lanes(p["interfacial_energy"] * self.interaction), lanes(1.0 / p["interfacial_width"])
             )
         fixed = self.landscape(p, seed, devices, lanes, 1.0 - self.interaction)
-        return DiffusiveDevices(
+        built = DiffusiveDevices(
             parameters={name: lanes(value) for name, value in p.items()},
             landscape=Landscape(fixed.wells, fixed.pinning, attraction),
             full_depth=lanes(p["interfacial_energy"]),
@@ -175,6 +175,8 @@ class Diffusive(Nanoparticles):
             profile_scale=typical(self.half_gap),
             scheme=SCHEMES[self.integrator.scheme],
         )
+        found: DiffusiveDevices = jax.tree.map(jnp.asarray, built)
+        return found
 
 
 # Coupling interval at v = 1 in units of 1/κ (η = 4): below 0.1 % bias of the conductance, docs/numerics.md.

@@ -158,7 +158,8 @@ def well_exchange(landscape: Landscape, temperature: float, friction: float) -> 
     """
     x = np.linspace(-1.0, 1.0, 8001)
     first = jax.tree.map(lambda leaf: leaf[..., :1], landscape)
-    u = np.asarray(first.single_particle_energy(jnp.asarray(x)[:, None])[:, 0], dtype=np.float64)
+    energy = eqx.filter_jit(Landscape.single_particle_energy)  # one program: compiling its operations takes a second
+    u = np.asarray(energy(first, jnp.asarray(x)[:, None])[:, 0], dtype=np.float64)
     u = (u - u.min()) / temperature
     dx = x[1] - x[0]
     weight = np.exp(-u)

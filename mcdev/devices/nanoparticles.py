@@ -140,7 +140,7 @@ class Nanoparticles(DeviceConfig):
         if self.initial_split == "equilibrium" or self.initial_state != "rest":
             return []
         draws = {name: np.array([typical(getattr(self, name))]) for name in self.parameters()}
-        landscape = self.landscape(draws, 0, np.array([0]), lambda value: jnp.asarray(value, jnp.float32))
+        landscape = self.landscape(draws, 0, np.array([0]), lambda value: np.asarray(value, np.float32))
         theta = Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy)
         share, exchange = well_exchange(landscape, theta, typical(self.friction))
         exchange /= typical(self.cooling_rate)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from mcdev.fits.contract import Coefficient, Fit
 
@@ -87,6 +86,8 @@ def _search(axis: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray
     grid = np.linspace(np.log(axis.min() / 3), np.log(axis.max()), _STARTS)
     pairs = [np.array([a, b]) for i, a in enumerate(grid) for b in grid[i + 1 :]]
     start = min(pairs, key=lambda pair: float(np.sum(regression(pair)[1] ** 2)))
+    from scipy.optimize import least_squares  # slow to import, and wanted last
+
     found = least_squares(lambda x: regression(x)[1] / scale, start, method="lm", xtol=1e-10, ftol=1e-10)
     log_tau = np.sort(found.x)
     return log_tau, *regression(log_tau)

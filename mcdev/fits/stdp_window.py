@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import numpy as np
-from scipy.optimize import brentq
 
 from mcdev.fits.contract import Coefficient, Fit
 
@@ -108,6 +107,8 @@ def _one_side(time: np.ndarray, value: np.ndarray) -> tuple[float, float, np.nda
         ratio = time / np.exp(log_tau)
         amplitude, residual = regression(log_tau)
         return float(residual @ (amplitude * ratio * np.exp(-ratio)))
+
+    from scipy.optimize import brentq  # slow to import, and wanted last
 
     inside = slope(low) < 0 < slope(high)
     log_tau = float(brentq(slope, low, high, xtol=1e-13)) if inside else float(grid[best])  # at the grid's end

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import brentq
 
 from mcdev.integrators.block_tridiagonal import Rows, solve
 
@@ -91,6 +90,8 @@ def graded_mesh(cells: int, finest: float) -> np.ndarray:
 
     if finest >= widths(1e-3)[0]:
         return np.full(cells, 1 / cells)
+    from scipy.optimize import brentq  # slow to import, and most runs need no mesh
+
     return widths(float(brentq(lambda a: np.log(widths(a)[0] / finest), 1e-3, 17.0, xtol=1e-14)))
 
 

@@ -1,0 +1,22 @@
+"""``mcdev`` and ``python -m mcdev``: what has to be said before JAX is imported."""
+
+from __future__ import annotations
+
+import os
+
+from mcdev import compilation_cache
+
+
+def main() -> None:
+    """Run the command line. With compiled programs kept, XLA logs fatal errors only, unless the user has said
+    otherwise: on many processors it logs an error for each kept program that is none (see `compilation_cache.py`), and
+    what does go wrong in it is raised as a Python error as well."""
+    if compilation_cache.folder() is not None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from mcdev.cli import main as command_line
+
+    command_line()
+
+
+if __name__ == "__main__":
+    main()
