@@ -1,4 +1,4 @@
-"""The same step as a user would write it without mcdev: NumPy, Numba, JAX and diffrax.
+"""The same step as a user would write it without mcdev: NumPy, Numba, JAX and diffrax; on a GPU CuPy, Numba and JAX.
 
     x  ← reflect(x + h [-U'(x) + f v] + sqrt(2 θ h) ξ),   h = dt/η        (Euler-Maruyama)
     g  = 41 / Σ exp[(gap - 2/41)/λ]   over the sorted positions
@@ -46,17 +46,19 @@ def reflect(np_: Any, x: Any) -> Any:
     return np_.where(x < -1, -2 - x, x)
 
 
-def numpy_arrays(dtype: Any) -> Contestant:
-    random = np.random.default_rng(1)
+def arrays(np_: Any, dtype: Any) -> Contestant:
+    """One array operation after the other, with NumPy or CuPy."""
+    random = np_.random.default_rng(1)
 
     def run(x0: np.ndarray, steps: int, dt: float, v: float) -> np.ndarray:
-        x, theta = x0.astype(dtype), np.full(len(x0), THETA_0, dtype)
+        x, theta = np_.asarray(x0, dtype), np_.full(len(x0), THETA_0, dtype)
         h = dt / ETA
         for _ in range(steps):
-            theta += dt * (v * v * conductance(np, x) - (theta - THETA_0))
+            theta += dt * (v * v * conductance(np_, x) - (theta - THETA_0))
             noise = random.standard_normal(x.shape, dtype)
-            x = reflect(np, x + h * (force(np, x) + DRIFT * v) + np.sqrt(2 * h * theta)[:, None] * noise)
-        return np.asarray(conductance(np, x))
+            x = reflect(np_, x + h * (force(np_, x) + DRIFT * v) + np_.sqrt(2 * h * theta)[:, None] * noise)
+        g = conductance(np_, x)
+        return np.asarray(g if np_ is np else np_.asnumpy(g))
 
     return run
 
@@ -114,6 +116,76 @@ def numba_loops(in_place: bool) -> Contestant:
         return np.asarray(compiled(x0.astype(np.float64), steps, dt, v, random))
 
     return run
+
+
+def numba_cuda() -> Contestant:
+    """A thread of the GPU for each realisation, its particles in local memory, kept in order by insertion sort;
+    float32, Numba's xoroshiro128+ normals."""
+    cuda, random = importlib.import_module("numba.cuda"), importlib.import_module("numba.cuda.random")
+    if not cuda.is_available():
+        raise ModuleNotFoundError("no GPU for Numba", name="numba-cuda")
+    math, numba = importlib.import_module("math"), importlib.import_module("numba")
+    one, two, most = np.float32(1), np.float32(2), 64
+
+    def relative(x: Any, count: Any) -> Any:
+        for i in range(1, count):
+            value, j = x[i], i - 1
+            while j >= 0 and x[j] > value:
+                x[j + 1] = x[j]
+                j -= 1
+            x[j + 1] = value
+        gaps, total, last = count + 1, np.float32(0), -one
+        equal, rate = np.float32(2.0 / gaps), np.float32(1 / TUNNELLING)
+        for i in range(count):
+            total += math.exp((x[i] - last - equal) * rate)
+            last = x[i]
+        return np.float32(gaps) / (total + math.exp((one - last - equal) * rate))
+
+    relative = cuda.jit(device=True)(relative)
+    well, turn = np.float32(-2 * W_I / R_I), np.float32(2 * np.pi / R_P)
+    centre, per_width, slope = np.float32(X_C), np.float32(1 / R_I), np.float32(np.pi / R_P)
+    cold, pulling = np.float32(THETA_0), np.float32(DRIFT)
+
+    def kernel(positions: Any, g: Any, states: Any, steps: Any, dt: Any, v: Any) -> None:
+        r = cuda.grid(1)
+        if r >= g.size:
+            return
+        x, count = cuda.local.array(most, numba.float32), positions.shape[1]
+        for i in range(count):
+            x[i] = positions[r, i]
+        theta, h = cold, dt / np.float32(ETA)
+        for _ in range(steps):
+            theta += dt * (v * v * relative(x, count) - (theta - cold))
+            amplitude = math.sqrt(two * h * theta)
+            for i in range(count):
+                left, right = (x[i] + centre) * per_width, (x[i] - centre) * per_width
+                f = well * (left * math.exp(-left * left) + right * math.exp(-right * right))
+                f += pulling * v - slope * math.cos(turn * x[i])
+                y = x[i] + h * f + amplitude * random.xoroshiro128p_normal_float32(states, r)
+                if y > one:
+                    y = two - y
+                if y < -one:
+                    y = -two - y
+                x[i] = y
+        g[r] = relative(x, count)
+
+    kernel = cuda.jit(kernel)
+
+    def run(x0: np.ndarray, steps: int, dt: float, v: float) -> np.ndarray:
+        if x0.shape[1] > most:
+            raise ValueError(f"written for {most} particles at most, not {x0.shape[1]}")
+        states = random.create_xoroshiro128p_states(len(x0), seed=1)
+        g = cuda.device_array(len(x0), np.float32)
+        where = cuda.to_device(np.ascontiguousarray(x0, np.float32))
+        kernel[-(-len(x0) // 128), 128](where, g, states, steps, np.float32(dt), np.float32(v))
+        return np.asarray(g.copy_to_host())
+
+    return run
+
+
+def cupy_arrays() -> Contestant:
+    """The NumPy program with CuPy's arrays; float32."""
+    return arrays(importlib.import_module("cupy"), np.float32)
 
 
 def naive_jax() -> Contestant:
@@ -174,8 +246,8 @@ def diffrax_euler() -> Contestant:
 
 
 CONTESTANTS: dict[str, Callable[[], Contestant]] = {
-    "NumPy float64": partial(numpy_arrays, np.float64),
-    "NumPy float32": partial(numpy_arrays, np.float32),
+    "NumPy float64": partial(arrays, np, np.float64),
+    "NumPy float32": partial(arrays, np, np.float32),
     "Numba float64": partial(numba_loops, False),
     "Numba float64, kept in order": partial(numba_loops, True),
     "naive JAX float32": naive_jax,
@@ -183,10 +255,17 @@ CONTESTANTS: dict[str, Callable[[], Contestant]] = {
 }
 
 
-def available() -> dict[str, Contestant]:
+ON_GPU: dict[str, Callable[[], Contestant]] = {
+    "naive JAX float32": naive_jax,
+    "CuPy float32": cupy_arrays,
+    "Numba-CUDA float32": numba_cuda,
+}
+
+
+def available(all_: dict[str, Callable[[], Contestant]] = CONTESTANTS) -> dict[str, Contestant]:
     """Every contestant whose package is installed."""
     found = {}
-    for name, make in CONTESTANTS.items():
+    for name, make in all_.items():
         try:
             found[name] = make()
         except ModuleNotFoundError as error:

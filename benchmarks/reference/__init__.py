@@ -1,4 +1,5 @@
-"""Hand-written C++ of two hot loops: what a step costs at least. Compiled on the spot with ``g++ -O3 -march=native``.
+"""Hand-written C++ of two hot loops, and CUDA of one: what a step costs at least. Compiled on the spot with ``g++ -O3
+-march=native`` and ``nvcc -O3 -arch=native``.
 
 Only measured against, never shipped or used by mcdev. Where there is no compiler, they are left out and said so.
 """
@@ -26,22 +27,31 @@ LANES = 64
 
 def build(name: str) -> ctypes.CDLL | None:
     """The kernel of this name, compiled for this processor; None where that cannot be."""
-    compiler = shutil.which("g++")
-    if compiler is None:
-        print(f"left out: C++ {name} (no g++ here)")
+    return _built(f"{name}.cpp", "g++", ["-march=native", *FLAGS[name], "-fPIC"])
+
+
+def _built(source: str, compiler: str, options: list[str]) -> ctypes.CDLL | None:
+    if shutil.which(compiler) is None:
+        print(f"left out: {source} (no {compiler} here)")
         return None
     with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / f"{name}.so"
-        command = [compiler, "-O3", "-march=native", *FLAGS[name], "-std=c++17", "-shared", "-fPIC"]
-        done = subprocess.run([*command, str(HERE / f"{name}.cpp"), "-o", str(library)], capture_output=True, text=True)
+        library = str(Path(folder) / "kernel.so")
+        command = [compiler, "-O3", "-std=c++17", "-shared", *options, str(HERE / source), "-o", library]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            print(f"left out: C++ {name} (g++: {next(iter(done.stderr.splitlines()), 'failed')})")
+            print(f"left out: {source} ({compiler}: {next(iter(done.stderr.splitlines()), 'failed')})")
             return None
-        return ctypes.CDLL(str(library))
+        return ctypes.CDLL(library)
 
 
 def _pointers(*arrays: np.ndarray) -> list[ctypes.c_void_p]:
     return [ctypes.c_void_p(array.ctypes.data) for array in arrays]
+
+
+def keys(realisations: int) -> list[np.ndarray]:
+    """Both words of the keys of realisations 0, 1, … under seed 1, as mcdev has them."""
+    words = realisation_key(jnp.uint32(1), jnp.arange(realisations, dtype=jnp.uint32), jnp.uint32(0))
+    return [np.ascontiguousarray(word) for word in words]
 
 
 def langevin(heun: bool = False, rounds: int = 20, every: int = 64) -> Any:
@@ -54,13 +64,36 @@ def langevin(heun: bool = False, rounds: int = 20, every: int = 64) -> Any:
         realisations, particles = positions.shape
         x = np.array(positions.T, np.float32, order="C")  # a copy: the kernel works in place
         g = np.empty(realisations, np.float32)
-        keys = realisation_key(jnp.uint32(1), jnp.arange(realisations, dtype=jnp.uint32), jnp.uint32(0))
-        k0, k1 = (np.ascontiguousarray(word) for word in keys)
         sizes = [ctypes.c_int(n) for n in (realisations, particles, steps, every)]
         numbers = [ctypes.c_float(dt), ctypes.c_float(v), ctypes.c_int(heun), ctypes.c_int(rounds)]
-        if library.langevin(*_pointers(x, g, k0, k1), *sizes, *numbers):
+        if library.langevin(*_pointers(x, g, *keys(realisations)), *sizes, *numbers):
             raise ValueError(f"{realisations} realisations of {particles} particles, {steps} steps: not written for it")
         return g
+
+    return run
+
+
+def langevin_cuda(heun: bool = False, every: int = 64) -> Any:
+    """(positions [R, P], steps, dt, v) → (g [R], seconds of the kernel alone) on this GPU; None without a compiler."""
+    library = _built("langevin.cu", "nvcc", ["-arch=native", "-Xcompiler", "-fPIC"])
+    if library is None:
+        return None
+    if library.can_run():
+        print("left out: langevin.cu (what CUDA says stands above)")
+        return None
+
+    def run(positions: np.ndarray, steps: int, dt: float, v: float) -> tuple[np.ndarray, float]:
+        realisations, particles = positions.shape
+        x = np.array(positions, np.float32, order="C")  # a copy: the kernel works in place
+        g, milliseconds = np.empty(realisations, np.float32), ctypes.c_float()
+        sizes = [ctypes.c_int(n) for n in (realisations, particles, steps, every)]
+        numbers = [ctypes.c_float(dt), ctypes.c_float(v), ctypes.c_int(heun), ctypes.byref(milliseconds)]
+        failed = library.langevin_cuda(*_pointers(x, g, *keys(realisations)), *sizes, *numbers)
+        if failed == 1:
+            raise ValueError(f"{realisations} realisations of {particles} particles, {steps} steps: not written for it")
+        if failed:
+            raise RuntimeError("the CUDA kernel failed; what CUDA says stands above")
+        return g, milliseconds.value / 1e3
 
     return run
 

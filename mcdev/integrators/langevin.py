@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, UInt32
@@ -61,6 +62,12 @@ SCHEMES: dict[str, Scheme] = {
 }
 
 
+WRITTEN_OUT = {"cpu": 1, "gpu": 8, "tpu": 1}
+"""Pairs of steps in one turn of the loop, by backend. On a CPU more is slower. On a GPU a turn launches at least one
+kernel, which takes longer than a pair of steps of a small ensemble; pairs written out fuse into one. The GPU's number
+is chosen on paper; `benchmarks/gpu.py` measures several."""
+
+
 def reflect(x: Positions) -> Positions:
     """Mirror at the walls ±1; a step longer than the whole gap ends at a wall. NaN stays NaN."""
     right = 2.0 - x
@@ -89,7 +96,7 @@ def diffuse(
     """
     particle = jnp.arange(x.shape[0], dtype=jnp.uint32)[:, None]
 
-    def body(i: UInt32[Array, ""], carry: tuple[Positions, Positions]) -> tuple[Positions, Positions]:
+    def pair(i: UInt32[Array, ""], carry: tuple[Positions, Positions]) -> tuple[Positions, Positions]:
         x, before = carry
         for xi in normal_pair(key, (jnp.broadcast_to(first_pair + i, x.shape), particle), x.dtype):
             x = reflect(scheme.step(force, x, h, s, xi, before))
@@ -97,4 +104,15 @@ def diffuse(
                 before = xi
         return x, before
 
-    return lax.fori_loop(jnp.uint32(0), pairs, body, (x, before))
+    count = WRITTEN_OUT[jax.default_backend()]
+    if count == 1:
+        return lax.fori_loop(jnp.uint32(0), pairs, pair, (x, before))
+
+    def turn(i: UInt32[Array, ""], carry: tuple[Positions, Positions]) -> tuple[Positions, Positions]:
+        for j in range(count):
+            carry = pair(i * jnp.uint32(count) + jnp.uint32(j), carry)
+        return carry
+
+    turns = pairs // jnp.uint32(count)
+    carry = lax.fori_loop(jnp.uint32(0), turns, turn, (x, before))
+    return lax.fori_loop(turns * jnp.uint32(count), pairs, pair, carry)
