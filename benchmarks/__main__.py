@@ -26,6 +26,7 @@ SUITE = (
     "compact_model",
     "startup",
     "time_to_accuracy",
+    "total_error",
     "first_passage",
     "ion_transport",
     "gpu",

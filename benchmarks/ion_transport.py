@@ -29,7 +29,7 @@ from scipy.linalg import solve_banded
 from step_cost import pin, record
 
 from mcdev.integrators.drift_diffusion import graded_mesh
-from mcdev.integrators.ion_transport import TOLERANCE, IonTransport
+from mcdev.integrators.ion_transport import GAMMA, TOLERANCE, IonTransport
 
 ELEMENTARY, BOLTZMANN, VACUUM = 1.602176634e-19, 1.380649e-23, 8.8541878128e-12
 THERMAL = BOLTZMANN * 300 / ELEMENTARY
@@ -303,6 +303,53 @@ def costs(repetitions: int) -> dict[str, Any]:
     return found
 
 
+def shares(packing: float, repetitions: int, lanes: int = 64, turns: int = 200) -> dict[str, float]:
+    """Of one Newton iteration's time: the fluxes and what is left of the equations (assembly), making and eliminating
+    the blocks (solve), and everything else: the change taken, stages, error, step length, next guess (control).
+
+    From loops over ever more of the iteration, in the middle of a turn-on; each turn begins where the last one ended,
+    so that nothing can be left out."""
+    devices, contents = batch(lanes, packing)
+    voltage, duration = jnp.full(lanes, VOLTAGE), jnp.asarray(DURATION)
+    state, _ = RUN(devices, contents, jnp.asarray(0.05 * DURATION))
+    begin = devices._beginning(state, voltage, duration)
+
+    def assembly(m: Any) -> Any:
+        c, occupied = devices._densities(m.x)
+        faces, curvature = devices._faces(m.x, c, occupied, voltage)
+        source = devices._source(c, faces, curvature, m.history, GAMMA * m.h)
+        used = sum(jnp.sum(a, axis=(0, 1)) for a in (*faces, source)) + jnp.sum(occupied, axis=(0, 1))
+        return m._replace(x=m.x + 1e-300 * used)
+
+    def correction(m: Any) -> Any:
+        delta, c, _ = devices._correction(m.x, m.history, GAMMA * m.h, voltage)
+        return m._replace(x=m.x + 1e-300 * delta, before=m.before + 1e-300 * c)
+
+    def everything(m: Any) -> Any:
+        return devices._iterate(m, voltage, duration)[0]
+
+    parts = {"assembly": assembly, "solve": correction, "control": everything}
+    loops = {
+        name: jax.jit(
+            lambda m, part=part: jax.lax.fori_loop(0, turns, lambda _, m: part(m), m), compiler_options=OPTIONS
+        )
+        for name, part in parts.items()
+    }
+    taken: dict[str, list[float]] = {name: [] for name in loops}
+    for round_ in range(repetitions + 1):
+        for name, loop in loops.items():
+            seconds = timed(lambda loop=loop: loop(begin))
+            if round_:
+                taken[name].append(seconds / turns / lanes)
+    upto = [statistics.median(times) for times in taken.values()]
+    each = dict(zip(parts, np.diff([0.0, *upto]), strict=True))
+    print(
+        f"of {1e6 * upto[-1]:.1f} µs a device and iteration: "
+        + ", ".join(f"{name} {100 * t / upto[-1]:.0f} %" for name, t in each.items())
+    )
+    return {name: float(t / upto[-1]) for name, t in each.items()} | {"us": 1e6 * upto[-1]}
+
+
 def main(devices: int, repetitions: int) -> None:
     pin(1)
     with jax.enable_x64(True):
@@ -310,6 +357,7 @@ def main(devices: int, repetitions: int) -> None:
             "steric": compare("steric", 2 / 2.4, devices, 64, [1e-2, 1e-3, 3e-4], repetitions),
             "dilute": compare("dilute", 0.0, devices, 64, [1e-2, 1e-3, 1e-4], repetitions),
             "costs": costs(repetitions),
+            "shares": {"steric": shares(2 / 2.4, repetitions), "dilute": shares(0.0, repetitions)},
         }
     record("ion_transport", figures)
 

@@ -35,7 +35,7 @@ _HOMES = {
     "mcdev.results": ("ResultsError", "experiment_of", "read", "run", "write"),
     "mcdev.statistics": ("summarise",),
 }
-__all__ = ["plot", *(name for names in _HOMES.values() for name in names)]
+__all__ = sorted(["plot", *(name for names in _HOMES.values() for name in names)])
 
 
 def __getattr__(name: str) -> Any:
@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*globals(), *__all__]
 
 
 def plot(tree: "xr.DataTree", folder: str | Path) -> list[Path]:

@@ -5,7 +5,8 @@
 by the block Thomas algorithm (Golub and Van Loan 2013, Matrix Computations, §4.5), real or complex, without pivoting:
 for systems whose diagonal dominates in the given order, as those of diffusion do.
 
-The rows are made inside the elimination, from a slice of the caller's data, so that no matrix is ever stored.
+All rows are made first, stored in one array, and loaded one cell ahead of their elimination: where the compiler
+could make a row while it eliminates it, it did so entry by entry, over and over and without vector instructions.
 """
 
 from __future__ import annotations
@@ -68,48 +69,44 @@ def solve(rows: Callable[[Cells], Rows], cells: Cells) -> Inexact[Array, "cell u
     ``cells``: a pytree of arrays [cell, ...]; ``rows`` makes one cell's rows from its slice. What the first cell's
     ``lower`` and the last cell's ``upper`` hold must be zero or None.
     """
-    first = jax.eval_shape(rows, jax.tree.map(lambda a: a[0], cells))
-    size = len(first.right)
-    like = jax.tree.leaves((first.right, first.diagonal))
-    lanes = jnp.broadcast_shapes(*(a.shape for a in like))
-    dtype = jnp.result_type(*like)
-    filled = [any(line[j] is not None for line in first.upper) for j in range(size)]  # columns of the upper block
+    made = jax.vmap(rows)(cells)
+    size = len(made.right)
+    entries, tree = jax.tree.flatten((made.lower, made.diagonal, made.upper))
+    count, *lanes = jnp.broadcast_shapes(*(entry.shape for entry in (*entries, *made.right)))
+    # The right-hand side apart from the matrix: the solution is linear in the one, and may be transposed.
+    stored = tuple(
+        jnp.stack([jnp.broadcast_to(entry, (count, *lanes)) for entry in part], axis=1)
+        for part in (entries, made.right)
+    )
+    filled = [j for j in range(size) if any(line[j] is not None for line in made.upper)]  # columns of the upper block
+    places = [(i, j) for i in range(size) for j in filled]
 
-    def forward(carry: Any, cell: Cells) -> tuple[Any, Any]:
-        before = carry  # [size * (filled + 1), lane]: columns of diagonal'⁻¹ upper, then diagonal'⁻¹ right
-        matrix, right = rows(cell).diagonal, rows(cell).right
-        made = rows(cell)
-        reduced: list[list[Entry]] = [list(line) for line in matrix]
+    def at(i: Any) -> tuple[Array, ...]:
+        return tuple(lax.dynamic_index_in_dim(part, i, keepdims=False) for part in stored)
+
+    def forward(carry: Any, i: Array) -> tuple[Any, tuple[Array, Array]]:
+        factors, solved, (matrix, right) = carry  # diagonal'⁻¹ upper and diagonal'⁻¹ right of the cell before
+        before: dict[tuple[int, int], Lanes] = dict(zip(places, factors, strict=True))
+        lower, diagonal, upper = jax.tree.unflatten(tree, list(matrix))
+        reduced: list[list[Entry]] = [list(line) for line in diagonal]
         target: list[Entry] = list(right)
-        for i in range(size):
-            for k in range(size):
-                entry = made.lower[i][k]
-                for j in range(size):
-                    if filled[j]:
-                        reduced[i][j] = _minus(reduced[i][j], entry, before[k][j])
-                target[i] = _minus(target[i], entry, before[k][-1])
-        columns = [[made.upper[i][j] for j in range(size) if filled[j]] + [target[i]] for i in range(size)]
-        out = _eliminate(reduced, columns)
-        full: list[list[Any]] = []
-        for line in out:
-            values = iter(line[:-1])
-            full.append([next(values) if f else None for f in filled] + [line[-1]])
-        zero = jnp.zeros(lanes, dtype)
-        full = [[zero if (e is None and (j == size or filled[j])) else e for j, e in enumerate(line)] for line in full]
-        return full, full
+        for row, line in enumerate(lower):
+            for k, entry in enumerate(line):
+                for j in filled:
+                    reduced[row][j] = _minus(reduced[row][j], entry, before[k, j])
+                target[row] = _minus(target[row], entry, solved[k])
+        columns = [[line[j] for j in filled] + [target[row]] for row, line in enumerate(upper)]
+        zero = jnp.zeros(lanes, stored[0].dtype)
+        found = [[zero if entry is None else entry for entry in line] for line in _eliminate(reduced, columns)]
+        out = jnp.stack([entry for line in found for entry in line[:-1]]), jnp.stack([line[-1] for line in found])
+        return (*out, at(i + 1)), out
 
-    zero = jnp.zeros(lanes, dtype)
-    start = [[zero if (j == size or filled[j]) else None for j in range(size + 1)] for _ in range(size)]
-    _, reduced = lax.scan(forward, start, cells)
+    none = jnp.zeros((len(places), *lanes), stored[0].dtype), jnp.zeros_like(stored[1][0])
+    _, reduced = lax.scan(forward, (*none, at(0)), jnp.arange(count))
 
-    def backward(after: list[Lanes], cell: Any) -> tuple[list[Lanes], Any]:
-        x = []
-        for line in cell:
-            value = line[-1]
-            for entry, known in zip(line[:-1], after, strict=True):
-                if entry is not None:
-                    value = value - entry * known
-            x.append(value)
-        return x, jnp.stack(x)
+    def backward(after: Array, cell: tuple[Array, Array]) -> tuple[Array, Array]:
+        known: dict[tuple[int, int], Lanes] = dict(zip(places, cell[0], strict=True))
+        x = jnp.stack([cell[1][i] - sum(known[i, j] * after[j] for j in filled) for i in range(size)])
+        return x, x
 
-    return lax.scan(backward, [zero] * size, reduced, reverse=True)[1]
+    return lax.scan(backward, none[1], reduced, reverse=True)[1]
