@@ -8,7 +8,8 @@ are processor time, so that other programs on the machine do not enter; a busy m
 come on top.
 
 The laws of the particles and of the compact model cost the same in every state. A device that chooses its own steps
-(level 2) does not: its figure is that of a device at rest, and a lower bound.
+(level 2) does not: one group goes through the protocol itself, a few seconds at most, and the rest is taken to cost as
+much.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from mcdev.threads import cores
 
 _LEAST = 0.1  # seconds that each of the calibrating batches takes at least
 _MOST = 2**14
+_REHEARSAL = 4.0  # seconds, of all sweep points together, for devices that choose their own steps
 
 
 class Forecast(NamedTuple):
@@ -76,10 +78,13 @@ def forecast(experiment: Experiment, workers: int | None = None) -> Forecast:
     compiling = computing = 0.0
     busy = 1
     calibrated: dict[Any, Cost] = {}
-    for _, point in experiment.points():
+    budget = _REHEARSAL / len(experiment.points())
+    for number, (_, point) in enumerate(experiment.points()):
         kind = (lanes_of(point), type(point.device), point.protocol.timeline().samples, tuple(point.measurements))
+        if point.device.adaptive:
+            kind = (*kind, number)
         if kind not in calibrated:
-            first, calibrated[kind] = calibrate(point)
+            first, calibrated[kind] = calibrate(point, budget)
             compiling += first
         groups, seconds = _seconds(point, calibrated[kind])
         computing += seconds
@@ -113,13 +118,14 @@ def _stepping(rows: Drive, cost: Cost) -> float:
     return cost.step * rows.steps + cost.solution * float(rows.solutions.sum()) + cost.sample * samples
 
 
-def calibrate(point: Experiment) -> tuple[float, Cost]:
-    """(seconds of compilation, cost of one group of this experiment), the latter from half a second of work."""
+def calibrate(point: Experiment, budget: float = _REHEARSAL) -> tuple[float, Cost]:
+    """(seconds of compilation, cost of one group of this experiment), the latter from half a second of work, or of
+    devices that choose their own steps from ``budget`` seconds."""
     with jax.enable_x64(point.precision == "float64"):
-        return _calibrate(point)
+        return _calibrate(point, budget)
 
 
-def _calibrate(point: Experiment) -> tuple[float, Cost]:
+def _calibrate(point: Experiment, budget: float) -> tuple[float, Cost]:
     begin = time.perf_counter()
     group = Group(point, 0, min(lanes_of(point), point.ensemble.devices))
     rows, key = drive(point, point.protocol.timeline()), group.key(0)
@@ -146,6 +152,15 @@ def _calibrate(point: Experiment) -> tuple[float, Cost]:
     reading = _reading(point, group, channels)
     reading()
     compiling = time.perf_counter() - begin
+    around = _timed(reading) + _timed(at_rest), _gathering(point)
+    if point.device.adaptive:
+        group.carry, done, begun = rested, 0, time.process_time()
+        for part in rows.batches():
+            group.advance(key, part, progress)
+            done += part.steps
+            if time.process_time() - begun > budget:
+                break
+        return compiling, Cost((time.process_time() - begun) / done, 0.0, 0.0, *around)
 
     shortest = batch(1, 1)
     drives, seconds = [shortest], [_timed(partial(work, shortest))]
@@ -159,7 +174,7 @@ def _calibrate(point: Experiment) -> tuple[float, Cost]:
         seconds.append(min(taken, _timed(partial(work, longer), 1)))
     counts = [[d.steps, float(d.solutions.sum()), BATCH] for d in drives]
     per_step, per_solution, per_sample = np.maximum(np.linalg.solve(counts, seconds), 0.0).tolist()
-    return compiling, Cost(per_step, per_solution, per_sample, _timed(reading) + _timed(at_rest), _gathering(point))
+    return compiling, Cost(per_step, per_solution, per_sample, *around)
 
 
 def _timed(work: Callable[[], Any], times: int = 3) -> float:

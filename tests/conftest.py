@@ -15,6 +15,7 @@ import xarray as xr
 
 import mcdev
 import mcdev.ensemble
+from mcdev import compilation_cache
 from mcdev.devices.contract import LaneKey
 from mcdev.devices.diffusive import Diffusive, DiffusiveDevices, DiffusiveState
 from mcdev.draws import draw_parameters
@@ -26,6 +27,7 @@ from mcdev.program import compiler_options
 if "MCDEV_COMPILATION_CACHE" not in os.environ:  # tests leave nothing in the user's folders, and find nothing there
     _cache = tempfile.TemporaryDirectory(prefix="mcdev-tests-")  # of this session and the programs that it starts
     os.environ["MCDEV_COMPILATION_CACHE"] = _cache.name
+compilation_cache.switch_on()  # what one worker has compiled, the other need not
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -64,9 +64,10 @@ def langevin(heun: bool = False, rounds: int = 20, every: int = 64) -> Any:
         realisations, particles = positions.shape
         x = np.array(positions.T, np.float32, order="C")  # a copy: the kernel works in place
         g = np.empty(realisations, np.float32)
+        words = keys(realisations)  # held until the kernel has ended, which is given no more than their addresses
         sizes = [ctypes.c_int(n) for n in (realisations, particles, steps, every)]
         numbers = [ctypes.c_float(dt), ctypes.c_float(v), ctypes.c_int(heun), ctypes.c_int(rounds)]
-        if library.langevin(*_pointers(x, g, *keys(realisations)), *sizes, *numbers):
+        if library.langevin(*_pointers(x, g, *words), *sizes, *numbers):
             raise ValueError(f"{realisations} realisations of {particles} particles, {steps} steps: not written for it")
         return g
 
@@ -86,9 +87,10 @@ def langevin_cuda(heun: bool = False, every: int = 64) -> Any:
         realisations, particles = positions.shape
         x = np.array(positions, np.float32, order="C")  # a copy: the kernel works in place
         g, milliseconds = np.empty(realisations, np.float32), ctypes.c_float()
+        words = keys(realisations)  # held until the kernel has ended
         sizes = [ctypes.c_int(n) for n in (realisations, particles, steps, every)]
         numbers = [ctypes.c_float(dt), ctypes.c_float(v), ctypes.c_int(heun), ctypes.byref(milliseconds)]
-        failed = library.langevin_cuda(*_pointers(x, g, *keys(realisations)), *sizes, *numbers)
+        failed = library.langevin_cuda(*_pointers(x, g, *words), *sizes, *numbers)
         if failed == 1:
             raise ValueError(f"{realisations} realisations of {particles} particles, {steps} steps: not written for it")
         if failed:

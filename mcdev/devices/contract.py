@@ -118,6 +118,8 @@ class DeviceConfig(Strict, abc.ABC):
     differentiated. Particles that hop do not: which barrier is crossed when decides everything."""
     in_reverse: ClassVar[bool] = True
     """Whether its trajectory may be differentiated in reverse mode: not where steps are chosen on the way."""
+    adaptive: ClassVar[bool] = False
+    """Whether each device chooses its own steps, so that what they cost depends on what it goes through."""
     alike: ClassVar[bool] = True
     """Whether two devices of equal parameters behave alike: no noise, nothing drawn but the parameters."""
 

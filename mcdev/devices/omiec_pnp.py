@@ -99,6 +99,7 @@ class OmiecPnp(DeviceConfig):
     mesh: Mesh = Field(default_factory=Mesh)
     integrator: Integrator = Field(default_factory=Integrator)
 
+    adaptive: ClassVar[bool] = True
     full_scale: ClassVar[bool] = False
     small_signal: ClassVar[bool] = True
     layer: ClassVar[bool] = True
