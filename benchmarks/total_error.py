@@ -1,6 +1,6 @@
 """Time to a total error of 1 % of three observables, against Numba at the paper's step.
 
-    python benchmarks/total_error.py [--scale 1]     table, and benchmarks/results/total_error.json
+    python benchmarks/total_error.py [OBSERVABLE …] [--scale 1]     table, and benchmarks/results/total_error.json
 
 On the device and pulses of Wang et al. 2017, Fig. 4b (4 V_th, width 0.0205/κ, period 0.041/κ):
 
@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import statistics
 import time
 from typing import Any, NamedTuple
 
 import naive
 import numpy as np
-from step_cost import PARTICLES, pin, record
+from step_cost import PARTICLES, RESULTS, pin, record
 from time_to_accuracy import PAPER_STEP, Estimate, estimate, percent
 
 import mcdev
@@ -42,6 +43,8 @@ SCHEMES: dict[str, dict[str, Any]] = {"mcdev heun": {}, "mcdev euler_maruyama": 
 
 
 class Observable(NamedTuple):
+    devices: int
+    """Realisations of each ensemble: enough for a standard error of 0.1 to 0.15 %."""
     pulses: int
     relaxation: float
     """1/κ."""
@@ -50,9 +53,9 @@ class Observable(NamedTuple):
 
 
 OBSERVABLES = {
-    "conductance": Observable(4, 0.0, {"kind": "pulse_conductance"}),
-    "occupation": Observable(4, 0.0, None),
-    "relaxation": Observable(8, 8.0, {"kind": "relaxation_time", "by": "1/e"}),
+    "conductance": Observable(24 * DEVICES, 4, 0.0, {"kind": "pulse_conductance"}),
+    "occupation": Observable(2 * DEVICES, 4, 0.0, None),
+    "relaxation": Observable(4 * DEVICES, 8, 8.0, {"kind": "relaxation_time", "by": "1/e"}),
 }
 
 
@@ -127,12 +130,19 @@ def costs(of: Observable) -> tuple[dict[str, float], float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "names", nargs="*", metavar="OBSERVABLE", help=f"some of {', '.join(OBSERVABLES)}; default: all"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="share of the realisations (for a quick look)")
-    devices = max(int(4 * DEVICES * parser.parse_args().scale), 1024)
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(OBSERVABLES):
+        parser.error(f"no such observable: {', '.join(sorted(unknown))}; there are {', '.join(OBSERVABLES)}")
+    chosen = {name: of for name, of in OBSERVABLES.items() if name in (given.names or OBSERVABLES)}
     if "Numba float64, kept in order" not in naive.available():
         raise SystemExit("this comparison needs Numba: pip install 'mcdev[benchmark]'")
     measured: dict[str, dict[str, Any]] = {}
-    for name, of in OBSERVABLES.items():
+    for name, of in chosen.items():
+        devices = max(int(of.devices * given.scale), 1024)
         fine, _ = error_of(of, halved(of), devices, 1)
         rows = {}
         for i, (scheme, integrator) in enumerate(SCHEMES.items()):
@@ -142,7 +152,7 @@ def main() -> None:
         print(f"{name}: {fine.mean:.4f} ± {fine.se:.4f} at half the step", flush=True)
     pin(1)
     print("| | scheme | bias % | σ/mean | realisations | s | Numba: realisations | s | ratio |\n|" + "---|" * 9)
-    for name, of in OBSERVABLES.items():
+    for name, of in chosen.items():
         ours, numba, ns = costs(of)
         for scheme, row in measured[name]["schemes"].items():
             bias = abs(row["bias"].mean) + row["bias"].se
@@ -154,7 +164,9 @@ def main() -> None:
                 f"| {plain:.0f} | {row['numba']:.0f} | {row['ratio']:.0f} |",
                 flush=True,
             )
-    record("total_error", measured)
+    before = RESULTS / "total_error.json"
+    kept = json.loads(before.read_text(encoding="utf-8")) if before.exists() and len(chosen) < len(OBSERVABLES) else {}
+    record("total_error", {name: figures for name, figures in kept.items() if name in OBSERVABLES} | measured)
 
 
 if __name__ == "__main__":
