@@ -80,9 +80,8 @@ def forecast(experiment: Experiment, workers: int | None = None) -> Forecast:
     calibrated: dict[Any, Cost] = {}
     budget = _REHEARSAL / len(experiment.points())
     for number, (_, point) in enumerate(experiment.points()):
-        kind = (lanes_of(point), type(point.device), point.protocol.timeline().samples, tuple(point.measurements))
-        if point.device.adaptive:
-            kind = (*kind, number)
+        own = number if point.device.adaptive else None
+        kind = (lanes_of(point), type(point.device), point.protocol.timeline().samples, tuple(point.measurements), own)
         if kind not in calibrated:
             first, calibrated[kind] = calibrate(point, budget)
             compiling += first

@@ -305,7 +305,7 @@ class IonTransport(eqx.Module):
         reach = jnp.where(first, 1 / GAMMA - 1, jnp.where(good, GAMMA * h / m.h, 0.0))
         onward = x + jnp.clip(reach * (x - m.start), -1.0, 1.0)
         guess = jnp.where(redo, m.start, jnp.where(active, onward, m.x))
-        second = self._history(m.before, after)
+        second = self._history(m.before, jnp.where(first, after, m.before))  # of the others nothing is wanted
         history = jnp.where(first, second, m.history)
         history = jnp.where(good, after, jnp.where(redo, m.before, history))
         march = _March(
@@ -335,21 +335,13 @@ class IonTransport(eqx.Module):
         is lost, and what it costs in accuracy the error estimate sees. The transport is summed up from the nearer
         wall, so that the traces of ions in a depleted layer are not lost in the rounding of the whole.
         """
-        cells = self.widths.shape[0]
-        face, cell = jnp.arange(1, cells)[:, None], jnp.arange(cells)[None]
-        nearer = jnp.where(face <= cells // 2, -(cell < face).astype(int), (cell >= face).astype(int))
         widths = self.widths[:, None, None]
         gain = HISTORY * widths * (after - before)
-        across = jnp.einsum("fc,csl->fsl", nearer.astype(gain.dtype), gain)  # to the right, through the inner faces
-        rightward, leftward = jnp.maximum(across, 0.0), jnp.maximum(-across, 0.0)
-        none = jnp.zeros_like(before[:1])
-        leaving = jnp.concatenate([rightward, none]) + jnp.concatenate([none, leftward])
         wanting = before * widths + gain < 0
-        lost = jnp.where(wanting, leaving + 1e-300, 1.0)  # a quotient by zero would have no derivative
-        share = jnp.where(wanting, jnp.minimum(0.99 * widths * before / lost, 1.0), 1.0)
-        cut = (1 - share[:-1]) * rightward - (1 - share[1:]) * leftward
-        back = jnp.concatenate([cut, none]) - jnp.concatenate([none, cut])
-        return before + (gain + back) / widths
+        # Mostly nothing is wanting, and a fifth of an iteration would go into cutting nothing.
+        return lax.cond(
+            jnp.any(wanting), _limited, lambda before, gain, *_: before + gain / widths, before, gain, wanting, widths
+        )
 
     def _correction(
         self, x: Unknowns, history: Densities, gh: PerLane, voltage: PerLane
@@ -474,6 +466,22 @@ class IonTransport(eqx.Module):
     def _charge_scale(self) -> PerLane:
         """What a double layer takes up at one volt, Stern and diffuse part in series, in e N0 L."""
         return VOLT / (self.screening * (self.stern + 1 / jnp.sqrt(self.screening)))
+
+
+def _limited(before: Densities, gain: Densities, wanting: Bool[Array, "cell species lane"], widths: Array) -> Densities:
+    """before + gain/widths, with the transport out of cells that are wanting cut to what they can give."""
+    cells = before.shape[0]
+    face, cell = jnp.arange(1, cells)[:, None], jnp.arange(cells)[None]
+    nearer = jnp.where(face <= cells // 2, -(cell < face).astype(int), (cell >= face).astype(int))
+    across = jnp.einsum("fc,csl->fsl", nearer.astype(gain.dtype), gain)  # to the right, through the inner faces
+    rightward, leftward = jnp.maximum(across, 0.0), jnp.maximum(-across, 0.0)
+    none = jnp.zeros_like(before[:1])
+    leaving = jnp.concatenate([rightward, none]) + jnp.concatenate([none, leftward])
+    lost = jnp.where(wanting, leaving + 1e-300, 1.0)  # a quotient by zero would have no derivative
+    share = jnp.where(wanting, jnp.minimum(0.99 * widths * before / lost, 1.0), 1.0)
+    cut = (1 - share[:-1]) * rightward - (1 - share[1:]) * leftward
+    back = jnp.concatenate([cut, none]) - jnp.concatenate([none, cut])
+    return before + (gain + back) / widths
 
 
 def field_mobility(y: Float[Array, ...]) -> tuple[Float[Array, ...], Float[Array, ...]]:
