@@ -32,7 +32,7 @@ def processor_time(experiment: mcdev.Experiment) -> float:
 RESOLVED = {"device.preset": "device_p_pnp", "sweep.axes": {}, "ensemble.devices": 128}  # chooses its own steps
 ESTIMATED: dict[str, dict[str, Any]] = {
     "wang2017/fig4b_train.toml": {},
-    "shin2022/ten_thousand.toml": {},
+    "shin2022/ten_thousand.toml": {"ensemble.devices": 4096},
     "shin2022/pulse_train.toml": RESOLVED,
 }
 
