@@ -4,8 +4,8 @@
 
 a, b and c are measured on three short batches of one group of this very experiment, d (beginning, and taking the
 measurements) on one group's recorded channels, e (means and quantiles over all realisations) on as many numbers. All
-are processor time, so that other programs on the machine do not enter; a busy machine takes longer. Writing and drawing
-come on top.
+are processor time, so that other programs on the machine do not enter; a busy machine takes longer. Starting
+up, statistics, writing and drawing come on top.
 
 The laws of the particles and of the compact model cost the same in every state. A device that chooses its own steps
 (level 2) does not: one group goes through the protocol itself, a few seconds at most, and the rest is taken to cost as
@@ -236,7 +236,7 @@ def report(of: Forecast) -> list[str]:
         f"memory: about {of.memory / 2**20:.0f} MiB",
         f"time here: about {_words(of.seconds)}: {_words(of.compiling)} to compile (less where it is kept), "
         f"{_words(of.computing)} of processor time on {of.workers} core{'s' if of.workers > 1 else ''}; "
-        "writing and drawing come on top",
+        "starting up, statistics, writing and drawing come on top",
     ]
     lines += [f"time on {name}: about {_words(seconds)} for the steps" for name, seconds in of.accelerators.items()]
     if not of.accelerators:
