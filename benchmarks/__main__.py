@@ -67,8 +67,8 @@ def table() -> str:
     if whole:
         lines += ["", "| a total error of 1 % of the | takes Numba at the paper's step longer by a factor of |"]
         lines.append("|---|---|")
-        for key, label in OBSERVABLES.items():
-            lines.append(f"| {label} | {whole[key]['schemes']['mcdev heun']['ratio']:.0f} |")
+        for key in sorted(OBSERVABLES.keys() & whole.keys()):
+            lines.append(f"| {OBSERVABLES[key]} | {whole[key]['schemes']['mcdev heun']['ratio']:.0f} |")
     lines.append(
         f"\n{where['processor']} with {where['vectors']}, one core, {where['date'][:10]}, "
         f"jax {where['packages']['jax']}; method: [benchmarks/](benchmarks/README.md)."

@@ -14,11 +14,13 @@ Wall time, since the work is not the processor's; every call ends with the resul
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +45,13 @@ BEGIN = time.perf_counter()
 OWN = langevin.WRITTEN_OUT["gpu"]
 
 
-def check() -> dict[str, float]:
-    """Mean g and its standard error on this process's backend, after the same time from the same initial state."""
-    g = Engine("euler_maruyama", CHECKED).run(8, CHECK_STEPS, CHECK_STEP, CHECK_VOLTAGE)[:CHECKED]
+def check(kernel: Callable[..., Any] | None = None) -> dict[str, float]:
+    """Mean g and its standard error on this process's backend, after the same time from the same initial state; of
+    mcdev, or of the CUDA kernel."""
+    engine = Engine("euler_maruyama", CHECKED)
+    problem = CHECK_STEPS, CHECK_STEP, CHECK_VOLTAGE
+    g = engine.run(8, *problem) if kernel is None else kernel(engine.positions[:CHECKED], *problem)[0]
+    g = g[:CHECKED]
     return {"mean": float(g.mean()), "se": float(g.std(ddof=1) / np.sqrt(g.size))}
 
 
@@ -58,33 +64,32 @@ def check_on_cpu() -> dict[str, float]:
     return found
 
 
-def timing(engine: Engine, coupled: int, realisations: int) -> list[float]:
-    """Nanoseconds per particle-step of the realisations asked for (padding of the last group is not counted)."""
+def timed(work: Callable[[], Any], particle_steps: int) -> list[float]:
+    """Nanoseconds of wall time per particle-step, call by call."""
     taken = []
     for _ in range(REPETITIONS + 1):
         start = time.perf_counter()
-        engine.run(coupled, STEPS, STEP, VOLTAGE)
-        taken.append((time.perf_counter() - start) / (STEPS * PARTICLES * realisations) * 1e9)
+        work()
+        taken.append((time.perf_counter() - start) / particle_steps * 1e9)
     return taken[1:]  # the first call compiles
 
 
+def timing(engine: Engine, coupled: int, realisations: int) -> list[float]:
+    """Of the realisations asked for (padding of the last group is not counted)."""
+    return timed(lambda: engine.run(coupled, STEPS, STEP, VOLTAGE), STEPS * PARTICLES * realisations)
+
+
 def plain() -> dict[str, list[float]]:
-    """The same step as a user would write it, on this GPU: nanoseconds per particle-step."""
+    """The same step as a user would write it, on this GPU."""
     positions = np.random.default_rng(1).uniform(-1, 1, (NAIVE_SIZE, PARTICLES))
-    found: dict[str, list[float]] = {}
-    for name, run in naive.available(naive.ON_GPU).items():
-        taken = []
-        for _ in range(REPETITIONS + 1):
-            start = time.perf_counter()
-            run(positions, NAIVE_STEPS, STEP, VOLTAGE)
-            taken.append((time.perf_counter() - start) / (NAIVE_STEPS * positions.size) * 1e9)
-        found[name] = taken[1:]  # the first call compiles
-    return found
+    return {
+        name: timed(functools.partial(run, positions, NAIVE_STEPS, STEP, VOLTAGE), NAIVE_STEPS * positions.size)
+        for name, run in naive.available(naive.ON_GPU).items()
+    }
 
 
 def by_hand() -> list[dict[str, Any]]:
-    """The CUDA kernel: nanoseconds per particle-step with everything that a call does, and of the kernel alone; mean g
-    of the check at the end."""
+    """The CUDA kernel, with everything that a call does, and the kernel alone."""
     rows: list[dict[str, Any]] = []
     for scheme in ("euler_maruyama", "heun"):
         kernel = reference.langevin_cuda(scheme == "heun", COUPLINGS[-1])
@@ -92,23 +97,14 @@ def by_hand() -> list[dict[str, Any]]:
             return rows
         for r in REALISATIONS:
             positions = np.random.default_rng(1).uniform(-1, 1, (r, PARTICLES))
-            whole, alone = [], []
-            for _ in range(REPETITIONS + 1):
-                start = time.perf_counter()
-                _, seconds = kernel(positions, STEPS, STEP, VOLTAGE)
-                whole.append((time.perf_counter() - start) / (STEPS * positions.size) * 1e9)
-                alone.append(seconds / (STEPS * positions.size) * 1e9)
-            rows.append({"scheme": scheme, "realisations": r, "ns": whole[1:], "kernel_ns": alone[1:]})
+            alone: list[float] = []
+
+            def call(kernel: Any = kernel, positions: np.ndarray = positions, alone: list[float] = alone) -> None:
+                alone.append(kernel(positions, STEPS, STEP, VOLTAGE)[1] / (STEPS * positions.size) * 1e9)
+
+            whole = timed(call, STEPS * positions.size)
+            rows.append({"scheme": scheme, "realisations": r, "ns": whole, "kernel_ns": alone[1:]})
     return rows
-
-
-def check_by_hand() -> dict[str, float] | None:
-    """Mean g of the CUDA kernel after the check, from mcdev's own initial positions."""
-    kernel = reference.langevin_cuda(False, 8)
-    if kernel is None:
-        return None
-    g, _ = kernel(Engine("euler_maruyama", CHECKED).positions[:CHECKED], CHECK_STEPS, CHECK_STEP, CHECK_VOLTAGE)
-    return {"mean": float(g.mean()), "se": float(g.std(ddof=1) / np.sqrt(g.size))}
 
 
 def left() -> float:
@@ -117,8 +113,8 @@ def left() -> float:
 
 def keep(rows: list[dict[str, Any]]) -> None:
     """The figures that `mcdev run --dry-run` estimates from, for this device: the default scheme every 64 steps."""
-    chosen = [row for row in rows if row["scheme"] == "heun" and row["every"] == COUPLINGS[-1]]
-    chosen = [row for row in chosen if row["written_out"] == OWN]
+    default = {"scheme": "heun", "every": COUPLINGS[-1], "written_out": OWN}
+    chosen = [row for row in rows if default.items() <= row.items()]
     known = json.loads(ACCELERATORS.read_text(encoding="utf-8"))
     figures = [{"realisations": row["realisations"], "ns_per_step": min(row["ns"])} for row in chosen]
     known[jax.devices()[0].device_kind] = {"diffusive": figures}
@@ -164,7 +160,9 @@ def main() -> None:
         print(f"no GPU here: JAX finds only {jax.devices()}; nothing was measured")
         return
     print(f"{jax.devices()[0].device_kind}: ns of wall time per particle-step, best of {REPETITIONS}")
-    kernel, cuda = by_hand(), check_by_hand()
+    kernel = by_hand()
+    checked = reference.langevin_cuda(False, 8) if kernel else None
+    cuda = None if checked is None else check(checked)
     for row in kernel:
         print(f"CUDA {row['scheme']}, {row['realisations']}: {min(row['ns']):.5f}, alone {min(row['kernel_ns']):.5f}")
     others = plain()

@@ -76,20 +76,19 @@ def on(cores: int) -> ProcessPoolExecutor:
 @functools.cache
 def contestant(name: str) -> Callable[[int], Any] | None:
     """Work for a number of threads, made once a process."""
+    if name == "a whole run":
+        train = mcdev.load(TRAIN).with_({"ensemble.devices": TOGETHER})
+        return lambda threads: ensemble.simulate(train, threads=threads)
     engine = Engine("euler_maruyama", TOGETHER)
-    kernel = reference.langevin() if name == "C++ kernel" else None
-    half = engine.positions[: TOGETHER // 2]
+    if name == "the loop":
+        return lambda threads: engine.run(COUPLINGS[-1], 4096, STEP, VOLTAGE, threads)
+    kernel, half = reference.langevin(), engine.positions[: TOGETHER // 2]
 
-    def cpp(threads: int) -> None:
+    def halves(threads: int) -> None:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda _: kernel(half, 4096, STEP, VOLTAGE), range(2)))
 
-    train = mcdev.load(TRAIN).with_({"ensemble.devices": TOGETHER})
-    return {
-        "the loop": lambda threads: engine.run(COUPLINGS[-1], 4096, STEP, VOLTAGE, threads),
-        "a whole run": lambda threads: ensemble.simulate(train, threads=threads),
-        "C++ kernel": None if kernel is None else cpp,
-    }[name]
+    return None if kernel is None else halves
 
 
 def wall(name: str, threads: int) -> float | None:

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import naive
 import numpy as np
 from step_cost import PARTICLES, RESULTS, pin, record
-from time_to_accuracy import PAPER_STEP, Estimate, estimate, percent
+from time_to_accuracy import CHUNK, PAPER_STEP, Estimate, estimate, percent, train
 
 import mcdev
 from mcdev import ensemble
@@ -36,7 +36,6 @@ from mcdev.chunks import Progress, chains, lanes_of
 from mcdev.threads import cores, thread_pool
 
 GOAL = 0.01
-DEVICES = 16384
 ROUNDS, TIMED, NAIVE_STEPS = 5, 1024, 64
 LEFT_WELL = -0.7
 SCHEMES: dict[str, dict[str, Any]] = {"mcdev heun": {}, "mcdev euler_maruyama": {"scheme": "euler_maruyama"}}
@@ -53,24 +52,16 @@ class Observable(NamedTuple):
 
 
 OBSERVABLES = {
-    "conductance": Observable(24 * DEVICES, 4, 0.0, {"kind": "pulse_conductance"}),
-    "occupation": Observable(2 * DEVICES, 4, 0.0, None),
-    "relaxation": Observable(4 * DEVICES, 8, 8.0, {"kind": "relaxation_time", "by": "1/e"}),
+    "conductance": Observable(24 * CHUNK, 4, 0.0, {"kind": "pulse_conductance"}),
+    "occupation": Observable(2 * CHUNK, 4, 0.0, None),
+    "relaxation": Observable(4 * CHUNK, 8, 8.0, {"kind": "relaxation_time", "by": "1/e"}),
 }
 
 
 def experiment(of: Observable, integrator: dict[str, Any]) -> mcdev.Experiment:
-    train = {"kind": "pulse_train", "amplitude": "4 V", "width": "0.0205 s", "period": "0.041 s", "count": of.pulses}
-    few = {"samples_per_pulse": 4, "samples_per_gap": 1, "relaxation_samples": 400}
-    return mcdev.build(
-        {
-            "name": "total_error",
-            "device": {"preset": "wang2017_reduced", "integrator": integrator},
-            "protocol": train | few | {"relaxation": f"{of.relaxation} s"},
-            "measurements": {"value": of.measurement or {"kind": "mean_conductance"}},
-            "output": {"trajectories": 0, "quantiles": []},
-        }
-    )
+    after = {"protocol.relaxation": f"{of.relaxation} s", "protocol.relaxation_samples": 400}
+    measured = {"measurements": {"value": of.measurement or {"kind": "mean_conductance"}}}
+    return train(integrator, count=of.pulses).with_(after | measured)
 
 
 def halved(of: Observable) -> dict[str, Any]:
@@ -99,8 +90,8 @@ def error_of(of: Observable, integrator: dict[str, Any], devices: int, seed: int
     """(mean and its error, σ of one realisation over the mean); ensembles of consecutive seeds."""
     run = experiment(of, integrator)
     parts = []
-    for i in range(-(-devices // DEVICES)):
-        changes = {"ensemble.devices": min(devices, DEVICES), "ensemble.seed": seed + i}
+    for i in range(-(-devices // CHUNK)):
+        changes = {"ensemble.devices": min(devices, CHUNK), "ensemble.seed": seed + i}
         parts.append(values(of, run.with_(changes)))
     taken = np.concatenate(parts)
     members = lanes_of(run) if of.measurement is None else 1
