@@ -1,11 +1,13 @@
-"""mcdev's step on a GPU: time per particle-step against the size of the ensemble, beside what a user would write and a
-hand-written kernel, and agreement with the CPU.
+"""mcdev on a GPU: time per particle-step against the size of the ensemble, a hand-written kernel and what a user would
+write beside it, both levels of the organic device, agreement with the CPU, tests.
 
-    python benchmarks/gpu.py          table, and benchmarks/results/gpu.json; without a GPU it says so and ends
+    python benchmarks/gpu.py                   table, and benchmarks/results/gpu.json
+    python benchmarks/gpu.py --out FOLDER      the same, with every file in FOLDER
+    python benchmarks/gpu.py --rehearse        every part once, small, on whatever JAX finds; its figures mean nothing
 
-One call does everything that wants a GPU, benchmark and tests, and is meant to end within eight minutes; it has never
-been run on one. It writes after every part, and leaves out what is missing (CuPy, Numba-CUDA, nvcc) or what is left
-when its time is up.
+One call does everything that wants a GPU and ends within 300 s. Each part is a process of its own, so that one that
+fails or hangs ends itself only, and every row is on the disk (`gpu.jsonl`) as soon as it is measured. What matters most
+comes first; what is missing (CuPy, Numba-CUDA, nvcc) or late is left out and said so.
 
 Wall time, since the work is not the processor's; every call ends with the results on the host. The CUDA kernel
 (`reference/langevin.cu`) is timed by its own events as well: the kernel alone, the floor.
@@ -17,10 +19,12 @@ import argparse
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,170 +32,265 @@ import jax
 import naive
 import numpy as np
 import reference
-from step_cost import CHECK_STEP, CHECK_STEPS, CHECK_VOLTAGE, COUPLINGS, PARTICLES, STEP, VOLTAGE, Engine, record
+from step_cost import CHECK_STEP, CHECK_STEPS, CHECK_VOLTAGE, COUPLINGS, PARTICLES, STEP, VOLTAGE, Engine, machine
 
+import mcdev
+from mcdev import ensemble
 from mcdev.integrators import langevin
 
-REALISATIONS = (64, 1024, 8192, 65536, 262144)
-CHECKED = 4096
-STEPS, REPETITIONS = 4096, 5
-WRITTEN_OUT = (1, 4, 8, 16)
-"""Pairs of steps in a turn of the loop (`mcdev/integrators/langevin.py`)."""
-NAIVE_SIZE, NAIVE_STEPS = 8192, 256
-LIMIT, TESTS_LIMIT = 420, 200
-"""Seconds, of the whole and of the tests: the script is to end within eight minutes."""
-ACCELERATORS = Path(__file__).parents[1] / "mcdev" / "accelerators.json"
-BEGIN = time.perf_counter()
-OWN = langevin.WRITTEN_OUT["gpu"]
+HOUSE = Path(__file__).parents[1]
+EVERY = COUPLINGS[-1]
+LIMIT = 290
+"""Seconds, of the whole; the tests get what the other parts leave, and at least their own share of it."""
+Row = dict[str, Any]
 
 
-def check(kernel: Callable[..., Any] | None = None) -> dict[str, float]:
-    """Mean g and its standard error on this process's backend, after the same time from the same initial state; of
-    mcdev, or of the CUDA kernel."""
-    engine = Engine("euler_maruyama", CHECKED)
-    problem = CHECK_STEPS, CHECK_STEP, CHECK_VOLTAGE
-    g = engine.run(8, *problem) if kernel is None else kernel(engine.positions[:CHECKED], *problem)[0]
-    g = g[:CHECKED]
-    return {"mean": float(g.mean()), "se": float(g.std(ddof=1) / np.sqrt(g.size))}
+@dataclass(frozen=True)
+class Size:
+    """How much is computed."""
+
+    realisations: tuple[int, ...] = (8192, 64, 65536)
+    steps: int = 4096
+    checked: int = 4096
+    naive: tuple[int, int] = (8192, 256)
+    compact: tuple[int, ...] = (16384, 65536)
+    resolved: tuple[int, ...] = (2048,)
+    repetitions: int = 5
 
 
-def check_on_cpu() -> dict[str, float]:
-    command = [sys.executable, __file__, "--check"]
-    done = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}
-    )
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+REHEARSAL = Size((256, 64), 256, 256, (64, 8), (64,), (8,), 1)
 
 
-def timed(work: Callable[[], Any], particle_steps: int) -> list[float]:
-    """Nanoseconds of wall time per particle-step, call by call."""
+def timed(work: Callable[[], Any], particle_steps: int, repetitions: int) -> list[float]:
+    """Nanoseconds of wall time per particle-step, call by call; the first call compiles and does not count."""
+    work()
     taken = []
-    for _ in range(REPETITIONS + 1):
+    for _ in range(repetitions):
         start = time.perf_counter()
         work()
         taken.append((time.perf_counter() - start) / particle_steps * 1e9)
-    return taken[1:]  # the first call compiles
+    return taken
 
 
-def timing(engine: Engine, coupled: int, realisations: int) -> list[float]:
-    """Of the realisations asked for (padding of the last group is not counted)."""
-    return timed(lambda: engine.run(coupled, STEPS, STEP, VOLTAGE), STEPS * PARTICLES * realisations)
+# -------------------------------------------------------------------------------------- the parts
 
 
-def plain() -> dict[str, list[float]]:
-    """The same step as a user would write it, on this GPU."""
-    positions = np.random.default_rng(1).uniform(-1, 1, (NAIVE_SIZE, PARTICLES))
-    return {
-        name: timed(functools.partial(run, positions, NAIVE_STEPS, STEP, VOLTAGE), NAIVE_STEPS * positions.size)
-        for name, run in naive.available(naive.ON_GPU).items()
-    }
+def engine(scheme: str, size: Size, written_out: int | None = None) -> Iterator[Row]:
+    """mcdev's own groups of lanes; of the realisations asked for (padding of the last group is not counted)."""
+    if written_out is not None:
+        langevin.WRITTEN_OUT[jax.default_backend()] = written_out
+    for r in size.realisations:
+        of = Engine(scheme, r)
+        ns = timed(
+            functools.partial(of.run, EVERY, size.steps, STEP, VOLTAGE), size.steps * PARTICLES * r, size.repetitions
+        )
+        pairs = langevin.WRITTEN_OUT[jax.default_backend()]
+        yield {"scheme": scheme, "every": EVERY, "written_out": pairs, "realisations": r, "ns": ns}
 
 
-def by_hand() -> list[dict[str, Any]]:
-    """The CUDA kernel, with everything that a call does, and the kernel alone."""
-    rows: list[dict[str, Any]] = []
-    for scheme in ("euler_maruyama", "heun"):
-        kernel = reference.langevin_cuda(scheme == "heun", COUPLINGS[-1])
+def by_hand(size: Size) -> Iterator[Row]:
+    """The CUDA kernel, with everything that a call does, and the kernel alone; then what it gives."""
+    for scheme in ("heun", "euler_maruyama"):
+        kernel = reference.langevin_cuda(scheme == "heun", EVERY)
         if kernel is None:
-            return rows
-        for r in REALISATIONS:
+            return
+        for r in size.realisations:
             positions = np.random.default_rng(1).uniform(-1, 1, (r, PARTICLES))
             alone: list[float] = []
 
             def call(kernel: Any = kernel, positions: np.ndarray = positions, alone: list[float] = alone) -> None:
-                alone.append(kernel(positions, STEPS, STEP, VOLTAGE)[1] / (STEPS * positions.size) * 1e9)
+                alone.append(kernel(positions, size.steps, STEP, VOLTAGE)[1] / (size.steps * positions.size) * 1e9)
 
-            whole = timed(call, STEPS * positions.size)
-            rows.append({"scheme": scheme, "realisations": r, "ns": whole, "kernel_ns": alone[1:]})
-    return rows
-
-
-def left() -> float:
-    return LIMIT - (time.perf_counter() - BEGIN)
+            ns = timed(call, size.steps * positions.size, size.repetitions)
+            yield {"scheme": scheme, "every": EVERY, "realisations": r, "ns": ns, "kernel_ns": alone[1:]}
+    checked = reference.langevin_cuda(False, 8)
+    yield from agreement(size, lambda x: checked(x, CHECK_STEPS, CHECK_STEP, CHECK_VOLTAGE)[0])
 
 
-def keep(rows: list[dict[str, Any]]) -> None:
-    """The figures that `mcdev run --dry-run` estimates from, for this device: the default scheme every 64 steps."""
-    default = {"scheme": "heun", "every": COUPLINGS[-1], "written_out": OWN}
-    chosen = [row for row in rows if default.items() <= row.items()]
-    known = json.loads(ACCELERATORS.read_text(encoding="utf-8"))
-    figures = [{"realisations": row["realisations"], "ns_per_step": min(row["ns"])} for row in chosen]
-    known[jax.devices()[0].device_kind] = {"diffusive": figures}
-    ACCELERATORS.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+def organic(preset: str, counts: tuple[int, ...]) -> Iterator[Row]:
+    """A whole run of the turn-on protocol, measurement and statistics included, as a user has it."""
+    for devices in counts:
+        experiment = mcdev.build(
+            {
+                "name": "turn_on",
+                "device": {
+                    "preset": preset,
+                    "thickness": {"distribution": "lognormal", "median": "100 nm", "sigma": 0.03},
+                },
+                "protocol": {"kind": "pulse", "amplitude": "3.5 V", "width": "20 s", "relaxation": "20 s"},
+                "measurements": {"tau_on": {"kind": "exponential_fit"}},
+                "ensemble": {"devices": devices},
+            }
+        )
+        taken = []
+        for _ in range(2):
+            start = time.perf_counter()
+            ensemble.simulate(experiment)
+            taken.append(time.perf_counter() - start)
+        rate = devices / taken[1]
+        yield {"preset": preset, "devices": devices, "first_s": taken[0], "s": taken[1], "devices_per_s": rate}
 
 
-def tests() -> int:
-    """The tests of the numbers and of the loop on this GPU; their exit code."""
-    house = Path(__file__).parents[1]
+def agreement(size: Size, kernel: Callable[[np.ndarray], np.ndarray] | None = None) -> Iterator[Row]:
+    """Mean g and its standard error on this process's backend, after the same time from the same initial state; of
+    mcdev, or of another kernel."""
+    of = Engine("euler_maruyama", size.checked)
+    from_rest = of.positions[: size.checked]
+    g = of.run(8, CHECK_STEPS, CHECK_STEP, CHECK_VOLTAGE) if kernel is None else kernel(from_rest)
+    g = g[: size.checked]
+    yield {"mean_g": float(g.mean()), "standard_error": float(g.std(ddof=1) / np.sqrt(g.size))}
+
+
+def plain(size: Size) -> Iterator[Row]:
+    """The same step as a user would write it."""
+    realisations, steps = size.naive
+    positions = np.random.default_rng(1).uniform(-1, 1, (realisations, PARTICLES))
+    for name, run in naive.available(naive.ON_GPU).items():
+        ns = timed(functools.partial(run, positions, steps, STEP, VOLTAGE), steps * positions.size, 1)
+        yield {"contestant": name, "realisations": realisations, "ns": ns}
+
+
+def tests(_: Size) -> Iterator[Row]:
+    """The tests of the numbers and of the loop on this device; their exit code."""
     files = ["test_noise.py", "test_langevin.py", "test_tunnelling.py", "test_landscape.py"]
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", *(str(house / "tests" / name) for name in files)]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", *(str(HOUSE / "tests" / name) for name in files)]
+    yield {"exit_code": subprocess.run(command, cwd=HOUSE).returncode}
+
+
+@dataclass(frozen=True)
+class Part:
+    rows: Callable[[Size], Iterator[Row]]
+    most: int
+    """Seconds that it may take."""
+    platform: str | None = None
+    """JAX's, where it is not the default."""
+
+
+PARTS = {
+    "heun": Part(lambda size: engine("heun", size), 90),
+    "cuda": Part(by_hand, 45),
+    "euler": Part(lambda size: engine("euler_maruyama", size), 45),
+    "level 1": Part(lambda size: organic("device_1s", size.compact), 45),
+    "level 2": Part(lambda size: organic("device_1s_pnp", size.resolved), 60),
+    "agreement": Part(agreement, 40),
+    "level 2, cpu": Part(lambda size: organic("device_1s_pnp", size.resolved), 40, "cpu"),
+    "plain": Part(plain, 40),
+    "pairs 1": Part(lambda size: engine("heun", size, 1), 30),
+    "tests": Part(tests, LIMIT),
+}
+IN_THE_BACKGROUND = Part(agreement, LIMIT, "cpu")
+"""Runs on the processor beside all the others."""
+SHARE_OF_TESTS = 70
+"""Seconds that no other part may take."""
+
+
+# -------------------------------------------------------------------------------------- one after the other
+
+
+def words(row: Row) -> str:
+    """A row of the table."""
+    shown = []
+    for key, value in row.items():
+        if key in ("ns", "kernel_ns"):
+            shown.append(f"{key} {min(value):.5f}" if value else f"{key} none")
+        else:
+            shown.append(f"{key} {value:.5g}" if isinstance(value, float) else f"{key} {value}")
+    return ", ".join(shown)
+
+
+def start(name: str, of: Part, out: Path, rehearse: bool) -> subprocess.Popen[bytes]:
+    command = [sys.executable, __file__, "--part", name, "--out", str(out), *(["--rehearse"] if rehearse else [])]
+    own = {"JAX_PLATFORMS": of.platform} if of.platform else {}
+    return subprocess.Popen(command, env=os.environ | own, start_new_session=True)
+
+
+def ended(process: subprocess.Popen[bytes], seconds: float) -> str:
+    """How a part ended; one whose time is up is stopped."""
     try:
-        return subprocess.run(command, cwd=house, timeout=TESTS_LIMIT).returncode
+        code = process.wait(max(seconds, 0.1))
     except subprocess.TimeoutExpired:
-        return 124
+        os.killpg(process.pid, signal.SIGKILL)  # what it has started, too
+        process.wait()
+        return f"stopped after {seconds:.0f} s"
+    return "done" if code == 0 else f"failed, exit code {code}"
 
 
-def ours() -> list[dict[str, Any]]:
-    """mcdev at every size and interval as it is, then with more or fewer pairs written out."""
-    print(f"{'scheme':16}{'every':>6}{'pairs':>6}" + "".join(f"{r:>11}" for r in REALISATIONS))
-    rows: list[dict[str, Any]] = []
-    plan = [(scheme, every, OWN) for scheme in ("euler_maruyama", "heun") for every in COUPLINGS]
-    plan += [("euler_maruyama", COUPLINGS[-1], count) for count in WRITTEN_OUT if count != OWN]
-    for scheme, every, count in plan:
-        if left() < TESTS_LIMIT:
-            print("time is up: the rest is left out")
-            break
-        langevin.WRITTEN_OUT["gpu"] = count
-        jax.clear_caches()
-        taken = {r: timing(Engine(scheme, r), every, r) for r in REALISATIONS}
-        rows += [
-            {"scheme": scheme, "every": every, "written_out": count, "realisations": r, "ns": ns}
-            for r, ns in taken.items()
-        ]
-        print(f"{scheme:16}{every:6}{count:6}" + "".join(f"{min(ns):11.5f}" for ns in taken.values()), flush=True)
-        record("gpu_steps", {"ns_per_particle_step": rows})
-    langevin.WRITTEN_OUT["gpu"] = OWN
-    return rows
+def rows_of(out: Path) -> list[Row]:
+    file = out / "gpu.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
-def main() -> None:
-    if jax.default_backend() != "gpu":
+def collect(out: Path, outcomes: dict[str, str]) -> dict[str, float]:
+    """`gpu.json` from all rows, and `accelerators.json`, from which `mcdev run --dry-run` estimates once it stands in
+    the package; returns the distances of mean g from the CPU's, in standard errors."""
+    rows = rows_of(out)
+    means = {row["part"]: row for row in rows if "mean_g" in row}
+    distances = {}
+    if here := means.pop("agreement, cpu", None):
+        for name, row in means.items():
+            error = np.hypot(row["standard_error"], here["standard_error"])
+            distances[name] = float((row["mean_g"] - here["mean_g"]) / error)
+    everything = {"machine": machine(), "outcomes": outcomes, "rows": rows, "distances": distances}
+    (out / "gpu.json").write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    own = [row for row in rows if row["part"] == "heun"]
+    if own:
+        figures = sorted(
+            ({"realisations": r["realisations"], "ns_per_step": min(r["ns"])} for r in own),
+            key=lambda f: f["realisations"],
+        )
+        known = {jax.devices()[0].device_kind: {"diffusive": figures}}
+        (out / "accelerators.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    return distances
+
+
+def main(out: Path, rehearse: bool) -> None:
+    begin, limit = time.perf_counter(), LIMIT if not rehearse else 10 * LIMIT
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # parts share the GPU with this process
+    if jax.default_backend() != "gpu" and not rehearse:
         print(f"no GPU here: JAX finds only {jax.devices()}; nothing was measured")
         return
-    print(f"{jax.devices()[0].device_kind}: ns of wall time per particle-step, best of {REPETITIONS}")
-    kernel = by_hand()
-    checked = reference.langevin_cuda(False, 8) if kernel else None
-    cuda = None if checked is None else check(checked)
-    for row in kernel:
-        print(f"CUDA {row['scheme']}, {row['realisations']}: {min(row['ns']):.5f}, alone {min(row['kernel_ns']):.5f}")
-    others = plain()
-    for name, taken in others.items():
-        print(f"{name}, {NAIVE_SIZE} realisations: {min(taken):.4f}", flush=True)
-    record("gpu_others", {"by_hand": kernel, "plain": others})
-    here, there = check(), check_on_cpu()
-    rows = ours()
-    keep(rows)
-    distances = {}
-    for name, found in {"here": here, "the CUDA kernel": cuda}.items():
-        if found is not None:
-            distances[name] = (found["mean"] - there["mean"]) / float(np.hypot(found["se"], there["se"]))
-            print(f"mean g, {name}: {found['mean']:.5f}, {distances[name]:+.2f} standard errors from the CPU's")
-    figures = {"ns_per_particle_step": rows, "by_hand": kernel, "plain": others}
-    record("gpu", figures | {"gpu": here, "cpu": there, "cuda": cuda, "distances": distances})
-    tested = tests()
-    print(f"tests on this device: exit code {tested}")
-    record("gpu_tests", {"exit_code": tested})
-    if tested:
-        sys.exit("tests fail on this GPU")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "gpu.jsonl").unlink(missing_ok=True)
+    print(f"{jax.devices()[0].device_kind}: ns of wall time per particle-step, the best call", flush=True)
+    beside = start("agreement, cpu", IN_THE_BACKGROUND, out, rehearse)
+    outcomes = {}
+    for name, part in PARTS.items():
+        left = limit - (time.perf_counter() - begin) - (0 if name == "tests" else SHARE_OF_TESTS)
+        if left < 5:
+            outcomes[name] = "left out: time is up"
+        else:
+            outcomes[name] = ended(start(name, part, out, rehearse), left if rehearse else min(part.most, left))
+        print(f"== {name}: {outcomes[name]} ({time.perf_counter() - begin:.0f} s)", flush=True)
+        collect(out, outcomes)
+    outcomes["agreement, cpu"] = ended(beside, limit + 5 - (time.perf_counter() - begin))
+    distances = collect(out, outcomes)
+    for name, distance in distances.items():
+        print(f"mean g, {name}: {distance:+.2f} standard errors from the CPU's")
+    print(f"written: {out / 'gpu.json'}")
     if any(abs(distance) > 4 for distance in distances.values()):
         sys.exit("GPU and CPU do not agree")
+    failed = [name for name, how in outcomes.items() if how.startswith("failed")]
+    failed += [row["part"] for row in rows_of(out) if row.get("exit_code")]
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def do(name: str, out: Path, rehearse: bool) -> None:
+    """One part, in this process: every row is written and printed as it is measured."""
+    part = IN_THE_BACKGROUND if name == "agreement, cpu" else PARTS[name]
+    for row in part.rows(REHEARSAL if rehearse else Size()):
+        with (out / "gpu.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"part": name} | row) + "\n")
+        print(f"{name:14} {words(row)}", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="print mean and error of the check on this backend")
-    if parser.parse_args().check:
-        print(json.dumps(check()))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder of all files")
+    parser.add_argument("--rehearse", action="store_true", help="every part once, small, on whatever JAX finds")
+    parser.add_argument("--part", help="one part only, in this process")
+    asked = parser.parse_args()
+    if asked.part:
+        do(asked.part, asked.out, asked.rehearse)
     else:
-        main()
+        main(asked.out, asked.rehearse)

@@ -3,7 +3,7 @@
 // Scheme, noise law, generator and update interval are those of langevin.cpp. One thread for each particle of a few
 // realisations: between two updates a particle stays in registers and nobody talks to anybody; then the block meets in
 // shared memory, where every particle finds its place in the order by counting, takes the exponential of the gap before
-// it, and the realisation's gaps are added up.
+// it, and a warp adds up a realisation's gaps (an atomic sum of floats in shared memory is a lock for which they queue).
 #include <cstdint>
 #include <cstdio>
 
@@ -14,6 +14,7 @@ constexpr float TUNNELLING = 0.2f, DRIFT = 9.0f, ETA = 4.0f, THETA_0 = 0.45f;
 constexpr float PI = 3.14159265358979f;
 constexpr int TOGETHER = 4;  // realisations of a block
 constexpr int MOST = 128;    // particles
+constexpr int WARP = 32;
 
 struct Words {
     uint32_t a, b;
@@ -53,7 +54,7 @@ __device__ inline float moved(float x, float h, float pull, float kick) {
 template <bool HEUN>
 __global__ void langevin(float *x, float *g, const uint32_t *k0, const uint32_t *k1, int realisations, int particles,
                          int steps, int every, float dt, float v) {
-    __shared__ float place[TOGETHER][MOST], ordered[TOGETHER][MOST + 2], total[TOGETHER];
+    __shared__ float place[TOGETHER][MOST], ordered[TOGETHER][MOST + 2], part[TOGETHER][MOST], total[TOGETHER];
     const int own = threadIdx.x / particles, p = threadIdx.x % particles;
     const int r = blockIdx.x * TOGETHER + own;
     const bool here = r < realisations;
@@ -69,7 +70,6 @@ __global__ void langevin(float *x, float *g, const uint32_t *k0, const uint32_t 
         if (p == 0) {
             ordered[own][0] = -1.0f;
             ordered[own][particles + 1] = 1.0f;
-            total[own] = 0.0f;
         }
         __syncthreads();
         int rank = 1;
@@ -79,9 +79,16 @@ __global__ void langevin(float *x, float *g, const uint32_t *k0, const uint32_t 
         }
         ordered[own][rank] = position;
         __syncthreads();
-        float part = expf((ordered[own][p + 1] - ordered[own][p] - equal) * rate);
-        if (p == 0) part += expf((1.0f - ordered[own][particles] - equal) * rate);
-        atomicAdd(&total[own], part);
+        float gap_before = expf((ordered[own][p + 1] - ordered[own][p] - equal) * rate);
+        if (p == 0) gap_before += expf((1.0f - ordered[own][particles] - equal) * rate);
+        part[own][p] = gap_before;
+        __syncthreads();
+        for (int sum = threadIdx.x / WARP; sum < TOGETHER; sum += blockDim.x / WARP) {
+            float some = 0.0f;
+            for (int q = threadIdx.x % WARP; q < particles; q += WARP) some += part[sum][q];
+            for (int away = WARP / 2; away > 0; away /= 2) some += __shfl_down_sync(0xffffffffu, some, away);
+            if (threadIdx.x % WARP == 0) total[sum] = some;
+        }
         __syncthreads();
         conducted = (particles + 1) / total[own];
         if (done >= steps) break;
@@ -126,7 +133,8 @@ extern "C" int can_run() {
 // 1 for sizes that it was not written for; 2 for an error of CUDA.
 extern "C" int langevin_cuda(float *x, float *g, const uint32_t *k0, const uint32_t *k1, int realisations,
                              int particles, int steps, int every, float dt, float v, int heun, float *milliseconds) {
-    if (particles > MOST || TOGETHER * particles > 1024 || every % 2 || steps % every) return 1;
+    if (particles > MOST || TOGETHER * particles > 1024 || TOGETHER * particles % WARP || every % 2 || steps % every)
+        return 1;  // whole warps add up
     const size_t one = sizeof(float) * realisations;
     float *px, *pg;
     uint32_t *p0, *p1;
