@@ -147,7 +147,7 @@ def run(
     tree, records, aside = _run_one(experiment, folder, how, resume is not None)
     print_tables(tree, records)
     drawn = _draw(tree, folder / "figures") if figures and experiment.output.figures else []
-    more = (", card.toml" if tree.sizes["device"] > 1 else "") + (", figures/" if drawn else "")
+    more = (", card.toml" if tree["realisations"].sizes["device"] > 1 else "") + (", figures/" if drawn else "")
     STDOUT.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})")
     for chunk, why in aside.items():
         STDERR.print(f"[red]set aside:[/] {chunk.name}: {plain(why)}", soft_wrap=True)
@@ -160,7 +160,7 @@ def run(
     broken = _broken(tree)
     if broken:
         raise _Leave(
-            f"{broken} of {tree['measurements']['intact'].size} realisations broke down and are left out of the "
+            f"{broken} of {tree['realisations']['intact'].size} realisations broke down and are left out of the "
             f"statistics; their parameters are in results.h5: {experiment.device.remedy}",
             BROKEN,
         )
@@ -243,14 +243,14 @@ def _run_one(
     records = statistics.summarise(tree)
     with results.whole_file(folder / "statistics.csv") as temporary:
         temporary.write_text(statistics.to_csv(records), encoding="utf-8")
-    if tree.sizes["device"] > 1:
+    if tree["realisations"].sizes["device"] > 1:
         with results.whole_file(folder / "card.toml") as temporary:
             temporary.write_text(statistics.to_toml(statistics.make_card(tree)), encoding="utf-8")
     return tree, records, aside
 
 
 def _broken(tree: Any) -> int:
-    return int(np.sum(np.asarray(tree["measurements"]["intact"]) == 0))
+    return int(np.sum(np.asarray(tree["realisations"]["intact"]) == 0))
 
 
 def _run_study(config: Path, overrides: dict[str, Any], out: Path | None, how: _How) -> None:

@@ -229,8 +229,13 @@ def total_steps(experiment: Experiment) -> int:
                 'into cycles with ensemble.between_cycles = "continue"'
             )
             raise ConfigError([Problem("protocol", point.protocol.kind, message)], experiment.name)
-        total += _steps(point, Chunk(0, 0, point.ensemble.devices, 0, point.ensemble.cycles))
+        total += steps_of(point)
     return total
+
+
+def steps_of(point: Experiment) -> int:
+    """Realisation-steps of one sweep point."""
+    return _steps(point, Chunk(0, 0, point.ensemble.devices, 0, point.ensemble.cycles))
 
 
 # -------------------------------------------------------------------------------------- putting together
@@ -241,7 +246,7 @@ def gather(experiment: Experiment, shares: Sequence[Share], keeper: Keeper) -> l
     found = []
     for i, ((_, point), of) in enumerate(zip(experiment.points(), shares, strict=True)):
         chunks = [chunk for chain in chains(point, i, of) for chunk in chain]
-        with jax.enable_x64(experiment.precision == "float64"):
+        with jax.enable_x64(point.precision == "float64"):
             found.append(_gathered(point, {p: keeper.get(p) for p in chunks if keeper.has(p)}))
     return found
 

@@ -14,7 +14,6 @@ import hashlib
 import itertools
 import json
 import math
-import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,10 +33,10 @@ from mcdev.devices.contract import Observable, Pace
 from mcdev.fits import AnyFit
 from mcdev.measurements import AnyMeasurement
 from mcdev.preset_tables import fill, without_preset
-from mcdev.problems import ConfigError, Problem, beside, describe, shown, unique
+from mcdev.problems import ConfigError, Problem, beside, describe, key_path, keys_of, shown, unique
 from mcdev.protocols import AnyProtocol
 from mcdev.protocols.waveform import read_points
-from mcdev.schema import Drawn, Interval, Strict, Uniform, Unit, extremes, nearest, sentence
+from mcdev.schema import Drawn, FileName, Interval, Name, Strict, Uniform, Unit, extremes, nearest, sentence
 
 _LARGEST_FILE = 16 * 2**20
 
@@ -128,15 +127,15 @@ class Output(Strict):
 class Experiment(Strict):
     """The whole configuration."""
 
-    name: str = Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")
-    """Names the run's folder: letters, digits, dot, dash, underscore."""
+    name: FileName
+    """Names the run's folder."""
     description: str = Field("", max_length=4000)
     device: Device
     circuit: AnyCircuit = Alone()
     protocol: AnyProtocol
     ensemble: Ensemble = Ensemble()
-    measurements: dict[str, AnyMeasurement] = Field(min_length=1)
-    fits: dict[str, AnyFit] = Field(default_factory=dict)
+    measurements: dict[Name, AnyMeasurement] = Field(min_length=1)
+    fits: dict[Name, AnyFit] = Field(default_factory=dict)
     sweep: Sweep = Sweep()
     output: Output = Output()
 
@@ -184,6 +183,15 @@ class Experiment(Strict):
     def channels(self) -> dict[str, Observable]:
         """What is recorded besides ``CIRCUIT_CHANNELS``: of the device, then of the circuit."""
         return self.device.channels | self.circuit.channels
+
+    @property
+    def forms(self) -> dict[str, str]:
+        """What each measurement is, in words: the same at every sweep point, or the values cannot stand together."""
+        timeline = self.protocol.timeline()
+        return {
+            name: f"a {m.kind}, {'a number' if m.entries(timeline) is None else 'a list'} in {m.unit}"
+            for name, m in self.measurements.items()
+        }
 
     @property
     def kinds(self) -> list[str]:
@@ -260,13 +268,20 @@ class Experiment(Strict):
         if found:
             return found
         if self.sweep.axes:
+            forms = self.forms
             for number, values in enumerate(self._grid(), start=1):
                 where = ", ".join(f"{path} = {shown(value)}" for path, value in values.items())
                 try:
-                    kinds, own = (", ".join(e.kinds) for e in (self._at(values), self))
+                    point = self._at(values)
+                    kinds, own = (", ".join(e.kinds) for e in (point, self))
                     if kinds != own:
                         message = f"is of kind {kinds}, the others of kind {own}: run them one by one"
                         found.append(Problem("device", kinds, f"{message} (sweep point {number}: {where})"))
+                    for name, form in point.forms.items():
+                        if form != forms[name]:
+                            message = f"is {form} here, and {forms[name]} elsewhere: give them two names"
+                            key = key_path("measurements", name)
+                            found.append(Problem(key, None, f"{message} (sweep point {number}: {where})"))
                 except ConfigError as error:
                     found += [
                         Problem(p.key, p.value, f"{p.message} (sweep point {number}: {where})") for p in error.problems
@@ -286,7 +301,7 @@ class Experiment(Strict):
                 Problem("protocol", None, f"{timeline.samples} samples; expected at most 5000000: lower samples_per_…")
             ]
         for name, measurement in self.measurements.items():
-            key = f"measurements.{name}"
+            key = key_path("measurements", name)
             for window in measurement.needs:
                 if window not in timeline.windows:
                     found.append(
@@ -339,8 +354,11 @@ class Experiment(Strict):
         found = []
         lengths = {}
         for path, values in self.sweep.axes.items():
-            key = f'sweep.axes."{path}"'
-            if path.split(".")[0] not in ("device", "circuit", "protocol", "ensemble", "measurements"):
+            key = key_path("sweep", "axes", path)
+            if (plain := key_path(*keys_of(path))) != path:
+                found.append(Problem(key, None, f"expected the key path as mcdev writes it: {plain}"))
+                continue
+            if keys_of(path)[0] not in ("device", "circuit", "protocol", "ensemble", "measurements"):
                 found.append(
                     Problem(key, None, "only keys below device, circuit, protocol, ensemble, measurements can be swept")
                 )
@@ -366,7 +384,7 @@ class Experiment(Strict):
         if not found and self.sweep.mode == "grid" and math.prod(lengths.values()) > 100_000:
             found.append(Problem("sweep.axes", None, f"{math.prod(lengths.values())} points; expected at most 100000"))
         for name, fit in self.fits.items():
-            key = f"fits.{name}"
+            key = key_path("fits", name)
             if fit.measurement not in self.measurements:
                 found.append(
                     Problem(
@@ -609,48 +627,42 @@ def _expand(values: list[Any] | Range) -> list[Any]:
 def set_value(
     data: dict[str, Any], path: str, value: Any, must_exist: bool = False, root: Experiment | None = None
 ) -> Problem | None:
-    """Set a value at a key path; returns what is wrong with the path, if anything."""
-    if must_exist and root is not None and not _known(root, path):
-        parent, _, last = path.rpartition(".")
-        siblings = _keys_below(root, parent)
-        return Problem(path, None, f"no such key; {nearest(last, siblings)}" if siblings else "no such key")
+    """Set a value at a key path (one that holds dots itself stands in quotes: ``sweep.axes."protocol.gap"``); returns
+    what is wrong with the path, if anything."""
+    *parents, last = parts = keys_of(path)
+    if must_exist and root is not None:
+        siblings = _keys_of(_below(root, parents))
+        if last not in siblings:
+            return Problem(path, None, f"no such key; {nearest(last, siblings)}" if siblings else "no such key")
     table = data
-    parts = _parts(path)
-    for part in parts[:-1]:
+    for part in parents:
         inner = table.setdefault(part, {})
         if not isinstance(inner, dict):
             return Problem(path, value, f"'{part}' is not a table")
         table = inner
     if not all(parts):
         return Problem(path, value, "expected a key path like device.friction")
-    table[parts[-1]] = value
+    table[last] = value
     return None
 
 
-def _parts(path: str) -> list[str]:
-    """The keys of a path; one that holds dots itself stands in quotes: ``sweep.axes."protocol.gap"``."""
-    return [part.strip('"') for part in re.split(r'\.(?=(?:[^"]*"[^"]*")*[^"]*$)', path)]
-
-
-def _keys_below(root: BaseModel, path: str) -> list[str]:
+def _below(root: BaseModel, keys: Sequence[str]) -> Any:
+    """What stands at these keys; None where nothing does."""
     node: Any = root
-    for part in path.split("."):
-        node = node.get(part) if isinstance(node, dict) else getattr(node, part, None)
+    for key in keys:
+        node = node.get(key) if isinstance(node, dict) else getattr(node, key, None)
+    return node
+
+
+def _keys_of(node: Any) -> list[str]:
     if isinstance(node, BaseModel):
         return list(type(node).model_fields)
     return list(node) if isinstance(node, dict) else []
 
 
-def _known(root: BaseModel, path: str) -> bool:
-    parent, _, last = path.rpartition(".")
-    return last in _keys_below(root, parent)
-
-
 def _field_marks(root: BaseModel, path: str) -> Sequence[Any]:
-    parent, _, last = path.rpartition(".")
-    node: Any = root
-    for part in parent.split("."):
-        node = node.get(part) if isinstance(node, dict) else getattr(node, part, None)
+    *parents, last = keys_of(path)
+    node = _below(root, parents)
     field = type(node).model_fields.get(last) if isinstance(node, BaseModel) else None
     if field is None:
         return []

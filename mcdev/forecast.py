@@ -26,7 +26,7 @@ import numpy as np
 
 from mcdev.chunks import Group, Progress, kept_cycles, lanes_of, read, references
 from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.ensemble import memory_needed, total_steps
+from mcdev.ensemble import memory_needed, steps_of, total_steps
 from mcdev.experiment import Experiment
 from mcdev.program import BATCH, Carry, Drive, drive, program, settling
 from mcdev.threads import cores
@@ -81,7 +81,8 @@ def forecast(experiment: Experiment, workers: int | None = None) -> Forecast:
     budget = _REHEARSAL / len(experiment.points())
     for number, (_, point) in enumerate(experiment.points()):
         own = number if point.device.adaptive else None
-        kind = (lanes_of(point), type(point.device), point.protocol.timeline().samples, tuple(point.measurements), own)
+        size = lanes_of(point), type(point.device), point.device.parts, point.protocol.timeline().samples
+        kind = (*size, tuple(point.measurements), own)
         if kind not in calibrated:
             first, calibrated[kind] = calibrate(point, budget)
             compiling += first
@@ -89,6 +90,7 @@ def forecast(experiment: Experiment, workers: int | None = None) -> Forecast:
         computing += seconds
         busy = max(busy, groups * (1 if point.ensemble.between_cycles == "continue" else point.ensemble.cycles))
     points = experiment.points()
+    moves = sum(steps_of(point) * max(1, point.device.parts) for _, point in points)
     return Forecast(
         points=len(points),
         realisations=experiment.ensemble.devices * experiment.ensemble.cycles,
@@ -97,7 +99,7 @@ def forecast(experiment: Experiment, workers: int | None = None) -> Forecast:
         compiling=compiling,
         computing=computing,
         workers=min(count, busy * len(points)),
-        accelerators=elsewhere(experiment, steps),
+        accelerators=elsewhere(experiment, moves),
     )
 
 
@@ -212,9 +214,9 @@ def _reading(point: Experiment, group: Group, recorded: dict[str, np.ndarray]) -
 # -------------------------------------------------------------------------------------- accelerators
 
 
-def elsewhere(experiment: Experiment, steps: int) -> dict[str, float]:
-    """Seconds for the steps on each accelerator that has been measured (``accelerators.json``, which
-    ``benchmarks/gpu.py`` writes), for the families that were measured there."""
+def elsewhere(experiment: Experiment, moves: int) -> dict[str, float]:
+    """Seconds for ``moves``, steps of a realisation or of each of its particles, on each accelerator that has been
+    measured (``accelerators.json``, which ``benchmarks/gpu.py`` writes), for the families that were measured there."""
     text = resources.files("mcdev").joinpath("accelerators.json").read_text(encoding="utf-8")
     found = {}
     for name, families in json.loads(text).items():
@@ -223,8 +225,7 @@ def elsewhere(experiment: Experiment, steps: int) -> dict[str, float]:
             size = np.log([float(row["realisations"]) for row in figures])
             cost = np.log([float(row["ns_per_step"]) for row in figures])
             at = float(np.exp(np.interp(np.log(experiment.ensemble.devices), size, cost)))
-            parts = max(1, experiment.device.parts)
-            found[name] = 1e-9 * at * steps * parts
+            found[name] = 1e-9 * at * moves
     return found
 
 

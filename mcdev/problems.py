@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,24 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from mcdev.schema import Unit, nearest
+
+_BARE = re.compile(r"[\w-]+")
+
+
+def key_path(*keys: object) -> str:
+    """Keys as a key path, as ``--set`` and TOML read it: one that is no plain word stands in quotes, like
+    ``measurements."my.name".by``."""
+    return ".".join(key if _BARE.fullmatch(key) else _quoted(key) for key in map(str, keys))
+
+
+def _quoted(key: str) -> str:
+    text = json.dumps(key if len(key) <= 200 else key[:199] + "…", ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+def keys_of(path: str) -> list[str]:
+    """The keys of a key path; those in quotes without them."""
+    return [part.strip('"') for part in re.split(r'\.(?=(?:[^"]*"[^"]*")*[^"]*$)', path)]
 
 
 class Problem(NamedTuple):
@@ -43,9 +62,9 @@ def describe(error: Any, data: Mapping[str, Any], root: type[BaseModel]) -> Prob
     context = error.get("ctx") or {}
     kind, value = error["type"], error.get("input")
     if kind == "refused":
-        key = ".".join([*path, context["key"]]) if context.get("key") else ".".join(path)
+        key = key_path(*path) + (f".{context['key']}" if context.get("key") else "")
         return Problem(key, context.get("value", value), context["expected"] + context["remedy"])
-    key = ".".join(path)
+    key = key_path(*path)
     if kind == "extra_forbidden":
         known = list(model.model_fields) if model else []
         return Problem(key, value, f"no such key; {nearest(path[-1], known)}" if known else "no such key")

@@ -1,16 +1,20 @@
 """The results of a run: one xarray tree in memory, one HDF5 file in netCDF-4 shape on disk.
 
-    /               axes of the sweep along ``point``; provenance as attributes
-    /parameters     what was drawn: (point, device)
-    /measurements   value and status: (point, device, cycle), with an entry axis for lists
-    /mean_response  measurements taken on the mean trajectory: (point, kept_cycle, replicate)
-    /response       mean, standard error and quantiles over time: (point, kept_cycle, time)
-    /trajectories   full trajectories of the first devices: (point, kept_cycle, trajectory, time)
-    /profile        what varies along the device: (point, kept_cycle, time, position)
-    /spectrum       small-signal impedance, where the protocol takes one: (point, device, cycle, frequency)
-    /fits           coefficients along the sweep axis, with errors
+    /                     provenance as attributes
+    /sweep                values of the sweep's axes, each by its key path (it holds a dot): (point)
+    /parameters           what was drawn: (point, device)
+    /realisations         whether each stayed intact: (point, device, cycle)
+    /measurements/NAME    value and status: (point, device, cycle), with an entry axis for lists
+    /mean_response/NAME   value of the measurement taken on the mean trajectory: (point, kept_cycle, replicate)
+    /response             mean, standard error and quantiles over time: (point, kept_cycle, time)
+    /trajectories         full trajectories of the first devices: (point, kept_cycle, trajectory, time)
+    /profile              what varies along the device: (point, kept_cycle, time, bin), position (point, bin)
+    /spectrum             small-signal impedance, where the protocol takes one: (point, device, cycle, frequency)
+    /fits/NAME            coefficients along the sweep axis, with errors: (curve)
 
-Every array carries its SI unit and long name. Times that one sweep point has and another has not are NaN.
+A name that a user chose is that of a group, and what stands in a group has mcdev's own names, so that the two cannot
+meet. Every array carries its SI unit and long name, and every group the coordinates of its own dimensions. Times that
+one sweep point has and another has not are NaN.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ import platform
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,7 @@ import numpy as np
 import psutil
 import xarray as xr
 
+from mcdev import former_results
 from mcdev.chunks import kept_cycles
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.ensemble import PointResult, simulate
@@ -42,10 +47,11 @@ from mcdev.fits.contract import Coefficient, Fit
 from mcdev.jackknife import standard_error
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, STATUS_MEANINGS
 from mcdev.preset_tables import presets
+from mcdev.problems import keys_of
 from mcdev.provenance import code_version
 from mcdev.schema import Unit
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE_NAME = "results.h5"
 _BOOTSTRAP = 400
 
@@ -70,57 +76,75 @@ def assemble(experiment: Experiment, points: list[PointResult], provenance: dict
     size, output = experiment.ensemble, experiment.output
     longest = max(p.timeline.samples for p in points)
     variants = [point for _, point in experiment.points()]
+    coordinates = {
+        "point": np.arange(len(points)),
+        "device": np.arange(size.devices),
+        "cycle": np.arange(size.cycles),
+        "kept_cycle": kept_cycles(experiment),
+        "sample": np.arange(longest),
+    }
+    config = xr.Variable((), experiment.to_toml(), {"long_name": "resolved configuration"})
+    groups = {
+        "/": xr.Dataset(attrs=_provenance(experiment, variants, provenance)),
+        "/config": xr.Dataset({"toml": config}),
+        "/sweep": _sweep(experiment, len(points)),
+        "/parameters": _parameters(experiment, points),
+        "/realisations": _realisations(experiment, points),
+        "/measurements": xr.Dataset(),
+        "/mean_response": xr.Dataset(
+            attrs={"comment": "replicate 0: all devices; the others leave out one group of devices each"}
+        ),
+        "/response": _response(variants, points, longest, np.array(output.quantiles)),
+        "/trajectories": _trajectories(variants, points, longest),
+        "/profile": _profile(variants, points, longest),
+        "/spectrum": _spectrum(variants, points),
+        "/fits": xr.Dataset(),
+    }
+    for name in experiment.measurements:
+        groups[f"/measurements/{name}"] = _measurement(name, points, variants)
+        groups[f"/mean_response/{name}"] = _of_mean(name, points, variants)
+    labels = axis_labels(experiment)
+    for name, fit in experiment.fits.items():
+        groups[f"/fits/{name}"] = _fit(experiment, fit, points, labels)
+    return xr.DataTree.from_dict({path: _indexed(data, coordinates) for path, data in groups.items()})
 
-    root = xr.Dataset(
-        coords={
-            "point": np.arange(len(points)),
-            "device": np.arange(size.devices),
-            "cycle": np.arange(size.cycles),
-            "kept_cycle": kept_cycles(experiment),
-            "sample": np.arange(longest),
-        }
-    )
-    for path in experiment.sweep.axes:
-        unit = axis_unit(experiment, path)
-        root.coords[path.rpartition(".")[2] if _unambiguous(experiment, path) else path] = xr.Variable(
-            "point", np.asarray(axis_values(experiment, path)), {"units": unit or "1", "long_name": path, "path": path}
-        )
 
-    parameters = xr.Dataset()
+def _indexed(data: xr.Dataset, coordinates: Mapping[str, np.ndarray]) -> xr.Dataset:
+    """With the coordinates of its own dimensions, and no others."""
+    return data.assign_coords({str(dim): coordinates[str(dim)] for dim in data.dims if dim in coordinates})
+
+
+def axis_labels(experiment: Experiment) -> dict[str, str]:
+    """Key path of each sweep axis → what it is called in tables and pictures: its last key, or the whole path where
+    two axes have the same one."""
+    last = {path: keys_of(path)[-1] for path in experiment.sweep.axes}
+    return last if len(set(last.values())) == len(last) else {path: path for path in last}
+
+
+def _sweep(experiment: Experiment, points: int) -> xr.Dataset:
+    data = xr.Dataset(coords={"point": np.arange(points)})
+    for path, label in axis_labels(experiment).items():
+        about = {"units": axis_unit(experiment, path) or "1", "long_name": label}
+        data[path] = xr.Variable("point", np.asarray(axis_values(experiment, path)), about)
+    return data
+
+
+def _parameters(experiment: Experiment, points: list[PointResult]) -> xr.Dataset:
+    data = xr.Dataset()
     for name, mark in experiment.units.items():
         drawn = np.stack([p.parameters[name] for p in points]) / mark.scale
         field = experiment.field(name)
         about = {"units": mark.unit or "1", "long_name": (field.description or name).splitlines()[0]}
-        parameters[name] = xr.Variable(("point", "device"), drawn, about)
-
-    return xr.DataTree.from_dict(
-        {
-            "/": root.assign_attrs(_provenance(experiment, provenance)),
-            "/config": xr.Dataset(
-                {"toml": xr.Variable((), experiment.to_toml(), {"long_name": "resolved configuration"})}
-            ),
-            "/parameters": parameters,
-            "/measurements": _measurements(experiment, points, variants),
-            "/mean_response": _mean_response(experiment, points, variants),
-            "/response": _response(experiment, points, longest, np.array(output.quantiles)),
-            "/trajectories": _trajectories(experiment, points, longest),
-            "/profile": _profile(experiment, points, longest, variants),
-            "/spectrum": _spectrum(variants, points),
-            "/fits": _fits(experiment, points),
-        }
-    )
+        data[name] = xr.Variable(("point", "device"), drawn, about)
+    return data
 
 
-def _unambiguous(experiment: Experiment, path: str) -> bool:
-    last = path.rpartition(".")[2]
-    clash = last in {"point", "device", "cycle", "kept_cycle", "sample"}
-    return not clash and sum(other.rpartition(".")[2] == last for other in experiment.sweep.axes) == 1
-
-
-def _provenance(experiment: Experiment, more: dict[str, Any]) -> dict[str, Any]:
-    tables = (table for _, point in experiment.points() for table in (point.device, *point.circuit.devices.values()))
+def _provenance(experiment: Experiment, variants: list[Experiment], more: dict[str, Any]) -> dict[str, Any]:
+    tables = (table for point in variants for table in (point.device, *point.circuit.devices.values()))
     named = dict.fromkeys(name for table in tables if (name := getattr(table, "preset", None)))
     used = [presets()[name] for name in named]
+    first, *others = (point.device.reduced_units for point in variants)
+    reduced = {si: name for si, name in first.items() if all(units.get(si) == name for units in others)}
     attributes = {
         "title": experiment.name,
         "description": experiment.description,
@@ -139,7 +163,7 @@ def _provenance(experiment: Experiment, more: dict[str, Any]) -> dict[str, Any]:
         "code_version": code_version(),
         "git_commit": git_commit(),
         "warnings": "\n".join(experiment.warnings()),
-        "reduced_units": "; ".join(f"1 {si} = {name}" for si, name in experiment.device.reduced_units.items()),
+        "reduced_units": "; ".join(f"1 {si} = {name}" for si, name in reduced.items()),
         "device_source": "\n".join(dict.fromkeys(preset["source"] for preset in used)),
         "device_notes": "\n".join(dict.fromkeys(note for preset in used for note in preset["notes"])),
     }
@@ -168,66 +192,55 @@ def _pad(array: np.ndarray, axis: int, length: int, fill: Any = np.nan) -> np.nd
     return np.pad(array, widths, constant_values=fill)
 
 
-def _measurements(experiment: Experiment, points: list[PointResult], variants: list[Experiment]) -> xr.Dataset:
-    data = xr.Dataset()
-    for name, measurement in experiment.measurements.items():
-        dims = ["point", "device", "cycle"]
-        values, status = [p.values[name] for p in points], [p.status[name] for p in points]
-        if values[0].ndim == 3:
-            dims.append(f"{name}_entry")
-            longest = max(v.shape[2] for v in values)
-            values = [_pad(v, 2, longest) for v in values]
-            status = [_pad(s, 2, longest, -1) for s in status]
-        about = {
-            "units": measurement.unit,
-            "long_name": f"{measurement.kind}: {measurement.criterion}",
-            "kind": measurement.kind,
-            "criterion": measurement.criterion,
-        }
-        criteria = [v.measurements[name].criterion for v in variants]
-        if len(set(criteria)) > 1:
-            about["criterion"] = "; ".join(criteria)
-        data[name] = xr.Variable(dims, np.stack(values), about)
-        data[f"{name}_status"] = xr.Variable(
-            dims,
-            np.stack(status),
-            {
-                "long_name": f"status of {name}",
-                "flag_values": np.arange(5, dtype=np.int8),
-                "flag_meanings": STATUS_MEANINGS,
-                "comment": "a censored value is a bound: the truth lies above (right) or below (left); "
-                "-1 where this sweep point has no such entry",
-            },
-        )
-        data[name].attrs["ancillary_variables"] = f"{name}_status"
-    data["intact"] = xr.Variable(
-        ("point", "device", "cycle"),
-        np.stack([p.intact for p in points]).astype(np.int8),
-        {
-            "long_name": "1 where the realisation stayed finite, 0 where it broke down",
-            "comment": f"where realisations break down {experiment.device.remedy}",
-        },
-    )
-    return data
+def _measurement(name: str, points: list[PointResult], variants: list[Experiment]) -> xr.Dataset:
+    dims = ["point", "device", "cycle"]
+    values, status = [p.values[name] for p in points], [p.status[name] for p in points]
+    if values[0].ndim == 3:
+        dims.append("entry")
+        longest = max(v.shape[2] for v in values)
+        values = [_pad(v, 2, longest) for v in values]
+        status = [_pad(s, 2, longest, -1) for s in status]
+    measurement = variants[0].measurements[name]
+    criteria = [v.measurements[name].criterion for v in variants]
+    criterion = criteria[0] if len(set(criteria)) == 1 else "; ".join(criteria)
+    about = {
+        "units": measurement.unit,
+        "long_name": f"{measurement.kind}: {criterion}",
+        "kind": measurement.kind,
+        "criterion": criterion,
+        "ancillary_variables": "status",
+    }
+    of_status = {
+        "long_name": f"status of {name}",
+        "flag_values": np.arange(5, dtype=np.int8),
+        "flag_meanings": STATUS_MEANINGS,
+        "comment": "a censored value is a bound: the truth lies above (right) or below (left); "
+        "-1 where this sweep point has no such entry",
+    }
+    return xr.Dataset({"value": (dims, np.stack(values), about), "status": (dims, np.stack(status), of_status)})
 
 
-def _mean_response(experiment: Experiment, points: list[PointResult], variants: list[Experiment]) -> xr.Dataset:
-    data = xr.Dataset(attrs={"comment": "replicate 0: all devices; the others leave out one group of devices each"})
-    for name, measurement in experiment.measurements.items():
-        values = [p.of_mean[name] for p in points]
-        dims = ["point", "kept_cycle", "replicate"]
-        if values[0].ndim == 3:
-            dims.append(f"{name}_entry")
-            values = [_pad(v, 2, max(v.shape[2] for v in values)) for v in values]
-        data[name] = xr.Variable(
-            dims,
-            np.stack(values),
-            {"units": measurement.unit, "long_name": f"{measurement.kind} of the mean trajectory"},
-        )
-    return data
+def _realisations(experiment: Experiment, points: list[PointResult]) -> xr.Dataset:
+    about = {
+        "long_name": "1 where the realisation stayed finite, 0 where it broke down",
+        "comment": f"where realisations break down {experiment.device.remedy}",
+    }
+    intact = np.stack([p.intact for p in points]).astype(np.int8)
+    return xr.Dataset({"intact": (("point", "device", "cycle"), intact, about)})
 
 
-def _response(experiment: Experiment, points: list[PointResult], longest: int, quantiles: np.ndarray) -> xr.Dataset:
+def _of_mean(name: str, points: list[PointResult], variants: list[Experiment]) -> xr.Dataset:
+    values = [p.of_mean[name] for p in points]
+    dims = ["point", "kept_cycle", "replicate"]
+    if values[0].ndim == 3:
+        dims.append("entry")
+        values = [_pad(v, 2, max(v.shape[2] for v in values)) for v in values]
+    measurement = variants[0].measurements[name]
+    about = {"units": measurement.unit, "long_name": f"{measurement.kind} of the mean trajectory"}
+    return xr.Dataset({"value": (dims, np.stack(values), about)})
+
+
+def _response(variants: list[Experiment], points: list[PointResult], longest: int, quantiles: np.ndarray) -> xr.Dataset:
     def over_time(arrays: list[np.ndarray]) -> np.ndarray:
         return np.stack([_pad(a, a.ndim - 1, longest) for a in arrays])
 
@@ -241,7 +254,7 @@ def _response(experiment: Experiment, points: list[PointResult], longest: int, q
     data["width"] = xr.Variable(
         ("point", "sample"), over_time([np.diff(e) for e in edges]), {"units": "s", "long_name": "length of the sample"}
     )
-    for channel, (unit, long_name) in (CIRCUIT_CHANNELS | experiment.channels).items():
+    for channel, (unit, long_name) in (CIRCUIT_CHANNELS | variants[0].channels).items():
         mean = over_time([p.mean[channel] for p in points])
         data[channel] = xr.Variable(
             ("point", "kept_cycle", "sample"), mean, {"units": unit, "long_name": f"mean {long_name}"}
@@ -269,32 +282,38 @@ def _response(experiment: Experiment, points: list[PointResult], longest: int, q
     return data
 
 
-def _trajectories(experiment: Experiment, points: list[PointResult], longest: int) -> xr.Dataset:
+def _trajectories(variants: list[Experiment], points: list[PointResult], longest: int) -> xr.Dataset:
     data = xr.Dataset()
-    names = CIRCUIT_CHANNELS | experiment.channels | experiment.device.coordinates
-    for name, first in points[0].trajectories.items():
+    names = CIRCUIT_CHANNELS | variants[0].channels | variants[0].device.coordinates
+    for name in points[0].trajectories:
         unit, long_name = names[name]
-        dims = ["point", "kept_cycle", "trajectory", "sample"] + (["part"] if first.ndim == 4 else [])
+        dims = ["point", "kept_cycle", "trajectory", "sample"]
         arrays = [_pad(p.trajectories[name], 2, longest) for p in points]
+        if arrays[0].ndim == 4:
+            dims.append("part")
+            most = max(a.shape[3] for a in arrays)  # a sweep may change how many particles there are
+            arrays = [_pad(a, 3, most) for a in arrays]
         data[name] = xr.Variable(dims, np.stack(arrays), {"units": unit, "long_name": long_name})
     return data
 
 
-def _profile(experiment: Experiment, points: list[PointResult], longest: int, variants: list[Experiment]) -> xr.Dataset:
+def _profile(variants: list[Experiment], points: list[PointResult], longest: int) -> xr.Dataset:
     data = xr.Dataset()
     described = {name: about for v in variants for name, about in v.device.profiles.items()}
+    if not described:
+        return data
+    positions = [v.device.profile_bins for v in variants]
+    bins = max(p.size for p in positions)
     for name, (unit, long_name) in described.items():
-        shape = next(p.profile[name].shape for p in points if name in p.profile)
-        none = np.full((shape[0], longest, shape[2]), np.nan)  # a device without salt has no cations
+        kept = next(p.profile[name].shape[0] for p in points if name in p.profile)
+        none = np.full((kept, longest, bins), np.nan)  # a device without salt has no cations
         data[name] = xr.Variable(
-            ("point", "kept_cycle", "sample", "position"),
-            np.stack([_pad(p.profile[name], 1, longest) if name in p.profile else none for p in points]),
+            ("point", "kept_cycle", "sample", "bin"),
+            np.stack([_pad(_pad(p.profile[name], 1, longest), 2, bins) if name in p.profile else none for p in points]),
             {"units": unit, "long_name": f"{long_name}, mean over realisations, at the end of the sample"},
         )
-        data.coords["position"] = xr.Variable(
-            "position", experiment.device.profile_bins, {"units": "m", "long_name": "position along the device"}
-        )
-    return data
+    about = {"units": "m", "long_name": "position along the device of this sweep point"}
+    return data.assign_coords(position=(("point", "bin"), np.stack([_pad(p, 0, bins) for p in positions]), about))
 
 
 def _spectrum(variants: list[Experiment], points: list[PointResult]) -> xr.Dataset:
@@ -320,35 +339,41 @@ def _spectrum(variants: list[Experiment], points: list[PointResult]) -> xr.Datas
 # -------------------------------------------------------------------------------------- fits
 
 
-def _fits(experiment: Experiment, points: list[PointResult]) -> xr.Dataset:
-    data = xr.Dataset()
-    for name, fit in experiment.fits.items():
-        curve = f"{name}_curve"
-        axis = np.asarray(axis_values(experiment, fit.axis), float) * Unit(axis_unit(experiment, fit.axis)).scale
-        curves = experiment.curves(fit.axis)
-        found = [fit_along(fit, axis[which], [points[i] for i in which]) for _, which in curves]
-        labels = [", ".join(f"{path.rpartition('.')[2]} = {v}" for path, v in others.items()) for others, _ in curves]
-        data.coords[curve] = xr.Variable(curve, np.array(labels), {"long_name": "values of the other sweep axes"})
+def _fit(experiment: Experiment, fit: Fit, points: list[PointResult], labels: Mapping[str, str]) -> xr.Dataset:
+    axis = np.asarray(axis_values(experiment, fit.axis), float) * Unit(axis_unit(experiment, fit.axis)).scale
+    curves = experiment.curves(fit.axis)
+    found = [fit_along(fit, axis[which], [points[i] for i in which]) for _, which in curves]
+    texts = [", ".join(f"{labels[path]} = {v}" for path, v in others.items()) for others, _ in curves]
+    about: dict[str, Any] = {"long_name": "values of the other sweep axes"}
+    data = xr.Dataset(
+        coords={"curve": xr.Variable("curve", np.array(texts), about)},
+        attrs={
+            "equation": fit.equation,
+            "measurement": fit.measurement,
+            "axis": fit.axis,
+            "statistic": fit.statistic,
+        },
+    )
+    data["note"] = xr.Variable("curve", np.array([note for _, _, note in found]), {"long_name": "how it was fitted"})
+    for key, unit in fit.coefficients.items():
+        if not any(key in best for best, _, _ in found):
+            continue
+        about = {"units": unit, "coefficient": key}
+        about |= {"long_name": next(best[key].long_name for best, _, _ in found if key in best)}
+        values = [best[key].value if key in best else np.nan for best, _, _ in found]
+        data[key] = xr.Variable("curve", values, about)
+        data[f"{key}_error"] = xr.Variable(
+            "curve",
+            [errors.get(key, np.nan) for _, errors, _ in found],
+            {"units": unit, "long_name": f"standard error of {key}"},
+        )
+    if fit.by_device and experiment.ensemble.devices > 1:
+        alone = [_of_devices(fit, axis[which], [points[i] for i in which]) for _, which in curves]
         for key, unit in fit.coefficients.items():
-            if not any(key in best for best, _, _ in found):
-                continue
-            about = {"units": unit, "equation": fit.equation, "fit": name, "coefficient": key}
-            about |= {"long_name": next(best[key].long_name for best, _, _ in found if key in best)}
-            about |= {"comment": "\n".join(note for _, _, note in found)}
-            values = [best[key].value if key in best else np.nan for best, _, _ in found]
-            data[f"{name}_{key}"] = xr.Variable(curve, values, about)
-            data[f"{name}_{key}_error"] = xr.Variable(
-                curve,
-                [errors.get(key, np.nan) for _, errors, _ in found],
-                {"units": unit, "long_name": f"standard error of {name}_{key}"},
+            about = {"units": unit, "long_name": f"{key} of each device, fitted to its mean over cycles"}
+            data[f"{key}_of_device"] = xr.Variable(
+                ("curve", "device"), np.stack([values[key] for values in alone]), about
             )
-        if fit.by_device and experiment.ensemble.devices > 1:
-            alone = [_of_devices(fit, axis[which], [points[i] for i in which]) for _, which in curves]
-            for key, unit in fit.coefficients.items():
-                about = {"units": unit, "long_name": f"{name}_{key} of each device, fitted to its mean over cycles"}
-                data[f"{name}_{key}_of_device"] = xr.Variable(
-                    (curve, "device"), np.stack([values[key] for values in alone]), about
-                )
     return data
 
 
@@ -467,7 +492,7 @@ def write(tree: xr.DataTree, folder: Path) -> Path:
     path = folder / FILE_NAME
     big = {
         group.path: {
-            n: {"zlib": True, "complevel": 1, "shuffle": True} for n, v in group.data_vars.items() if v.size > 4096
+            n: {"zlib": True, "complevel": 1, "shuffle": True} for n, v in group.variables.items() if v.size > 4096
         }
         for group in tree.subtree
     }
@@ -523,6 +548,11 @@ def read(path: str | Path) -> xr.DataTree:
             raise ResultsError(f"{file} is an HDF5 file but no results file of mcdev")
         if int(version[0]) > SCHEMA_VERSION:
             raise ResultsError(f"{file} was written by a newer mcdev (schema {int(version[0])}); update mcdev")
+        if int(version[0]) < former_results.VERSION:
+            raise ResultsError(
+                f"{file} was written by an early mcdev (schema {int(version[0])}), which this one no longer reads; run "
+                "its config.toml again"
+            )
         tree = xr.open_datatree(file, engine="h5netcdf")
         loaded = tree.load()
         tree.close()
@@ -530,7 +560,21 @@ def read(path: str | Path) -> xr.DataTree:
         raise
     except Exception as error:  # h5py and xarray raise many kinds for a damaged file
         raise ResultsError(f"{file} cannot be read as a results file: damaged or cut off ({error})") from None
-    return loaded
+    return loaded if int(version[0]) == SCHEMA_VERSION else _migrated(loaded, file)
+
+
+def _migrated(tree: xr.DataTree, file: Path) -> xr.DataTree:
+    """A tree of an older version in the layout of this one."""
+    try:
+        experiment = experiment_of(tree)
+        new = former_results.migrated(tree, experiment, axis_labels(experiment))
+    except (KeyError, ValueError) as error:
+        raise ResultsError(
+            f"{file} has version {former_results.VERSION} of the results' layout and cannot be read as version "
+            f"{SCHEMA_VERSION}: {error}; run its config.toml again"
+        ) from None
+    new.attrs["mcdev_schema_version"] = SCHEMA_VERSION
+    return new
 
 
 def experiment_of(tree: xr.DataTree) -> Experiment:

@@ -12,13 +12,14 @@ import difflib
 import functools
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 import pint
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
 from scipy import special
 
@@ -88,6 +89,63 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return "did you mean " + " or ".join(repr(w) for w in close) + "?"
     return "known: " + ", ".join(sorted(words))
+
+
+# ------------------------------------------------------------------------------------------ names
+
+MOST_LETTERS = 80
+_NAME = re.compile(r"[^\W_](?:[\w.-]| (?! ))*(?<![. ])")
+_ALLOWED = (
+    f"a name of at most {MOST_LETTERS} letters, digits, _ - . and single blanks, first a letter or digit, last neither "
+    "a dot nor a blank"
+)
+# What Windows keeps for devices, with any ending: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+_DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE)
+_MOST_BYTES = 100
+
+
+def _named(text: str) -> str:
+    if len(text) <= MOST_LETTERS and _NAME.fullmatch(text):
+        whole = unicodedata.normalize("NFC", text)
+        if whole != text:
+            refuse(
+                text, "expected accented letters as one character each (Unicode form NFC)", f'write it like "{whole}"'
+            )
+        return text
+    refuse(text, f"expected {_ALLOWED}", f'write it like "{file_name(text[: 4 * MOST_LETTERS]) or "tau_1"}"')
+
+
+def _filed(text: str) -> str:
+    if _DEVICES.fullmatch(text):
+        refuse(text, "names a device on Windows, where no file can be called so", f'write it like "my_{text}"')
+    if len(text.encode()) > _MOST_BYTES:
+        refuse(text, f"expected at most {_MOST_BYTES} bytes (in UTF-8): it names a file", "shorten it")
+    return text
+
+
+def file_name(*words: str) -> str:
+    """A name for a file that is made of others, joined by _: what a name may not hold becomes _, and it is cut where it
+    is too long. Two of them may be alike."""
+    text = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", "_".join(words)))
+    text = re.sub(r"^[\W_]+", "", text)[:MOST_LETTERS].encode()[:_MOST_BYTES].decode(errors="ignore")
+    return text.rstrip("._")
+
+
+def folded(name: str) -> str:
+    """What two names that cannot stand beside each other as files have in common: some file systems tell no capitals
+    from small letters, and a blank becomes an underscore."""
+    return unicodedata.normalize("NFC", name.replace(" ", "_").casefold())
+
+
+Name = Annotated[
+    str,
+    AfterValidator(_named),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MOST_LETTERS, "description": _ALLOWED}),
+]
+"""Any name that a user chooses. It has no slash, bracket, colon or quote, so that what mcdev puts around names
+(``g[4]``, ``/measurements/g/value``) is never a name itself."""
+FileName = Annotated[Name, AfterValidator(_filed)]
+"""A name that becomes that of a file or folder, on any system."""
 
 
 # ---------------------------------------------------------------------------------- distributions

@@ -29,7 +29,7 @@ from pydantic import Field, ValidationError
 from mcdev.experiment import Experiment, load
 from mcdev.problems import ConfigError, Problem, beside, describe, unique
 from mcdev.results import FILE_NAME, ResultsError, read
-from mcdev.schema import Strict, nearest
+from mcdev.schema import FileName, Strict, nearest
 
 
 class Variant(Strict):
@@ -44,12 +44,12 @@ class Variant(Strict):
 class Study(Strict):
     """The whole file."""
 
-    name: str = Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")
-    """Names the study's folder: letters, digits, dot, dash, underscore."""
+    name: FileName
+    """Names the study's folder."""
     description: str = Field("", max_length=4000)
     runs: tuple[str, ...] = Field(min_length=1)
     """Configuration files, relative to this one."""
-    variants: dict[str, Variant] = Field(min_length=1)
+    variants: dict[FileName, Variant] = Field(min_length=1)
     """Columns of the table."""
     source: str = ""
     """Only published numbers whose source begins with this are tabulated."""

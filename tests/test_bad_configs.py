@@ -328,7 +328,7 @@ BY_HAND: list[tuple[str, dict[str, Any], str, str]] = [
     ("window it lacks", at("measurements", "v")({"kind": "hold_voltage"}), "measurements.v", "'positive_down'"),
     ("pulse it lacks", at("measurements", "ppf", "second")(9), "measurements.ppf", "pulse 9 of 4"),
     ("sweep of nothing", at("sweep", "axes")({"device.frction": [1.0]}), 'sweep.axes."device.frction"', "'friction'"),
-    ("sweep of the name", at("sweep", "axes")({"name": ["a"]}), 'sweep.axes."name"', "can be swept"),
+    ("sweep of the name", at("sweep", "axes")({"name": ["a"]}), "sweep.axes.name", "can be swept"),
     (
         "sweep of the size",
         at("sweep", "axes")({"ensemble.devices": [1]}),
@@ -379,11 +379,11 @@ BY_HAND: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("reference in volts", at("output", "reference", 0, "value")("1 V"), "output.reference.0.value", "without a unit"),
     ("quantile above one", at("output", "quantiles")([0.5, 1.5]), "output.quantiles.1", "≤ 1"),
-    ("path for a name", at("name")("../elsewhere"), "name", "letters, digits, dot, dash, underscore"),
-    ("folder for a name", at("name")("a/b"), "name", "letters, digits, dot, dash, underscore"),
-    ("backslash in a name", at("name")("a\\b"), "name", "letters, digits, dot, dash, underscore"),
+    ("path for a name", at("name")("../elsewhere"), "name", "letters, digits, _ - . and single blanks"),
+    ("folder for a name", at("name")("a/b"), "name", "letters, digits, _ - . and single blanks"),
+    ("backslash in a name", at("name")("a\\b"), "name", "letters, digits, _ - . and single blanks"),
     ("overlong name", at("name")("x" * 81), "name", "at most 80"),
-    ("empty name", at("name")(""), "name", "at least 1"),
+    ("empty name", at("name")(""), "name", "at most 80 letters"),
 ]
 
 

@@ -131,7 +131,7 @@ def test_run(done: Done) -> None:
     assert "Traceback" not in ended.err
     tree = mcdev.read(folder)
     assert tree.attrs["title"] == "mine"
-    assert tree.sizes["device"] == 12
+    assert tree["realisations"].sizes["device"] == 12
     assert load(folder / "config.toml").protocol.timeline().start.max() == 3.5
     assert (folder / "statistics.csv").read_text().startswith(",".join(COLUMNS))
 

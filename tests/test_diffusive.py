@@ -109,7 +109,7 @@ def responses(phase: str, volts: float) -> np.ndarray:
     pulse = PULSE | {"amplitude": f"{volts} V", "width": "1 s", "relaxation": "0.01 s"}
     size = {"devices": 768, "seed": 1 if volts > 0 else 2}
     experiment = reduced(pulse, {"g": {"kind": "mean_conductance", "window": "pulse"}}, size, pinning_phase=phase)
-    return np.asarray(array(mcdev.run(experiment), "measurements/g")).ravel()
+    return np.asarray(array(mcdev.run(experiment), "measurements/g/value")).ravel()
 
 
 def asymmetry(phase: str, volts: float = 1.0) -> float:
@@ -144,7 +144,7 @@ def check_particle_number(particles: int = 6) -> None:
     """At every sample the profile integrates to the number of particles, all of them between the walls."""
     tree = mcdev.run(reduced(PULSE, ensemble={"devices": 100}, particles=particles, half_gap="20 nm"))
     density = array(tree, "profile/density")
-    bins = density.sizes["position"]
+    bins = density.sizes["bin"]
     np.testing.assert_allclose(density.sum("position") * (40e-9 / bins), particles, rtol=1e-5)
     position = array(tree, "trajectories/position").values
     assert position.shape[-1] == particles
@@ -360,7 +360,7 @@ def test_a_loop_over_steps_is_the_step(scheme: str) -> None:
 def fourth_pulse(changes: dict[str, Any] | None = None) -> np.ndarray:
     """Conductance at pulse 4 of the paper's train, of each device."""
     experiment = reduced(TRAIN, {"g": {"kind": "pulse_conductance"}}, {"devices": 1024}).with_(changes or {})
-    return np.asarray(array(mcdev.run(experiment), "measurements/g"))[0, :, 0, 3]
+    return np.asarray(array(mcdev.run(experiment), "measurements/g/value"))[0, :, 0, 3]
 
 
 def assert_equal_means(a: np.ndarray, b: np.ndarray, sigmas: float) -> None:
@@ -386,7 +386,7 @@ def test_float64_agrees_and_leaves_no_trace() -> None:
     one, other = mcdev.run(narrow), mcdev.run(wide)
     assert jnp.zeros(1).dtype == jnp.float32
     assert array(other, "trajectories/conductance").dtype == np.float64
-    a, b = (array(tree, "measurements/g").values[0, :, 0, 3] for tree in (one, other))
+    a, b = (array(tree, "measurements/g/value").values[0, :, 0, 3] for tree in (one, other))
     assert_equal_means(a, b, 4)
     first = [array(tree, "trajectories/conductance").values[..., 0] for tree in (one, other)]
     np.testing.assert_allclose(first[0], first[1], rtol=1e-3)

@@ -173,7 +173,7 @@ def test_a_pulse_train_is_nearly_that_of_the_particles() -> None:
     measure = {"G": {"kind": "pulse_conductance"}}
     swarm = mcdev.run(dense(FAST, measure, devices=2048, integrator={"step": "4 ms"}))
     particles = mcdev.run(reduced(FAST, measure, {"devices": 4096}))
-    a, b = (array(tree, "measurements/G").values[0, :, 0, 3] for tree in (swarm, particles))
+    a, b = (array(tree, "measurements/G/value").values[0, :, 0, 3] for tree in (swarm, particles))
     error = np.hypot(a.std() / np.sqrt(a.size), b.std() / np.sqrt(b.size))
     assert error < 0.02 * b.mean()
     assert abs(a.mean() - b.mean()) < 0.05 * b.mean() + 2 * error

@@ -101,7 +101,7 @@ def test_a_parameter_that_changes_from_cycle_to_cycle_changes_what_is_measured()
     changed = mcdev.run(experiment)
     base = draw_parameters(experiment, 0, 8)
     factor = np.stack([of_cycle(experiment, base, 0, c)["maximum_conductance"] for c in range(4)], axis=1)
-    ratio = changed["measurements/mean"].values[0] / fixed["measurements/mean"].values[0]
+    ratio = changed["measurements/mean/value"].values[0] / fixed["measurements/mean/value"].values[0]
     np.testing.assert_allclose(ratio, factor, rtol=1e-4)
 
 

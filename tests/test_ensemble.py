@@ -36,8 +36,8 @@ def train(devices: int, device: dict[str, Any] | None = None, **ensemble: Any) -
 
 def readings(tree: xr.DataTree, devices: int, point: int = 0) -> np.ndarray:
     """Everything measured on the first devices: [device, cycle, number]."""
-    data = tree["measurements"].dataset.isel(point=point, device=slice(devices))
-    return np.concatenate([data["g"].values, data["mean"].values[..., None]], axis=-1)
+    g, mean = (array(tree, f"measurements/{name}/value").values[point, :devices] for name in ("g", "mean"))
+    return np.concatenate([g, mean[..., None]], axis=-1)
 
 
 def assert_same(tree: xr.DataTree, other: xr.DataTree, devices: int) -> None:
@@ -171,13 +171,14 @@ def test_one_overflow_leaves_the_others_alone(
         kept = others[: series.sizes["trajectory"]]
         np.testing.assert_array_equal(array(tree, f"trajectories/{name}").values[:, :, kept], series.values[:, :, kept])
 
-    data = tree["measurements"].dataset
-    np.testing.assert_array_equal(data["intact"].values[0], np.repeat(others[:, None], 2, axis=1))
-    assert np.all(data["g_status"].values[0, BROKEN] == FAILED)
-    assert np.all(np.isnan(data["g"].values[0, BROKEN]))
-    assert np.all(data["g_status"].values[0, others] == OK)
+    intact = array(tree, "realisations/intact").values[0]
+    np.testing.assert_array_equal(intact, np.repeat(others[:, None], 2, axis=1))
+    data = tree["measurements/g"].to_dataset()
+    assert np.all(data["status"].values[0, BROKEN] == FAILED)
+    assert np.all(np.isnan(data["value"].values[0, BROKEN]))
+    assert np.all(data["status"].values[0, others] == OK)
 
-    for summary in ("response", "profile", "mean_response"):
+    for summary in ("response", "profile", "mean_response/g", "mean_response/mean"):
         for name, series in tree[summary].data_vars.items():
             assert np.all(np.isfinite(series.values)), f"{summary}/{name}"
     records = {r["measurement"]: r for r in mcdev.summarise(tree)}
@@ -198,17 +199,17 @@ def test_means_are_over_the_intact(monkeypatch: pytest.MonkeyPatch) -> None:
         error = expected.std(axis=0, ddof=1) / np.sqrt(7)
         np.testing.assert_allclose(array(tree, f"response/{channel}_sem").values[0, 0], error, rtol=1e-5, atol=1e-12)
     position = array(sound, "trajectories/position").values[0, 0, others]
-    bins = tree["profile"].sizes["position"]
+    bins = tree["profile"].sizes["bin"]
     for sample in (0, -1):
         counts = np.histogram(position[:, sample], np.linspace(-1, 1, bins + 1))[0]
         density = array(tree, "profile/density").values[0, 0, sample]
         assert np.sum(np.abs(density * 2 / bins * 7 - counts)) < 2.5  # a particle on the edge of a bin
-    assert array(tree, "measurements/intact").values[0].sum() == 7
+    assert array(tree, "realisations/intact").values[0].sum() == 7
 
 
 def test_all_broken_is_an_answer_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("test_ensemble.BROKEN", 0)
     break_one(monkeypatch, "heating", np.nan)
     tree = mcdev.run(train(1))
-    assert np.all(array(tree, "measurements/g_status").values == FAILED)
+    assert np.all(array(tree, "measurements/g/status").values == FAILED)
     assert np.all(np.isnan(array(tree, "response/conductance").values))

@@ -231,12 +231,12 @@ def ions(recovered: xr.DataTree) -> xr.DataTree:
     layers = np.exp(-position / 1e-9) - np.exp(-(100e-9 - position) / 1e-9)
     numbers_of = {"anions": 1e27 * np.exp(volts * layers), "cations": 1e27 * np.exp(-volts * layers)}
     values = numbers_of | {"potential": volts * (1 - position / 100e-9)}
-    dims = ("point", "kept_cycle", "sample", "position")
+    dims = ("point", "kept_cycle", "sample", "bin")
     units = {"anions": "1/m^3", "cations": "1/m^3", "potential": "V"}
     other = recovered.copy(deep=True)
     other["profile"].dataset = xr.Dataset(
         {name: (dims, array, {"units": units[name]}) for name, array in values.items()},
-        coords={"position": ("position", position, {"units": "m"})},
+        coords={"position": (("point", "bin"), np.tile(position, (volts.shape[0], 1)), {"units": "m"})},
     )
     return other
 
@@ -292,10 +292,11 @@ def changed(tree: xr.DataTree, group: str, **arrays: np.ndarray) -> xr.DataTree:
 
 def emptied(tree: xr.DataTree) -> xr.DataTree:
     """The same run if no realisation had stayed intact."""
-    for group in ("response", "trajectories", "profile", "spectrum", "mean_response", "measurements", "fits"):
+    named = [f"{kind}/{name}" for kind in ("mean_response", "measurements", "fits") for name in tree[kind].children]
+    for group in ("response", "trajectories", "profile", "spectrum", *named):
         arrays = {str(name): values.values for name, values in tree[group].to_dataset().data_vars.items()}
         nothing = {n: np.full_like(a, np.nan) for n, a in arrays.items() if a.dtype.kind == "f"}
-        failed = {n: np.where(a >= 0, FAILED, a) for n, a in arrays.items() if n.endswith("_status")}
+        failed = {n: np.where(a >= 0, FAILED, a) for n, a in arrays.items() if n == "status"}
         known = {n: arrays[n] for n in ("time", "width", "frequency") if n in arrays}
         tree = changed(tree, group, **(nothing | failed | known))
     return tree
@@ -341,7 +342,7 @@ def test_train_response_marks_what_is_published(train: xr.DataTree) -> None:
     assert diamond.get_marker() == "D"
     assert ydata(diamond) == [0.25]
     assert xdata(diamond) == pytest.approx([3 * 0.04 + 0.0175])
-    measured = train["measurements"].dataset["g"].isel(point=0, cycle=0).mean("device").values
+    measured = train["measurements/g"].dataset["value"].isel(point=0, cycle=0).mean("device").values
     np.testing.assert_allclose(bars(answer)[0], measured, rtol=1e-6)
     assert "cycle 1 of 2" in texts(figure)
     assert sum(a.get_yscale() == "log" for a in figure.axes) == 6
@@ -362,7 +363,7 @@ def test_interval_has_a_line_a_point(trains: xr.DataTree) -> None:
     assert lower.get_ylabel() == r"$(G_{n}\,-\,G_{1})/G_{\mathrm{max}}$"
     assert [c.get_label() for c in upper.containers] == ["20", "200"]
     assert "gap (µs), ± s.e.m." in texts(figure)
-    values = trains["measurements"].dataset["g"].isel(point=1, cycle=0).values
+    values = trains["measurements/g"].dataset["value"].isel(point=1, cycle=0).values
     heights, lengths = bars(upper, 1)
     np.testing.assert_allclose(heights, values.mean(axis=0))
     np.testing.assert_allclose(lengths, values.std(axis=0, ddof=1) / np.sqrt(16))
@@ -375,7 +376,7 @@ def test_rate_change_names_the_rates(rates: xr.DataTree) -> None:
     assert by_time.get_ylabel() == "conductance $G$ (µS)"
     assert {"5 kHz", "20 kHz"} <= set(texts(figure).split("\n"))
     drawn = bars(by_number)[0]
-    np.testing.assert_allclose(drawn, 1e6 * rates["measurements"].dataset["g"].values.mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(drawn, 1e6 * rates["measurements/g"].dataset["value"].values.mean(axis=(0, 1, 2)))
     np.testing.assert_allclose(ydata(line(by_time, "mean of 16")), 1e6 * mean(rates, "conductance"), rtol=1e-6)
 
 
@@ -401,23 +402,23 @@ def test_arrhenius_draws_points_fit_and_paper(heated: xr.DataTree) -> None:
     assert upper.get_ylabel() == r"delay $\tau$ ($1/{\kappa}$)"
     medians = [r["median"] for r in mcdev.summarise(heated)]
     np.testing.assert_allclose(bars(upper)[0], medians)
-    central = heated["mean_response"].dataset["delay"].isel(kept_cycle=0, replicate=0).values
+    central = heated["mean_response/delay"].dataset["value"].isel(kept_cycle=0, replicate=0).values
     np.testing.assert_allclose(bars(lower)[0], central[np.isfinite(central)])
     assert ydata(line(upper, "a point")) == [0.1]
     paper = line(upper, "a line")
     np.testing.assert_allclose(np.log(ydata(paper)), -4 + xdata(paper))
-    fits = heated["fits"].dataset
+    fits = heated["fits/tau"].dataset
     fitted = next(drawn for drawn in upper.get_lines() if str(drawn.get_label()).startswith("fit: $A = "))
     slope, intercept = np.polyfit(xdata(fitted), np.log(ydata(fitted)), 1)
-    assert slope == pytest.approx(float(fits["tau_activation_temperature"][0]))
-    assert intercept == pytest.approx(float(fits["tau_log_prefactor"][0]))
+    assert slope == pytest.approx(float(fits["activation_temperature"][0]))
+    assert intercept == pytest.approx(float(fits["log_prefactor"][0]))
 
 
 def test_distributions_count_the_censored(pulse: xr.DataTree) -> None:
     values = np.linspace(0.01, 0.05, 16)
     status = np.where(np.arange(16) < 4, RIGHT_CENSORED, OK)
-    measured = {"delay": values[None, :, None], "delay_status": status[None, :, None]}
-    figure = distributions.draw(changed(pulse, "measurements", **measured))
+    measured = {"value": values[None, :, None], "status": status[None, :, None]}
+    figure = distributions.draw(changed(pulse, "measurements/delay", **measured))
     left, right = figure.axes[:2]
     assert left.get_xlabel() == r"delay ($1/{\kappa}$)"
     assert "12 ok, 4 right-censored" in texts(figure)
@@ -429,7 +430,7 @@ def test_distributions_count_the_censored(pulse: xr.DataTree) -> None:
 def test_distributions_spanning_decades_are_logarithmic(swept: xr.DataTree) -> None:
     for lowest, expected in ((1.0, "log"), (200.0, "linear"), (0.0, "linear")):
         ratio = np.append(lowest, np.linspace(300, 1000, 15))[None, :, None]
-        figure = distributions.draw(changed(swept, "measurements", ratio=ratio))
+        figure = distributions.draw(changed(swept, "measurements/ratio", value=ratio))
         assert [a.get_xscale() for a in figure.axes if a.get_xlabel() == "ratio"] == [expected, expected]
 
 
@@ -449,7 +450,7 @@ def test_waveform_in_physical_units(waved: xr.DataTree) -> None:
 
 def per_device(tree: xr.DataTree, name: str, point: int) -> tuple[float, float]:
     """Mean of a measurement and its standard error."""
-    values = tree["measurements"].dataset[name].isel(point=point, cycle=0).values
+    values = tree[f"measurements/{name}"].dataset["value"].isel(point=point, cycle=0).values
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(values.size))
 
 
@@ -528,9 +529,9 @@ def test_along_an_axis_means_are_sorted_and_diamonds_published(turned_on: xr.Dat
 
 
 def test_along_an_axis_decades_are_logarithmic(turned_on: xr.DataTree) -> None:
-    values = turned_on["measurements"].dataset["tau_on"].values.copy()
+    values = turned_on["measurements/tau_on"].dataset["value"].values.copy()
     values[0] *= 100
-    upper, lower = along_axis.draw(changed(turned_on, "measurements", tau_on=values)).axes
+    upper, lower = along_axis.draw(changed(turned_on, "measurements/tau_on", value=values)).axes
     assert (upper.get_yscale(), lower.get_yscale()) == ("log", "linear")
 
 
@@ -539,15 +540,15 @@ def test_along_an_axis_the_fit_is_drawn(facilitated: xr.DataTree) -> None:
     (only,) = figure.axes
     assert (only.get_xscale(), only.get_yscale(), only.get_xlabel()) == ("log", "linear", "gap (s)")
     assert len(only.containers) == 3
-    fits = facilitated["fits"].dataset
+    fits = facilitated["fits/decay"].dataset
     fitted = [one for one in only.get_lines() if one.get_label() == "_decay"]
     for curve, one in enumerate(fitted):
-        c = {key: float(fits[f"decay_{key}"][curve]) for key in ("c_0", "c_1", "c_2", "tau_1", "tau_2")}
+        c = {key: float(fits[key][curve]) for key in ("c_0", "c_1", "c_2", "tau_1", "tau_2")}
         x = xdata(one)
         expected = c["c_1"] * np.exp(-x / c["tau_1"]) + c["c_2"] * np.exp(-x / c["tau_2"]) + c["c_0"]
         np.testing.assert_allclose(ydata(one), expected)
         points = [per_device(facilitated, "ppf", 8 * curve + i)[0] for i in range(8)]
-        gaps = facilitated.dataset["gap"].values[:8]
+        gaps = facilitated["sweep"].dataset["protocol.gap"].values[:8]
         np.testing.assert_allclose(np.interp(gaps, x, ydata(one)), points, atol=0.02)
     (label,) = labelled(figure, "device_1s")
     assert label.endswith("\n(published: 96 ms, 2.14 s)")

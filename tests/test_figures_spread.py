@@ -51,8 +51,8 @@ def tree() -> xr.DataTree:
 
 
 def tau(tree: xr.DataTree, point: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    data = tree["measurements"].dataset
-    return data["tau"].values[point], data["tau_status"].values[point]
+    data = tree["measurements/tau"].to_dataset()
+    return data["value"].values[point], data["status"].values[point]
 
 
 def test_probability_paper_has_both_fits_on_both(tree: xr.DataTree) -> None:
@@ -158,11 +158,9 @@ def test_they_are_drawn_only_where_there_is_enough(tree: xr.DataTree, tmp_path: 
 def test_nothing_was_measured(tree: xr.DataTree) -> None:
     """No picture applies, and none fails."""
     empty = tree.copy(deep=True)
-    data = tree["measurements"].to_dataset()
-    failed = {
-        n: data[n].copy(data=np.full(data[n].shape, FAILED)) for n in data.data_vars if str(n).endswith("_status")
-    }
-    empty["measurements"].dataset = data.assign(failed)
+    for group in empty["measurements"].children.values():
+        status = group["status"]
+        group["status"] = status.copy(data=np.full(status.shape, FAILED))
     assert [p.NAME for p in OF_SPREAD if p.applies(empty)] == []
 
 

@@ -174,7 +174,9 @@ SPREAD = {"thickness": {"distribution": "lognormal", "median": "100 nm", "sigma"
 
 def test_a_device_is_the_same_in_any_ensemble() -> None:
     few, many = (mcdev.run(experiment(PULSES, devices=n, device=SPREAD)) for n in (3, 2000))
-    np.testing.assert_array_equal(array(few, "measurements/g").values[0], array(many, "measurements/g").values[0, :3])
+    np.testing.assert_array_equal(
+        array(few, "measurements/g/value").values[0], array(many, "measurements/g/value").values[0, :3]
+    )
 
 
 def test_small_sine_in_time_is_the_linearised_admittance() -> None:
@@ -221,7 +223,7 @@ def trend(name: str, measurement: str, **changes: Any) -> np.ndarray:
     """Ensemble means [device, axis value] of a shipped configuration with one nominal device each."""
     small = {"ensemble.devices": 1, "device.thickness": "100 nm"}
     run = mcdev.run(mcdev.load(CONFIGS / f"{name}.toml", small | changes))
-    return array(run, f"measurements/{measurement}").values[:, 0, 0].reshape(3, -1)
+    return array(run, f"measurements/{measurement}/value").values[:, 0, 0].reshape(3, -1)
 
 
 def test_trends_of_the_paper() -> None:

@@ -84,7 +84,7 @@ def driven(name: str) -> xr.DataTree:
 def test_no_step_fails_near_the_steric_limit(name: str) -> None:
     """Rest density 2.08e27, limit 2.4e27, up to 4.5 V: the bound holds and every device arrives."""
     tree = driven(name)
-    assert (array(tree, "measurements/intact") == 1).all()
+    assert (array(tree, "realisations/intact") == 1).all()
     ions = array(tree, "profile/anions") + array(tree, "profile/cations")
     assert float(ions.max()) <= 2.4e27 * (1 + 1e-12)
     assert float(ions.max()) > 2.3e27 or name in ("train", "recovery")
@@ -147,12 +147,12 @@ def test_a_device_that_fails_says_so_and_leaves_the_others_alone(monkeypatch: py
 
     monkeypatch.setattr(type(mcdev.experiment_of(good).device), "build", broken)
     bad = mcdev.run(experiment(devices=6, thickness=SPREAD))
-    assert array(bad, "measurements/intact").values[0, :, 0].tolist() == [1, 1, 0, 1, 1, 1]
-    assert (array(bad, "measurements/ppf_status").values[0, :, 0] == [0, 0, 4, 0, 0, 0]).all()
-    assert "device.mesh" in array(bad, "measurements/intact").attrs["comment"]
+    assert array(bad, "realisations/intact").values[0, :, 0].tolist() == [1, 1, 0, 1, 1, 1]
+    assert (array(bad, "measurements/ppf/status").values[0, :, 0] == [0, 0, 4, 0, 0, 0]).all()
+    assert "device.mesh" in array(bad, "realisations/intact").attrs["comment"]
     others = [0, 1, 3, 4, 5]
     np.testing.assert_array_equal(
-        array(bad, "measurements/ppf").values[0, others], array(good, "measurements/ppf").values[0, others]
+        array(bad, "measurements/ppf/value").values[0, others], array(good, "measurements/ppf/value").values[0, others]
     )
     assert np.isfinite(array(bad, "response/current").values).all()
 
@@ -162,9 +162,9 @@ SPREAD = {"distribution": "lognormal", "median": "100 nm", "sigma": 0.05}
 
 def test_a_device_is_the_same_in_any_ensemble() -> None:
     few, many = (mcdev.run(experiment(devices=n, thickness=SPREAD)) for n in (3, 70))
-    a, b = (array(tree, "measurements/ppf").values[0, :3] for tree in (few, many))
+    a, b = (array(tree, "measurements/ppf/value").values[0, :3] for tree in (few, many))
     np.testing.assert_array_equal(a, b)
-    assert array(many, "measurements/ppf").values.std() > 0
+    assert array(many, "measurements/ppf/value").values.std() > 0
 
 
 def test_defaults_are_accurate() -> None:
@@ -187,7 +187,7 @@ def test_conductivity_from_the_spectrum(preset: str) -> None:
     measured = {"sigma": {"kind": "equivalent_circuit"}}
     tree = mcdev.run(experiment({"kind": "impedance"}, measured, preset, devices=1))
     sigma = array(tree, "parameters/conductivity").values[0, 0]
-    assert float(array(tree, "measurements/sigma").values.item()) == pytest.approx(sigma, rel=0.025)
+    assert float(array(tree, "measurements/sigma/value").values.item()) == pytest.approx(sigma, rel=0.025)
 
 
 def test_spectrum_is_the_limit_of_a_small_sine() -> None:

@@ -116,9 +116,12 @@ def test_any_cut_and_any_number_of_workers_give_the_same(whole: Path, config: Pa
             tree, _ = safekeeping.work(keeper, cut, pool, lambda done, total: None)
             mcdev.write(tree, folder)
         assert datasets(folder) == datasets(whole)
-    assert {k: v.values.tobytes() for k, v in mcdev.run(load(config))["measurements"].data_vars.items()} == {
-        k: v.values.tobytes() for k, v in mcdev.read(whole)["measurements"].data_vars.items()
-    }
+    read, run = (tree["measurements"] for tree in (mcdev.read(whole), mcdev.run(load(config))))
+    assert list(read.children) == list(run.children)
+    for name, group in run.children.items():
+        assert {k: v.values.tobytes() for k, v in group.data_vars.items()} == {
+            k: v.values.tobytes() for k, v in read[name].data_vars.items()
+        }
 
 
 def test_gone_on_with_after_losing_some(whole: Path, stopped: Path, mcdev_main: Callable[..., Ended]) -> None:
@@ -270,7 +273,7 @@ def test_a_chunk_that_fails_is_tried_again_and_then_set_aside(
     assert "set aside: point 1, devices 0 to" in ended.err
     assert "RuntimeError: planted" in ended.err
     assert len(tries) == 3
-    intact = mcdev.read(tmp_path / "run")["measurements/intact"].values
+    intact = mcdev.read(tmp_path / "run")["realisations/intact"].values
     assert intact[0].all()
     assert 0 < (intact[1] == 0).sum() < intact[1].size
     monkeypatch.setattr(ensemble, "compute", compute)
@@ -323,9 +326,9 @@ def test_courses_of_some_cycles_only(config: Path) -> None:
     few = load(config, {"ensemble.devices": 4, "ensemble.cycles": 7, "output.cycles": 3})
     assert kept_cycles(few).tolist() == [0, 3, 6]
     some, every = mcdev.run(few), mcdev.run(few.with_({"output.cycles": 7}))
-    assert some["measurements/mean"].sizes["cycle"] == 7
+    assert some["measurements/mean/value"].sizes["cycle"] == 7
     assert some["response/conductance"].sizes["kept_cycle"] == 3
-    np.testing.assert_array_equal(some["measurements/mean"].values, every["measurements/mean"].values)
+    np.testing.assert_array_equal(some["measurements/mean/value"].values, every["measurements/mean/value"].values)
     for name in ("conductance", "conductance_sem"):
         np.testing.assert_array_equal(some[f"response/{name}"], every[f"response/{name}"].isel(kept_cycle=[0, 3, 6]))
 

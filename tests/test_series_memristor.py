@@ -347,14 +347,12 @@ def test_the_picture_of_the_window_shows_points_and_fit(spiked: Any) -> None:
     np.testing.assert_allclose(np.asarray(marks.get_xdata(), float), [-4, -0.4, -0.05, 0.05, 0.4, 4])
     change = [point.values["weight"][0, 0] for point in spiked[1]]
     np.testing.assert_allclose(np.asarray(marks.get_ydata(), float), change, rtol=1e-9)
-    found = tree["fits"].dataset
-    np.testing.assert_allclose(
-        found["window_tau_plus_of_device"][0], np.full(4, found["window_tau_plus"][0]), rtol=1e-9
-    )
+    found = tree["fits/window"].dataset
+    np.testing.assert_allclose(found["tau_plus_of_device"][0], np.full(4, found["tau_plus"][0]), rtol=1e-9)
     curves = [line for line in axes.get_lines() if len(line.get_xdata()) == 200]
     assert len(curves) == 2
     for line, side in zip(curves, ("plus", "minus"), strict=True):
-        tau, amplitude = (float(found[f"window_{name}_{side}"][0]) for name in ("tau", "a"))
+        tau, amplitude = (float(found[f"{name}_{side}"][0]) for name in ("tau", "a"))
         x = np.abs(np.asarray(line.get_xdata(), float))
         np.testing.assert_allclose(np.asarray(line.get_ydata(), float), amplitude * np.exp(-x / tau), rtol=1e-9)
 

@@ -189,14 +189,14 @@ DECAY = {"decay": {"kind": "double_exponential", "measurement": "ppf", "axis": "
 
 def test_a_fit_in_a_grid_is_one_curve_for_each_value_of_the_other_axes() -> None:
     tree = mcdev.run(experiment(PRESETS | GAPS, fits=DECAY))
-    tau = array(tree, "fits/decay_tau_2")
-    assert tau.dims == ("decay_curve",)
-    assert tau.decay_curve.values.tolist() == [f"preset = {p}" for p in PRESETS["device.preset"]]
+    tau = array(tree, "fits/decay/tau_2")
+    assert tau.dims == ("curve",)
+    assert tau.curve.values.tolist() == [f"preset = {p}" for p in PRESETS["device.preset"]]
     assert np.all(np.diff(tau.values) < 0)
     swapped = mcdev.run(experiment(GAPS | PRESETS, fits=DECAY))
-    np.testing.assert_allclose(array(swapped, "fits/decay_tau_2").values, tau.values, rtol=1e-9)
+    np.testing.assert_allclose(array(swapped, "fits/decay/tau_2").values, tau.values, rtol=1e-9)
     alone = mcdev.run(experiment(GAPS, {"preset": "device_1s"}, fits=DECAY))
-    assert float(array(alone, "fits/decay_tau_2").values[0]) == pytest.approx(float(tau.values[1]), rel=1e-9)
+    assert float(array(alone, "fits/decay/tau_2").values[0]) == pytest.approx(float(tau.values[1]), rel=1e-9)
 
 
 def test_reference_to_a_fit_names_one_of_its_curves() -> None:

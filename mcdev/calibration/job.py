@@ -32,7 +32,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mcdev.schema import Strict
+from mcdev.schema import FileName, Name, Strict
 
 Written = str | float | int
 """A number, or a quantity with its unit, as it stands in the file."""
@@ -188,23 +188,23 @@ class Report(Strict):
 class Job(Strict):
     """The whole file."""
 
-    name: str = Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")
-    """Names the folder of results: letters, digits, dot, dash, underscore."""
+    name: FileName
+    """Names the folder of results."""
     description: str = Field("", max_length=4000)
     notes: tuple[str, ...] = ()
     """What a reader of the results must know; shown with them."""
     device: dict[str, Any] | None = None
     """The device, where there is one only."""
-    devices: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    devices: dict[FileName, dict[str, Any]] = Field(default_factory=dict)
     """Name → [device] table."""
-    experiments: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    experiments: dict[FileName, dict[str, Any]] = Field(default_factory=dict)
     """Name → sections of an experiment, or file = "….toml" with set = { key path = value }."""
     parameters: dict[str, Free] = Field(min_length=1)
     """Key path → bounds, start and prior of a free parameter."""
     targets: tuple[Target, ...] = ()
     curves: tuple[Curve, ...] = ()
     candidates: tuple[Candidate, ...] = ()
-    models: dict[str, Model] = Field(default_factory=dict)
+    models: dict[Name, Model] = Field(default_factory=dict)
     search: Search = Search()
     report: Report = Report()
     directory: str = "runs"

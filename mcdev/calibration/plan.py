@@ -25,11 +25,11 @@ from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.curves import Trace, read_curve
 from mcdev.calibration.job import Curve, Free, Job, PerDeviceValue, Prior, Read, Stage, Target
 from mcdev.experiment import Experiment, build, read_toml, set_value
-from mcdev.problems import ConfigError, Problem, beside, describe, unique
-from mcdev.schema import Unit, nearest, sentence
+from mcdev.problems import ConfigError, Problem, beside, describe, key_path, unique
+from mcdev.schema import Unit, file_name, folded, nearest, sentence
 
 _SECTIONS = ("circuit", "protocol", "ensemble", "measurements", "fits", "sweep")
-_ONLY = "device"  # name of the device where there is one only
+_ONLY = "[device]"  # stands for the device where there is one only; no name that one may be given
 
 
 class Parameter(NamedTuple):
@@ -200,11 +200,12 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
         for path in (*model.per_device, *model.fixed):
             if path not in job.parameters:
                 message = f"is no free parameter; {nearest(path, job.parameters)}"
-                found.append(Problem(f"models.{name}", path, message))
+                found.append(Problem(key_path("models", name), path, message))
     labels = [p.label for p in parameters]
     for label in job.report.profile:
         if label not in labels:
             found.append(Problem("report.profile", label, f"no such free parameter; {nearest(label, labels)}"))
+    found += _alike(experiments)
     if found:
         raise ConfigError(unique(found), source)
     cases = {
@@ -252,7 +253,7 @@ def _experiments(
 ) -> dict[tuple[str, str], Experiment]:
     built: dict[tuple[str, str], Experiment] = {}
     for name, table in job.experiments.items():
-        key = f"experiments.{name}"
+        key = key_path("experiments", name)
         data = {k: copy.deepcopy(v) for k, v in table.items() if k in _SECTIONS}
         for unknown in set(table) - {*_SECTIONS, "file", "set", "devices"}:
             known = (*_SECTIONS, "file", "set", "devices")
@@ -286,15 +287,38 @@ def _experiments(
             except ConfigError as error:
                 where = "" if device == _ONLY else f" (device {device})"
                 for p in error.problems:
-                    own = f"devices.{device}{p.key[6:]}" if p.key.startswith("device") and device != _ONLY else p.key
+                    own = (
+                        key_path("devices", device) + p.key[6:]
+                        if p.key.startswith("device") and device != _ONLY
+                        else p.key
+                    )
                     own = own if p.key.startswith("device") else f"{key}.{p.key}"
                     found.append(Problem(own, p.value, p.message + ("" if own.startswith("devices.") else where)))
     for (name, device), experiment in built.items():
         if experiment.ensemble.cycles != 1:
             cycles = experiment.ensemble.cycles
             message = f"one cycle is what a calibration computes (device {device})"
-            found.append(Problem(f"experiments.{name}.ensemble.cycles", cycles, message))
+            found.append(Problem(key_path("experiments", name, "ensemble", "cycles"), cycles, message))
     return built
+
+
+def fitted_name(experiment: str, device: str, several: bool) -> str:
+    """Name of the file of one experiment on a fitted device; ``several``: there are other devices."""
+    return file_name(experiment, *([device] if several else []))
+
+
+def _alike(experiments: Mapping[tuple[str, str], Experiment]) -> list[Problem]:
+    """Experiments whose fitted devices would share a file."""
+    several = len({device for _, device in experiments}) > 1
+    seen: dict[str, tuple[str, str]] = {}
+    found = []
+    for name, device in experiments:
+        file = fitted_name(name, device, several)
+        first = seen.setdefault(folded(file), (name, device))
+        if first != (name, device):
+            message = f"would share the file fitted/{file}.toml with {first[0]!r} on {first[1]!r}; rename one of them"
+            found.append(Problem(key_path("experiments", name), device if several else None, message))
+    return found
 
 
 # -------------------------------------------------------------------------------------- parameters
@@ -314,7 +338,7 @@ def _parameters(
 ) -> list[Parameter]:
     parameters = []
     for path, free in job.parameters.items():
-        key = f'parameters."{path}"'
+        key = key_path("parameters", path)
         section, _, last = path.partition(".")
         if section not in ("device", "circuit", "protocol") or not last or "." in last:
             found.append(Problem(key, None, "expected a key path like device.NAME, circuit.NAME or protocol.NAME"))
@@ -518,7 +542,7 @@ def _candidates(
 
 
 def _label(read: Read, device: str, devices: int) -> str:
-    label = read.coefficient or read.measurement
+    label = read.measurement if read.coefficient is None else f"{read.measurement}: {read.coefficient}"
     if read.entry is not None:
         label += f"[{read.entry}]"
     if read.point > 1:
@@ -625,8 +649,9 @@ def _traces(
         except ValueError as error:
             found.append(Problem(f"{key}.file", curve.file, str(error)))
             continue
-        name = f"curve {Path(curve.file).stem}" + (f" {i + 1}" if len(job.curves) > 1 else "")
-        label = name + ("" if device == _ONLY else f" ({device})")
+        words = f"curve {Path(curve.file).stem}" + (f" {i + 1}" if len(job.curves) > 1 else "")
+        label = words + ("" if device == _ONLY else f" ({device})")
+        name = f"[{words}]"  # no experiment can be called so
         experiment = _curve_experiment(key, curve, devices[device], time, voltage, found)
         if experiment is not None:
             experiments[name, device] = experiment
@@ -677,7 +702,7 @@ def _warnings(plan: Plan) -> list[str]:
         )
     for name in dict.fromkeys(name for name, _ in plan.experiments):
         if name in plan.job.experiments and not any(name == g.experiment for g in (*plan.goals, *plan.candidates)):
-            found.append(f"experiments.{name}: no target reads it; it is not computed")
+            found.append(f"{key_path('experiments', name)}: no target reads it; it is not computed")
     return found
 
 

@@ -26,13 +26,13 @@ import xarray as xr
 
 from mcdev.calibration.evaluation import Evaluation
 from mcdev.calibration.misfit import Misfit
-from mcdev.calibration.plan import Goal, Plan
+from mcdev.calibration.plan import Goal, Plan, fitted_name
 from mcdev.calibration.posterior import Posterior
 from mcdev.calibration.search import Run
 from mcdev.calibration.uncertainty import CONFIDENCE, Gain, Knowledge, Profile
 from mcdev.experiment import Experiment
 from mcdev.results import ResultsError, git_commit, harmless, whole_file
-from mcdev.schema import Unit
+from mcdev.schema import Unit, file_name
 
 FILE_NAME = "calibration.h5"
 _SCHEMA = 1
@@ -337,7 +337,7 @@ def write_fitted(outcome: Outcome, folder: Path) -> Path:
         file.write_text(tomli_w.dumps(own), encoding="utf-8")
         files.append(f"fitted/{file.name}")
     study = {
-        "name": f"{plan.job.name}_fitted",
+        "name": file_name(plan.job.name, "fitted"),
         "description": f"Fitted by mcdev: {plan.job.description}"[:4000],
         "runs": files,
         "variants": {"fitted": {}},
@@ -350,7 +350,7 @@ def write_fitted(outcome: Outcome, folder: Path) -> Path:
 def _fitted(plan: Plan, experiment: Experiment, name: str, device: str, values: dict[str, float]) -> dict[str, Any]:
     data = experiment.to_dict()
     several = len({d for _, d in plan.experiments}) > 1
-    data["name"] = "".join(c if c.isalnum() or c in "_.-" else "_" for c in name + (f"_{device}" if several else ""))
+    data["name"] = fitted_name(name, device, several)
     for path, value in values.items():
         section, _, key = path.partition(".")
         mark = next(p.mark for p in plan.parameters if p.path == path)

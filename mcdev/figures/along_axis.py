@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from mcdev.figures import arrhenius, learning_map, srdp, stdp_window
 from mcdev.figures.axes import (
     Curve,
+    axis_words,
     curves,
     main_axis,
     mean_label,
@@ -119,7 +120,7 @@ def _draw_measurement(
         axes.axhline(0.0, color=GREY, linewidth=0.6, zorder=0)
     if any(r["n_censored"] for r in rows):
         remark(axes, "means of uncensored values only", "corner")
-    words = str(axis.name).rpartition(".")[2].replace("_", " ")
+    words = axis_words(axis)
     dress(axes, across.named(words), label)
     axes.margins(x=0.04, y=0.08)
     if axes.get_xscale() == "log":
@@ -132,7 +133,14 @@ def _draw_measurement(
     some = f" ({len(lines)} of {count})" if len(lines) < count else ""
     title = f"{others}{some}, mean ± s.e., band 5–95 %" if others else "mean ± s.e., band 5–95 %"
     columns = len(texts) if sum(len(text) + 6 for text in texts) <= 68 else 1
-    key(part, handles, texts, title if tree.sizes["device"] > 1 else others, "outside upper center", columns)
+    key(
+        part,
+        handles,
+        texts,
+        title if tree["realisations"].sizes["device"] > 1 else others,
+        "outside upper center",
+        columns,
+    )
 
 
 def _logarithmic(values: np.ndarray) -> bool:
@@ -157,7 +165,7 @@ def _draw_curve(
 
     x = line.values * across
     low, high = column("q05"), column("q95")
-    if tree.sizes["device"] > 1 and np.any(high > low):
+    if tree["realisations"].sizes["device"] > 1 and np.any(high > low):
         axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
     look: dict[str, Any] = {"markersize": 2.6, "linewidth": 0.8, "elinewidth": 0.7, "capsize": 1.4, "color": colour}
     return axes.errorbar(x, column("mean"), column("sem"), fmt="o-" if joined else "o", **look)

@@ -96,13 +96,15 @@ def _draw_fit(tree: xr.DataTree, axes: Axes, name: str, fit: Fit) -> None:
 def ensemble_values(tree: xr.DataTree, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
     """What the fit took at each point, and its standard error; SI units, NaN where it has no value."""
     if fit.statistic == "mean_response":
-        replicates = tree["mean_response"].dataset[fit.measurement].isel(kept_cycle=0).values  # [point, replicate]
+        replicates = (
+            tree[f"mean_response/{fit.measurement}"].dataset["value"].isel(kept_cycle=0).values
+        )  # [point, replicate]
         others, count = replicates[:, 1:], replicates.shape[1] - 1
         spread = others - others.mean(axis=1, keepdims=True)
         error = np.sqrt((count - 1) / count * np.sum(spread**2, axis=1)) if count > 1 else np.full(len(others), np.nan)
         return replicates[:, 0], error
-    data = tree["measurements"].dataset
-    values, status = data[fit.measurement].values, data[f"{fit.measurement}_status"].values  # [point, device, cycle]
+    data = tree[f"measurements/{fit.measurement}"].dataset
+    values, status = data["value"].values, data["status"].values  # [point, device, cycle]
     central = np.array([ensemble_value(fit.statistic, v, s) for v, s in zip(values, status, strict=True)])
     devices = values.shape[1]
     if devices < 2:

@@ -83,7 +83,7 @@ def quantity(tree: xr.DataTree, unit: str, values: np.ndarray) -> tuple[Scale, s
 
 def measurement(tree: xr.DataTree, name: str, values: np.ndarray) -> tuple[Scale, str]:
     """Scale and axis label of one measurement; the criterion's symbols where it is a pure number of a pulse."""
-    about = tree["measurements"][name].attrs
+    about = tree[f"measurements/{name}/value"].attrs
     found = scale(tree, about["units"], values)
     words = name.replace("_", " ")
     if about["units"] == "1":
@@ -98,10 +98,10 @@ def points(tree: xr.DataTree, without: str = "") -> tuple[str, list[str]]:
     """What varies along the sweep, with its unit, and one text for each point. Both empty without a sweep.
     ``without``: path of an axis that is not named."""
     names, columns = [], []
-    for name, axis in tree.dataset.coords.items():
-        if axis.dims != ("point",) or name == "point" or axis.attrs.get("path") == without:
+    for path, axis in tree["sweep"].data_vars.items():
+        if path == without:
             continue
-        words = str(axis.name).rpartition(".")[2].replace("_", " ")
+        words = axis_words(axis)
         if axis.dtype.kind not in "fiu":
             names.append(words)
             columns.append([_short(str(value)) for value in axis.values])
@@ -114,7 +114,7 @@ def points(tree: xr.DataTree, without: str = "") -> tuple[str, list[str]]:
 
 def point_colours(tree: xr.DataTree, shown: list[int]) -> list[Any]:
     """One colour a shown sweep point: of a palette where a name tells them apart (a preset), else along a scale."""
-    axes = [axis for name, axis in tree.dataset.coords.items() if axis.dims == ("point",) and name != "point"]
+    axes = tree["sweep"].data_vars.values()
     named = any(axis.dtype.kind not in "fiu" and len(set(axis.values[shown])) == len(shown) for axis in axes)
     return categories(len(shown)) if named else colours(len(shown))
 
@@ -135,7 +135,7 @@ def main_axis(tree: xr.DataTree) -> str | None:
     """Path of the numeric axis that has at least three values on each curve: the one that a fit is along, else the
     longest. None where there is no such axis, and where axes advance together and one is a list of names."""
     experiment = experiment_of(tree)
-    axes = {str(a.attrs["path"]): a for n, a in tree.dataset.coords.items() if a.dims == ("point",) and n != "point"}
+    axes = {str(path): axis for path, axis in tree["sweep"].data_vars.items()}
     if experiment.sweep.mode == "zip" and any(axis.dtype.kind not in "fiu" for axis in axes.values()):
         return None
     fitted = {fit.axis for fit in experiment.fits.values()}
@@ -149,8 +149,19 @@ def main_axis(tree: xr.DataTree) -> str | None:
 
 
 def sweep_axis(tree: xr.DataTree, path: str) -> xr.DataArray:
-    """The sweep axis with this key path: its name, values [point] and unit."""
-    return next(axis for axis in tree.dataset.coords.values() if axis.attrs.get("path") == path)
+    """The sweep axis with this key path: its values [point], unit and name."""
+    return tree["sweep"].dataset[path]
+
+
+def axis_words(axis: xr.DataArray) -> str:
+    """What an axis of a sweep is called."""
+    return str(axis.attrs["long_name"]).replace("_", " ")
+
+
+def protocol_kind(tree: xr.DataTree) -> str:
+    """The kind of protocol of all sweep points; empty where they differ."""
+    kinds = {point.protocol.kind for _, point in experiment_of(tree).points()}
+    return kinds.pop() if len(kinds) == 1 else ""
 
 
 def curves(tree: xr.DataTree, path: str) -> list[Curve]:
@@ -175,7 +186,7 @@ def one_a_curve(tree: xr.DataTree, most: int = SHOWN) -> tuple[list[int], list[s
     shown = [which[0] for _, which in experiment_of(tree).curves(path)][:most]
     axis = sweep_axis(tree, path)
     found = scale(tree, axis.attrs.get("units", "1"), axis.values[shown[:1]])
-    words = str(axis.name).rpartition(".")[2].replace("_", " ")
+    words = axis_words(axis)
     title, labels = points(tree, without=path)
     value = f"{axis.values[shown[0]] * found.factor:.4g} {found.unit}".strip()
     return shown, [labels[i] for i in shown], f"{title}, at {words} {value}"
@@ -183,25 +194,25 @@ def one_a_curve(tree: xr.DataTree, most: int = SHOWN) -> tuple[list[int], list[s
 
 def shown_points(tree: xr.DataTree, most: int = SHOWN) -> list[int]:
     """The sweep points that a picture shows: all, or ``most`` of them spread evenly."""
-    count = tree.sizes["point"]
+    count = tree["realisations"].sizes["point"]
     return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))})
 
 
 def sweep_title(tree: xr.DataTree, most: int = SHOWN) -> str:
     """Title of a legend of sweep points; it says so where not all of them are shown."""
-    title, count = points(tree)[0], tree.sizes["point"]
+    title, count = points(tree)[0], tree["realisations"].sizes["point"]
     return title if count <= most else f"{title}, {most} of {count}"
 
 
 def mean_label(tree: xr.DataTree) -> str:
     """What the mean course is of, where there is no sweep."""
-    count = tree.sizes["device"]
+    count = tree["realisations"].sizes["device"]
     return f"mean of {count}" if count > 1 else "one device"
 
 
 def first_cycle(tree: xr.DataTree) -> str:
     """The remark that only the first of several cycles is drawn; empty if there is one."""
-    count = tree.sizes["cycle"]
+    count = tree["realisations"].sizes["cycle"]
     return f"cycle 1 of {count}" if count > 1 else ""
 
 

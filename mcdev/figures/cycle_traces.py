@@ -24,8 +24,10 @@ _BLOCKS = 100
 
 
 def applies(tree: xr.DataTree) -> bool:
-    least = LEAST_CYCLES if tree.sizes["device"] > 1 else LEAST_DEVICES  # so many values make a distribution
-    return bool(tree.sizes["cycle"] >= least) and bool(_rows(tree))
+    least = (
+        LEAST_CYCLES if tree["realisations"].sizes["device"] > 1 else LEAST_DEVICES
+    )  # so many values make a distribution
+    return bool(tree["realisations"].sizes["cycle"] >= least) and bool(_rows(tree))
 
 
 def draw(tree: xr.DataTree) -> Figure:

@@ -35,7 +35,8 @@ def draw_panels(
     time, width = (tree["response"].dataset[name].isel(point=0).values for name in ("time", "width"))
     ends = time + 0.5 * width  # the profile and the positions are taken at the end of a sample
     density = tree["profile"].dataset["density"].isel(point=0, kept_cycle=0).values
-    bins = tree["profile"].dataset["position"].values
+    bins = tree["profile"].dataset["position"].values[0]
+    bins, density = bins[np.isfinite(bins)], density[:, np.isfinite(bins)]
     half = 0.5 * (bins[1] - bins[0])
     walls = np.array([bins[0] - half, bins[-1] + half])
     length, x_label = quantity(tree, "m", walls)

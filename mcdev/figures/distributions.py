@@ -27,8 +27,7 @@ def applies(tree: xr.DataTree) -> bool:
 
 def scalars(tree: xr.DataTree) -> list[str]:
     """Names of the measurements that are a single number."""
-    data = tree["measurements"].dataset
-    return [str(name) for name, v in data.data_vars.items() if "kind" in v.attrs and f"{name}_entry" not in v.dims]
+    return [name for name, data in tree["measurements"].children.items() if "entry" not in data.dims]
 
 
 def draw(tree: xr.DataTree) -> Figure:
@@ -41,8 +40,8 @@ def draw(tree: xr.DataTree) -> Figure:
     rows = np.ravel(figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights))
     for name, row in zip(names, rows, strict=True):
         left, right = row.subplots(1, 2)
-        data = tree["measurements"].dataset
-        values, status = data[name].values, data[f"{name}_status"].values  # [point, device, cycle]
+        data = tree[f"measurements/{name}"].dataset
+        values, status = data["value"].values, data["status"].values  # [point, device, cycle]
         good = [v[(s == OK) & np.isfinite(v)] for v, s in zip(values, status, strict=True)]
         every = np.concatenate([good[point] for point in shown])
         found, label = measurement(tree, name, every)
@@ -113,7 +112,7 @@ def _lines(tree: xr.DataTree, name: str, shown: list[int]) -> int:
     """Lines of a legend beyond one a sweep point: its title, and what is published with room for a remark."""
     listed = [said(reference) for reference, _ in references(tree, name) if reference.point - 1 in shown]
     room = len(listed)  # any of them may lie off the axis
-    return (tree.sizes["point"] > 1) + room + sum(text.count("\n") + 1 for text in set(listed))
+    return (tree["realisations"].sizes["point"] > 1) + room + sum(text.count("\n") + 1 for text in set(listed))
 
 
 def _draw_references(

@@ -59,7 +59,7 @@ def draw_driven(
     durations = [sources[point].duration for point in shown]
     left_out = ""
     if max(durations) > 2 * min(durations):  # a common axis of time would crush the short ones
-        left_out = f"{points(tree)[0]}: {points(tree)[1][0]}, point 1 of {tree.sizes['point']}"
+        left_out = f"{points(tree)[0]}: {points(tree)[1][0]}, point 1 of {tree['realisations'].sizes['point']}"
         shown = shown[:1]
     alone = len(shown) == 1
     courses = [course(tree, "conductance", point) for point in shown]

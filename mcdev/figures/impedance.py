@@ -91,7 +91,9 @@ def draw(tree: xr.DataTree) -> Figure:
             label=r"circuit $R_s + (R_\mathrm{ion}\,\|\,C_\mathrm{geo}) + C_\mathrm{dl}$",
         )
     title = sweep_title(tree)
-    legend_above(figure, [size], f"{title}; band and thin lines: devices" if tree.sizes["device"] > 1 else title)
+    legend_above(
+        figure, [size], f"{title}; band and thin lines: devices" if tree["realisations"].sizes["device"] > 1 else title
+    )
     return figure
 
 

@@ -17,7 +17,7 @@ NAME = "interval"
 
 
 def applies(tree: xr.DataTree) -> bool:
-    return tree.sizes["point"] > 1 and bool(listed(tree))
+    return tree["realisations"].sizes["point"] > 1 and bool(listed(tree))
 
 
 def draw(tree: xr.DataTree) -> Figure:

@@ -34,7 +34,9 @@ def draw(tree: xr.DataTree) -> Figure:
     rows = [name for name in _ROWS if name in profile]
     known = np.stack([np.isfinite(profile[name].values).any(axis=(1, 2, 3)) for name in rows])  # [row, point]
     point = int(np.argmax(known.all(axis=0)))
-    position = profile["position"].values
+    position = profile["position"].values[point]
+    own = np.isfinite(position)  # another sweep point may have more cells
+    position = position[own]
     begin, end = float(position[0]), float(position[-1])
     metre = scale(tree, "m", np.array([end - begin]))
     zoom = min(_ZOOM, 0.2 * (end - begin))
@@ -42,7 +44,7 @@ def draw(tree: xr.DataTree) -> Figure:
     panels = figure.subplots(len(rows), 3, sharex="col", sharey="row", width_ratios=[1, 1.3, 1])
     chosen = moments(tree, point)
     for row, name in enumerate(rows):
-        values = profile[name].isel(point=point, kept_cycle=0).values  # [sample, position]
+        values = profile[name].isel(point=point, kept_cycle=0).values[:, own]  # [sample, bin]
         shown, label = _upright(tree, name, values)
         for axes in panels[row]:
             for (text, sample), colour in zip(chosen, colours(len(chosen)), strict=True):
@@ -67,7 +69,7 @@ def draw(tree: xr.DataTree) -> Figure:
     _mark_zooms(panels[0], limits, metre)
     remark(panels[0, 1], first_cycle(tree), "corner")
     where = (
-        f"{points(tree)[0]} = {points(tree)[1][point]}, point {point + 1} of {tree.sizes['point']}; "
+        f"{points(tree)[0]} = {points(tree)[1][point]}, point {point + 1} of {tree['realisations'].sizes['point']}; "
         if points(tree)[1]
         else ""
     )

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mcdev.figures.axes import Scale, measurement, scale, sweep_axis
+from mcdev.figures.axes import Scale, axis_words, measurement, scale, sweep_axis
 from mcdev.figures.style import BLACK, SMALL, TEXT, dress, key, remark, sheet
 from mcdev.measurements.memristor_change import MemristorChange
 from mcdev.results import experiment_of
@@ -65,7 +65,7 @@ def draw(tree: xr.DataTree) -> Figure:
             _draw_map(tree, axes, plane, values, works, size, name)
             if interval:
                 shown = scale(tree, "s", np.array([time]))
-                word = interval.rpartition(".")[2].replace("_", " ")
+                word = axis_words(sweep_axis(tree, interval))
                 axes.set_title(f"{word} = {time * shown.factor:.4g} {shown.unit}", fontsize=TEXT, pad=3)
             if not works.any():
                 remark(axes, "learning works nowhere here", "corner")
@@ -104,7 +104,7 @@ def _draw_map(
         centres.append(np.unique(np.asarray(axis.values, float)) * found.factor)
         shown.append(found)
         of = "2nd memristor's " if path.startswith("circuit.memristor.") else ""
-        words.append(of + found.named(path.rpartition(".")[2].replace("_", " ")))
+        words.append(of + found.named(axis_words(axis)))
     upright, label = measurement(tree, name, values)
     edges = [_edges(c) for c in centres]
     mesh = axes.pcolormesh(*edges, values * upright.factor, cmap="RdBu_r", vmin=-size, vmax=size, rasterized=True)

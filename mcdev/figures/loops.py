@@ -17,6 +17,7 @@ from mcdev.figures.axes import (
     mean_label,
     point_colours,
     points,
+    protocol_kind,
     quantity,
     shown_points,
     sweep_title,
@@ -37,7 +38,7 @@ _MARKS = {"threshold_voltage": (r"$V_\mathrm{th}$", "--"), "hold_voltage": (r"$V
 
 
 def applies(tree: xr.DataTree) -> bool:
-    return experiment_of(tree).protocol.kind == "triangular_sweep"
+    return protocol_kind(tree) == "triangular_sweep"
 
 
 def draw(tree: xr.DataTree) -> Figure:

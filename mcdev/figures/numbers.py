@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from mcdev.figures.axes import scale
-from mcdev.figures.references import references
+from mcdev.figures.references import references, unit_of
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -37,9 +37,5 @@ def with_unit(tree: xr.DataTree, unit: str, value: float, error: float = float("
 def published(tree: xr.DataTree, name: str, point: int, coefficient: str | None = None) -> str:
     """`` (published: 3.8 s)``: what is published of a measurement at a sweep point, or of a coefficient on one curve;
     empty if nothing is."""
-    group, variable = ("fits", f"{name}_{coefficient}") if coefficient else ("measurements", name)
-    if variable not in tree[group].dataset:
-        return ""
-    unit = tree[group].dataset[variable].attrs["units"]
     found = [value for reference, value in references(tree, name, coefficient) if reference.point - 1 == point]
-    return f" (published: {with_unit(tree, unit, found[0])})" if found else ""
+    return f" (published: {with_unit(tree, str(unit_of(tree, name, coefficient)), found[0])})" if found else ""

@@ -6,11 +6,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from mcdev.figures.axes import protocol_kind
 from mcdev.figures.courses import Course, course, window
 from mcdev.figures.density_panels import Moment
 from mcdev.figures.driven import draw_driven
 from mcdev.figures.style import legend_above
-from mcdev.results import experiment_of
 
 NAME = "pulse_response"
 
@@ -19,7 +19,7 @@ _DECADES = 30
 
 
 def applies(tree: xr.DataTree) -> bool:
-    return experiment_of(tree).protocol.kind == "pulse"
+    return protocol_kind(tree) == "pulse"
 
 
 def draw(tree: xr.DataTree) -> Figure:

@@ -29,19 +29,14 @@ class AtPulses:
 
 def listed(tree: xr.DataTree, *kinds: str) -> list[str]:
     """Names of the measurements with an entry for each pulse; of these kinds, if any are given."""
-    data = tree["measurements"].dataset
-    lists = [
-        str(name)
-        for name, values in data.data_vars.items()
-        if f"{name}_entry" in values.dims and "kind" in values.attrs
-    ]
-    return [name for name in lists if not kinds or data[name].attrs["kind"] in kinds]
+    lists = {name: data for name, data in tree["measurements"].children.items() if "entry" in data.dims}
+    return [name for name, data in lists.items() if not kinds or data["value"].attrs["kind"] in kinds]
 
 
 def measured(tree: xr.DataTree, name: str, point: int, cycle: int | None = None) -> AtPulses:
     """Mean over realisations, and its standard error from the devices' own means: cycles are not independent."""
-    data = tree["measurements"].dataset
-    values, status = (data[n].isel(point=point).values for n in (name, f"{name}_status"))  # [device, cycle, pulse]
+    data = tree[f"measurements/{name}"].dataset
+    values, status = (data[n].isel(point=point).values for n in ("value", "status"))  # [device, cycle, pulse]
     values, status = values[..., (status >= 0).any(axis=(0, 1))], status[..., (status >= 0).any(axis=(0, 1))]
     if cycle is not None:
         values, status = values[:, [cycle]], status[:, [cycle]]
@@ -54,7 +49,7 @@ def measured(tree: xr.DataTree, name: str, point: int, cycle: int | None = None)
         centre = np.where(np.isfinite(own), own, 0.0).sum(axis=0) / count
         square = np.where(np.isfinite(own), (own - centre) ** 2, 0.0).sum(axis=0)
         sem = np.where(count > 1, np.sqrt(square / (count - 1) / count), np.nan)
-    return AtPulses(name, str(data[name].attrs["units"]), mean, sem)
+    return AtPulses(name, str(data["value"].attrs["units"]), mean, sem)
 
 
 def last_quarters(tree: xr.DataTree, point: int = 0) -> list[slice]:

@@ -15,6 +15,7 @@ from mcdev.figures.axes import (
     measurement,
     point_colours,
     points,
+    protocol_kind,
     quantity,
     scale,
     shown_points,
@@ -32,7 +33,7 @@ NAME = "rate_change"
 
 
 def applies(tree: xr.DataTree) -> bool:
-    return experiment_of(tree).protocol.kind == "rate_change"
+    return protocol_kind(tree) == "rate_change"
 
 
 def draw(tree: xr.DataTree) -> Figure:

@@ -9,17 +9,16 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import first_cycle, mean_label, one_a_curve, point_colours, quantity
+from mcdev.figures.axes import first_cycle, mean_label, one_a_curve, point_colours, protocol_kind, quantity
 from mcdev.figures.courses import course, window
 from mcdev.figures.paired_pulse import draw_sources, draw_steps, dress_pair, index, normalised
 from mcdev.figures.style import GREY, TEXT, legend_above, remark, sheet
-from mcdev.results import experiment_of
 
 NAME = "recovery"
 
 
 def applies(tree: xr.DataTree) -> bool:
-    return experiment_of(tree).protocol.kind == "recovery"
+    return protocol_kind(tree) == "recovery"
 
 
 def draw(tree: xr.DataTree) -> Figure:

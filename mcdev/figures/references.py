@@ -15,12 +15,20 @@ from mcdev.results import experiment_of
 def references(tree: xr.DataTree, name: str, coefficient: str | None = None) -> list[tuple[Reference, float]]:
     """Those for a measurement, or for one coefficient of a fit; each with its value in the unit of the tree;
     none of which only the sign is published."""
-    group, variable = ("fits", f"{name}_{coefficient}") if coefficient else ("measurements", name)
-    unit = tree[group].dataset[variable].attrs["units"]
+    unit = unit_of(tree, name, coefficient)
+    if unit is None:
+        return []
     listed = experiment_of(tree).output.reference
     found = [r for r in listed if r.measurement == name and r.coefficient == coefficient]
     values = [(reference, published(reference, unit)) for reference in found]
     return [(reference, value) for reference, value in values if isinstance(value, float)]
+
+
+def unit_of(tree: xr.DataTree, name: str, coefficient: str | None) -> str | None:
+    """Of a measurement, or of one coefficient of a fit; None where the fit had too few points to have any."""
+    group, variable = (f"fits/{name}", coefficient) if coefficient else (f"measurements/{name}", "value")
+    found = tree[group].dataset
+    return str(found[variable].attrs["units"]) if variable in found else None
 
 
 def said(reference: Reference) -> str:

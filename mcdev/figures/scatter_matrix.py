@@ -58,7 +58,7 @@ def draw(tree: xr.DataTree) -> Figure:
 def _choice(tree: xr.DataTree) -> list[Reading] | None:
     """Measurements with values that vary in ten devices, single numbers first, at the first point with two of them."""
     every = list(readings(tree))
-    for index in range(tree.sizes["point"]):
+    for index in range(tree["realisations"].sizes["point"]):
         here = sorted(few([r for r in every if r.index == index], 2), key=lambda r: r.entry is not None)
         fit = [r for r in here if r.fine.any(axis=1).sum() >= _LEAST and np.ptp(r.values[r.fine]) > 0]
         if len(fit) > 1:

@@ -65,9 +65,9 @@ def shown(tree: xr.DataTree, most: int = MOST_ROWS, points: int = MOST_POINTS) -
 
 def many_devices(tree: xr.DataTree) -> bool:
     """Whether there are enough devices for pictures of their spread."""
-    return tree.sizes["device"] >= LEAST_DEVICES
+    return tree["realisations"].sizes["device"] >= LEAST_DEVICES
 
 
 def many_cycles(tree: xr.DataTree) -> bool:
     """Whether there are enough cycles, of enough devices, for pictures of what cycles do."""
-    return tree.sizes["cycle"] >= LEAST_CYCLES and tree.sizes["device"] > 1
+    return tree["realisations"].sizes["cycle"] >= LEAST_CYCLES and tree["realisations"].sizes["device"] > 1

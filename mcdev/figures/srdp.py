@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import curves, measurement, point_colours, points, scale
+from mcdev.figures.axes import curves, measurement, point_colours, points, protocol_kind, scale
 from mcdev.figures.style import FRAME, GREY, dress, legend_above, plain_ticks, remark, sheet
 from mcdev.measurements.contract import OK
 from mcdev.measurements.memristor_change import MemristorChange
@@ -29,7 +29,7 @@ def applies(tree: xr.DataTree) -> bool:
 def measurements(tree: xr.DataTree) -> set[str]:
     """Names of the measurements that this picture shows."""
     experiment = experiment_of(tree)
-    if experiment.protocol.kind != "srdp" or _AXIS not in experiment.sweep.axes:
+    if protocol_kind(tree) != "srdp" or _AXIS not in experiment.sweep.axes:
         return set()
     every = experiment.curves(_AXIS)
     if len(every) > _CURVES or min(len(which) for _, which in every) < 3:
@@ -39,8 +39,8 @@ def measurements(tree: xr.DataTree) -> set[str]:
 
 def _quartiles(tree: xr.DataTree, name: str, which: list[int]) -> np.ndarray:
     """Between which half of the devices and cycles lie, [2, point]."""
-    data = tree["measurements"].dataset
-    good = np.where(data[f"{name}_status"].values == OK, data[name].values, np.nan)[which]
+    data = tree[f"measurements/{name}"].dataset
+    good = np.where(data["status"].values == OK, data["value"].values, np.nan)[which]
     flat = good.reshape(len(which), -1)
     return np.stack(
         [np.quantile(row[np.isfinite(row)], [0.25, 0.75]) if np.isfinite(row).any() else [np.nan] * 2 for row in flat],
@@ -65,7 +65,7 @@ def draw(tree: xr.DataTree) -> Figure:
         across = scale(tree, "s", np.concatenate([line.values for line in lines]))
         for line, colour in zip(lines, colours, strict=True):
             x, y = line.values * across.factor, mean[line.points] * upright.factor
-            if tree.sizes["device"] > 1:
+            if tree["realisations"].sizes["device"] > 1:
                 low, high = (edge * upright.factor for edge in _quartiles(tree, name, line.points))
                 axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, label="half of the devices")
             bars = column("sem", line.points) * upright.factor

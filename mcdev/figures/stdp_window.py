@@ -97,9 +97,9 @@ def _times(tree: xr.DataTree, name: str, number: int, found: dict[str, float]) -
     for side, mark in (("plus", "+"), ("minus", "-")):
         time, error = found.get(f"tau_{side}", np.nan), found.get(f"tau_{side}_error", np.nan)
         text = rf"$\tau_{mark}$ = {with_unit(tree, 's', time, error)}"
-        of_device = f"{name}_tau_{side}_of_device"
-        if of_device in tree["fits"].dataset:
-            alone = tree["fits"].dataset[of_device].values[number]
+        of_device, fits = f"tau_{side}_of_device", tree[f"fits/{name}"].dataset
+        if of_device in fits:
+            alone = fits[of_device].values[number]
             alone = alone[np.isfinite(alone)]
             if alone.size > 1:
                 low, high = np.quantile(alone, [0.25, 0.75])

@@ -10,14 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mcdev.figures import paired_pulse
-from mcdev.figures.axes import Scale, measurement
+from mcdev.figures.axes import Scale, measurement, protocol_kind
 from mcdev.figures.courses import course, window
 from mcdev.figures.density_panels import Moment
 from mcdev.figures.driven import Driven, draw_driven
 from mcdev.figures.pulses import AtPulses, conductance_at, full_scale, last_quarters
 from mcdev.figures.references import diamond, references
 from mcdev.figures.style import BLUE, GREEN, TEXT, dress, legend_above
-from mcdev.results import experiment_of
 
 NAME = "train_response"
 
@@ -25,7 +24,7 @@ _PANELS = 6
 
 
 def applies(tree: xr.DataTree) -> bool:
-    return experiment_of(tree).protocol.kind == "pulse_train" and not paired_pulse.applies(tree)
+    return protocol_kind(tree) == "pulse_train" and not paired_pulse.applies(tree)
 
 
 def draw(tree: xr.DataTree) -> Figure:

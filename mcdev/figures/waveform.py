@@ -6,16 +6,24 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import first_cycle, mean_label, point_colours, points, quantity, shown_points, sweep_title
+from mcdev.figures.axes import (
+    first_cycle,
+    mean_label,
+    point_colours,
+    points,
+    protocol_kind,
+    quantity,
+    shown_points,
+    sweep_title,
+)
 from mcdev.figures.courses import course, draw_course, draw_source, timelines
 from mcdev.figures.style import GREY, RED, dress, legend, remark, sheet
-from mcdev.results import experiment_of
 
 NAME = "waveform"
 
 
 def applies(tree: xr.DataTree) -> bool:
-    return experiment_of(tree).protocol.kind in ("waveform", "hold")
+    return protocol_kind(tree) in ("waveform", "hold")
 
 
 def draw(tree: xr.DataTree) -> Figure:

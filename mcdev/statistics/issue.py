@@ -51,7 +51,9 @@ def make_card(tree: xr.DataTree) -> Card:
             seed=int(about.get("seed", 0)),
             **{key: _line(about.get(key, "")) for key in ("config_hash", "git_commit", "versions", "started")},
         ),
-        points=[_point(tree, [r for r in every if r.index == i], i) for i in range(tree.sizes["point"])],
+        points=[
+            _point(tree, [r for r in every if r.index == i], i) for i in range(tree["realisations"].sizes["point"])
+        ],
     )
 
 
@@ -60,7 +62,7 @@ def _point(tree: xr.DataTree, found: list[Reading], index: int) -> CardPoint:
     parameters = _parameters(tree, index)
     quantities: dict[str, Quantity] = {}
     scores: dict[str, np.ndarray] = {}
-    devices, cycles = tree.sizes["device"], tree.sizes["cycle"]
+    devices, cycles = tree["realisations"].sizes["device"], tree["realisations"].sizes["cycle"]
     for reading in [*kept, *parameters]:
         role = "measurement" if reading in kept else "parameter"
         name = _key(reading.label)

@@ -7,32 +7,32 @@ from typing import Any
 import xarray as xr
 
 from mcdev.experiment import published
-from mcdev.results import experiment_of
+from mcdev.results import axis_labels, experiment_of
 from mcdev.statistics.readings import point_label
 from mcdev.statistics.summary import summarise
 
 
 def fit_records(tree: xr.DataTree) -> list[dict[str, Any]]:
     """One record for each coefficient of each fit along a sweep axis; with further axes, for each of their curves."""
-    data = tree["fits"].dataset
     records = []
-    for name, v in data.data_vars.items():
-        if "coefficient" not in v.attrs:
-            continue
-        notes = v.attrs["comment"].split("\n")
-        for i, curve in enumerate(data[f"{v.attrs['fit']}_curve"].values):
-            records.append(
+    for name, group in tree["fits"].children.items():
+        fit = group.dataset
+        for key, found in fit.data_vars.items():
+            if "coefficient" not in found.attrs:
+                continue
+            records += [
                 {
-                    "fit": v.attrs["fit"],
-                    "coefficient": v.attrs["coefficient"],
+                    "fit": name,
+                    "coefficient": str(key),
                     "curve": str(curve),
-                    "value": float(v[i]),
-                    "standard_error": float(data[f"{name}_error"][i]),
-                    "unit": v.attrs["units"],
-                    "meaning": v.attrs["long_name"],
-                    "note": notes[i],
+                    "value": float(found[i]),
+                    "standard_error": float(fit[f"{key}_error"][i]),
+                    "unit": found.attrs["units"],
+                    "meaning": found.attrs["long_name"],
+                    "note": str(fit["note"].values[i]),
                 }
-            )
+                for i, curve in enumerate(fit["curve"].values)
+            ]
     return records
 
 
@@ -48,7 +48,9 @@ def compare(tree: xr.DataTree) -> list[dict[str, Any]]:
             curves = [f for f in fits if (f["fit"], f["coefficient"]) == (name, reference.coefficient)]
             own = curves[reference.point - 1] if curves else None
             unit = experiment.fits[name].coefficients[reference.coefficient or ""]
-            where = dict(part.split(" = ", 1) for part in own["curve"].split(", ")) if own and own["curve"] else {}
+            others, which = experiment.curves(experiment.fits[name].axis)[reference.point - 1]
+            along, labels = point_label(tree, which[0]), axis_labels(experiment)
+            where = {labels[path]: along[labels[path]] for path in others}
             record |= {"what": f"{name}: {reference.coefficient}", "point": where}
             record |= {"ours": own["value"], "error": own["standard_error"]} if own else {"ours": None, "error": None}
         else:

@@ -63,13 +63,11 @@ class Reading:
 def readings(tree: xr.DataTree) -> Iterator[Reading]:
     """Every measurement at every sweep point, lists entry by entry: by measurement, then point, then entry.
     Entries that a sweep point does not have are left out."""
-    data = tree["measurements"].dataset
-    labels = [point_label(tree, i) for i in range(tree.sizes["point"])]
-    for name in map(str, data.data_vars):
-        if f"{name}_status" not in data:
-            continue
-        about, size = data[name].attrs, data[name].sizes.get(f"{name}_entry")
-        values, status = data[name].values, data[f"{name}_status"].values
+    labels = [point_label(tree, i) for i in range(tree["realisations"].sizes["point"])]
+    for name, group in tree["measurements"].children.items():
+        data = group.dataset
+        about, size = data["value"].attrs, data.sizes.get("entry")
+        values, status = data["value"].values, data["status"].values
         for i, point in enumerate(labels):
             for entry in range(size or 1):
                 where = (i, ..., entry) if size is not None else (i,)
@@ -93,12 +91,8 @@ def few(found: list[Reading], most: int = 4) -> list[Reading]:
 def point_label(tree: xr.DataTree, index: int) -> dict[str, Any]:
     """Axis → value with its unit, for one sweep point."""
     label = {}
-    for name, axis in tree.dataset.coords.items():
-        if axis.dims == ("point",) and name != "point":
-            value = axis.values[index]
-            unit = axis.attrs.get("units", "1")
-            if isinstance(value, str):
-                label[str(name)] = value
-            else:
-                label[str(name)] = f"{value:g} {unit}" if unit != "1" else f"{value:g}"
+    for axis in tree["sweep"].data_vars.values():
+        value, unit = axis.values[index], axis.attrs["units"]
+        number = value if isinstance(value, str) else f"{value:g}"
+        label[str(axis.attrs["long_name"])] = number if isinstance(value, str) or unit == "1" else f"{number} {unit}"
     return label

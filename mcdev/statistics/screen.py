@@ -22,21 +22,25 @@ _MATRICES = 2
 def screens(tree: xr.DataTree, records: list[dict[str, Any]]) -> list[Table]:
     """Tables for the terminal, each with a caption that says what its numbers are. Of a single device what its
     cycles say; none for one cycle of one device."""
-    if tree.sizes["device"] * tree.sizes["cycle"] < 2:
+    if tree["realisations"].sizes["device"] * tree["realisations"].sizes["cycle"] < 2:
         return []
-    found = [_components(records, tree.sizes["cycle"])]
-    if tree.sizes["device"] == 1:
+    found = [_components(records, tree["realisations"].sizes["cycle"])]
+    if tree["realisations"].sizes["device"] == 1:
         return [*found, _memory(tree)]
     laws = _laws(records)
     if laws.row_count:
         found.append(laws)
     every = list(readings(tree))
     matrices = []
-    for index in range(min(tree.sizes["point"], _MATRICES)):
+    for index in range(min(tree["realisations"].sizes["point"], _MATRICES)):
         here = few([r for r in every if r.index == index])
         matrices += [_matrix(level, here[0].point) for level in correlate(here)]
     if matrices:
-        more = "; those of the other sweep points: --format long" if tree.sizes["point"] > _MATRICES else ""
+        more = (
+            "; those of the other sweep points: --format long"
+            if tree["realisations"].sizes["point"] > _MATRICES
+            else ""
+        )
         matrices[
             -1
         ].caption = f"above the diagonal Spearman,\nbelow Pearson (of ln x where\nall values are positive){more}"

@@ -44,12 +44,10 @@ def summarise(tree: xr.DataTree, variability: bool = True) -> list[dict[str, Any
 
     None stands for what is not determined. Without ``variability`` the record ends before these, and is made at once.
     """
-    of_mean = tree["mean_response"].dataset
     records = []
     for reading in readings(tree):
-        where: dict[str, Any] = {"point": reading.index}
-        if reading.entry is not None:
-            where[f"{reading.name}_entry"] = reading.entry
+        of_mean = tree[f"mean_response/{reading.name}"].dataset["value"]
+        where = {"point": reading.index} | ({} if reading.entry is None else {"entry": reading.entry})
         records.append(
             {
                 "measurement": reading.label,
@@ -57,7 +55,7 @@ def summarise(tree: xr.DataTree, variability: bool = True) -> list[dict[str, Any
                 "criterion": reading.criterion,
                 "point": reading.point,
                 **_spread(reading.values, reading.status),
-                **_jackknifed(of_mean[reading.name].isel(where).values),
+                **_jackknifed(of_mean.isel(where).values),
                 **(_variability(reading) if variability else {}),
             }
         )

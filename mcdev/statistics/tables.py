@@ -70,7 +70,7 @@ def long_table(tree: xr.DataTree, records: list[dict[str, Any]]) -> list[dict[st
     values). What is not determined has no row."""
     rows = [row for record in records for row in _of_record(record)]
     every = list(readings(tree))
-    for index in range(tree.sizes["point"]):
+    for index in range(tree["realisations"].sizes["point"]):
         rows += _of_pairs([r for r in every if r.index == index])
     for reading in every:
         rows += _over_cycles(reading)

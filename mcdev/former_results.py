@@ -1,0 +1,82 @@
+"""Results of version 2 in the layout of version 3.
+
+Version 2 kept all measurements in one group, ``g`` beside ``g_status``, all fits in another, ``law_tau_1`` beside
+``law_tau_1_error``, the sweep's axes and every coordinate at the root, and one position of the profile for all points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from mcdev.experiment import Experiment
+
+VERSION = 2
+"""The oldest version that is read."""
+
+
+def migrated(tree: xr.DataTree, experiment: Experiment, labels: Mapping[str, str]) -> xr.DataTree:
+    """A tree of version 2 as one of version 3; ``labels``: what each sweep axis is called. Raises ``ValueError`` where
+    names were mixed up in it, ``KeyError`` where something is missing."""
+    old = {name: group.to_dataset(inherit=False) for name, group in tree.children.items()}
+    root = tree.to_dataset()
+    groups = {"/": xr.Dataset(attrs=tree.attrs), "/sweep": xr.Dataset(coords={"point": root.coords["point"]})}
+    for axis in root.coords.values():
+        if "path" in axis.attrs:
+            path = str(axis.attrs["path"])
+            about = {"units": axis.attrs["units"], "long_name": labels[path]}
+            groups["/sweep"][path] = xr.Variable("point", axis.values, about)
+    for name in ("config", "parameters", "response", "trajectories", "spectrum"):
+        groups[f"/{name}"] = old[name]
+    groups["/realisations"] = old["measurements"][["intact"]]
+    groups["/measurements"], groups["/fits"] = xr.Dataset(), xr.Dataset()
+    groups["/mean_response"] = xr.Dataset(attrs=old["mean_response"].attrs)
+    for name in experiment.measurements:
+        if f"{name}_status" in experiment.measurements:
+            raise ValueError(f"the status of {name} was overwritten by the measurement {name}_status")
+        entry = {f"{name}_entry": "entry"} if f"{name}_entry" in old["measurements"].dims else {}
+        both = old["measurements"][[name, f"{name}_status"]].rename({name: "value", f"{name}_status": "status"} | entry)
+        both["value"].attrs["ancillary_variables"] = "status"
+        groups[f"/measurements/{name}"] = both
+        groups[f"/mean_response/{name}"] = old["mean_response"][[name]].rename({name: "value"} | entry)
+    for name in experiment.fits:
+        groups[f"/fits/{name}"] = _fit(old["fits"], name, experiment)
+    groups["/profile"] = _profile(old["profile"], experiment)
+    whole = {path: _indexed(data, root) for path, data in groups.items()}
+    return xr.DataTree.from_dict(whole)
+
+
+def _indexed(data: xr.Dataset, root: xr.Dataset) -> xr.Dataset:
+    """With the coordinates of its own dimensions, which stood at the root."""
+    return data.assign_coords({dim: root.coords[dim].variable for dim in data.dims if dim in root.coords})
+
+
+def _fit(old: xr.Dataset, name: str, experiment: Experiment) -> xr.Dataset:
+    fit = experiment.fits[name]
+    about = {"equation": fit.equation, "measurement": fit.measurement, "axis": fit.axis}
+    data = xr.Dataset(attrs=about | {"statistic": fit.statistic})
+    data = data.assign_coords(curve=("curve", old[f"{name}_curve"].values, old[f"{name}_curve"].attrs))
+    for key in fit.coefficients:
+        for ending in ("", "_error", "_of_device"):
+            if (former := f"{name}_{key}{ending}") in old:
+                data[key + ending] = (("curve", *old[former].dims[1:]), old[former].values, dict(old[former].attrs))
+        if key in data:
+            data["note"] = ("curve", np.array(str(data[key].attrs.pop("comment")).split("\n")))
+            for word in ("equation", "fit"):
+                data[key].attrs.pop(word)
+    return data
+
+
+def _profile(old: xr.Dataset, experiment: Experiment) -> xr.Dataset:
+    """Each sweep point's at its own positions: the file has those of the base configuration."""
+    if "position" not in old.dims:
+        return old
+    bins = old.sizes["position"]
+    positions = [point.device.profile_bins for _, point in experiment.points()]
+    if any(p.size != bins for p in positions):
+        raise ValueError(f"the profile has {bins} positions, the configuration others")
+    about = old["position"].attrs
+    data = old.drop_vars("position").rename_dims(position="bin")
+    return data.assign_coords(position=(("point", "bin"), np.stack(positions), about))
