@@ -184,6 +184,11 @@ class Experiment(Strict):
         """What is recorded besides ``CIRCUIT_CHANNELS``: of the device, then of the circuit."""
         return self.device.channels | self.circuit.channels
 
+    def fit_read(self, name: str, coefficient: str | None) -> AnyFit | None:
+        """The fit that is meant by this name, as a measurement may have it too: with a coefficient the fit, without one
+        the measurement. None where it is no fit."""
+        return self.fits.get(name) if coefficient is not None or name not in self.measurements else None
+
     @property
     def forms(self) -> dict[str, str]:
         """What each measurement is, in words: the same at every sweep point, or the values cannot stand together."""
@@ -434,8 +439,9 @@ class Experiment(Strict):
         found = []
         for number, reference in enumerate(self.output.reference):
             key, name = f"output.reference.{number}", reference.measurement
-            if name in self.fits and points is not None:
-                curves = len(self.curves(self.fits[name].axis))
+            fit = self.fit_read(name, reference.coefficient)
+            if fit is not None and points is not None:
+                curves = len(self.curves(fit.axis))
                 if reference.point > curves:
                     message = (
                         f"expected a curve between 1 and {curves}: the points of the axes that the fit is not along"
@@ -443,8 +449,8 @@ class Experiment(Strict):
                     found.append(Problem(f"{key}.point", reference.point, message))
             elif points is not None and reference.point > points:
                 found.append(Problem(f"{key}.point", reference.point, f"expected a sweep point between 1 and {points}"))
-            if name in self.fits:
-                units = self.fits[name].coefficients
+            if fit is not None:
+                units = fit.coefficients
                 if reference.coefficient not in units:
                     given = "is missing" if reference.coefficient is None else "no such coefficient"
                     message = f"{given}; '{name}' is a fit: {nearest(reference.coefficient or '', units)}"

@@ -22,14 +22,14 @@ def migrated(tree: xr.DataTree, experiment: Experiment, labels: Mapping[str, str
     names were mixed up in it, ``KeyError`` where something is missing."""
     old = {name: group.to_dataset(inherit=False) for name, group in tree.children.items()}
     root = tree.to_dataset()
-    groups = {"/": xr.Dataset(attrs=tree.attrs), "/sweep": xr.Dataset(coords={"point": root.coords["point"]})}
+    groups = {path: old[path[1:]] for path in ("/config", "/parameters", "/response", "/trajectories", "/spectrum")}
+    groups["/"] = xr.Dataset(attrs=tree.attrs)
+    groups["/sweep"] = xr.Dataset(coords={"point": root.coords["point"].variable})
     for axis in root.coords.values():
         if "path" in axis.attrs:
             path = str(axis.attrs["path"])
             about = {"units": axis.attrs["units"], "long_name": labels[path]}
             groups["/sweep"][path] = xr.Variable("point", axis.values, about)
-    for name in ("config", "parameters", "response", "trajectories", "spectrum"):
-        groups[f"/{name}"] = old[name]
     groups["/realisations"] = old["measurements"][["intact"]]
     groups["/measurements"], groups["/fits"] = xr.Dataset(), xr.Dataset()
     groups["/mean_response"] = xr.Dataset(attrs=old["mean_response"].attrs)
@@ -40,7 +40,9 @@ def migrated(tree: xr.DataTree, experiment: Experiment, labels: Mapping[str, str
         both = old["measurements"][[name, f"{name}_status"]].rename({name: "value", f"{name}_status": "status"} | entry)
         both["value"].attrs["ancillary_variables"] = "status"
         groups[f"/measurements/{name}"] = both
-        groups[f"/mean_response/{name}"] = old["mean_response"][[name]].rename({name: "value"} | entry)
+        groups[f"/mean_response/{name}"] = (
+            old["mean_response"][[name]].rename({name: "value"} | entry).drop_attrs(deep=False)
+        )
     for name in experiment.fits:
         groups[f"/fits/{name}"] = _fit(old["fits"], name, experiment)
     groups["/profile"] = _profile(old["profile"], experiment)

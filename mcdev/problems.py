@@ -23,8 +23,12 @@ def key_path(*keys: object) -> str:
 
 
 def _quoted(key: str) -> str:
-    text = json.dumps(key if len(key) <= 200 else key[:199] + "…", ensure_ascii=False)
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return visible(json.dumps(key if len(key) <= 200 else key[:199] + "…", ensure_ascii=False))
+
+
+def visible(text: str) -> str:
+    """Text in which what steers a terminal is written out, like ``\\u001b``."""
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] if ord(c) != 0x7F else "\\u007f" for c in text)
 
 
 def keys_of(path: str) -> list[str]:
@@ -146,7 +150,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def shown(value: Any) -> str:
     """A value as it would be written, cut where it is long."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    text = visible(json.dumps(value, default=str, ensure_ascii=False))
     return text if len(text) <= 60 else text[:57] + "…"
 
 

@@ -116,9 +116,10 @@ def _indexed(data: xr.Dataset, coordinates: Mapping[str, np.ndarray]) -> xr.Data
 
 def axis_labels(experiment: Experiment) -> dict[str, str]:
     """Key path of each sweep axis → what it is called in tables and pictures: its last key, or the whole path where
-    two axes have the same one."""
+    two axes have the same one or it is called like a dimension."""
     last = {path: keys_of(path)[-1] for path in experiment.sweep.axes}
-    return last if len(set(last.values())) == len(last) else {path: path for path in last}
+    unlike = len(set(last.values())) == len(last) and not set(last.values()) & {"point", "device", "cycle"}
+    return last if unlike else {path: path for path in last}
 
 
 def _sweep(experiment: Experiment, points: int) -> xr.Dataset:

@@ -27,7 +27,7 @@ import xarray as xr
 from pydantic import Field, ValidationError
 
 from mcdev.experiment import Experiment, load
-from mcdev.problems import ConfigError, Problem, beside, describe, unique
+from mcdev.problems import ConfigError, Problem, beside, describe, key_path, unique
 from mcdev.results import FILE_NAME, ResultsError, read
 from mcdev.schema import FileName, Strict, nearest
 
@@ -108,7 +108,7 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Pla
     for variant, what in study.variants.items():
         for name in what.notes:
             if name not in known and not problems:
-                key = f"variants.{variant}.notes.{name}"
+                key = key_path("variants", variant, "notes", name)
                 problems.append(Problem(key, None, f"no such measurement or coefficient; {nearest(name, known)}"))
     if problems:
         raise ConfigError(problems, str(path))

@@ -131,7 +131,7 @@ def _needed(plan: Plan, goals: Sequence[Goal], traces: bool) -> list[tuple[str, 
     for goal in goals:
         experiment = plan.experiments[goal.experiment, goal.device]
         name = goal.read.measurement
-        fit = experiment.fits.get(name)
+        fit = experiment.fit_read(name, goal.read.coefficient)
         statistic = fit.statistic if fit else goal.read.statistic
         measurement = fit.measurement if fit else name
         needed.setdefault((goal.experiment, statistic == "mean_response"), {})[measurement] = None
@@ -147,7 +147,7 @@ def _of_goal(
     group of realisations left out after the other."""
     experiment = plan.experiments[goal.experiment, goal.device]
     cases = plan.cases[goal.experiment, goal.device]
-    fit = experiment.fits.get(goal.read.measurement)
+    fit = experiment.fit_read(goal.read.measurement, goal.read.coefficient)
     if fit is None:
         own = readings[cases[goal.read.point - 1], goal.read.statistic == "mean_response"]
         name, entry = goal.read.measurement, (goal.read.entry or 1) - 1

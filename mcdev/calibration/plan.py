@@ -590,8 +590,8 @@ def _readable(
         found.append(Problem(f"{key}.experiment", read.experiment, message))
         return None
     name = read.measurement
-    if name in experiment.fits:
-        fit = experiment.fits[name]
+    fit = experiment.fit_read(name, read.coefficient)
+    if fit is not None:
         if read.coefficient not in fit.coefficients:
             message = f"is a fit; expected coefficient = …: {nearest(read.coefficient or '', fit.coefficients)}"
             found.append(Problem(f"{key}.measurement", name, message))

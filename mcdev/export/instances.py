@@ -14,7 +14,7 @@ from mcdev.export.model import Model, of_pair
 from mcdev.export.names import number
 from mcdev.export.refusal import refused
 from mcdev.schema import Unit, nearest
-from mcdev.statistics.card import Card
+from mcdev.statistics.card import PARAMETER, Card
 from mcdev.statistics.draw import resample
 
 MOST = 100_000
@@ -38,8 +38,9 @@ def from_card(card: Card, point: int, experiment: Experiment, count: int, seed: 
         raise refused("--point", point, f"the card has {len(card.points)} sweep points; expected 1 to that")
     known = experiment.units
     quantities = {k: q for k, q in card.points[point - 1].quantities.items() if q.role == "parameter"}
-    plain = {re.sub(r"\W", "_", name): name for name in known}  # a card's names are plain words
-    own = {plain.get(word, word.removeprefix("parameter_")): word for word in quantities}
+    former = {re.sub(r"\W", "_", name): name for name in known}  # older cards had plain words
+    words = {word: word.removeprefix(PARAMETER) for word in quantities}
+    own = {n if n in known else former.get(n, n.removeprefix("parameter_")): word for word, n in words.items()}
     drawn = resample(card.points[point - 1], count, np.random.default_rng([seed, point - 1]))
     draws = draw_parameters(experiment, 0, count)
     if not own:

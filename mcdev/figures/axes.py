@@ -86,6 +86,8 @@ def measurement(tree: xr.DataTree, name: str, values: np.ndarray) -> tuple[Scale
     about = tree[f"measurements/{name}/value"].attrs
     found = scale(tree, about["units"], values)
     words = name.replace("_", " ")
+    if [other.replace("_", " ") for other in tree["measurements"].children].count(words) > 1:
+        words = name
     if about["units"] == "1":
         symbols = {"pulse_conductance": "G / G_max"}
         symbols |= dict.fromkeys(("weight_change", "memristor_change"), about["criterion"].partition(",")[0])

@@ -26,12 +26,14 @@ PROBABILITIES = (
 """Shares at which the family ``quantiles`` is tabulated; the first is the smallest and the last the largest value."""
 MOST_CYCLES, _POINTS, _QUANTITIES, _UNEVEN = 10_000_000, 100_000, 64, 1e-6
 
-_NAME = re.compile(r"[^\W\d]\w{0,99}(\[\d{1,6}\])?")
+PARAMETER = "parameter:"
+"""Stands before a device parameter that is called like a measurement; no measurement can be called so."""
+_NAME = re.compile(rf"(?:{PARAMETER})?\w[\w. -]{{0,99}}(\[\d{{1,6}}\])?")
 
 
 def _named(text: str) -> str:
     if not _NAME.fullmatch(text):
-        refuse(text, "expected a name of up to 100 letters, digits and _, like tau or g[4]")
+        refuse(text, "expected a name of up to 100 letters, digits, _ - . and blanks, like tau or g[4]")
     return text
 
 

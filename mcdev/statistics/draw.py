@@ -73,14 +73,15 @@ def _value(q: Quantity, z: np.ndarray) -> np.ndarray:
 
 def write_devices(card: Card, devices: int, seed: int, file: TextIO) -> None:
     """Draw devices at every sweep point and write them as CSV: a column an axis of the sweep, ``device``, ``cycle``,
-    and a column a quantity, with its unit. The same seed gives the same devices. Raises ``ConfigError`` if too many."""
+    and a column a quantity, with its unit, (1) for a pure number. The same seed gives the same devices. Raises
+    ``ConfigError`` if too many."""
     check_size(card, devices)
     axes = list(dict.fromkeys(axis for point in card.points for axis in point.point))
     units = {
         name: q.unit for point in card.points for name, q in point.quantities.items() if q.family != "undetermined"
     }
     writer = csv.writer(file, lineterminator="\n")
-    headings = [name if unit == "1" else f"{name} ({unit})" for name, unit in units.items()]
+    headings = [f"{name} ({unit})" for name, unit in units.items()]  # no axis of the sweep is called so
     writer.writerow([*map(_safe, axes), "device", "cycle", *headings])
     for index, point in enumerate(card.points):
         draw = np.random.default_rng([seed, index])

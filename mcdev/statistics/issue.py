@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from scipy import special
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
 from mcdev.statistics.card import (
     FORMAT,
+    PARAMETER,
     PROBABILITIES,
     Card,
     CardPoint,
@@ -65,9 +65,7 @@ def _point(tree: xr.DataTree, found: list[Reading], index: int) -> CardPoint:
     devices, cycles = tree["realisations"].sizes["device"], tree["realisations"].sizes["cycle"]
     for reading in [*kept, *parameters]:
         role = "measurement" if reading in kept else "parameter"
-        name = _key(reading.label)
-        while name in quantities:
-            name = f"parameter_{name}"
+        name = reading.label if reading.label not in quantities else f"{PARAMETER}{reading.label}"
         quantities[name] = _quantity(reading, role)
         if quantities[name].varies:
             scores[name] = np.broadcast_to(normal_scores(_line_up(reading)), (devices, cycles))
@@ -192,12 +190,6 @@ def _line(value: Any) -> str:
     """One line of text, as a card admits it."""
     text = " ".join(str(value).split())
     return "".join(c for c in text if c.isprintable())[:500]
-
-
-def _key(label: str) -> str:
-    """A name as a card admits it."""
-    name, bracket, entry = label.partition("[")
-    return re.sub(r"^(?=\d)|\W", "_", name)[:60] + bracket + entry
 
 
 def _number(value: float) -> float | None:

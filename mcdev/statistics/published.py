@@ -44,11 +44,12 @@ def compare(tree: xr.DataTree) -> list[dict[str, Any]]:
     for reference in experiment.output.reference:
         name = reference.measurement
         record: dict[str, Any] = {"source": reference.source}
-        if name in experiment.fits:
+        fit = experiment.fit_read(name, reference.coefficient)
+        if fit is not None:
             curves = [f for f in fits if (f["fit"], f["coefficient"]) == (name, reference.coefficient)]
             own = curves[reference.point - 1] if curves else None
-            unit = experiment.fits[name].coefficients[reference.coefficient or ""]
-            others, which = experiment.curves(experiment.fits[name].axis)[reference.point - 1]
+            unit = fit.coefficients[reference.coefficient or ""]
+            others, which = experiment.curves(fit.axis)[reference.point - 1]
             along, labels = point_label(tree, which[0]), axis_labels(experiment)
             where = {labels[path]: along[labels[path]] for path in others}
             record |= {"what": f"{name}: {reference.coefficient}", "point": where}
