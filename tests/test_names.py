@@ -314,7 +314,7 @@ def hold(names: list[str], folder: Path) -> None:
 
 
 @given(names=chosen())
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None, derandomize=True)
 def test_any_name_is_refused_or_right(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     hold(names, tmp_path_factory.mktemp("named"))
 
@@ -327,7 +327,7 @@ def test_any_of_many_names_is_refused_or_right(tmp_path_factory: pytest.TempPath
 
 
 def test_our_own_words_together(tmp_path: Path) -> None:
-    check(["g", "device", "g_status", "value", "intact", "point", "law", "law_tau_1"], tmp_path)
+    check(["g", "device", "g_status", "value", "intact", "point"], tmp_path)
 
 
 def test_a_curve_of_a_fit_is_found_whatever_the_other_axes_are() -> None:
