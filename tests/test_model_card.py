@@ -243,7 +243,7 @@ BAD: dict[str, tuple[tuple[Any, ...], Any, str]] = {
     "no number": ((*TAU, "lognormal", "sigma"), float("nan"), "finite"),
     "infinite": ((*TAU, "lognormal", "median"), float("inf"), "finite"),
     "too small": ((*TAU, "lognormal", "median"), 0.0, "from 1e-200"),
-    "two lines": ((*FIRST, "point", "a\x1b[31m\nb"), "x", "a?[31m?b = "),
+    "two lines": ((*FIRST, "point", "a\x1b[31m\nb"), "x", r'points.0.point."a\u001b[31m\nb" = "a\u001b[31m\nb"'),
     "negative": ((*TAU, "lognormal", "sigma"), -0.1, "greater than 0"),
     "text": ((*TAU, "n"), "many", "integer"),
     "unknown key": ((*TAU, "sigmas"), 1.0, "did you mean"),

@@ -254,10 +254,4 @@ def read_card(path: Path) -> Card:
     try:
         return Card.model_validate(data)
     except ValidationError as error:
-        found = unique([describe(e, data, Card) for e in error.errors()])
-        raise ConfigError([p._replace(key=_visible(p.key)) for p in found], str(path)) from None
-
-
-def _visible(key: str) -> str:
-    """A stranger's key without what would steer a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in key)[:200]
+        raise ConfigError(unique([describe(e, data, Card) for e in error.errors()]), str(path)) from None
