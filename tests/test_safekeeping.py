@@ -300,16 +300,18 @@ def test_a_worker_on_another_machine_is_noticed(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accept: bool
 ) -> None:
     """It is who computes that says who it is."""
-    small = load(config, {"ensemble.devices": 2, "ensemble.cycles": 1, "sweep.axes": {}})
-    with safekeeping.Folder(tmp_path, small, accept) as keeper, workers() as pool:
+    experiment = load(config, {"ensemble.between_cycles": "rest"})
+    monkeypatch.setattr(ensemble, "compute", lambda *_: {"nothing": np.zeros(1)})
+    progress = ensemble.Progress(0, lambda done, total: None)
+    with safekeeping.Folder(tmp_path, experiment, accept) as keeper, workers() as pool:
         shares = keeper.begin(pool.number)
         elsewhere(monkeypatch, processor="another")
         if accept:
-            safekeeping.work(keeper, shares, pool, lambda done, total: None)
+            ensemble.perform(experiment, shares, keeper, pool.pool, 1, progress)
             assert [origin.processor for origin in keeper.record.accepted] == ["another"]
         else:
             with pytest.raises(ResultsError, match=r"a worker is another machine \(processor: .*another here"):
-                safekeeping.work(keeper, shares, pool, lambda done, total: None)
+                ensemble.perform(experiment, shares, keeper, pool.pool, 1, progress)
 
 
 def test_a_finished_run_is_not_taken_for_one_of_another_configuration(
@@ -345,17 +347,15 @@ def test_a_record_of_an_older_or_newer_mcdev_is_refused(stopped: Path, mcdev_mai
     one_message(mcdev_main("run", "--resume", stopped), 3, "was begun by a newer mcdev")
 
 
-@pytest.mark.parametrize(
-    "left", [{".lock": ""}, {".lock": "", ".config-zs5pu_1e.tmp": "hal"}, {".lock": "", "config.toml": None}]
-)
 def test_killed_before_its_record_a_run_begins_again(
-    left: dict[str, str | None], config: Path, tmp_path: Path, mcdev_main: Callable[..., Ended]
+    config: Path, tmp_path: Path, mcdev_main: Callable[..., Ended]
 ) -> None:
     """With the same command, whatever it had written until then."""
-    small = ("--set", "ensemble.devices=2", "--set", "ensemble.cycles=1", "--set", "sweep.axes={}")
-    text = load(config, {"ensemble.devices": 2, "ensemble.cycles": 1, "sweep.axes": {}}).to_toml()
-    for name, content in left.items():
-        (tmp_path / name).write_text(text if content is None else content)
+    small = ("--set", "ensemble.devices=250", "--set", "ensemble.cycles=1", "--set", "sweep.axes={}")
+    text = load(config, {"ensemble.devices": 250, "ensemble.cycles": 1, "sweep.axes": {}}).to_toml()
+    for name, content in {".lock": "", ".run-zs5pu_1e.tmp": "hal", "config.toml": text}.items():
+        assert unused(tmp_path, {"config.toml": text})
+        (tmp_path / name).write_text(content)
     ended = mcdev_main("run", config, "--out", tmp_path, *small)
     assert ended.code == 0, ended.err
     assert files_of(tmp_path) == FINISHED
