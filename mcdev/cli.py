@@ -1,17 +1,21 @@
 """The command line: run · calibrate · stats · compare · plot · export · validate · schema · presets · doctor.
 
 Exit codes: 0 done; 1 done, but some realisations broke down; 2 wrong usage or configuration; 3 a file or folder
-cannot be read or written; 4 not enough memory; 130 interrupted.
+cannot be read or written; 4 not enough memory; 130 interrupted (Ctrl-C); 143 terminated (SIGTERM, as by a cluster's
+time limit).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -21,11 +25,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from mcdev.experiment import Experiment, load
+from mcdev.identity import ACCEPT
 from mcdev.preset_tables import presets
 from mcdev.problems import ConfigError
 from mcdev.terminal import STDERR, STDOUT, plain, print_calibration, print_study, print_tables, published, with_error
 
-BROKEN, CONFIG, FILES, MEMORY, INTERRUPTED = 1, 2, 3, 4, 130
+BROKEN, CONFIG, FILES, MEMORY = 1, 2, 3, 4
+STOPPED = 128
+"""And the number of the signal."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +44,13 @@ app = typer.Typer(
 
 ConfigFile = Annotated[Path, typer.Argument(help="Configuration file (TOML).", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, or its results.h5.", show_default=False)]
+AcceptOther = Annotated[
+    bool,
+    typer.Option(
+        ACCEPT,
+        help="Put together what machines of several kinds compute: their numbers differ in the last bits.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; may be repeated.")
 ]
@@ -50,11 +65,38 @@ class _Leave(Exception):
 
 
 class _Interrupted(BaseException):
-    """Ctrl-C. Not a KeyboardInterrupt, which typer would swallow without a word."""
+    """Ctrl-C, or a request to terminate. Not a KeyboardInterrupt, which typer would swallow without a word."""
+
+    def __init__(self, number: int = signal.SIGINT):
+        super().__init__()
+        self.code = STOPPED + number
 
 
 def _interrupt(signal_number: int, frame: Any) -> None:
-    raise _Interrupted
+    for number in _SIGNALS:  # once is enough: the way out is not to be interrupted
+        signal.signal(number, signal.SIG_IGN)
+    raise _Interrupted(signal_number)
+
+
+@contextlib.contextmanager
+def _to_be_gone_on_with(command: str, kept: Path) -> Iterator[None]:
+    """An interrupt is answered with the command that goes on, once the file ``kept`` is there."""
+    try:
+        yield
+    except (_Interrupted, KeyboardInterrupt) as stop:
+        code = stop.code if isinstance(stop, _Interrupted) else STOPPED + signal.SIGINT
+        how = f"; what was computed is kept, go on with: {command}" if kept.exists() else ""
+        raise _Leave(f"stopped{how}", code) from None
+
+
+def _command(*words: Any) -> str:
+    """A command line as a shell takes it."""
+    return shlex.join(["mcdev", *(str(word) for word in words)])
+
+
+def _again(pairs: list[str] | None, accept: bool) -> list[str]:
+    """The options that a command which goes on needs, too."""
+    return [word for pair in pairs or [] for word in ("--set", pair)] + ([ACCEPT] if accept else [])
 
 
 def main() -> None:
@@ -62,7 +104,7 @@ def main() -> None:
     from mcdev.ensemble import NotEnoughMemory
     from mcdev.results import ResultsError
 
-    signal.signal(signal.SIGINT, _interrupt)
+    before = [signal.signal(number, _interrupt) for number in _SIGNALS]
     try:
         app()
     except ConfigError as error:
@@ -73,13 +115,16 @@ def main() -> None:
         _fail(str(error), FILES)
     except NotEnoughMemory as error:
         _fail(str(error), MEMORY)
-    except _Interrupted:
-        _fail("stopped; what was not finished is not written", INTERRUPTED)
+    except _Interrupted as stop:
+        _fail("stopped; what was not finished is not written", stop.code)
+    finally:
+        for number, handler in zip(_SIGNALS, before, strict=True):
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _fail(message: str, code: int) -> None:
     STDERR.print(f"[bold red]error:[/] {plain(message)}", soft_wrap=True)
-    if code == INTERRUPTED:  # a thread that compiles cannot be stopped, and writes nothing: leave without it
+    if code > STOPPED:  # a thread that compiles cannot be stopped, and writes nothing: leave without it
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
@@ -118,6 +163,7 @@ def run(
     scheduler_address: Annotated[
         str | None, typer.Option(help="Of a Dask scheduler that runs already, like tcp://host:8786.")
     ] = None,
+    accept: AcceptOther = False,
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it would take: steps, memory, time.")
@@ -132,7 +178,7 @@ def run(
     if resume is not None and out is not None:
         raise _Leave("--out and --resume both name the folder; give one of them", CONFIG)
     kind: Literal["threads", "dask"] = "dask" if scheduler == "dask" or scheduler_address else "threads"
-    how = _How(kind, threads, scheduler_address, memory * 2**30 if memory else None, figures)
+    how = _How(kind, threads, scheduler_address, memory * 2**30 if memory else None, figures, accept)
     if config is None and resume is None:
         raise _Leave("give a configuration file, or --resume FOLDER", CONFIG)
     compilation_cache.switch_on()
@@ -140,13 +186,15 @@ def run(
         _print_forecast(config, _overrides(set_), threads)
         return
     if config is not None and is_study(config):
-        _run_study(config, _overrides(set_), resume or out, how)
+        _run_study(config, set_, resume or out, how)
         return
     experiment = load(config or safekeeping.configuration(resume or Path()), _overrides(set_))
-    folder = resume or _claim(out or Path(experiment.output.directory) / results.folder_name(experiment))
-    tree, records, aside = _run_one(experiment, folder, how, resume is not None)
-    print_tables(tree, records)
-    drawn = _draw(tree, folder / "figures") if figures and experiment.output.figures else []
+    folder = resume or _begun(out or Path(experiment.output.directory) / results.folder_name(experiment), experiment)
+    again = _command("run", "--resume", folder, *_again(None, accept))
+    with _to_be_gone_on_with(again, folder / safekeeping.RECORD):
+        tree, records, aside = _run_one(experiment, folder, how, resume is not None, again)
+        print_tables(tree, records)
+        drawn = _draw(tree, folder / "figures") if figures and experiment.output.figures else []
     more = (", card.toml" if tree["realisations"].sizes["device"] > 1 else "") + (", figures/" if drawn else "")
     STDOUT.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})")
     for chunk, why in aside.items():
@@ -154,7 +202,7 @@ def run(
     if aside:
         raise _Leave(
             f"{len(aside)} chunks failed {safekeeping.ATTEMPTS} times and count as broken down; what was computed is "
-            f"kept, they are tried again with: mcdev run --resume {folder}",
+            f"kept, they are tried again with: {again}",
             BROKEN,
         )
     broken = _broken(tree)
@@ -188,21 +236,24 @@ class _How(NamedTuple):
     memory: float | None
     """Bytes."""
     figures: bool
+    accept: bool
+    """Whether other machines may have a part in it."""
 
 
 def _run_one(
-    experiment: Experiment, folder: Path, how: _How, resume: bool
+    experiment: Experiment, folder: Path, how: _How, resume: bool, again: str
 ) -> tuple[Any, list[dict[str, Any]], dict[Any, str]]:
-    """Run an experiment under a progress bar and write its results; the tree, its statistics, and what failed."""
+    """Run an experiment under a progress bar and write its results; the tree, its statistics, and what failed.
+    ``again``: the command that goes on with it."""
     from mcdev import results, safekeeping, scheduler
 
-    for warning in experiment.warnings():
+    known = experiment.warnings()
+    for warning in known:
         STDERR.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
     aside: dict[Any, str] = {}
-    record = folder / "run.json"  # written when the run begins: from there on it can be gone on with
     try:
-        with safekeeping.Folder(folder, experiment) as keeper:
-            if resume and keeper.finished:
+        with safekeeping.Folder(folder, experiment, how.accept) as keeper:
+            if resume and keeper.finished():
                 STDERR.print(f"{folder} is finished; its results are as they were written", soft_wrap=True)
                 tree = results.read(folder)
             else:
@@ -220,24 +271,24 @@ def _run_one(
                 ):
                     task = bar.add_task(experiment.name, total=None)
                     shares = keeper.go_on() if resume else keeper.begin(workers.number, how.memory)
+                    for note in keeper.notes:
+                        STDERR.print(plain(note), soft_wrap=True)
                     tree, aside = safekeeping.work(
                         keeper, shares, workers, lambda done, total: bar.update(task, completed=done, total=total)
                     )
                 results.write(tree, folder)
                 if not aside:
-                    keeper.done(shares)
-    except (_Interrupted, KeyboardInterrupt):
-        kept = f"; what was computed is kept, go on with: mcdev run --resume {folder}" if record.exists() else ""
-        raise _Leave(f"stopped{kept}", INTERRUPTED) from None
+                    keeper.done()
     except results.ResultsError as error:
-        if record.exists() and not resume:
-            raise results.ResultsError(
-                f"{error}; what was computed is kept, go on with: mcdev run --resume {folder}"
-            ) from None
+        if not resume and (folder / safekeeping.RECORD).exists():
+            raise results.ResultsError(f"{error}; what was computed is kept, go on with: {again}") from None
         raise
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+    for warning in str(tree.attrs["warnings"]).splitlines():  # of the results: who had a part in them
+        if warning not in known:
+            STDERR.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
     from mcdev import statistics  # slow to import, and wanted last
 
     records = statistics.summarise(tree)
@@ -253,33 +304,34 @@ def _broken(tree: Any) -> int:
     return int(np.sum(np.asarray(tree["realisations"]["intact"]) == 0))
 
 
-def _run_study(config: Path, overrides: dict[str, Any], out: Path | None, how: _How) -> None:
-    from mcdev import study
-    from mcdev.results import time_stamp
+def _run_study(config: Path, set_: list[str] | None, out: Path | None, how: _How) -> None:
+    from mcdev import record, safekeeping, study
+    from mcdev.results import time_stamp, whole_file
 
-    plan = study.load_study(config, overrides)
+    plan = study.load_study(config, _overrides(set_))
     folder = out or Path(plan.members[0].experiment.output.directory) / f"{plan.study.name}-{time_stamp()}"
-    if folder.exists() and not folder.is_dir():
-        raise _Leave(f"{folder} is a file; choose another --out", FILES)
+    again = _command("run", config, "--resume", folder, *_again(set_, how.accept))
 
     def run_member(member: study.Member, place: Path) -> None:
-        STDERR.print(f"{member.variant}: {member.run}")
-        begun = (place / "run.json").exists()
-        try:
-            _run_one(member.experiment, place if begun else _claim(place), how, begun)
-        except _Leave as error:
-            if error.code != INTERRUPTED:
-                raise
-            kept = f"what was computed is kept, go on with: mcdev run {config} --resume {folder}"
-            raise _Leave(f"stopped; {kept}", INTERRUPTED) from None
+        STDERR.print(f"{plain(member.variant)}: {plain(member.run)}")
+        begun = (place / safekeeping.RECORD).exists()
+        changed = safekeeping.Folder(place, member.experiment).changed() if begun else []
+        if changed:
+            STDERR.print(f"{place} is computed again: {plain('; '.join(changed))}", soft_wrap=True)
+        _run_one(
+            member.experiment, place if begun else _begun(place, member.experiment), how, begun and not changed, again
+        )
 
-    trees = study.perform(plan, folder, run_member)
-    rows = study.table(plan, trees)
-    (folder / "table.csv").write_text(study.to_csv(rows), encoding="utf-8")
-    if rows:
-        print_study(plan, rows)
-    if how.figures:
-        _draw_study(plan, trees, folder)
+    _writable(folder)
+    with _to_be_gone_on_with(again, folder), record.alone(folder):
+        trees = study.perform(plan, folder, run_member, how.accept)
+        rows = study.table(plan, trees)
+        with whole_file(folder / study.TABLE) as temporary:
+            temporary.write_text(study.to_csv(rows), encoding="utf-8")
+        if rows:
+            print_study(plan, rows)
+        if how.figures:
+            _draw_study(plan, trees, folder)
     STDOUT.print(f"\nresults: {folder}/ (table.csv, and a folder for each run of each variant)", soft_wrap=True)
     broken = sum(_broken(tree) for tree in trees.values())
     if broken:
@@ -288,8 +340,9 @@ def _run_study(config: Path, overrides: dict[str, Any], out: Path | None, how: _
 
 def _draw_study(plan: Any, trees: dict[tuple[str, str], Any], folder: Path) -> None:
     from mcdev.figures import draw_study
+    from mcdev.study import FIGURES
 
-    for path in draw_study(trees, folder / "figures"):
+    for path in draw_study(trees, folder / FIGURES):
         STDOUT.print(f"figure: {path}", soft_wrap=True)
     for member in plan.members:
         _draw(trees[member.run, member.variant], folder / member.folder / "figures")
@@ -301,32 +354,34 @@ def calibrate(
     set_: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default: a new one under runs/.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Folder of a stopped calibration, to be gone on with.")] = None,
+    accept: AcceptOther = False,
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
 ) -> None:
     """Fit device parameters to reported numbers and measured curves: values, intervals, what is not determined."""
     from mcdev import compilation_cache
     from mcdev.calibration import desk, load_job
+    from mcdev.record import alone
 
     compilation_cache.switch_on()
     plan = load_job(config, _overrides(set_))
     if resume is None:
-        folder = _claim(out or Path(plan.job.directory) / desk.folder_name(plan))
-        desk.begin(plan, folder)
+        folder = _claim(out or Path(plan.job.directory) / desk.folder_name(plan), {})
     else:
         folder = resume
-        desk.check(plan, folder)
+        desk.check(plan, folder, accept)
+    again = _command("calibrate", config, "--resume", folder, *_again(set_, accept))
     for warning in plan.warnings:
         STDERR.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
-    try:
+    with _to_be_gone_on_with(again, folder / desk.RECORD), alone(folder):
+        book = desk.begin(plan, folder) if resume is None else desk.go_on(plan, folder, accept)
         with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=STDERR) as bar:
             task = bar.add_task(plan.job.name, total=None)
-            tree = desk.work(plan, folder, lambda text: bar.update(task, description=plain(text)))
-    except (_Interrupted, KeyboardInterrupt):
-        kept = f"what was computed is kept; go on with: mcdev calibrate {config} --resume {folder}"
-        raise _Leave(f"stopped; {kept}", INTERRUPTED) from None
-    print_calibration(tree)
-    if figures:
-        _draw_calibration(tree, folder / "figures")
+            tree = desk.work(plan, folder, book, lambda text: bar.update(task, description=plain(text)))
+        for note in book.notes:
+            STDERR.print(plain(note), soft_wrap=True)
+        print_calibration(tree)
+        if figures:
+            _draw_calibration(tree, folder / "figures")
     STDOUT.print(f"\nresults: {folder}/ (calibration.h5, fitted.toml, targets.csv, parameters.csv)", soft_wrap=True)
 
 
@@ -519,10 +574,30 @@ def doctor() -> None:
 # -------------------------------------------------------------------------------------- details
 
 
-def _claim(folder: Path) -> Path:
-    """Make the run's folder now: a full or read-only disk should be known before hours of work."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise _Leave(f"{folder} exists and is not empty; choose another --out or remove it", FILES)
+def _claim(folder: Path, own: dict[str, str]) -> Path:
+    """Make the folder of new work, in which nothing lies but ``own`` files of it (name → text) that a kill has left."""
+    from mcdev.record import unused
+
+    if folder.exists() and not unused(folder, own):
+        raise _Leave(
+            f"{folder} exists and is not empty; go on with what was begun there by --resume, choose another --out or "
+            "remove it",
+            FILES,
+        )
+    return _writable(folder)
+
+
+def _begun(folder: Path, experiment: Experiment) -> Path:
+    """The same for a run, which writes its configuration before anything else."""
+    from mcdev.safekeeping import CONFIG as name
+
+    return _claim(folder, {name: experiment.to_toml()})
+
+
+def _writable(folder: Path) -> Path:
+    """Make a folder now: a full or read-only disk should be known before hours of work."""
+    if folder.exists() and not folder.is_dir():
+        raise _Leave(f"{folder} is a file; choose another --out", FILES)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

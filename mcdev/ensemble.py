@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -35,6 +35,7 @@ from mcdev.chunks import (
 )
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.experiment import Experiment
+from mcdev.identity import Origin
 from mcdev.jackknife import GROUPS, without_groups
 from mcdev.measurements.contract import FAILED, OK
 from mcdev.problems import ConfigError, Problem
@@ -78,13 +79,20 @@ class PointResult:
     """[D, C]: False where a realisation broke down."""
 
 
+class Made(NamedTuple):
+    """A finished chunk, and who computed it."""
+
+    arrays: Arrays
+    origin: Origin
+
+
 class Keeper(Protocol):
     """Where finished chunks are kept until all are there."""
 
     def has(self, chunk: Chunk) -> bool:
         """Whether the chunk is there, whole."""
 
-    def put(self, chunk: Chunk, arrays: Arrays) -> None: ...
+    def put(self, chunk: Chunk, made: Made) -> None: ...
 
     def get(self, chunk: Chunk) -> Mapping[str, np.ndarray]:
         """Its arrays; parts of them may be read without the rest."""
@@ -99,8 +107,8 @@ class InMemory:
     def has(self, chunk: Chunk) -> bool:
         return chunk in self._arrays
 
-    def put(self, chunk: Chunk, arrays: Arrays) -> None:
-        self._arrays[chunk] = arrays
+    def put(self, chunk: Chunk, made: Made) -> None:
+        self._arrays[chunk] = made.arrays
 
     def get(self, chunk: Chunk) -> Mapping[str, np.ndarray]:
         return self._arrays[chunk]
@@ -151,7 +159,7 @@ def perform(
     lines = [c for i, (point, of) in enumerate(zip(points, shares, strict=True)) for c in chains(point, i, of)]
     predecessor = {after: before for line in lines for before, after in itertools.pairwise(line)}
     waiting = deque(lines)
-    running: dict[Future[Arrays], list[Chunk]] = {}
+    running: dict[Future[Made], list[Chunk]] = {}
     failures: dict[Chunk, int] = {}
     aside: dict[Chunk, str] = {}
     places = itertools.cycle(range(len(jax.local_devices())))
@@ -175,7 +183,7 @@ def perform(
             for task in done:
                 chain = running.pop(task)
                 try:
-                    arrays = task.result()
+                    made = task.result()
                 except Exception as error:  # whatever a worker died of: the others' work is not lost for it
                     failures[chain[0]] = failures.get(chain[0], 0) + 1
                     if attempts == 1 or isinstance(error, Stopped):
@@ -185,7 +193,7 @@ def perform(
                     else:
                         aside |= dict.fromkeys(chain, f"{type(error).__name__}: {error}")
                     continue
-                keeper.put(chain[0], arrays)
+                keeper.put(chain[0], made)
                 if alone:
                     progress.add(_steps(points[chain[0].point], chain[0]))
                 begin(chain[1:])
@@ -201,11 +209,12 @@ def _carried(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.asarray(arrays[name]) for name in arrays if name.startswith("carry/")}
 
 
-def _at(place: int, point: Experiment, chunk: Chunk, before: Arrays | None, progress: Progress | None) -> Arrays:
-    """Compute on one of this process's accelerators; chunks go round them."""
+def _at(place: int, point: Experiment, chunk: Chunk, before: Arrays | None, progress: Progress | None) -> Made:
+    """Compute on one of this process's accelerators; chunks go round them. It is this process that says who it is: a
+    cluster's may be of several kinds."""
     devices = jax.local_devices()
     with jax.default_device(devices[place % len(devices)]):
-        return compute(point, chunk, before, progress)
+        return Made(compute(point, chunk, before, progress), Origin.here())
 
 
 def _steps(point: Experiment, chunk: Chunk) -> int:

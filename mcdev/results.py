@@ -28,7 +28,7 @@ import platform
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.ensemble import PointResult, simulate
 from mcdev.experiment import Experiment, axis_unit, axis_values, build
 from mcdev.fits.contract import Coefficient, Fit
+from mcdev.identity import Origin, together, written
 from mcdev.jackknife import standard_error
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, STATUS_MEANINGS
 from mcdev.preset_tables import presets
@@ -68,11 +69,14 @@ def run(experiment: Experiment, report: Any = None, threads: int | None = None) 
     begin = datetime.datetime.now(datetime.UTC)
     points = simulate(experiment, report, threads)
     wall = (datetime.datetime.now(datetime.UTC) - begin).total_seconds()
-    return assemble(experiment, points, {"started": begin.isoformat(timespec="seconds"), "wall_time_s": wall})
+    about = {"started": begin.isoformat(timespec="seconds"), "wall_time_s": wall}
+    return assemble(experiment, points, about)
 
 
-def assemble(experiment: Experiment, points: list[PointResult], provenance: dict[str, Any]) -> xr.DataTree:
-    """The tree of a finished simulation."""
+def assemble(
+    experiment: Experiment, points: list[PointResult], provenance: dict[str, Any], origins: Sequence[Origin] = ()
+) -> xr.DataTree:
+    """The tree of a finished simulation that ``origins`` have computed; by default this process."""
     size, output = experiment.ensemble, experiment.output
     longest = max(p.timeline.samples for p in points)
     variants = [point for _, point in experiment.points()]
@@ -85,7 +89,7 @@ def assemble(experiment: Experiment, points: list[PointResult], provenance: dict
     }
     config = xr.Variable((), experiment.to_toml(), {"long_name": "resolved configuration"})
     groups = {
-        "/": xr.Dataset(attrs=_provenance(experiment, variants, provenance)),
+        "/": xr.Dataset(attrs=_provenance(experiment, variants, origins or [Origin.here()]) | provenance),
         "/config": xr.Dataset({"toml": config}),
         "/sweep": _sweep(experiment, len(points)),
         "/parameters": _parameters(experiment, points),
@@ -140,13 +144,13 @@ def _parameters(experiment: Experiment, points: list[PointResult]) -> xr.Dataset
     return data
 
 
-def _provenance(experiment: Experiment, variants: list[Experiment], more: dict[str, Any]) -> dict[str, Any]:
+def _provenance(experiment: Experiment, variants: list[Experiment], origins: Sequence[Origin]) -> dict[str, Any]:
     tables = (table for point in variants for table in (point.device, *point.circuit.devices.values()))
     named = dict.fromkeys(name for table in tables if (name := getattr(table, "preset", None)))
     used = [presets()[name] for name in named]
     first, *others = (point.device.reduced_units for point in variants)
     reduced = {si: name for si, name in first.items() if all(units.get(si) == name for units in others)}
-    attributes = {
+    return {
         "title": experiment.name,
         "description": experiment.description,
         "Conventions": "CF-1.11",
@@ -163,12 +167,12 @@ def _provenance(experiment: Experiment, variants: list[Experiment], more: dict[s
         ),
         "code_version": code_version(),
         "git_commit": git_commit(),
-        "warnings": "\n".join(experiment.warnings()),
+        "origins": written(origins),
+        "warnings": "\n".join(filter(None, [*experiment.warnings(), together(origins)])),
         "reduced_units": "; ".join(f"1 {si} = {name}" for si, name in reduced.items()),
         "device_source": "\n".join(dict.fromkeys(preset["source"] for preset in used)),
         "device_notes": "\n".join(dict.fromkeys(note for preset in used for note in preset["notes"])),
     }
-    return attributes | more
 
 
 def git_commit() -> str:

@@ -1,13 +1,12 @@
 """A run that cannot be lost: finished chunks in a folder, whole or not there, until all are put together.
 
-    run.json      what the run is: fingerprint of configuration, code and backend; how it is cut; at the end, the
-                  checksum of its results
     config.toml   the configuration
-    chunks/       a file for each finished chunk, its checksum in its name
+    run.json      what the run is: its identity (`identity.py`); how it is cut; at the end, the checksum of its results
+    chunks/       a file for each finished chunk, its checksum in its name, its identity and place inside
 
 A file is written under another name, flushed to the disk and renamed, so that it is whole or not there; when the run
-goes on, every file is read and its checksum compared. What does not agree is computed again. Nothing in a folder is
-trusted further than that: files are HDF5 arrays of the names, shapes and types expected, without links.
+goes on, every file is read, its checksum and its identity compared. What does not agree is computed again. Nothing in a
+folder is trusted further than that: files are HDF5 arrays of the names, shapes and types expected, without links.
 """
 
 from __future__ import annotations
@@ -17,26 +16,28 @@ import datetime
 import hashlib
 import io
 import shutil
+import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
 import h5py
-import jax
 import numpy as np
 import xarray as xr
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from mcdev.chunks import Arrays, Chunk, Progress, Share, chains
-from mcdev.ensemble import gather, perform, plan, total_steps
+from mcdev.chunks import Chunk, Progress, Share, chains
+from mcdev.ensemble import Made, gather, perform, plan, total_steps
 from mcdev.experiment import Experiment
-from mcdev.provenance import code_version
+from mcdev.identity import ACCEPT, Identity, Origin, differences, told
+from mcdev.record import Record, agreed, alone, changes, read_record, write_record
 from mcdev.results import FILE_NAME, ResultsError, assemble, harmless, whole_file
 from mcdev.scheduler import Workers
 from mcdev.schema import Strict
 
-_WRITTEN = ("results", "run", "config", "statistics", "card")
+RECORD, CONFIG = "run.json", "config.toml"
+_MADE = (FILE_NAME, "statistics.csv", "card.toml")
 ATTEMPTS = 3
 """After which a chunk that fails is set aside."""
 
@@ -46,105 +47,136 @@ class _Cut(Strict):
     cycles: int = Field(ge=1, lt=2**31)
 
 
-class _Record(Strict):
+class _Record(Record):
     """run.json"""
 
-    fingerprint: str = Field(max_length=64)
-    cut: tuple[_Cut, ...] = Field(min_length=1, max_length=1_000_000)
+    cut: tuple[_Cut, ...] = Field((), max_length=1_000_000)
     results: str | None = Field(None, max_length=64)
 
 
-def fingerprint(experiment: Experiment) -> str:
-    """Changes with anything that can change a bit of the results: configuration, code, libraries, backend."""
-    text = experiment.to_toml() + code_version() + jax.default_backend()
-    return hashlib.sha256(text.encode()).hexdigest()
+def identity(experiment: Experiment) -> Identity:
+    """Of an experiment's results, computed by this process."""
+    return Identity.of(experiment.to_toml(), experiment.ensemble.seed)
 
 
 class Folder:
-    """The folder of one run, held by one process. Keeps finished chunks (``mcdev.ensemble.Keeper``)."""
+    """The folder of one run, held by one process. Keeps finished chunks (``mcdev.ensemble.Keeper``).
 
-    def __init__(self, path: Path, experiment: Experiment):
+    ``accept``: whether another machine's part in it is accepted (`record.py`).
+    """
+
+    def __init__(self, path: Path, experiment: Experiment, accept: bool = False):
         self.path, self.experiment = path, experiment
         self.chunks = path / "chunks"
-        self._own = fingerprint(experiment)
+        self.accept = accept
+        self.own = identity(experiment)
+        self.record = _Record(identity=self.own)
+        self.notes: list[str] = []
+        """What was found that is not used."""
         self._files: dict[Chunk, Path] = {}
+        self._origins: dict[Chunk, Origin] = {}
         self._open: dict[Chunk, h5py.File] = {}
-        self._lock = filelock.FileLock(path / ".lock")
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Folder:
-        try:
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise ResultsError(
-                f"{self.path} is being worked on by another run; wait for it, or choose another folder"
-            ) from None
-        except OSError as error:
-            raise ResultsError(f"{self.path} cannot be written: {error.strerror or error}") from None
-        for stem in _WRITTEN:  # halves that a kill left; nobody else is at work here
-            for half in self.path.glob(f".{stem}-*.tmp"):
-                half.unlink(missing_ok=True)
+        self._held.enter_context(alone(self.path))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
-        with contextlib.suppress(OSError):  # while it is held, so that nobody holds a lock that is no longer there
-            (self.path / ".lock").unlink(missing_ok=True)
-        self._lock.release()
+        self._held.close()
 
     # ------------------------------------------------------------------------------- begun, gone on with, done
 
     def begin(self, workers: int, memory: float | None = None) -> list[Share]:
-        """Make the folder one of this run; how it is cut, for a budget of ``memory`` bytes. Raises
-        ``NotEnoughMemory`` and ``ConfigError`` before anything is written."""
+        """Make the folder one of this run; how it is cut, for a budget of ``memory`` bytes. What another run has left
+        in it goes. Raises ``NotEnoughMemory`` and ``ConfigError`` before anything is written."""
         total_steps(self.experiment)
         shares = plan(self.experiment, workers, memory, in_memory=False)
-        with whole_file(self.path / "config.toml") as temporary:
+        for name in _MADE:  # before the record: whose they are is not in doubt at any moment
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "figures", ignore_errors=True)
+        shutil.rmtree(self.chunks, ignore_errors=True)
+        with whole_file(self.path / CONFIG) as temporary:
             temporary.write_text(self.experiment.to_toml(), encoding="utf-8")
-        self._record(shares, None)
+        self.cut(shares)
         return shares
 
-    def _record(self, shares: Sequence[Share], results: str | None) -> None:
-        cut = [_Cut(groups=of.groups, cycles=of.cycles) for of in shares]
-        text = _Record(fingerprint=self._own, cut=tuple(cut), results=results).model_dump_json()
-        with whole_file(self.path / "run.json") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    def cut(self, shares: Sequence[Share]) -> None:
+        """Write down that this run is cut so. From here on it can be gone on with."""
+        cut = tuple(_Cut(groups=of.groups, cycles=of.cycles) for of in shares)
+        self._write(self.record.model_copy(update={"cut": cut}))
+
+    def _write(self, record: _Record) -> None:
+        write_record(self.path / RECORD, record)
+        self.record = record
+
+    def take_up(self) -> None:
+        """Make the record that is here one's own. Raises ``ResultsError`` where there is none, or it is that of another
+        configuration or code, or of another machine that is not accepted."""
+        record = read_record(self.path / RECORD, _Record, "run")
+        seen = agreed(record, self.own, self.path, self.accept, self.changed)
+        if seen != record:
+            write_record(self.path / RECORD, seen)
+        self.record = seen
+
+    def changed(self) -> list[str]:
+        """How the configuration differs from that with which the run here was begun, in words."""
+        record = read_record(self.path / RECORD, _Record, "run")
+        if not record.identity.asks_otherwise(self.own):
+            return []
+        try:
+            text = (self.path / CONFIG).read_text(encoding="utf-8")
+            there = tomllib.loads(text)
+        except (OSError, ValueError, RecursionError):
+            return [f"which {CONFIG} there does not tell"]
+        if Identity.of(text, 0).configuration != record.identity.configuration:
+            return [f"{CONFIG} there is no longer what it was"]
+        return changes(there, tomllib.loads(self.experiment.to_toml()))
 
     def go_on(self) -> list[Share]:
         """How the run that was begun here is cut; its finished chunks, read and compared, are known from here on.
 
-        Raises ``ResultsError`` where the folder holds no run, or one of another configuration or code.
+        Raises ``ResultsError`` as :meth:`take_up`.
         """
-        record = _read_record(self.path)
-        if record.fingerprint != self._own:
-            raise ResultsError(
-                f"{self.path} was begun with another configuration, version of the code or backend; give those it was "
-                "begun with, or begin anew without --resume"
-            )
-        shares = [Share(cut.groups, cut.cycles) for cut in record.cut]
+        self.take_up()
+        shares = [Share(cut.groups, cut.cycles) for cut in self.record.cut]
         points = [point for _, point in self.experiment.points()]
         if len(shares) != len(points):
-            raise ResultsError(f"{self.path / 'run.json'} is damaged: {len(shares)} sweep points for {len(points)}")
+            raise ResultsError(f"{self.path / RECORD} is damaged: {len(shares)} sweep points for {len(points)}")
         by_stem = {_stem(p): p for i, of in enumerate(shares) for chain in chains(points[i], i, of) for p in chain}
+        ours = {text.model_dump_json(): text.origin for text in self.record.identities}
         self._files.clear()
+        foreign: Counter[str] = Counter()
         for file in sorted(self.chunks.iterdir()) if self.chunks.is_dir() else []:
             chunk = by_stem.get(file.name.split(".")[0])
             if chunk is not None and file.suffix == ".h5" and file.name == _name(chunk, _checksum(file)):
-                self._files[chunk] = file
-            else:  # cut off, damaged, or of no use
-                file.unlink()
+                said = _said(file)
+                if said.get("chunk") == _stem(chunk) and said.get("identity") in ours:
+                    self._files[chunk], self._origins[chunk] = file, ours[said["identity"]]
+                    continue
+                foreign[_whose(said, self.record.identity)] += 1
+            file.unlink()  # cut off, damaged, or of no use
+        for whose, count in foreign.items():
+            self.notes.append(f"{count} chunk{'s' if count > 1 else ''} in {self.chunks} left out, {whose}: done again")
         return shares
 
-    @property
     def finished(self) -> bool:
-        """Whether the results are there, as they were written."""
-        record = _read_record(self.path)
+        """Whether the results are there, as they were written. Raises ``ResultsError`` as :meth:`take_up`: they are not
+        called finished before it is known that they are this run's."""
+        self.take_up()
         file = self.path / FILE_NAME
-        return record.results is not None and file.exists() and _checksum(file) == record.results
+        return self.record.results is not None and file.exists() and _checksum(file) == self.record.results
 
-    def done(self, shares: Sequence[Share]) -> None:
+    @property
+    def origins(self) -> list[Origin]:
+        """Who computed what is here, and who puts it together."""
+        return list(dict.fromkeys([*self._origins.values(), Origin.here()]))
+
+    def done(self) -> None:
         """The results are written: finished chunks are no longer needed."""
         self._close()
-        self._record(shares, _checksum(self.path / FILE_NAME))
+        self._write(self.record.model_copy(update={"results": _checksum(self.path / FILE_NAME)}))
         shutil.rmtree(self.chunks, ignore_errors=True)
 
     # ------------------------------------------------------------------------------- chunks
@@ -152,16 +184,27 @@ class Folder:
     def has(self, chunk: Chunk) -> bool:
         return chunk in self._files
 
-    def put(self, chunk: Chunk, arrays: Arrays) -> None:
+    def put(self, chunk: Chunk, made: Made) -> None:
+        """Raises ``ResultsError`` where another machine has made it, and that is not accepted."""
+        if made.origin not in self.record.origins:
+            if not self.accept:
+                how = told(differences(self.record.identity.origin, made.origin))
+                raise ResultsError(
+                    f"a worker is another machine ({how}), whose numbers differ in their last bits; "
+                    f"take workers of one kind, or {ACCEPT}, which the results will say"
+                )
+            self._write(self.record.model_copy(update={"accepted": (*self.record.accepted, made.origin)}))
         buffer = io.BytesIO()
         with h5py.File(buffer, "w", track_order=True) as file:
-            for name, array in arrays.items():
+            file.attrs["chunk"] = _stem(chunk)
+            file.attrs["identity"] = self.record.identity.made_by(made.origin).model_dump_json()
+            for name, array in made.arrays.items():
                 file.create_dataset(name, data=array)
         content = buffer.getvalue()
         path = self.chunks / _name(chunk, hashlib.sha256(content).hexdigest())
         with whole_file(path) as temporary:
             temporary.write_bytes(content)
-        self._files[chunk] = path
+        self._files[chunk], self._origins[chunk] = path, made.origin
 
     def get(self, chunk: Chunk) -> Mapping[str, np.ndarray]:
         return _Stored(self._opened(chunk))
@@ -236,20 +279,41 @@ def _checksum(file: Path) -> str:
         raise ResultsError(f"{file} cannot be read: {error.strerror or error}") from None
 
 
-def _read_record(folder: Path) -> _Record:
-    path = folder / "run.json"
+def _said(file: Path) -> dict[str, str]:
+    """What a chunk's file says of itself."""
     try:
-        return _Record.model_validate_json(path.read_bytes())
-    except OSError:
-        raise ResultsError(f"{folder} holds no run that was begun; leave out --resume") from None
-    except ValidationError:
-        raise ResultsError(f"{path} is damaged; begin anew without --resume") from None
+        with h5py.File(file, "r") as handle:
+            return {name: str(handle.attrs[name]) for name in ("chunk", "identity") if name in handle.attrs}
+    except Exception:  # no HDF5 file; h5py raises many kinds
+        return {}
+
+
+def _whose(said: Mapping[str, str], own: Identity) -> str:
+    """Why a whole chunk is not one of this run, in words."""
+    try:
+        there = Identity.model_validate_json(said.get("identity", ""))
+    except ValueError:
+        return "which do not say what they were made with"
+    if there.seed != own.seed:
+        return f"of a run with another seed ({there.seed} there, {own.seed} here)"
+    if there.asks_otherwise(own):
+        return "of a run with another configuration"
+    if there.origin != own.origin:
+        return f"made by another machine or code ({told(differences(there.origin, own.origin))})"
+    return "of other devices or cycles than their names say"
+
+
+def is_finished(folder: Path, experiment: Experiment, accept: bool = False) -> bool:
+    """Whether the results of this very experiment lie in a folder, whole. False too where it holds a run that was begun
+    with another configuration. Raises ``ResultsError`` as :meth:`Folder.take_up`."""
+    kept = Folder(folder, experiment, accept)
+    return (folder / RECORD).exists() and not kept.changed() and kept.finished()
 
 
 def configuration(folder: Path) -> Path:
     """The configuration of the run that was begun in a folder. Raises ``ResultsError`` where there is none."""
-    _read_record(folder)
-    path = folder / "config.toml"
+    read_record(folder / RECORD, _Record, "run")
+    path = folder / CONFIG
     if not path.is_file():
         raise ResultsError(f"{path} is missing; give the configuration, or begin anew without --resume")
     return path
@@ -268,4 +332,4 @@ def work(
             points = gather(experiment, shares, folder)
             wall = (datetime.datetime.now(datetime.UTC) - begin).total_seconds()
             about = {"started": begin.isoformat(timespec="seconds"), "wall_time_s": wall}
-            return assemble(experiment, points, about), aside
+            return assemble(experiment, points, about, folder.origins), aside

@@ -10,9 +10,11 @@ from __future__ import annotations
 import abc
 import difflib
 import functools
+import hashlib
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
@@ -101,6 +103,7 @@ _ALLOWED = (
 )
 # What Windows keeps for devices, with any ending: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE)
+_TOLD_APART = re.compile(r".*-[0-9a-f]{8}", re.IGNORECASE)  # as `file_names` ends those that would be alike
 _MOST_BYTES = 100
 
 
@@ -135,6 +138,19 @@ def folded(name: str) -> str:
     """What two names that cannot stand beside each other as files have in common: some file systems tell no capitals
     from small letters, and a blank becomes an underscore."""
     return unicodedata.normalize("NFC", name.replace(" ", "_").casefold())
+
+
+def file_names(labels: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Label, whatever it is → a name for a file or folder, never a path, and none like another's: where two would be
+    alike, or one is ``taken``, each has a digest of its label added."""
+    plain = {label: file_name(label) or "unnamed" for label in labels}
+    often = Counter(folded(name) for name in (*plain.values(), *taken))
+    return {
+        label: f"{name}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+        if often[folded(name)] > 1 or _DEVICES.fullmatch(name) or _TOLD_APART.fullmatch(name)
+        else name
+        for label, name in plain.items()
+    }
 
 
 Name = Annotated[

@@ -8,7 +8,8 @@
     set = { "device.preset" = "device_p_pnp" }
     notes = { ppf = "why this variant cannot meet it" }
 
-Each run is a folder of its own. A study that is started again in its folder takes up the runs that are finished.
+Each run has a folder of its own, ``VARIANT/RUN``. A study that is started again in its folder takes up the runs that
+are finished, and computes again those whose configuration has changed.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import csv
 import io
 import json
 import math
+import os
 import tomllib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import xarray as xr
@@ -28,8 +31,12 @@ from pydantic import Field, ValidationError
 
 from mcdev.experiment import Experiment, load
 from mcdev.problems import ConfigError, Problem, beside, describe, key_path, unique
-from mcdev.results import FILE_NAME, ResultsError, read
-from mcdev.schema import FileName, Strict, nearest
+from mcdev.results import read
+from mcdev.safekeeping import is_finished
+from mcdev.schema import FileName, Strict, file_names, nearest
+
+TABLE, FIGURES = "table.csv", "figures"
+"""The study's own, beside the folders of its variants."""
 
 
 class Variant(Strict):
@@ -59,12 +66,11 @@ class Member(NamedTuple):
     """One experiment of a study."""
 
     run: str
+    """Name of its file without the ending; the whole path where another's would be the same."""
     variant: str
     experiment: Experiment
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.variant.replace(" ", "_")) / self.run
+    folder: Path
+    """Its own, in the study's."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +98,13 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Pla
         study = Study.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         raise ConfigError(unique([describe(e, data, Study) for e in error.errors()]), str(path)) from None
-    members, problems = [], []
+    names = run_names(study.runs)
+    often = Counter(names)
+    problems = [Problem("runs", name, "is the name of two runs; name each once") for name in often if often[name] > 1]
+    members = []
+    folders, runs = file_names(list(study.variants), (TABLE, FIGURES)), file_names(names)
     for variant, what in study.variants.items():
-        for file in study.runs:
+        for file, name in zip(study.runs, names, strict=True):
             try:
                 experiment = load(beside(path.parent, file), {**what.set, **(overrides or {})})
             except ValueError as error:
@@ -103,7 +113,7 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Pla
                 else:
                     problems.append(Problem("runs", file, str(error)))
                 continue
-            members.append(Member(Path(file).stem, variant, experiment))
+            members.append(Member(name, variant, experiment, Path(folders[variant]) / runs[name]))
     known = {name for m in members for name in (*m.experiment.measurements, *_coefficients(m.experiment))}
     for variant, what in study.variants.items():
         for name in what.notes:
@@ -120,29 +130,28 @@ def _coefficients(experiment: Experiment) -> Iterator[str]:
         yield from fit.coefficients
 
 
-def perform(plan: Plan, folder: Path, run: Callable[[Member, Path], Any]) -> dict[tuple[str, str], xr.DataTree]:
+def run_names(files: Sequence[str]) -> list[str]:
+    """Name of the run of each file: without its ending and its folders where the rest says which is meant."""
+    paths = [PurePosixPath(Path(os.path.normpath(file)).as_posix()) for file in files]
+    often = Counter(path.stem.casefold() for path in paths)
+    return [path.stem if often[path.stem.casefold()] == 1 else str(path) for path in paths]
+
+
+def perform(
+    plan: Plan, folder: Path, run: Callable[[Member, Path], Any], accept: bool = False
+) -> dict[tuple[str, str], xr.DataTree]:
     """(run, variant) → results. ``run`` is called for every member that has no finished results of this very
-    configuration in its folder, and must write them there."""
+    identity in its folder, and must finish them there. ``accept``: as of ``safekeeping.Folder``.
+
+    Raises ``ResultsError`` where they were made by another version of mcdev, or another machine that is not accepted.
+    """
     trees = {}
     for member in plan.members:
         place = folder / member.folder
-        tree = _finished(place, member.experiment)
-        if tree is None:
+        if not is_finished(place, member.experiment, accept):
             run(member, place)
-            tree = read(place)
-        trees[member.run, member.variant] = tree
+        trees[member.run, member.variant] = read(place)
     return trees
-
-
-def _finished(place: Path, experiment: Experiment) -> xr.DataTree | None:
-    """The results of this very configuration, if they are there whole."""
-    if not (place / FILE_NAME).exists():
-        return None
-    try:
-        tree = read(place)
-    except ResultsError:
-        return None
-    return tree if tree.attrs["config_hash"] == experiment.hash else None
 
 
 class Entry(NamedTuple):
@@ -174,8 +183,7 @@ def table(plan: Plan, trees: dict[tuple[str, str], xr.DataTree]) -> list[Row]:
 
     rows = []
     variants = list(plan.study.variants)
-    for file in plan.study.runs:
-        run = Path(file).stem
+    for run in dict.fromkeys(member.run for member in plan.members):
         columns = [compare(trees[run, variant]) for variant in variants]
         for records in zip(*columns, strict=True):
             first = records[0]

@@ -15,7 +15,7 @@ import xarray as xr
 
 import mcdev
 import mcdev.ensemble
-from mcdev import compilation_cache
+from mcdev import compilation_cache, identity
 from mcdev.devices.contract import LaneKey
 from mcdev.devices.diffusive import Diffusive, DiffusiveDevices, DiffusiveState
 from mcdev.draws import draw_parameters
@@ -86,6 +86,12 @@ def state_at(devices: DiffusiveDevices, x: Any) -> DiffusiveState:
     """A state with these positions [particle, lane] at the background temperature."""
     x = jnp.asarray(x, devices.theta_0.dtype)
     return DiffusiveState(x, devices.theta_0, jnp.zeros_like(x), devices._relative_conductance(x))
+
+
+def elsewhere(monkeypatch: pytest.MonkeyPatch, **fields: str) -> None:
+    """This process says that it is another machine from here on."""
+    true = identity._fixed()
+    monkeypatch.setattr(identity, "_fixed", lambda: true | fields)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import copy
 import csv
+import json
+import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,21 +15,23 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
+from conftest import elsewhere
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.constants import Boltzmann
 from test_cli import Ended, mcdev_main, one_message
 
 import mcdev
-from mcdev.calibration import calibrate, conclusions, resolve
+from mcdev.calibration import calibrate, conclusions, desk, resolve
 from mcdev.calibration import exact as exact_mode
 from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.curves import read_curve
-from mcdev.calibration.evaluation import evaluate
+from mcdev.calibration.evaluation import Evaluation, evaluate
 from mcdev.calibration.misfit import Book, Objective
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.search import search
 from mcdev.calibration.uncertainty import known
+from mcdev.identity import Identity
 from mcdev.problems import ConfigError
 from mcdev.program import drive
 
@@ -230,7 +236,8 @@ def test_resuming_repeats_the_same_trajectory_without_computing(tmp_path: Path) 
     data, _ = planted({"device.capacitance": 1.5})
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
-    whole = search(Objective(plan_of(data), Book(tmp_path / "whole")), lambda step: None)[0]
+    own = [desk.identity(plan_of(data))]
+    whole = search(Objective(plan_of(data), Book(tmp_path / "whole", own)), lambda step: None)[0]
 
     class Cut(Exception):
         pass
@@ -240,14 +247,49 @@ def test_resuming_repeats_the_same_trajectory_without_computing(tmp_path: Path) 
             raise Cut
 
     with pytest.raises(Cut):
-        search(Objective(plan_of(data), Book(tmp_path / "cut")), stop)
+        search(Objective(plan_of(data), Book(tmp_path / "cut", own)), stop)
     kept = sorted((tmp_path / "cut").glob("*.npz"))
     kept[-1].write_bytes(kept[-1].read_bytes()[:50])  # cut off while being written
-    book = Book(tmp_path / "cut")
+    book = Book(tmp_path / "cut", own)
     again = search(Objective(plan_of(data), book), lambda step: None)[0]
     assert book.repeated == len(kept) - 1
     assert [s.u.tolist() for s in again.steps] == [s.u.tolist() for s in whole.steps]
     assert again.best.loss == whole.best.loss
+    assert "1 of the evaluations" in book.notes[0]
+    assert {file.name for file in (tmp_path / "cut").iterdir()} == {
+        file.name for file in (tmp_path / "whole").iterdir()
+    }
+
+
+def test_every_flipped_byte_of_an_evaluation_is_seen(tmp_path: Path) -> None:
+    """All of them; a whole one of another calibration or machine is no more taken than a damaged one."""
+    own = Identity.of("ours", 1)
+    numbers = np.arange(6.0).reshape(2, 3)
+    evaluation = Evaluation(numbers[0], numbers[1], numbers, numbers, (numbers[0],), (numbers,), 0.0, ("exact",))
+    book = Book(tmp_path, [own])
+    assert book.look_up("point") is None
+    book.write("point", evaluation)
+    (file,) = tmp_path.iterdir()
+    right = file.read_bytes()
+    with file.open("r+b", buffering=0) as harmed:
+        for place, byte in enumerate(right):
+            harmed.seek(place)
+            harmed.write(bytes([byte ^ 1 << place % 8]))
+            book.number = 0
+            assert book.look_up("point") is None
+            harmed.seek(place)
+            harmed.write(bytes([byte]))
+    others = [
+        Identity.of("theirs", 1),
+        Identity.of("ours", 2),
+        own.made_by(own.origin.model_copy(update={"flags": "-"})),
+    ]
+    for identity in others:
+        assert Book(tmp_path, [identity]).look_up("point") is None
+    assert Book(tmp_path, [own]).look_up("elsewhere") is None
+    again = Book(tmp_path, [own]).look_up("point")
+    assert again is not None
+    np.testing.assert_array_equal(again.current_jacobians[0], numbers)
 
 
 # ------------------------------------------------------------------------------------- measured curves
@@ -484,15 +526,19 @@ def test_devices_that_differ_need_a_start() -> None:
 # ------------------------------------------------------------------------------------- the command line
 
 
-def test_calibrate_from_the_command_line(tmp_path: Path, mcdev_main: Callable[..., Ended]) -> None:
+def test_calibrate_from_the_command_line(
+    tmp_path: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A folder with everything in it; fitted.toml runs as it is and gives the reported numbers back; resuming repeats
-    it; another configuration may not go on with it."""
+    it; another configuration may not go on with it, another machine only where that is accepted."""
     data, _ = planted({"device.capacitance": 1.2})
     data["search"] = {"stages": [{"steps": 12}]}
     data["report"] = {"profile": ["charge_gain"], "profile_points": 3}
     data["candidates"] = [{"experiment": "pair", "measurement": "ppf", "uncertainty": "1 %"}]
     config, folder = tmp_path / "job.toml", tmp_path / "out"
     config.write_text(tomli_w.dumps(data))
+    folder.mkdir()
+    (folder / ".lock").write_text("")  # killed before its record
     ended = mcdev_main("calibrate", config, "--out", folder)
     assert ended.code == 0, ended.err
     for name in ("calibration.h5", "fitted.toml", "targets.csv", "parameters.csv", "figures/pulls.png"):
@@ -512,7 +558,23 @@ def test_calibrate_from_the_command_line(tmp_path: Path, mcdev_main: Callable[..
     again = mcdev_main("calibrate", config, "--resume", folder, "--no-figures")
     assert again.code == 0, again.err
     other = mcdev_main("calibrate", config, "--resume", folder, "--set", "search.seed=9")
-    one_message(other, 3, "was begun with another configuration")
+    one_message(other, 3, "was begun with another configuration", "search.seed: null there, 9 here")
+    with monkeypatch.context() as there:
+        elsewhere(there, flags="--xla_cpu_max_isa=AVX2")
+        one_message(mcdev_main("calibrate", config, "--resume", folder), 3, "another machine", "none there, --xla_cpu")
+        accepted = mcdev_main("calibrate", config, "--resume", folder, "--no-figures", "--accept-other-machine")
+        assert accepted.code == 0, accepted.err
+        assert "numbers of 2 machines are put together" in accepted.out.replace("\n", " ")
+    record = json.loads((folder / "job.json").read_text())
+    assert record["configuration"]["name"] == data["name"]
+    assert [origin["flags"] for origin in record["accepted"]] == ["--xla_cpu_max_isa=AVX2"]
+    with monkeypatch.context() as stopped:
+        stopped.setattr(os, "_exit", sys.exit)
+        stopped.setattr(desk, "work", lambda *_: signal.raise_signal(signal.SIGTERM))
+        ended = mcdev_main("calibrate", config, "--resume", folder)
+        one_message(ended, 143, f"go on with: mcdev calibrate {config} --resume {folder}")
+    (folder / "job.json").write_text('{"fingerprint": "abc"}')
+    one_message(mcdev_main("calibrate", config, "--resume", folder), 3, "was begun by an older mcdev")
     none = mcdev_main("calibrate", config, "--resume", tmp_path / "nothing")
     one_message(none, 3, "holds no calibration")
     drawn = mcdev_main("plot", folder)

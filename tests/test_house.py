@@ -53,6 +53,25 @@ def test_the_configurations_of_the_readme_are_valid(block: str, tmp_path: Path) 
     assert mcdev.build(data).points()
 
 
+def test_every_file_is_written_whole() -> None:
+    """Under another name and renamed (``results.whole_file``); the only other place is a folder that is thrown away."""
+    written = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+            modes = [a.value for a in [*node.args, *(k.value for k in node.keywords)] if isinstance(a, ast.Constant)]
+            opened = name == "open" and any(isinstance(m, str) and re.fullmatch("[wax]b?\\+?", m) for m in modes)
+            if name in ("write_text", "write_bytes", "savefig", "to_netcdf") or opened:
+                of = node.func.value if isinstance(node.func, ast.Attribute) else node.args[0]
+                to = node.args[0] if name in ("savefig", "to_netcdf") else of
+                written[f"{path.name}: {ast.unparse(to)}"] = name
+    whole = {place for place in written if place.endswith(": temporary")}
+    assert len(whole) >= 8
+    assert set(written) - whole == {"ngspice.py: folder / 'netlist.cir'"}
+
+
 def test_the_commands_of_the_readme_name_files_that_exist() -> None:
     named = set(re.findall(r"configs/[\w/]+\.toml", README))
     assert named

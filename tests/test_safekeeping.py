@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -17,12 +18,16 @@ import h5py
 import numpy as np
 import pytest
 import tomli_w
+from conftest import elsewhere
 from test_cli import Ended, mcdev_main, one_message
 
 import mcdev
 from mcdev import ensemble, safekeeping
 from mcdev.chunks import Arrays, Chunk, Share, chains, compute, kept_cycles
+from mcdev.ensemble import Made
 from mcdev.experiment import Experiment, load
+from mcdev.identity import Origin
+from mcdev.record import unused
 from mcdev.results import ResultsError
 from mcdev.scheduler import workers
 
@@ -58,6 +63,7 @@ def whole(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with safekeeping.Folder(folder, load(config)) as keeper, workers() as pool:
         tree, aside = safekeeping.work(keeper, keeper.begin(pool.number), pool, lambda done, total: None)
         mcdev.write(tree, folder)
+        keeper.done()
     assert not aside
     return folder
 
@@ -78,7 +84,7 @@ def begun(config: Path, folder: Path, cut: list[Share] | None = None) -> list[Sh
     """A folder in which every chunk is finished, and nothing put together."""
     with safekeeping.Folder(folder, load(config)) as keeper, workers() as pool:
         shares = cut or keeper.begin(pool.number)
-        keeper._record(shares, None)
+        keeper.cut(shares)
         (folder / "config.toml").write_text(load(config).to_toml())
         ensemble.perform(
             load(config), shares, keeper, pool.pool, pool.number, ensemble.Progress(0, lambda done, total: None)
@@ -226,8 +232,144 @@ def test_what_cannot_be_gone_on_with_is_said(
 def test_other_code_may_not_go_on(
     stopped: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(safekeeping, "code_version", lambda: "other")
-    one_message(mcdev_main("run", "--resume", stopped), 3, "version of the code")
+    elsewhere(monkeypatch, code="f" * 64)
+    one_message(mcdev_main("run", "--resume", stopped), 3, "version of the code", "code: ", "ffffffffffff here")
+    one_message(mcdev_main("run", "--resume", stopped, "--accept-other-machine"), 3, "version of the code")
+
+
+# ------------------------------------------------------------------------------- whose a folder and a chunk are
+
+
+def test_another_run_s_chunk_is_not_taken_for_ours(
+    stopped: Path, whole: Path, config: Path, tmp_path: Path, mcdev_main: Callable[..., Ended]
+) -> None:
+    """Of another seed, cut the same; or one of ours under another one's name. Both are whole, and both are left out."""
+    other = load(config, {"ensemble.seed": 2})
+    chunk = chains(other.points()[0][1], 0, CUT[0])[0][0]
+    with safekeeping.Folder(tmp_path, other) as keeper:
+        keeper.put(chunk, Made(compute(other.points()[0][1], chunk, None), Origin.here()))
+    (foreign,) = (tmp_path / "chunks").iterdir()
+    named = {file.name.split(".")[0]: file for file in (stopped / "chunks").iterdir()}
+    named["0-0-256-0-1"].unlink()
+    shutil.copy(foreign, stopped / "chunks")
+    shutil.copy(
+        named["0-256-512-1-2"], named["0-256-512-2-3"].with_name(named["0-256-512-1-2"].name.replace("1-2", "2-3"))
+    )
+    named["0-256-512-2-3"].unlink()
+    ended = mcdev_main("run", "--resume", stopped)
+    assert ended.code == 0, ended.err
+    said = ended.err.replace("\n", "")
+    assert "1 chunk in" in said
+    assert "of a run with another seed (2 there, 1 here): done again" in said
+    assert "of other devices or cycles than their names say: done again" in said
+    assert datasets(stopped) == datasets(whole)
+
+
+def test_another_processor_may_not_go_on_unasked(stopped: Path) -> None:
+    """XLA compiles for fewer vector instructions, as on an older processor: its numbers differ in their last bits."""
+    before = files_of(stopped)
+    command = [sys.executable, "-m", "mcdev", "run", "--resume", str(stopped)]
+    older = os.environ | {"XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2", "COLUMNS": "160"}
+    done = subprocess.run(command, env=older, capture_output=True, text=True, timeout=300, check=False)
+    said = ("begun on another machine", "processor: ", "avx", "none there, --xla_cpu_max_isa=SSE4_2 here")
+    one_message(Ended(done.returncode, done.stdout, done.stderr), 3, *said, "--accept-other-machine")
+    assert files_of(stopped) == before
+
+
+def test_another_machine_is_accepted_and_said(
+    stopped: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every record, in the results, and no longer asked for on either machine."""
+    next((stopped / "chunks").iterdir()).unlink()
+    with monkeypatch.context() as there:
+        elsewhere(there, processor="another")
+        one_message(mcdev_main("run", "--resume", stopped), 3, "another machine", "another here")
+        ended = mcdev_main("run", "--resume", stopped, "--accept-other-machine")
+        assert ended.code == 0, ended.err
+        assert mcdev_main("run", "--resume", stopped).code == 0
+    assert mcdev_main("run", "--resume", stopped).code == 0
+    about = mcdev.read(stopped).attrs
+    assert "numbers of 2 machines are put together" in about["warnings"]
+    assert "numbers of 2 machines are put together" in ended.err
+    origins = [Origin.model_validate_json(line) for line in about["origins"].splitlines()]
+    assert origins == [Origin.here(), Origin.here().model_copy(update={"processor": "another"})]
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_a_worker_on_another_machine_is_noticed(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accept: bool
+) -> None:
+    """It is who computes that says who it is."""
+    experiment = load(config, {"ensemble.between_cycles": "rest"})
+    monkeypatch.setattr(ensemble, "compute", lambda *_: {"nothing": np.zeros(1)})
+    progress = ensemble.Progress(0, lambda done, total: None)
+    with safekeeping.Folder(tmp_path, experiment, accept) as keeper, workers() as pool:
+        shares = keeper.begin(pool.number)
+        elsewhere(monkeypatch, processor="another")
+        if accept:
+            ensemble.perform(experiment, shares, keeper, pool.pool, 1, progress)
+            assert [origin.processor for origin in keeper.record.accepted] == ["another"]
+        else:
+            with pytest.raises(ResultsError, match=r"a worker is another machine \(processor: .*another here"):
+                ensemble.perform(experiment, shares, keeper, pool.pool, 1, progress)
+
+
+def test_a_finished_run_is_not_taken_for_one_of_another_configuration(
+    whole: Path, config: Path, tmp_path: Path, mcdev_main: Callable[..., Ended]
+) -> None:
+    folder = shutil.copytree(whole, tmp_path / "run")
+    changed = ("--set", "protocol.width=0.03 s", "--set", "ensemble.seed=7")
+    ended = mcdev_main("run", config, "--resume", folder, *changed)
+    one_message(ended, 3, 'protocol.width: "0.02 s" there, "0.03 s" here', "ensemble.seed: 1 there, 7 here")
+    assert "mean" not in ended.out
+    (folder / "config.toml").write_text((folder / "config.toml").read_text().replace("0.02 s", "0.03 s"))
+    one_message(mcdev_main("run", "--resume", folder), 3, "config.toml there is no longer what it was")
+
+
+def test_every_record_and_chunk_says_what_it_depends_on(stopped: Path, config: Path) -> None:
+    record = json.loads((stopped / "run.json").read_text())
+    assert record["identity"]["seed"] == 1
+    origin = record["identity"]["origin"]
+    assert set(origin) >= {"code", "libraries", "backend", "accelerator", "system", "processor", "flags", "settings"}
+    assert "enable_x64 False, default_matmul_precision None" in origin["settings"]
+    for file in (stopped / "chunks").iterdir():
+        with h5py.File(file) as handle:
+            assert json.loads(handle.attrs["identity"]) == record["identity"]
+            assert handle.attrs["chunk"] == file.name.split(".")[0]
+
+
+def test_a_record_of_an_older_or_newer_mcdev_is_refused(stopped: Path, mcdev_main: Callable[..., Ended]) -> None:
+    record = stopped / "run.json"
+    right = record.read_text()
+    record.write_text('{"fingerprint":"abc","cut":[{"groups":1,"cycles":1}],"results":null}')
+    one_message(mcdev_main("run", "--resume", stopped), 3, "was begun by an older mcdev")
+    record.write_text(right.replace('"version":2', '"version":3'))
+    one_message(mcdev_main("run", "--resume", stopped), 3, "was begun by a newer mcdev")
+
+
+def test_killed_before_its_record_a_run_begins_again(
+    config: Path, tmp_path: Path, mcdev_main: Callable[..., Ended]
+) -> None:
+    """With the same command, whatever it had written until then."""
+    small = ("--set", "ensemble.devices=250", "--set", "ensemble.cycles=1", "--set", "sweep.axes={}")
+    text = load(config, {"ensemble.devices": 250, "ensemble.cycles": 1, "sweep.axes": {}}).to_toml()
+    for name, content in {".lock": "", ".run-zs5pu_1e.tmp": "hal", "config.toml": text}.items():
+        assert unused(tmp_path, {"config.toml": text})
+        (tmp_path / name).write_text(content)
+    ended = mcdev_main("run", config, "--out", tmp_path, *small)
+    assert ended.code == 0, ended.err
+    assert files_of(tmp_path) == FINISHED
+    again = mcdev_main("run", config, "--out", tmp_path, *small)
+    one_message(again, 3, "exists and is not empty", "--resume")
+
+
+def test_a_folder_of_someone_else_s_is_not_begun_in(tmp_path: Path) -> None:
+    assert unused(tmp_path, {})
+    (tmp_path / "config.toml").write_text("mine")
+    assert not unused(tmp_path, {"config.toml": "theirs"})
+    assert unused(tmp_path, {"config.toml": "mine"})
+    (tmp_path / "notes").mkdir()
+    assert not unused(tmp_path, {"config.toml": "mine"})
 
 
 def test_two_runs_do_not_share_a_folder(stopped: Path, config: Path, mcdev_main: Callable[..., Ended]) -> None:
@@ -308,15 +450,16 @@ def kill(config: Path, folder: Path, whole: Path, times: int) -> None:
     assert files_of(folder) == FINISHED
 
 
-def test_an_interrupt_says_how_to_go_on(config: Path, tmp_path: Path) -> None:
+def test_a_request_to_terminate_says_how_to_go_on(config: Path, tmp_path: Path) -> None:
+    """SIGTERM, as by a cluster's time limit, is answered as Ctrl-C is (tests/test_cli.py)."""
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "mcdev", "run", str(config), "--out", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (folder / "run.json").exists() and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert f"go on with: mcdev run --resume {folder}" in said.replace("\n", "")
     assert "Traceback" not in said
 

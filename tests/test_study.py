@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import array
+from conftest import array, elsewhere
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_cli import CONFIGS, Ended, mcdev_main, one_message
 
 import mcdev
-from mcdev import results, study
+from mcdev import results, safekeeping, study
 from mcdev.draws import draw_parameters
 from mcdev.figures import draw_study
 from mcdev.problems import ConfigError
+from mcdev.results import ResultsError
+from mcdev.scheduler import workers
+from mcdev.schema import file_names, folded
+
+__all__ = ["mcdev_main"]
 
 RUN = """
 name = "train"
@@ -69,12 +81,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def perform(folder: Path) -> tuple[study.Plan, dict[tuple[str, str], xr.DataTree], list[str]]:
-    plan, done = study.load_study(folder / "study.toml"), []
+def perform(
+    folder: Path, overrides: dict[str, Any] | None = None
+) -> tuple[study.Plan, dict[tuple[str, str], xr.DataTree], list[str]]:
+    plan, done = study.load_study(folder / "study.toml", overrides), []
 
     def run(member: study.Member, place: Path) -> None:
         done.append(member.variant)
-        results.write(results.run(member.experiment), place)
+        place.mkdir(parents=True, exist_ok=True)
+        with safekeeping.Folder(place, member.experiment) as keeper, workers() as pool:
+            tree, _ = safekeeping.work(keeper, keeper.begin(pool.number), pool, lambda done, total: None)
+            results.write(tree, place)
+            keeper.done()
 
     return plan, study.perform(plan, folder / "out", run), done
 
@@ -93,13 +111,132 @@ def test_table_has_a_row_a_number_and_a_column_a_variant(folder: Path) -> None:
     assert len(study.to_csv([first, second]).splitlines()) == 5
 
 
-def test_finished_runs_are_taken_up_and_changed_ones_run_again(folder: Path) -> None:
+def test_finished_runs_are_taken_up_and_changed_ones_run_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of another machine or code are refused."""
     assert perform(folder)[2] == ["plain", "slow"]
     assert perform(folder)[2] == []
     (folder / "out" / "slow" / "train" / "results.h5").write_bytes(b"damaged")
     assert perform(folder)[2] == ["slow"]
     (folder / "train.toml").write_text(RUN.replace("0.1 s", "0.2 s"))
-    assert perform(folder)[2] == ["plain", "slow"]
+    plan, _, done = perform(folder)
+    assert done == ["plain", "slow"]
+    with monkeypatch.context() as there:
+        elsewhere(there, processor="another")
+        with pytest.raises(ResultsError, match="begun on another machine"):
+            perform(folder)
+        assert len(study.perform(plan, folder / "out", lambda member, place: None, accept=True)) == 2
+    elsewhere(monkeypatch, code="f" * 64)
+    with pytest.raises(ResultsError, match="another version of the code"):
+        perform(folder)
+
+
+# ------------------------------------------------------------------------------- whose a member's folder is
+
+ALIKE = """
+name = "alike"
+runs = ["train.toml", "sub/train.toml"]
+[variants."a b"]
+[variants.a_b.set]
+"device.conductivity" = "1e-11 S/cm"
+"""
+
+
+def test_members_do_not_share_a_folder_nor_numbers(folder: Path) -> None:
+    """Variants that differ in a blank, runs of one name in two folders."""
+    (folder / "sub").mkdir()
+    (folder / "sub" / "train.toml").write_text(RUN.replace("0.1 s", "0.2 s"))
+    (folder / "study.toml").write_text(ALIKE)
+    plan, trees, done = perform(folder, {"ensemble.devices": 1})
+    assert len(done) == len(trees) == len({str(member.folder).casefold() for member in plan.members}) == 4
+    for member in plan.members:
+        assert results.experiment_of(trees[member.run, member.variant]) == member.experiment
+        assert (folder / "out" / member.folder / "results.h5").exists()
+    assert [row.run for row in study.table(plan, trees)] == ["train.toml"] * 3 + ["sub/train.toml"] * 3
+
+
+def test_folders_of_shipped_studies_are_what_they_were() -> None:
+    plan = study.load_study(CONFIGS / "shin2022" / "levels.toml")
+    assert [str(member.folder) for member in plan.members] == ["level_1/pulse_train", "level_2/pulse_train"]
+
+
+def test_a_run_that_stands_twice_is_refused(folder: Path) -> None:
+    (folder / "study.toml").write_text(STUDY.replace('"train.toml"', '"train.toml", "./train.toml"'))
+    with pytest.raises(ConfigError, match="is the name of two runs"):
+        study.load_study(folder / "study.toml")
+
+
+HOSTILE = [
+    "",
+    ".",
+    "..",
+    "../../escaped",
+    "/somewhere",
+    "a b",
+    "a_b",
+    "A_B",
+    "a\nb",
+    "a\0b",
+    "C:x",
+    "con",
+    "é",
+    "x" * 300,
+]
+HOSTILE += ["figures", "table.csv", *file_names(["a b", "a_b"]).values()]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(max_size=12) | st.sampled_from(HOSTILE), unique=True, max_size=12))
+def test_any_names_have_file_names_of_their_own(labels: list[str]) -> None:
+    """One path component each, and none like another, whatever the file system makes of case and accents."""
+    names = file_names(labels, ("figures", "table.csv"))
+    assert list(names) == labels
+    used = [folded(name) for name in names.values()]
+    assert len({*used, "figures", "table.csv"}) == len(labels) + 2
+    for name in names.values():
+        assert re.fullmatch(r"[^\W_][\w.-]*", name)
+        assert len(name.encode()) < 120
+        assert (Path("/out") / name).resolve().parent == Path("/out")
+
+
+def test_an_edited_member_is_computed_again_and_said(folder: Path, mcdev_main: Callable[..., Ended]) -> None:
+    """From the command line; the others are taken up. A member that was killed between its lock and its first record
+    is begun again."""
+    out = folder / "out"
+    (out / "slow" / "train").mkdir(parents=True)
+    (out / "slow" / "train" / ".lock").write_text("")
+    arguments = ("run", folder / "study.toml", "--no-figures", "--set", "ensemble.devices=1", "--resume", out)
+    first = mcdev_main(*arguments)
+    assert first.code == 0, first.err
+    before = (out / "table.csv").read_text()
+    (folder / "train.toml").write_text(RUN.replace("count = 2", "count = 3").replace("50 ms", "80 ms"))
+    again = mcdev_main(*arguments)
+    assert again.code == 0, again.err
+    said = again.err.replace("\n", "")
+    assert f"{out / 'slow' / 'train'} is computed again: " in said
+    assert 'protocol.gap: "0.05 s" there, "0.08 s" here; protocol.count: 2 there, 3 here' in said
+    assert (out / "table.csv").read_text() != before
+    third = mcdev_main(*arguments)
+    assert "computed again" not in third.err
+    assert (third.code, third.out) == (0, again.out)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_study_says_how_to_go_on(
+    folder: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """In whatever it is at: here, its table. A second signal on the way out changes nothing."""
+
+    def stop(*_: Any) -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    monkeypatch.setattr(study, "perform", stop)
+    ended = mcdev_main("run", folder / "study.toml", "--out", folder / "my out", "--set", "ensemble.seed=2")
+    again = f"go on with: mcdev run {folder}/study.toml --resume '{folder}/my out' --set ensemble.seed=2"
+    one_message(ended, 128 + number, again)
 
 
 def test_variants_are_drawn_side_by_side(folder: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -26,18 +25,18 @@ from mcdev.calibration.uncertainty import gains, known, profile
 
 def calibrate(
     plan: Plan,
-    evaluations: Path | None = None,
+    book: Book | None = None,
     report: Callable[[str, Step | None], None] | None = None,
 ) -> Outcome:
     """Search from every start, then find errors, profiles, what to measure next, and compare models.
 
-    ``evaluations``: a folder in which every evaluation is kept; started again with the same plan, those are repeated
-    without computing. ``report(phase, step)`` is called as work proceeds.
+    ``book``: keeps every evaluation in a folder; started again with the same plan, those are repeated without
+    computing. ``report(phase, step)`` is called as work proceeds.
     """
     say = report or (lambda phase, step: None)
     posterior.check(plan)
     begin = time.monotonic()
-    book = Book(evaluations)
+    book = book or Book()
     objective = Objective(plan, book)
     runs = search(objective, lambda step: say("search", step))
     best = fitted = runs[0].best

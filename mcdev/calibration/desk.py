@@ -1,14 +1,14 @@
 """A calibration's folder: begun, gone on with, finished.
 
-evaluations/      every evaluation, one file each
-job.json          fingerprint of the configuration and its files
+job.json          whose it is: its identity (`identity.py`) and configuration
+evaluations/      every evaluation, one file each, its checksum in its name, its identity inside
 calibration.h5, fitted.toml, fitted/, targets.csv, parameters.csv     at the end
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,48 +20,76 @@ import xarray as xr
 
 from mcdev.calibration import report
 from mcdev.calibration.calibrate import calibrate
+from mcdev.calibration.misfit import Book
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.search import Step
-from mcdev.provenance import code_version
-from mcdev.results import ResultsError, time_stamp
+from mcdev.identity import Identity, Origin
+from mcdev.record import Record, agreed, changes, read_record, write_record
+from mcdev.results import time_stamp, whole_file
+
+RECORD = "job.json"
 
 
-def fingerprint(plan: Plan) -> str:
-    """Changes with anything that can change a result, measured curves and the code included."""
+class _Record(Record):
+    """job.json"""
+
+    configuration: dict[str, Any]
+    """The file as it was written, but for what changes no number."""
+
+
+def _asked(plan: Plan) -> dict[str, Any]:
     kept = {k: v for k, v in plan.data.items() if k not in ("description", "notes", "directory")}
-    text = json.dumps(kept, sort_keys=True, default=str).encode()
+    plain: dict[str, Any] = json.loads(json.dumps(_plain(kept), default=str))
+    return plain
+
+
+def identity(plan: Plan) -> Identity:
+    """Of a calibration by this process. Changes with anything that can change a result, measured curves and files of
+    experiments included."""
+    text = json.dumps(_asked(plan), sort_keys=True).encode()
     for trace in plan.traces:
         text += trace.time.tobytes() + trace.voltage.tobytes() + trace.current.tobytes()
-    text += json.dumps({"/".join(pair): e.hash for pair, e in plan.experiments.items()}, sort_keys=True).encode()
-    return hashlib.sha256(text + code_version().encode()).hexdigest()
+    experiments = {"/".join(pair): experiment.to_dict() for pair, experiment in plan.experiments.items()}
+    return Identity.of(text + json.dumps(experiments, sort_keys=True).encode(), plan.job.search.seed)
 
 
 def folder_name(plan: Plan) -> str:
-    """Name of a new calibration's folder: name, UTC time, fingerprint."""
-    return f"{plan.job.name}-{time_stamp()}-{fingerprint(plan)[:8]}"
+    """Name of a new calibration's folder: name, UTC time, what is asked for."""
+    return f"{plan.job.name}-{time_stamp()}-{identity(plan).configuration[:8]}"
 
 
-def begin(plan: Plan, folder: Path) -> None:
+def begin(plan: Plan, folder: Path) -> Book:
     """Make a folder one of this plan."""
-    (folder / "evaluations").mkdir(exist_ok=True)
-    (folder / "job.json").write_text(json.dumps({"fingerprint": fingerprint(plan)}), encoding="utf-8")
+    record = _Record(identity=identity(plan), configuration=_asked(plan))
+    write_record(folder / RECORD, record)
+    return _book(record, folder)
 
 
-def check(plan: Plan, folder: Path) -> None:
-    """Raises ``ResultsError`` where this folder holds no calibration of this very plan."""
-    try:
-        begun = json.loads((folder / "job.json").read_text(encoding="utf-8"))["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ResultsError(f"{folder} holds no calibration that was begun; leave out --resume") from None
-    if begun != fingerprint(plan):
-        raise ResultsError(
-            f"{folder} was begun with another configuration or another version of the code; give those it was begun "
-            "with, or begin anew without --resume"
-        )
-    (folder / "evaluations").mkdir(exist_ok=True)
+def check(plan: Plan, folder: Path, accept: bool) -> _Record:
+    """The record of a calibration of this very plan. ``accept``: whether another machine's part in it is accepted.
+
+    Raises ``ResultsError`` where the folder holds none."""
+    record = read_record(folder / RECORD, _Record, "calibration")
+
+    def changed() -> list[str]:
+        return changes(record.configuration, _asked(plan)) or ["a file that it reads"]
+
+    return agreed(record, identity(plan), folder, accept, changed)
 
 
-def work(plan: Plan, folder: Path, say: Callable[[str], None]) -> xr.DataTree:
+def go_on(plan: Plan, folder: Path, accept: bool) -> Book:
+    """The evaluations of a calibration that was begun. Raises as :func:`check`."""
+    record = check(plan, folder, accept)
+    write_record(folder / RECORD, record)
+    return _book(record, folder)
+
+
+def _book(record: _Record, folder: Path) -> Book:
+    own = record.identity.made_by(Origin.here())
+    return Book(folder / "evaluations", [*(i for i in record.identities if i != own), own])
+
+
+def work(plan: Plan, folder: Path, book: Book, say: Callable[[str], None]) -> xr.DataTree:
     """Calibrate and write everything; what was computed before is repeated from the folder."""
 
     def progress(phase: str, step: Step | None) -> None:
@@ -75,8 +103,8 @@ def work(plan: Plan, folder: Path, say: Callable[[str], None]) -> xr.DataTree:
             f"step {step.step}, {step.devices} realisations, loss {step.loss:.4g}{worst}"
         )
 
-    outcome = calibrate(plan, folder / "evaluations", progress)
-    tree = report.assemble(outcome, tomli_w.dumps(_plain(plan.data)))
+    outcome = calibrate(plan, book, progress)
+    tree = report.assemble(outcome, tomli_w.dumps(_plain(plan.data)), book.origins)
     report.write(tree, folder)
     report.write_fitted(outcome, folder)
     _tables(tree, folder)
@@ -97,8 +125,10 @@ def _tables(tree: xr.DataTree, folder: Path) -> None:
         ("parameters", "parameter", ("unit", "value", "low", "high", "sd", "determined", "start")),
     ):
         data = tree[group].dataset
-        with (folder / f"{group}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([key, *columns])
-            for i, label in enumerate(data[key].values):
-                writer.writerow([label, *(data[column].values[i] for column in columns)])
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([key, *columns])
+        for i, label in enumerate(data[key].values):
+            writer.writerow([label, *(data[column].values[i] for column in columns)])
+        with whole_file(folder / f"{group}.csv") as temporary:
+            temporary.write_bytes(text.getvalue().encode())

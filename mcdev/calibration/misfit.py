@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
-import zlib
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from mcdev.calibration.evaluation import Evaluation, evaluate
 from mcdev.calibration.plan import Goal, Plan
+from mcdev.identity import Identity, Origin
 from mcdev.results import whole_file
 
 _FAR = 1e3  # deviation that stands for a number that cannot be read
@@ -60,24 +61,59 @@ class Misfit(NamedTuple):
 
 
 class Book:
-    """Every evaluation of a calibration, kept on disk: started again, it repeats them without computing."""
+    """Every evaluation of a calibration, kept on disk: started again, it repeats them without computing.
 
-    def __init__(self, folder: Path | None):
+    A file is NUMBER.CHECKSUM.npz; inside, beside the numbers, lie what they are of and the identity of who made them.
+    What does not agree in all of these is computed again. ``identities``: of those whose evaluations count, the last
+    this process's own.
+    """
+
+    def __init__(self, folder: Path | None = None, identities: Sequence[Identity] = ()):
         self.folder = folder
         self.number = 0
         self.repeated = 0
+        self._identities = {identity.model_dump_json(): identity for identity in identities}
+        self._origins: dict[Origin, None] = {}
+        self._damaged: list[Path] = []
+        self._foreign: list[Path] = []
+        self._files: dict[int, list[Path]] = {}
+        for path in sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []:
+            if named := re.fullmatch(r"(\d+)\.[0-9a-f]{32}\.npz", path.name):
+                self._files.setdefault(int(named[1]), []).append(path)
+
+    @property
+    def origins(self) -> list[Origin]:
+        """Who computed what was repeated, and this process."""
+        return list(dict.fromkeys([*self._origins, Origin.here()]))
+
+    @property
+    def notes(self) -> list[str]:
+        """What was found that was not used."""
+        found = []
+        for files, why in ((self._damaged, "damaged"), (self._foreign, "of another calibration, machine or code")):
+            if files:
+                found.append(f"{len(files)} of the evaluations in {self.folder} {why} and done again")
+        return found
 
     def look_up(self, name: str) -> Evaluation | None:
         self.number += 1
-        if self.folder is None:
-            return None
-        path = self.folder / f"{self.number:06d}.npz"
-        try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
-                if str(data["name"]) != name:
-                    return None
+        for path in self._files.get(self.number, []):
+            try:
+                content = path.read_bytes()
+            except OSError:  # a folder, or not to be read
+                content = b""
+            if path.name != self._name(content):
+                self._damaged.append(path)
+                continue
+            with np.load(io.BytesIO(content), allow_pickle=False) as data:
+                whose = self._identities.get(bytes(data["identity"].item()).decode())
+                if whose is None:
+                    self._foreign.append(path)
+                if whose is None or str(data["name"]) != name:
+                    continue
                 count = int(data["traces"])
                 self.repeated += 1
+                self._origins[whose.origin] = None
                 return Evaluation(
                     data["value"],
                     data["error"],
@@ -89,14 +125,14 @@ class Book:
                     tuple(str(m) for m in data["methods"]),
                     data["covariance"],
                 )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            return None  # not there, cut off or damaged: computed again
+        return None
 
     def write(self, name: str, e: Evaluation) -> None:
         if self.folder is None:
             return
         arrays: dict[str, Any] = {
             "name": np.array(name),
+            "identity": np.array(list(self._identities)[-1].encode()),
             "value": e.value,
             "error": e.error,
             "covariance": e.covariance,
@@ -108,8 +144,18 @@ class Book:
         }
         arrays |= {f"current_{i}": c for i, c in enumerate(e.currents)}
         arrays |= {f"slope_{i}": c for i, c in enumerate(e.current_jacobians)}
-        with whole_file(self.folder / f"{self.number:06d}.npz") as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        path = self.folder / self._name(buffer.getvalue())
+        with whole_file(path) as temporary:
+            temporary.write_bytes(buffer.getvalue())
+        for old in self._files.get(self.number, []):
+            if old != path:
+                old.unlink(missing_ok=True)
+        self._files[self.number] = [path]
+
+    def _name(self, content: bytes) -> str:
+        return f"{self.number:06d}.{hashlib.sha256(content).hexdigest()[:32]}.npz"
 
 
 class Objective:
@@ -117,7 +163,7 @@ class Objective:
 
     def __init__(self, plan: Plan, book: Book | None = None):
         self.plan = plan
-        self.book = book or Book(None)
+        self.book = book or Book()
         self.goals: tuple[Goal, ...] = tuple(g for g in plan.goals if g.weight > 0)
         self.realisations = 0
         """Ensemble evaluations so far: realisations asked for, a derivative counted as one."""

@@ -31,6 +31,7 @@ from mcdev.calibration.posterior import Posterior
 from mcdev.calibration.search import Run
 from mcdev.calibration.uncertainty import CONFIDENCE, Gain, Knowledge, Profile
 from mcdev.experiment import Experiment
+from mcdev.identity import Origin, together, written
 from mcdev.results import ResultsError, git_commit, harmless, whole_file
 from mcdev.schema import Unit, file_name
 
@@ -134,11 +135,11 @@ def _number(value: float, unit: str) -> str:
     return f"{value / mark.scale:.4g} {mark.unit}".strip()
 
 
-def assemble(outcome: Outcome, source: str) -> xr.DataTree:
-    """The tree of a finished calibration; ``source`` is its configuration as TOML."""
+def assemble(outcome: Outcome, source: str, origins: Sequence[Origin]) -> xr.DataTree:
+    """The tree of a finished calibration that ``origins`` have computed; ``source`` is its configuration as TOML."""
     plan, k = outcome.plan, outcome.knowledge
     groups: dict[str, xr.Dataset] = {
-        "/": xr.Dataset(attrs=_provenance(outcome, source)),
+        "/": xr.Dataset(attrs=_provenance(outcome, source, origins)),
         "/targets": _targets(plan.goals, outcome.final, plan),
         "/parameters": _parameters(plan, outcome.best, k),
         "/starts": _starts(plan, outcome.runs),
@@ -188,14 +189,15 @@ def assemble(outcome: Outcome, source: str) -> xr.DataTree:
     return xr.DataTree.from_dict(groups)
 
 
-def _provenance(outcome: Outcome, source: str) -> dict[str, Any]:
+def _provenance(outcome: Outcome, source: str, origins: Sequence[Origin]) -> dict[str, Any]:
     versions = ("mcdev", "jax", "jaxlib", "optax", "numpy")
     return {
         "title": outcome.plan.job.name,
         "description": outcome.plan.job.description,
         "mcdev_calibration_version": _SCHEMA,
         "configuration": source,
-        "conclusions": "\n".join(conclusions(outcome)),
+        "conclusions": "\n".join(filter(None, [*conclusions(outcome), together(origins)])),
+        "origins": written(origins),
         "method": "errors: Gauss-Newton covariance in ln x, widened by sqrt(χ²/ν) where that is above one; "
         f"intervals: {100 * CONFIDENCE:g} %",
         "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in versions),
@@ -325,16 +327,15 @@ def write_fitted(outcome: Outcome, folder: Path) -> Path:
     reported numbers to compare with; the experiments themselves lie in ``fitted/``."""
     plan = outcome.plan
     x = plan.values(outcome.best.u)
-    place = folder / "fitted"
-    place.mkdir(exist_ok=True)
     read = {(g.experiment, g.device) for g in plan.goals} | {(t.experiment, t.device) for t in plan.traces}
     files = []
     for (name, device), experiment in plan.experiments.items():
         if (name, device) not in read:
             continue
         own = _fitted(plan, experiment, name, device, plan.given(x, name, device))
-        file = place / f"{own['name']}.toml"
-        file.write_text(tomli_w.dumps(own), encoding="utf-8")
+        file = folder / "fitted" / f"{own['name']}.toml"
+        with whole_file(file) as temporary:
+            temporary.write_text(tomli_w.dumps(own), encoding="utf-8")
         files.append(f"fitted/{file.name}")
     study = {
         "name": file_name(plan.job.name, "fitted"),
@@ -343,7 +344,8 @@ def write_fitted(outcome: Outcome, folder: Path) -> Path:
         "variants": {"fitted": {}},
     }
     path = folder / "fitted.toml"
-    path.write_text(tomli_w.dumps(study), encoding="utf-8")
+    with whole_file(path) as temporary:
+        temporary.write_text(tomli_w.dumps(study), encoding="utf-8")
     return path
 
 

@@ -39,6 +39,7 @@ from mcdev.figures import (
     waveform,
 )
 from mcdev.results import whole_file
+from mcdev.schema import file_names
 
 
 class Picture(Protocol):
@@ -88,10 +89,11 @@ def draw_all(tree: xr.DataTree, folder: Path) -> list[Path]:
 def draw_study(trees: dict[tuple[str, str], xr.DataTree], folder: Path) -> list[Path]:
     """Write ``RUN_side_by_side.png`` for each run whose variants can be compared; keys are (run, variant)."""
     written = []
-    for run in dict.fromkeys(run for run, _ in trees):
+    names = file_names([run for run, _ in trees])
+    for run, file in names.items():
         variants = {variant: tree for (name, variant), tree in trees.items() if name == run}
         if side_by_side.applies(variants):
-            written.append(_save(side_by_side.draw(variants), folder, f"{run}_{side_by_side.NAME}"))
+            written.append(_save(side_by_side.draw(variants), folder, f"{file}_{side_by_side.NAME}"))
     return written
 
 
