@@ -28,6 +28,7 @@ from mcdev.experiment import Experiment, load
 from mcdev.identity import ACCEPT
 from mcdev.preset_tables import presets
 from mcdev.problems import ConfigError
+from mcdev.protocols.waveform import PointsFile
 from mcdev.terminal import STDERR, STDOUT, plain, print_calibration, print_study, print_tables, published, with_error
 
 BROKEN, CONFIG, FILES, MEMORY = 1, 2, 3, 4
@@ -539,7 +540,7 @@ def config_schema() -> dict[str, Any]:
             definition.pop("required", None)
             definition["anyOf"] = [{"required": ["preset"]}, {"required": ["kind"]}]
         if "samples_per_point" in properties:
-            properties["file"] = {"type": "string", "description": "CSV file of time (s) and voltage (V)."}
+            properties |= PointsFile.model_json_schema()["properties"]
             definition["required"] = ["kind"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **full}
 

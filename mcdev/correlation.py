@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from mcdev.problems import Problem
-from mcdev.schema import Strict
+from mcdev.schema import PureNumber, Strict
 
 
 class Correlation(Strict):
@@ -14,9 +14,9 @@ class Correlation(Strict):
 
     parameters: tuple[str, ...] = Field(min_length=2, max_length=100)
     """Names of parameters that are drawn."""
-    matrix: tuple[tuple[float, ...], ...] | None = None
+    matrix: tuple[tuple[PureNumber, ...], ...] | None = None
     """Correlation matrix in that order."""
-    factor: tuple[float, ...] | None = None
+    factor: tuple[PureNumber, ...] | None = None
     """Or loadings on one common factor: two parameters correlate by the product of theirs."""
 
     def full(self) -> np.ndarray:

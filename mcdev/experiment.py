@@ -35,8 +35,21 @@ from mcdev.measurements import AnyMeasurement
 from mcdev.preset_tables import fill, without_preset
 from mcdev.problems import ConfigError, Problem, beside, describe, key_path, keys_of, shown, unique
 from mcdev.protocols import AnyProtocol
-from mcdev.protocols.waveform import read_points
-from mcdev.schema import Drawn, FileName, Interval, Name, Strict, Uniform, Unit, extremes, nearest, sentence
+from mcdev.protocols.waveform import PointsFile, read_points
+from mcdev.schema import (
+    Drawn,
+    FileName,
+    Interval,
+    Name,
+    Strict,
+    Uniform,
+    Unit,
+    converted,
+    extremes,
+    nearest,
+    number_and_unit,
+    sentence,
+)
 
 _LARGEST_FILE = 16 * 2**20
 
@@ -66,7 +79,7 @@ class Ensemble(Strict):
 
 
 class Range(Strict):
-    """Values between two ends, evenly spaced linearly or in the logarithm."""
+    """Values between two ends, evenly spaced linearly or in the logarithm; of a quantity, in the unit of ``start``."""
 
     start: int | float | str
     stop: int | float | str
@@ -274,25 +287,30 @@ class Experiment(Strict):
             return found
         if self.sweep.axes:
             forms = self.forms
+            wrong: dict[tuple[str, str, str], Problem] = {}  # of many points with one wrong value, the first
+
+            def add(problem: Problem, where: str) -> None:
+                same = (problem.key, shown(problem.value), problem.message)
+                wrong.setdefault(same, problem._replace(message=f"{problem.message} ({where})"))
+
             for number, values in enumerate(self._grid(), start=1):
-                where = ", ".join(f"{path} = {shown(value)}" for path, value in values.items())
+                where = f"sweep point {number}: {', '.join(f'{path} = {shown(v)}' for path, v in values.items())}"
                 try:
                     point = self._at(values)
                     kinds, own = (", ".join(e.kinds) for e in (point, self))
                     if kinds != own:
                         message = f"is of kind {kinds}, the others of kind {own}: run them one by one"
-                        found.append(Problem("device", kinds, f"{message} (sweep point {number}: {where})"))
+                        add(Problem("device", kinds, message), where)
                     for name, form in point.forms.items():
                         if form != forms[name]:
                             message = f"is {form} here, and {forms[name]} elsewhere: give them two names"
-                            key = key_path("measurements", name)
-                            found.append(Problem(key, None, f"{message} (sweep point {number}: {where})"))
+                            add(Problem(key_path("measurements", name), None, message), where)
                 except ConfigError as error:
-                    found += [
-                        Problem(p.key, p.value, f"{p.message} (sweep point {number}: {where})") for p in error.problems
-                    ]
-                if len(found) > 20:
+                    for problem in error.problems:
+                        add(problem, where)
+                if len(wrong) > 20:
                     break
+            found += wrong.values()
         return found
 
     def _measurement_problems(self) -> list[Problem]:
@@ -526,8 +544,8 @@ def build(
     """The experiment of plain data, as in a TOML file. ``folder`` is where relative file names start."""
     found = list(problems)
     table: dict[str, Any] = copy.deepcopy(dict(data))
-    unfilled = fill(table)
-    found += unfilled + _read_waveform(table, folder or Path())
+    unfilled, unread = fill(table), _read_waveform(table, folder or Path())
+    found += unfilled + unread
     bare = tuple(problem.key.removesuffix("preset") for problem in unfilled)
     try:
         # As JSON, in which a list may stand for a tuple though nothing else may stand for another.
@@ -539,7 +557,8 @@ def build(
             if not (missing and problem.key.startswith(bare)):  # the preset would have had it
                 found.append(problem)
         raise ConfigError(unique(found), source) from None
-    found += experiment.problems()
+    # whether a measurement suits a waveform that could not be read is not known
+    found += [p for p in experiment.problems() if not (unread and p.key.startswith("measurements."))]
     if found:
         raise ConfigError(unique(found), source)
     return experiment
@@ -583,51 +602,51 @@ def _read_waveform(data: dict[str, Any], folder: Path) -> list[Problem]:
     protocol = data.get("protocol")
     if not isinstance(protocol, dict) or protocol.get("kind") != "waveform" or "file" not in protocol:
         return []
-    name = protocol.pop("file")
-    if not isinstance(name, str):
-        return [Problem("protocol.file", name, "expected the name of a CSV file")]
+    written = {key: protocol.pop(key) for key in PointsFile.model_fields if key in protocol}
     try:
-        path = beside(folder, name)
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ValueError("is larger than 16 MiB; thin it out")
-        protocol["time"], protocol["voltage"] = read_points(path)
-    except OSError as error:
-        message = f"cannot be read ({error.strerror})"
-    except UnicodeDecodeError:
-        message = "is not a text file"
+        points = PointsFile.model_validate_json(json.dumps(written, default=_plain))
+        protocol["time"], protocol["voltage"] = read_points(beside(folder, points.file), points)
+    except ValidationError as error:
+        found = [describe(details, written, PointsFile) for details in error.errors()]
+        problems = [Problem(f"protocol.{p.key}", p.value, p.message) for p in found]
     except ValueError as error:
-        message = str(error)
+        problems = [Problem("protocol.file", written["file"], str(error))]
     else:
         return []
     protocol["time"], protocol["voltage"] = [0.0, 1.0], [0.0, 0.0]  # so that only the file is complained about
-    return [Problem("protocol.file", name, message)]
+    return problems
 
 
 def _expand(values: list[Any] | Range) -> list[Any]:
     if not isinstance(values, Range):
         return values
     texts = [values.start, values.stop]
-    units, numbers = [], []
-    for text in texts:
-        number, _, unit = str(text).strip().partition(" ")
-        try:
-            numbers.append(float(number))
-        except ValueError:
-            raise ValueError(f"{text!r}: expected a number, with its unit after a space") from None
-        units.append(unit.strip())
-    if units[0] != units[1]:
-        raise ValueError(f"start and stop must be in the same unit, got {units[0]!r} and {units[1]!r}")
+    (first, unit), (last, other) = (_end(text) for text in texts)
+    try:
+        last = converted(last, other, unit)
+    except ValueError as error:
+        raise ValueError(f"from {shown(values.start)} to {shown(values.stop)}: {error}") from None
     if values.spacing == "log":
-        if min(numbers) <= 0:
+        if min(first, last) <= 0:
             raise ValueError("a log range needs start and stop above zero")
-        spaced = np.geomspace(numbers[0], numbers[1], values.count)
+        spaced = np.geomspace(first, last, values.count)
     else:
-        spaced = np.linspace(numbers[0], numbers[1], values.count)
-    whole = not units[0] and all(isinstance(t, int) or str(t).lstrip("-").isdigit() for t in texts)
+        spaced = np.linspace(first, last, values.count)
+    whole = not unit and all(isinstance(t, int) or str(t).lstrip("-").isdigit() for t in texts)
     rounded = [float(f"{x:.9g}") for x in spaced]
     if whole and all(x == int(x) for x in rounded):
         return [int(x) for x in rounded]
-    return [f"{x:.9g} {units[0]}" if units[0] else x for x in rounded]
+    return [f"{x:.9g} {unit}" if unit else x for x in rounded]
+
+
+def _end(text: int | float | str) -> tuple[float, str]:
+    try:
+        number, unit = number_and_unit(text) if isinstance(text, str) else (float(text), "")
+        if math.isfinite(number):
+            return number, unit
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(f"{shown(text)}: expected a finite number, with its unit")
 
 
 def set_value(

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from mcdev.schema import Unit, nearest
 
+_KIND = re.compile(r"expected (an? (?:string|number|integer|table|list))")
 _BARE = re.compile(r"[\w-]+")
 
 
@@ -155,11 +156,22 @@ def shown(value: Any) -> str:
 
 
 def unique(problems: Sequence[Problem]) -> list[Problem]:
-    """The problems in order, each key and message once."""
+    """The problems in order, each key and message once; the kinds that one value might have had are one problem."""
     seen: dict[tuple[str, str], Problem] = {}
+    kinds: dict[str, list[str]] = {}
     for problem in problems:
-        seen.setdefault((problem.key, problem.message), problem)
-    return list(seen.values())
+        if kind := _KIND.fullmatch(problem.message):
+            kinds.setdefault(problem.key, []).append(kind[1])
+        seen.setdefault((problem.key, "" if kind else problem.message), problem)
+    return [
+        problem if message else problem._replace(message=f"expected {_either(kinds[key])}")
+        for (key, message), problem in seen.items()
+    ]
+
+
+def _either(kinds: Sequence[str]) -> str:
+    known = [kind for kind in dict.fromkeys(kinds) if kind != "an integer" or "a number" not in kinds]
+    return " or ".join([", ".join(known[:-1]), known[-1]] if len(known) > 1 else known)
 
 
 def beside(folder: Path, name: str) -> Path:

@@ -30,6 +30,8 @@ _FACTOR = r"°?[^\W\d]\w*(?:(?:\*\*|\^)-?\d)?"
 _UNIT = re.compile(rf"(?:1\s*/\s*)?{_FACTOR}(?:(?:\s*[*/·]\s*|\s+){_FACTOR})*")
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$", re.DOTALL)
 
+_PERCENTAGE = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*%\s*$"  # for the JSON schema
+
 # What a unit measures, for messages and labels.
 _DIMENSIONS = {
     "V": "a voltage",
@@ -66,6 +68,46 @@ def _units() -> pint.UnitRegistry[float]:
     return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
 
 
+def number_and_unit(text: str) -> tuple[float, str]:
+    """3.5 and "mV" of "3.5 mV"; the unit is empty where there is none. Raises ``ValueError`` for what is no number."""
+    match = _NUMBER.match(text)
+    if not match:
+        raise ValueError(f"{text[:60]!r} is no number")
+    return float(match[1]), match[2]
+
+
+def percentage(text: Any) -> float | None:
+    """0.05 of the text "5 %"; None of anything else."""
+    match = _NUMBER.match(text) if isinstance(text, str) else None
+    return float(match[1]) / 100 if match and match[2] == "%" else None
+
+
+def _quantity(number: float, unit: str) -> Any:
+    """Raises ``ValueError`` for text that is no unit."""
+    if len(unit) <= 60 and _UNIT.fullmatch(unit):
+        try:
+            return _units().Quantity(number, unit)
+        except Exception:  # pint raises many kinds of error for text that is no unit
+            pass
+    raise ValueError(f"'{unit[:60]}' is no known unit")
+
+
+def converted(number: float, unit: str, other: str) -> float:
+    """A number of one unit in another; the percent is one of a pure number. Raises ``ValueError`` for what is no unit,
+    or one of another dimension."""
+    if unit == other:
+        return number
+    if {unit, other} <= {"", "%"}:
+        return number / 100 if unit else number * 100
+    if not unit or not other or "%" in (unit, other):
+        raise ValueError(f"{unit or 'no unit'} and {other or 'no unit'} do not measure the same")
+    given, wanted = _quantity(number, unit), _quantity(1.0, other)
+    try:
+        return float(given.to(wanted.units).magnitude)
+    except pint.DimensionalityError:
+        raise ValueError(f"'{unit}' is {Unit.dimension_of(unit)}, '{other}' is {Unit.dimension_of(other)}") from None
+
+
 def refuse(value: Any, expected: str, remedy: str = "", key: str = "") -> NoReturn:
     """Reject a value: say what was expected and what to write instead.
 
@@ -90,7 +132,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(word), words, n=2, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(w) for w in close) + "?"
-    return "known: " + ", ".join(sorted(words))
+    return "known: " + ", ".join(sorted(words)) if words else "there is none"
 
 
 # ------------------------------------------------------------------------------------------ names
@@ -307,7 +349,7 @@ class Unit:
     """Marks a float (or a ``Drawn``) as a quantity in this unit, within bounds given in the same unit.
 
     ``Annotated[float, Unit("V")]`` accepts ``"3.5 V"`` or ``"120 mV"`` and holds volts;
-    ``Unit("")`` is a pure number. Energies are held in joules, whatever the bounds' unit.
+    ``Unit("")`` is a pure number, 0.62 or ``"62 %"``. Energies are held in joules, whatever the bounds' unit.
     """
 
     unit: str
@@ -377,41 +419,56 @@ class Unit:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             refuse(value, f"expected {self.expectation}", f'write it like "{self.example}"' if self.unit else "")
         if not self.unit:
-            if isinstance(value, str):
-                refuse(value, f"expected {self.expectation}", "write it without quotes and without a unit")
-            return self._finite(value, value)
+            return self._parse_pure(value)
         if not isinstance(value, str):
-            refuse(value, f"expected {self.expectation}", f'write it like "{self._finite(value, value):g} {self.unit}"')
-        match = _NUMBER.match(value)
-        if not match:
-            refuse(value, f"expected {self.expectation}", f'write it like "{self.example}"')
-        number, unit = float(match[1]), match[2]
-        if not unit:
-            refuse(value, f"expected {self.expectation}", f'write it like "{value.strip()} {self.unit}"')
-        if len(unit) > 60 or not _UNIT.fullmatch(unit):
-            refuse(
-                value,
-                f"expected {self.expectation}, but '{unit[:60]}' is no known unit",
-                f'write it like "{self.example}"',
-            )
+            refuse(value, f"expected {self.expectation}", self._with_unit(self._finite(value, value)))
         try:
-            given = _units().Quantity(number, unit)
+            number, unit = number_and_unit(value)
+        except ValueError:
+            refuse(value, f"expected {self.expectation}", f'write it like "{self.example}"')
+        if not unit:
+            refuse(value, f"expected {self.expectation}", self._with_unit(self._finite(value, number)))
+        try:
+            given = _quantity(number, unit)
             given.to(self.unit)  # refuses another dimension
-            converted = given.to_base_units().magnitude
+            base = given.to_base_units().magnitude
         except pint.DimensionalityError:
             refuse(
                 value,
-                f"expected {self.expectation}, but '{unit}' is {self._dimension_of(unit)}",
+                f"expected {self.expectation}, but '{unit}' is {self.dimension_of(unit)}",
                 f'write it like "{self.example}"',
             )
-        except Exception:  # pint raises many kinds of error for text that is no unit
-            refuse(
-                value, f"expected {self.expectation}, but '{unit}' is no known unit", f'write it like "{self.example}"'
-            )
-        return self._finite(value, float(converted))
+        except ValueError as error:
+            refuse(value, f"expected {self.expectation}, but {error}", f'write it like "{self.example}"')
+        return self._finite(value, float(base))
+
+    def _parse_pure(self, value: str | int | float) -> float:
+        """A number as it stands, or a percentage in quotes."""
+        if isinstance(value, str):
+            part = percentage(value)
+            if part is None:
+                refuse(value, f"expected {self.expectation}", "write it without quotes and without a unit")
+            return self._finite(value, part)
+        return self._finite(value, value)
+
+    def _with_unit(self, number: float) -> str:
+        """What to write instead of a number without a unit: that number in the units of this and of the example, where
+        it comes within three decades of the example; else the example."""
+        like = Unit(self.unit)._parse_unbounded(self.example)
+        texts = []
+        for unit in dict.fromkeys((number_and_unit(self.example)[1], self.unit)):
+            text = f"{number:g} {unit}"
+            try:
+                ratio = abs(self.parse(text) / like)
+            except PydanticCustomError:  # out of bounds
+                continue
+            if ratio == 0 or 1e-3 < ratio < 1e3:
+                texts.append(f'"{text}"')
+        return "its unit is missing; write it like " + (" or ".join(texts) or f'"{self.example}"')
 
     @staticmethod
-    def _dimension_of(unit: str) -> str:
+    def dimension_of(unit: str) -> str:
+        """What a unit measures, in words."""
         given = _units().Unit(unit)
         for known, what in _DIMENSIONS.items():
             if given.is_compatible_with(known):
@@ -511,7 +568,7 @@ class Unit:
         if self.unit:
             value: dict[str, Any] = {"type": "string", "description": self.expectation, "examples": [self.example]}
         else:
-            value = {"type": "number", "description": self.expectation}
+            value = {"type": ["number", "string"], "pattern": _PERCENTAGE, "description": self.expectation}
         return value
 
 
@@ -524,7 +581,7 @@ class PerDevice(Unit):
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         value = super().__get_pydantic_json_schema__(schema, handler)
-        number = {"type": "number"}
+        number = {"type": ["number", "string"], "pattern": _PERCENTAGE}
         tables = [
             {
                 "type": "object",
@@ -545,5 +602,6 @@ Rate = Annotated[float, Unit("Hz", gt=0)]
 Temperature = Annotated[float, Unit("K", gt=0)]
 Resistance = Annotated[float, Unit("ohm", gt=0)]
 Current = Annotated[float, Unit("A", gt=0)]
+PureNumber = Annotated[float, Unit("")]
 Fraction = Annotated[float, Unit("", gt=0, lt=1)]
 Share = Annotated[float, Unit("", ge=0, le=1)]

@@ -25,7 +25,6 @@ import mcdev
 from mcdev.calibration import calibrate, conclusions, desk, resolve
 from mcdev.calibration import exact as exact_mode
 from mcdev.calibration.coordinates import Coordinate
-from mcdev.calibration.curves import read_curve
 from mcdev.calibration.evaluation import Evaluation, evaluate
 from mcdev.calibration.misfit import Book, Objective
 from mcdev.calibration.plan import Plan
@@ -329,27 +328,27 @@ def curve_job(file: str) -> dict[str, Any]:
 
 def test_a_measured_current_with_noise_and_a_gap_gives_the_parameter_back(tmp_path: Path) -> None:
     truth = measured(tmp_path / "scope.csv")
-    _, _, current = read_curve(tmp_path / "scope.csv")
-    assert np.isnan(current[1:]).sum() > 10
+    current = plan_of(curve_job("scope.csv"), tmp_path).traces[0].current
+    assert np.isnan(current).sum() > 10
     outcome = calibrate(plan_of(curve_job("scope.csv"), tmp_path))
     k = outcome.knowledge
     assert k.low[0] < truth < k.high[0]
     assert k.sd[0] < 0.02
     assert 0.6 < k.chi_square / k.freedom < 1.4
     (simulated,) = outcome.final.currents
-    assert simulated.size == current.size - 1
+    assert simulated.size == current.size
 
 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (["0,0,0", "1,1,nan"], "expected finite numbers"),
-        (["0,0,0", "1,1"], "expected three"),
-        (["0,0,0", "1,1,1e-6", "1,1,1e-6"], "does not follow"),
-        (["time (ms),voltage (V),current (A)", "0,0,0"], "time is in 'ms'; expected s"),
-        (["time (s),voltage (V),current (uA)", "0,0,0"], "current is in 'uA'; expected A"),
-        (["0,0,0", "1,x,0"], "expected three numbers"),
-        (["0,0,0", "1,1,1e-6"], "at least five"),
+        (["0,0,0", *(f"{t},1,nan" for t in range(1, 6))], "fewer than three currents"),
+        (["0,0,0", "1,1", "2,1,1", "3,1,1", "4,1,1"], "line 2 is '1,1': 2 columns; expected 3"),
+        (["0,0,0", "1,1,1e-6", "1,2,1e-6", "2,2,1", "3,2,1"], "line 3: a current, and no time since the row before"),
+        (["time (s),voltage (V),current (uA)", *(f"{t},1,1" for t in range(5)), "4,2,1"], "line 7: a current, and no"),
+        (["0,0,0", "1,1,1", "0.5,1,1", "3,1,1", "4,1,1"], "line 3: time 0.5 s does not follow 1 s"),
+        (["0,0,0", "1,x,0", "2,1,1", "3,1,1", "4,1,1"], "line 2 is '1,x,0': column 2 is 'x'; expected a number"),
+        (["0,0,0", "1,1,1e-6"], "at least 5"),
     ],
 )
 def test_a_bad_curve_is_refused_with_its_line(rows: list[str], said: str, tmp_path: Path) -> None:
@@ -486,6 +485,9 @@ def _put(data: Any, path: str, value: Any) -> None:
         ("targets/0/value", "3.8 V", "expected a time with its unit"),
         ("targets/0/value", 3.8, "expected a time with its unit"),
         ("targets/0/uncertainty", "0 %", "expected more than zero"),
+        ("targets/0/uncertainty", "3 V", "targets.0.uncertainty = \"3 V\": expected a time with its unit"),
+        ("targets/1/value", "24.2", "without quotes and without a unit"),
+        ("parameters/device.capacitance/prior", {"median": "1 s", "sd": "1 s"}, "expected a capacitance per area"),
         ("targets/0/entry", 2, "is a single number; leave the entry out"),
         ("targets/0/point", 2, "expected a sweep point between 1 and 1"),
         ("targets/0/wieght", 2, "no such key; did you mean 'weight'?"),
@@ -509,6 +511,16 @@ def _put(data: Any, path: str, value: Any) -> None:
 )  # fmt: skip
 def test_what_is_wrong_is_said_before_anything_is_computed(path: str, value: Any, said: str) -> None:
     assert said in broken(lambda data: _put(data, path, value))
+
+
+def test_a_percentage_is_a_pure_number_as_value_and_a_share_as_uncertainty() -> None:
+    data = job()
+    data["targets"][1] |= {"value": "24.2 %", "uncertainty": "5 %"}
+    data["search"] = {"reach": "10 %"}
+    plan = plan_of(data)
+    assert plan.goals[1].value == 0.242
+    assert plan.goals[1].sigma == pytest.approx(0.0121, rel=1e-12)
+    assert plan.job.search.reach == 0.1
 
 
 def test_devices_that_differ_need_a_start() -> None:

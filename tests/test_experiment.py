@@ -200,7 +200,12 @@ def test_zip_takes_the_axes_together() -> None:
         ("T", {"start": "0.3 K", "stop": "0.5 K", "count": 3}, ["0.3 K", "0.4 K", "0.5 K"]),
         ("V", {"start": "1 V", "stop": "100 V", "count": 3, "spacing": "log"}, ["1 V", "10 V", "100 V"]),
         ("V", {"start": "-1 V", "stop": "1 V", "count": 5}, ["-1 V", "-0.5 V", "0 V", "0.5 V", "1 V"]),
+        ("V", {"start": "500 mV", "stop": "2 V", "count": 4}, ["500 mV", "1000 mV", "1500 mV", "2000 mV"]),
+        ("V", {"start": "2 V", "stop": "20mV", "count": 3, "spacing": "log"}, ["2 V", "0.2 V", "0.02 V"]),
+        ("T", {"start": "-273.05 degC", "stop": "0.3 K", "count": 2}, ["-273.05 degC", "-272.85 degC"]),
         ("f", {"start": 1.0, "stop": 4.0, "count": 3, "spacing": "log"}, [1.0, 2.0, 4.0]),
+        ("f", {"start": "150 %", "stop": "200 %", "count": 3}, ["150 %", "175 %", "200 %"]),
+        ("f", {"start": "150 %", "stop": 2, "count": 2}, ["150 %", "200 %"]),
         ("f", {"start": 5, "stop": 4, "count": 3}, [5.0, 4.5, 4.0]),
         ("n", {"start": 3, "stop": 9, "count": 4}, [3, 5, 7, 9]),
         ("n", {"start": 3, "stop": 48, "count": 5, "spacing": "log"}, [3, 6, 12, 24, 48]),
@@ -216,6 +221,25 @@ def test_ranges(axis: str, written: dict[str, Any], expected: list[Any]) -> None
 def test_a_range_of_pulses_that_is_not_whole_is_refused() -> None:
     with pytest.raises(mcdev.ConfigError, match=r"protocol\.count = 3\.5"):
         swept(n={"start": 3, "stop": 4, "count": 3})
+
+
+@pytest.mark.parametrize(
+    ("stop", "said"),
+    [
+        ("2 K", "from '1 V' to '2 K': 'K' is a temperature, 'V' is a voltage"),
+        ("2", "from '1 V' to '2': no unit and V do not measure the same"),
+        ("2 volty", "'volty' is no known unit"),
+        ("two V", "'two V': expected a finite number, with its unit"),
+        ("1e999 V", "expected a finite number, with its unit"),
+        ("-2 mV", "needs start and stop above zero"),
+    ],
+)
+def test_a_range_between_two_dimensions_is_refused(stop: str, said: str) -> None:
+    with pytest.raises(mcdev.ConfigError) as caught:
+        swept(V={"start": "1 V", "stop": stop, "count": 3, "spacing": "log"})
+    (problem,) = caught.value.problems
+    assert problem.key == 'sweep.axes."protocol.amplitude"'
+    assert said in problem.message.replace('"', "'")
 
 
 def test_axes_in_their_unit() -> None:
@@ -258,6 +282,7 @@ def test_parts_of_measurements_and_devices_can_be_swept() -> None:
     "reference",
     [
         {"measurement": "g", "entry": 4, "value": 0.25},
+        {"measurement": "g", "entry": 4, "value": "25 %"},
         {"measurement": "mean", "value": "2 mS"},
         {"measurement": "peak", "value": "> 0", "statistic": "median"},
         {"measurement": "mean", "value": "< 0", "statistic": "mean_response", "point": 2},

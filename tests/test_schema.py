@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from scipy import stats
 from scipy.constants import Boltzmann, electron_volt
 
-from mcdev.schema import Lognormal, Normal, Uniform, Unit, extremes, nearest, typical
+from mcdev.schema import Lognormal, Normal, Uniform, Unit, converted, extremes, nearest, typical
 
 UNITS = ("V", "V/s", "s", "Hz", "K", "eV", "S", "ohm", "A", "m", "rad")
 
@@ -60,8 +61,31 @@ def test_value_in_si(unit: str, text: str, si: float) -> None:
     assert Unit(unit).parse(text) == pytest.approx(si, rel=1e-12, abs=0)
 
 
+@pytest.mark.parametrize(("written", "unit", "said"), [
+    ("200", "m", '"200 nm"'),
+    (200, "m", '"200 nm"'),
+    (1.5e-8, "m", '"1.5e-08 m"'),
+    (1e-30, "m", '"15 nm"'),
+    (-200, "m", '"15 nm"'),
+    (5, "s", '"5 ms" or "5 s"'),
+    (1e-3, "s", '"0.001 s"'),
+    (10_000, "ohm", '"10000 ohm"'),
+    (300, "K", '"300 K"'),
+    (1e-4, "S", '"0.0001 S"'),
+])  # fmt: skip
+def test_a_forgotten_unit_is_answered_with_a_plausible_value(written: Any, unit: str, said: str) -> None:
+    """Within three decades of the unit's example and within bounds; else the example itself."""
+    _, sentence = refusal(Unit(unit, gt=0), written)
+    assert sentence.endswith("its unit is missing; write it like " + said)
+    for text in said.split(" or "):
+        assert Unit(unit, gt=0).parse(text.strip('"')) > 0
+
+
 def test_a_pure_number_is_itself() -> None:
     assert Unit("").parse(4) == 4.0
+    assert Unit("").parse("62 %") == 0.62
+    assert Unit("", gt=0, lt=1).parse(" 5e1% ") == 0.5
+    assert Unit("").parse_drawn({"distribution": "normal", "mean": "10 %", "sd": 0.01}) == Normal(mean=0.1, sd=0.01)
     assert isinstance(Unit("").parse(4), float)
     assert Unit("").parse(-0.3) == -0.3
 
@@ -90,6 +114,11 @@ def test_a_pure_number_is_itself() -> None:
         (Unit("V", lt=1, ge=-1), "1000 mV", "≥ -1 V and < 1 V"),
         (Unit("eV", le=2), "3 eV", "≤ 2 eV"),
         (Unit(""), "3", "without quotes and without a unit"),
+        (Unit(""), "0.62", "without quotes and without a unit"),
+        (Unit(""), "x %", "without quotes and without a unit"),
+        (Unit(""), "1e999 %", "finite"),
+        (Unit("", lt=1), "120 %", "expected a number < 1"),
+        (Unit("V"), "5 %", "'%' is no known unit"),
         (Unit(""), False, "a number"),
         (Unit(""), math.nan, "finite"),
         (Unit(""), -math.inf, "finite"),
@@ -231,3 +260,18 @@ def test_a_truncation_that_leaves_nothing_is_refused(bounds: dict[str, str]) -> 
 def test_nearest_names_the_closest_or_lists_all() -> None:
     assert nearest("frictoin", ["friction", "drift"]) == "did you mean 'friction'?"
     assert nearest("zzz", ["b", "a"]) == "known: a, b"
+
+
+def test_a_number_in_another_unit() -> None:
+    assert converted(5.0, "s", "ms") == pytest.approx(5000.0, rel=1e-15)
+    assert converted(350.0, "K", "degC") == pytest.approx(76.85, rel=1e-12)
+    assert converted(0.1, "mV", "mV") == 0.1
+    assert converted(0.05, "", "%") == 5.0
+    for unit, other, said in (
+        ("s", "V", "'s' is a time, 'V' is a voltage"),
+        ("", "V", "no unit and V do not measure the same"),
+        ("%", "V", "% and V"),
+        ("m**9**9", "m", "no known unit"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            converted(1.0, unit, other)

@@ -1,13 +1,21 @@
-"""Measured currents from CSV files, as an oscilloscope or a source meter writes them."""
+"""Measured currents, as an oscilloscope or a source meter writes them."""
 
 from __future__ import annotations
 
-import csv
+import copy
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic_core import PydanticCustomError
+
+from mcdev.calibration.job import ONLY, Curve, Job, placed
+from mcdev.experiment import Experiment, build
+from mcdev.measured import Layout, read_table
+from mcdev.problems import ConfigError, Problem, beside
+from mcdev.schema import Unit, nearest, sentence
 
 
 class Trace(NamedTuple):
@@ -20,59 +28,113 @@ class Trace(NamedTuple):
     voltage: np.ndarray
     current: np.ndarray
     """[sample], NaN where nothing was recorded."""
+    unread: int
+    """Of these, how many are an instrument's "not a number" or infinity."""
     noise: float
     weight: float
     source: str
 
 
-def read_curve(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times (s), voltages (V) and currents (A) of a CSV file with three columns; an empty current is a NaN here.
+class Recording(NamedTuple):
+    """A measured file's rows in SI units. Two rows of one time are a step of the voltage."""
 
-    One header line is allowed; where it names units they must be s, V and A. Raises ``ValueError`` naming line and
-    remedy.
-    """
-    rows: list[tuple[float, float, float]] = []
-    header = False
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.reader(file), start=1):
-            if not row or row[0].lstrip().startswith("#"):
-                continue
-            if len(row) != 3:
-                raise ValueError(
-                    f"line {number} has {len(row)} columns; expected three: time (s), voltage (V), current (A)"
-                )
-            try:
-                time, voltage = float(row[0]), float(row[1])
-                current = float(row[2]) if row[2].strip() else math.nan
-            except ValueError:
-                if not rows and not header:
-                    header = True
-                    _check_header(number, row)
-                    continue
-                raise ValueError(
-                    f"line {number} is {','.join(row)[:60]!r}; expected three numbers, or an empty current"
-                ) from None
-            if not (math.isfinite(time) and math.isfinite(voltage)) or (row[2].strip() and not math.isfinite(current)):
-                raise ValueError(
-                    f"line {number} holds {','.join(row)[:60]!r}; expected finite numbers: leave a current empty where "
-                    "nothing was recorded"
-                )
-            if rows and time <= rows[-1][0]:
-                raise ValueError(f"line {number}: time {time:g} s does not follow {rows[-1][0]:g} s; sort the rows")
-            rows.append((time, voltage, current))
-    if len(rows) < 5:
-        raise ValueError(f"{len(rows)} rows found; expected at least five of time (s), voltage (V), current (A)")
-    if len(rows) > 100_000:
-        raise ValueError(f"{len(rows)} rows found; expected at most 100000: average neighbouring rows")
-    time_, voltage_, current_ = (np.array(column) for column in zip(*rows, strict=True))
-    if np.isfinite(current_[1:]).sum() < 3:
+    time: np.ndarray
+    voltage: np.ndarray
+    current: np.ndarray
+    """Mean since the row before; NaN where nothing was recorded."""
+    unread: int
+    """Currents that are an instrument's "not a number" or infinity."""
+
+    @property
+    def lasting(self) -> np.ndarray:
+        """The rows between which time passes: the first, and each that is later than the one before."""
+        return np.concatenate([[0], 1 + np.flatnonzero(np.diff(self.time))])
+
+
+def _read(path: Path, layout: Layout) -> Recording:
+    """Raises ``ValueError`` naming line, column and remedy."""
+    table = read_table(path, ("time", "voltage", "current"), layout, 5, 100_000)
+    recording = Recording(table.values["time"], table.values["voltage"], table.values["current"], table.unread)
+    without = np.isfinite(recording.current)
+    without[recording.lasting] = False
+    if without.any():
+        raise ValueError(
+            f"line {table.lines[without][0]}: a current, and no time since the row before, over which it is the mean; "
+            "leave it empty where the voltage steps, or write times with more digits"
+        )
+    if np.isfinite(recording.current[1:]).sum() < 3:
         raise ValueError("fewer than three currents are recorded")
-    return time_, voltage_, current_
+    return recording
 
 
-def _check_header(number: int, row: list[str]) -> None:
-    for name, cell, unit in zip(("time", "voltage", "current"), row, ("s", "V", "A"), strict=True):
-        text = cell.strip()
-        inner = text[text.rfind("(") + 1 : -1] if text.endswith(")") else text[text.rfind("[") + 1 : -1]
-        if text.endswith((")", "]")) and inner.strip() != unit:
-            raise ValueError(f"line {number}: {name} is in {inner.strip()!r}; expected {unit}: convert the column")
+class Reading(NamedTuple):
+    """A curve's file and the noise of its currents."""
+
+    recording: Recording
+    noise: float
+
+
+_UNREAD = Recording(np.array([0.0, 1.0]), np.zeros(2), np.zeros(2), 0)
+
+
+def read_curve(key: str, curve: Curve, folder: Path, found: list[Problem]) -> Reading:
+    """What a curve's table names; where something is wrong with it, a stand-in, so that nothing else is complained
+    about."""
+    recording, noise = _UNREAD, math.nan
+    try:
+        recording = _read(beside(folder, curve.file), curve)
+    except ValueError as error:
+        found.append(Problem(f"{key}.file", curve.file, str(error)))
+    try:
+        noise = Unit("A", gt=0).parse(curve.noise)
+    except PydanticCustomError as error:
+        found.append(Problem(f"{key}.noise", curve.noise, sentence(error)))
+    return Reading(recording, noise)
+
+
+def traces_of(
+    job: Job, devices: dict[str, Any], readings: Sequence[Reading], found: list[Problem]
+) -> tuple[list[Trace], dict[tuple[str, str], Experiment]]:
+    """The curves, and the experiment that each is a recording of by (its name, device)."""
+    traces, experiments = [], {}
+    for i, (curve, (recording, noise)) in enumerate(zip(job.curves, readings, strict=True)):
+        key = f"curves.{i}"
+        device = curve.device or (next(iter(devices)) if len(devices) == 1 else None)
+        if device not in devices:
+            found.append(Problem(f"{key}.device", device, f"expected one of the devices; {nearest('', devices)}"))
+            continue
+        words = f"curve {Path(curve.file).stem}" + (f" {i + 1}" if len(job.curves) > 1 else "")
+        label = words + ("" if device == ONLY else f" ({device})")
+        name = f"[{words}]"  # no experiment can be called so
+        experiment = _experiment(key, curve, device, devices[device], recording, found)
+        if experiment is not None:
+            experiments[name, device] = experiment
+            rows, source = recording.lasting, curve.source or curve.file
+            time, voltage, current = recording.time[rows], recording.voltage[rows], recording.current[rows[1:]]
+            traces.append(
+                Trace(label, name, device, time, voltage, current, recording.unread, noise, curve.weight, source)
+            )
+    return traces, experiments
+
+
+def _experiment(
+    key: str, curve: Curve, name: str, device: dict[str, Any], recording: Recording, found: list[Problem]
+) -> Experiment | None:
+    """The device under the recorded voltage: in steps, each row's voltage holds since the row before."""
+    at, volts = recording.time - recording.time[0], recording.voltage
+    if curve.between == "step":
+        rows = recording.lasting
+        at, volts = np.repeat(at[rows], 2)[1:-1], np.repeat(volts[rows[1:]], 2)
+    data = {
+        "name": "curve",
+        "device": copy.deepcopy(device),
+        "protocol": {"kind": "waveform", "time": at.tolist(), "voltage": volts.tolist()},
+        "measurements": {"g": {"kind": "mean_conductance"}},
+    }
+    if curve.circuit is not None:
+        data["circuit"] = curve.circuit
+    try:
+        return build(data, source=key)
+    except ConfigError as error:
+        found += placed(key, {name: error.problems}, (name,))
+        return None

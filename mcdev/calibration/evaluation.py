@@ -83,13 +83,12 @@ def evaluate(
         case = plan.cases[trace.experiment, trace.device][0]
         reading = readings[case, True]
         assert reading.current is not None
-        series = _by_row(reading.current, trace.current.size)
-        currents.append(series)
+        currents.append(reading.current)
         if slopes:
-            by_parameter = np.zeros((series.size, count))
+            by_parameter = np.zeros((reading.current.size, count))
             assert reading.current_slope is not None
             for path, j in plan.columns(trace.experiment, trace.device).items():
-                by_parameter[:, j] = _by_row(reading.current_slope[reading.paths.index(path)], trace.current.size)
+                by_parameter[:, j] = reading.current_slope[reading.paths.index(path)]
             current_jacobians.append(by_parameter)
     left_out = max((r.left_out for r in readings.values()), default=0.0)
     return Evaluation(
@@ -118,11 +117,6 @@ def _covariance(error: np.ndarray, replicates: Sequence[np.ndarray | None]) -> n
         found[np.ix_(which, which)] = (away @ away.T) * np.outer(error[which] / own, error[which] / own)
         found[which, which] = error[which] ** 2
     return np.nan_to_num(found)
-
-
-def _by_row(series: np.ndarray, rows: int) -> np.ndarray:
-    """One number a row of a measured curve: where each row has two samples, the first is the vanishing voltage step."""
-    return series if series.size == rows else series[1::2]
 
 
 def _needed(plan: Plan, goals: Sequence[Goal], traces: bool) -> list[tuple[str, bool, tuple[str, ...]]]:

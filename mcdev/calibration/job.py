@@ -27,13 +27,18 @@ What the file means is worked out and checked in `plan.py`.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mcdev.schema import FileName, Name, Strict
+from mcdev.measured import Layout
+from mcdev.problems import Problem, key_path
+from mcdev.schema import FileName, Fraction, Name, Strict, Unit
 
+ONLY = "[device]"
+"""Stands for the device where there is one only; no name that one may be given."""
 Written = str | float | int
 """A number, or a quantity with its unit, as it stands in the file."""
 PerDeviceValue = Written | dict[str, Written]
@@ -45,7 +50,7 @@ class Prior(Strict):
 
     median: PerDeviceValue
     """Centre."""
-    factor: float | None = Field(None, gt=1)
+    factor: Annotated[float, Unit("", gt=1)] | None = None
     """One standard deviation, as a factor: ln(value) is Gaussian. Give this or ``sd``."""
     sd: Written | None = None
     """One standard deviation, in the parameter's unit: the value is Gaussian."""
@@ -91,8 +96,9 @@ class Target(Read):
 
     value: PerDeviceValue
     uncertainty: PerDeviceValue
-    """One standard deviation: a quantity, or a share of the value, "5 %"."""
-    weight: float = Field(1.0, ge=0)
+    """One standard deviation: a quantity, or a share of the value, "5 %". That a percentage is also where the value is
+    a pure number: 5 % of "62 %" are 0.031."""
+    weight: Annotated[float, Unit("", ge=0)] = 1.0
     """Multiplies its deviation; zero: computed at the end and shown, not fitted."""
     scale: Literal["auto", "linear", "log"] = "auto"
     """Whether the deviation or its logarithm counts; auto: log for a positive value with a relative uncertainty."""
@@ -100,11 +106,11 @@ class Target(Read):
     """Where it is published."""
 
 
-class Curve(Strict):
-    """A measured current to be followed: a CSV file with the columns time (s), voltage (V), current (A).
+class Curve(Layout):
+    """A measured current to be followed: a file with columns of time, voltage and current.
 
     A row's current is the mean since the row before, as an integrating instrument reads; where it is left empty
-    nothing was recorded.
+    nothing was recorded. Two rows of one time are a step of the voltage.
     """
 
     file: str
@@ -115,7 +121,7 @@ class Curve(Strict):
     """Standard deviation of the instrument's noise in one reading."""
     between: Literal["step", "line"] = "step"
     """The voltage between two rows: that of the later one (step), or straight from one to the other (line)."""
-    weight: float = Field(1.0, ge=0)
+    weight: Annotated[float, Unit("", ge=0)] = 1.0
     source: str = ""
 
 
@@ -123,7 +129,7 @@ class Candidate(Read):
     """A number that could be measured next; the report says how much it would add."""
 
     uncertainty: Written
-    """With which it would be known: a quantity, or a share, "5 %"."""
+    """With which it would be known: a quantity, or a share of the value, "5 %"."""
 
 
 class Stage(Strict):
@@ -134,7 +140,7 @@ class Stage(Strict):
     """Most steps."""
     devices: int = Field(256, ge=1, le=10_000_000)
     """Realisations at each sweep point; where devices are alike, one is computed whatever stands here."""
-    learning_rate: float = Field(0.05, gt=0, le=1)
+    learning_rate: Annotated[float, Unit("", gt=0, le=1)] = 0.05
     """Of adam: about the relative change of a parameter in one step."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Of adam's learning rate."""
@@ -144,7 +150,7 @@ class Starts(Strict):
     """Where searches begin. One start is the configuration's own."""
 
     number: int = Field(1, ge=1, le=10_000)
-    factor: float = Field(1.0, ge=1, le=1000)
+    factor: Annotated[float, Unit("", ge=1, le=1000)] = 1.0
     """Every free parameter is multiplied by a random factor between 1/factor and factor, within its bounds."""
     seed: int = Field(1, ge=0, lt=2**32)
 
@@ -165,7 +171,7 @@ class Search(Strict):
     derivatives: Literal["auto", "estimator", "differences"] = "auto"
     """Of hopping particles: the estimator, with differences where it is too noisy; or differences throughout; auto:
     differences below sixteen parameters an experiment, where they are the cheaper (docs/calibration.md)."""
-    reach: float = Field(0.05, gt=0, lt=1)
+    reach: Fraction = 0.05
     """How far a difference of hopping particles' ensembles reaches to either side, as a share of its parameter."""
     seed: int = Field(1, ge=0, lt=2**32)
     members: int = Field(32, ge=1, le=100_000)
@@ -218,3 +224,21 @@ def is_job(path: str | Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return "parameters" in data
+
+
+def placed(key: str, wrong: Mapping[str, Sequence[Problem]], devices: Collection[str]) -> list[Problem]:
+    """Device → what is wrong with one experiment on it, by keys of the calibration's file: a device's own in its table,
+    and what is wrong on all ``devices`` once."""
+    found = []
+    shared: dict[tuple[str, str], tuple[Problem, list[str]]] = {}
+    for device, problems in wrong.items():
+        for p in problems:
+            if p.key.split(".")[0] == "device":
+                own = p.key if device == ONLY else key_path("devices", device) + p.key.removeprefix("device")
+                found.append(p._replace(key=own))
+            else:
+                shared.setdefault((p.key, p.message), (p, []))[1].append(device)
+    for p, having in shared.values():
+        where = "" if set(having) == set(devices) else f" (device {', '.join(having)})"
+        found.append(Problem(f"{key}.{p.key}", p.value, p.message + where))
+    return found

@@ -22,14 +22,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.coordinates import Coordinate
-from mcdev.calibration.curves import Trace, read_curve
-from mcdev.calibration.job import Curve, Free, Job, PerDeviceValue, Prior, Read, Stage, Target
+from mcdev.calibration.curves import Trace, read_curve, traces_of
+from mcdev.calibration.job import ONLY, Free, Job, PerDeviceValue, Prior, Read, Stage, Target, placed
 from mcdev.experiment import Experiment, build, read_toml, set_value
 from mcdev.problems import ConfigError, Problem, beside, describe, key_path, unique
-from mcdev.schema import Unit, file_name, folded, nearest, sentence
+from mcdev.schema import Unit, file_name, folded, nearest, percentage, sentence
 
 _SECTIONS = ("circuit", "protocol", "ensemble", "measurements", "fits", "sweep")
-_ONLY = "[device]"  # stands for the device where there is one only; no name that one may be given
 
 
 class Parameter(NamedTuple):
@@ -184,12 +183,18 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
         raise ConfigError(unique([describe(e, data, Job) for e in error.errors()]), source) from None
     found: list[Problem] = []
     devices = _devices(job, found)
+    unread: list[Problem] = []
+    readings = [read_curve(f"curves.{i}", curve, folder, unread) for i, curve in enumerate(job.curves)]
     experiments = _experiments(job, devices, folder, found)
-    if found:
-        raise ConfigError(unique(found), source)
-    traces, more = _traces(job, devices, folder, found)
+    traces, more = traces_of(job, devices, readings, found)
     experiments |= more
+    if not experiments and not found:
+        found.append(Problem("experiments", None, "none is given, and no curve either: nothing to fit to"))
+    if found:  # parameters and targets cannot be judged without the experiments
+        raise ConfigError(unique(found + unread), source)
     parameters = _parameters(job, tuple(devices), experiments, found)
+    labels = None if found else [p.label for p in parameters]
+    found += unread
     goals = [g for i, t in enumerate(job.targets) for g in _goals(f"targets.{i}", t, devices, experiments, found)]
     candidates = [
         g for i, c in enumerate(job.candidates) for g in _candidates(f"candidates.{i}", c, devices, experiments, found)
@@ -201,9 +206,8 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
             if path not in job.parameters:
                 message = f"is no free parameter; {nearest(path, job.parameters)}"
                 found.append(Problem(key_path("models", name), path, message))
-    labels = [p.label for p in parameters]
     for label in job.report.profile:
-        if label not in labels:
+        if labels is not None and label not in labels:
             found.append(Problem("report.profile", label, f"no such free parameter; {nearest(label, labels)}"))
     found += _alike(experiments)
     if found:
@@ -242,7 +246,7 @@ def with_model(plan: Plan, model: str) -> Plan:
 def _devices(job: Job, found: list[Problem]) -> dict[str, dict[str, Any]]:
     if job.device is not None and job.devices:
         found.append(Problem("device", None, "and [devices] are both given; expected one of them"))
-    tables = {_ONLY: job.device} if job.device is not None else dict(job.devices)
+    tables = {ONLY: job.device} if job.device is not None else dict(job.devices)
     if not tables:
         found.append(Problem("devices", None, "is missing; add [device], or a table for each as [devices.NAME]"))
     return {name: dict(table) for name, table in tables.items()}
@@ -275,25 +279,19 @@ def _experiments(
             data = {k: v for k, v in whole.items() if k in _SECTIONS} | data
             data.get("sweep", {}).get("axes", {}).pop("device.preset", None)  # the job's devices take its place
         names = table.get("devices", list(devices))
+        wrong: dict[str, list[Problem]] = {}
         for device in names:
             if device not in devices:
                 found.append(Problem(f"{key}.devices", device, f"no such device; {nearest(device, devices)}"))
                 continue
             whole = {"name": name, "device": copy.deepcopy(devices[device]), **copy.deepcopy(data)}
             whole.setdefault("ensemble", {})
-            wrong = [p for path, value in changes.items() if (p := set_value(whole, path, value))]
+            misplaced = [p for path, value in changes.items() if (p := set_value(whole, path, value))]
             try:
-                built[name, device] = build(whole, place, key, wrong)
+                built[name, device] = build(whole, place, key, misplaced)
             except ConfigError as error:
-                where = "" if device == _ONLY else f" (device {device})"
-                for p in error.problems:
-                    own = (
-                        key_path("devices", device) + p.key[6:]
-                        if p.key.startswith("device") and device != _ONLY
-                        else p.key
-                    )
-                    own = own if p.key.startswith("device") else f"{key}.{p.key}"
-                    found.append(Problem(own, p.value, p.message + ("" if own.startswith("devices.") else where)))
+                wrong[device] = error.problems
+        found += placed(key, wrong, names)
     for (name, device), experiment in built.items():
         if experiment.ensemble.cycles != 1:
             cycles = experiment.ensemble.cycles
@@ -344,9 +342,11 @@ def _parameters(
             found.append(Problem(key, None, "expected a key path like device.NAME, circuit.NAME or protocol.NAME"))
             continue
         chosen = free.experiments or tuple(dict.fromkeys(name for name, _ in experiments))
-        for name in free.experiments:
-            if name not in job.experiments:
-                found.append(Problem(f"{key}.experiments", name, f"no such; {nearest(name, job.experiments)}"))
+        unknown = [name for name in free.experiments if name not in job.experiments]
+        for name in unknown:
+            found.append(Problem(f"{key}.experiments", name, f"no such; {nearest(name, job.experiments)}"))
+        if unknown:
+            continue
         having = {
             pair: experiment
             for pair, experiment in experiments.items()
@@ -449,7 +449,11 @@ def _parameter(
         message = f"the start, {shown}, does not lie between the bounds ({where} {mark.unit}); widen them or move it"
         found.append(Problem(key, None, message))
         return []
-    centre, sd = _prior(key, free.prior, owner, mark, coordinate, found)
+    try:
+        centre, sd = _prior(key, free.prior, owner, mark, coordinate, found)
+    except PydanticCustomError as error:
+        found.append(Problem(f"{key}.prior", (error.context or {}).get("value"), sentence(error)))
+        return []
     names = tuple(dict.fromkeys(pair[0] for pair in own))
     return [Parameter(path, owner, names, label, mark, coordinate, start, centre, sd)]
 
@@ -496,16 +500,17 @@ def _goals(
         if unit is None:
             continue
         mark = Unit("" if unit == "1" else unit)
+        at = f"{key}.value"
         try:
             value = mark.parse(_of(target.value, (device,)))
-            uncertainty = _of(target.uncertainty, (device,))
+            uncertainty, at = _of(target.uncertainty, (device,)), f"{key}.uncertainty"
             if uncertainty is None:
-                found.append(Problem(f"{key}.uncertainty", None, f"has nothing for device {device}"))
+                found.append(Problem(at, None, f"has nothing for device {device}"))
                 continue
-            share = _share(uncertainty)
+            share = percentage(uncertainty)
             sigma = abs(value) * share if share is not None else Unit(mark.unit, gt=0).parse(uncertainty)
         except PydanticCustomError as error:
-            found.append(Problem(f"{key}.value", (error.context or {}).get("value"), sentence(error)))
+            found.append(Problem(at, (error.context or {}).get("value"), sentence(error)))
             continue
         if not sigma > 0:
             found.append(Problem(f"{key}.uncertainty", uncertainty, "expected more than zero; of a zero, a quantity"))
@@ -530,7 +535,7 @@ def _candidates(
         unit = _readable(key, candidate, experiment, device, experiments, found)
         if unit is None:
             continue
-        share, mark = _share(candidate.uncertainty), Unit("" if unit == "1" else unit, gt=0)
+        share, mark = percentage(candidate.uncertainty), Unit("" if unit == "1" else unit, gt=0)
         try:
             sigma = -share if share is not None else mark.parse(candidate.uncertainty)
         except PydanticCustomError as error:
@@ -548,16 +553,6 @@ def _label(read: Read, device: str, devices: int) -> str:
     if read.point > 1:
         label += f"@{read.point}"
     return f"{read.experiment}: {label}" + (f" ({device})" if devices > 1 else "")
-
-
-def _share(written: Any) -> float | None:
-    """0.05 of "5 %"; None of what is no percentage."""
-    if isinstance(written, str) and written.rstrip().endswith("%"):
-        try:
-            return float(written.rstrip().removesuffix("%")) / 100
-        except ValueError:
-            return None
-    return None
 
 
 def _read_devices(
@@ -621,72 +616,6 @@ def _readable(
     return str(measurement.unit)
 
 
-# -------------------------------------------------------------------------------------- measured curves
-
-
-def _traces(
-    job: Job, devices: dict[str, Any], folder: Path, found: list[Problem]
-) -> tuple[list[Trace], dict[tuple[str, str], Experiment]]:
-    traces, experiments = [], {}
-    for i, curve in enumerate(job.curves):
-        key = f"curves.{i}"
-        device = curve.device or (next(iter(devices)) if len(devices) == 1 else None)
-        if device not in devices:
-            found.append(Problem(f"{key}.device", device, f"expected one of the devices; {nearest('', devices)}"))
-            continue
-        try:
-            time, voltage, current = read_curve(beside(folder, curve.file))
-            noise = Unit("A", gt=0).parse(curve.noise)
-        except OSError as error:
-            found.append(Problem(f"{key}.file", curve.file, f"cannot be read ({error.strerror})"))
-            continue
-        except UnicodeDecodeError:
-            found.append(Problem(f"{key}.file", curve.file, "is not a text file"))
-            continue
-        except PydanticCustomError as error:
-            found.append(Problem(f"{key}.noise", curve.noise, sentence(error)))
-            continue
-        except ValueError as error:
-            found.append(Problem(f"{key}.file", curve.file, str(error)))
-            continue
-        words = f"curve {Path(curve.file).stem}" + (f" {i + 1}" if len(job.curves) > 1 else "")
-        label = words + ("" if device == _ONLY else f" ({device})")
-        name = f"[{words}]"  # no experiment can be called so
-        experiment = _curve_experiment(key, curve, devices[device], time, voltage, found)
-        if experiment is not None:
-            experiments[name, device] = experiment
-            source = curve.source or curve.file
-            traces.append(Trace(label, name, device, time, voltage, current[1:], noise, curve.weight, source))
-    return traces, experiments
-
-
-def _curve_experiment(
-    key: str, curve: Curve, device: dict[str, Any], time: np.ndarray, voltage: np.ndarray, found: list[Problem]
-) -> Experiment | None:
-    """The device under the recorded voltage. In steps, each row's voltage holds since the row before: the points of
-    the waveform are doubled, a billionth of the interval apart."""
-    shifted = time - time[0]
-    if curve.between == "step":
-        early = shifted[:-1] + 1e-9 * np.diff(shifted)
-        at = np.concatenate([np.ravel(np.column_stack([shifted[:-1], early])), shifted[-1:]])
-        volts = np.concatenate([voltage[:1], np.repeat(voltage[1:], 2)])
-    else:
-        at, volts = shifted, voltage
-    data = {
-        "name": "curve",
-        "device": copy.deepcopy(device),
-        "protocol": {"kind": "waveform", "time": at.tolist(), "voltage": volts.tolist()},
-        "measurements": {"g": {"kind": "mean_conductance"}},
-    }
-    if curve.circuit is not None:
-        data["circuit"] = curve.circuit
-    try:
-        return build(data, source=key)
-    except ConfigError as error:
-        found += [Problem(f"{key}.{p.key}", p.value, p.message) for p in error.problems]
-        return None
-
-
 # -------------------------------------------------------------------------------------- warnings
 
 
@@ -700,6 +629,10 @@ def _warnings(plan: Plan) -> list[str]:
             f"{len(plan.parameters) - numbers - priors} directions cannot be determined; the report names them "
             "(add targets, give priors or fix parameters)"
         )
+    for trace in plan.traces:
+        if trace.unread:
+            which = f"{trace.unread} of {trace.current.size} currents"
+            found.append(f"{trace.label}: {which} are an instrument's infinity or no number (9.91e37, nan); left out")
     for name in dict.fromkeys(name for name, _ in plan.experiments):
         if name in plan.job.experiments and not any(name == g.experiment for g in (*plan.goals, *plan.candidates)):
             found.append(f"{key_path('experiments', name)}: no target reads it; it is not computed")
