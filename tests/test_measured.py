@@ -398,3 +398,43 @@ def test_both_uses_read_the_shipped_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="column 1, 'Index', is not understood"):
         mcdev.load(folder / "waveform.toml")
     assert all(a < b for a, b in itertools.pairwise(sine.protocol.time))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("time (ms),voltage (mV)\n0,0\n2,750\n", ([0, 2e-3], [0, 0.75])),
+        ("Time,Current,Voltage\n0,7,0\n1,7,3\n", ([0, 1], [0, 3])),
+        ("\ufeff0,0\n1,1\n2,1\n", ([0, 1, 2], [0, 1, 1])),
+        ("0,--\n1,1\n2,1\n", "line 1 is '0,--'"),
+        ("time (s),voltage (V)\n0,0\n1,9.91e37\n", "line 3 is '1,9.91e37'"),
+        ("0,0\n1,0\n1,1\n2,1\n", ([0, 1, 1, 2], [0, 0, 1, 1])),
+    ],
+)
+def test_a_waveform_is_applied_as_it_was_meant(tmp_path: Path, text: str, expected: Any) -> None:
+    (tmp_path / "w.csv").write_text(text, encoding="utf-8")
+    data = {
+        "name": "w",
+        "device": {"preset": "device_p"},
+        "protocol": {"kind": "waveform", "file": "w.csv"},
+        "measurements": {"g": {"kind": "mean_conductance"}},
+    }
+    if isinstance(expected, str):
+        with pytest.raises(ConfigError) as caught:
+            mcdev.build(data, folder=tmp_path)
+        assert expected in str(caught.value)
+        return
+    protocol: Any = mcdev.build(data, folder=tmp_path).protocol
+    np.testing.assert_allclose(protocol.time, expected[0], rtol=1e-15)
+    np.testing.assert_allclose(protocol.voltage, expected[1], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "header", ["time/s,Ewe/V,I/mA", "Time_s,Voltage_V,Current_mA", '"Time, s","Voltage, V","I, mA"']
+)
+def test_a_curve_is_fitted_in_its_own_units(tmp_path: Path, header: str) -> None:
+    data = curve_of(tmp_path / "c.csv", [])
+    rows = "".join(f"{t},1,{t}\n" for t in range(6))
+    (tmp_path / "c.csv").write_text(f"{header}\n{rows}6,1,9.91e37\n")
+    trace = resolve(data, tmp_path).traces[0]
+    np.testing.assert_allclose(trace.current, [1e-3, 2e-3, 3e-3, 4e-3, 5e-3, np.nan], rtol=1e-15)
