@@ -87,6 +87,8 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
         ("t,V,I\n0,0,0\nt,V,I\n1,1,1\n", "line 3 is 't,V,I'"),
         ('t,V,I\n0,0,"0\n1,1,1\n', "line 2 cannot be read"),
         ("t,V,I\n" + "0,0,0\n" * 2000, "more than 1000 rows"),
+        ("(" * 90_000 + ",V,I\n0,0,0\n1,1,1\n", "column 1, '((((("),
+        ("0" * 200_000 + ",0,0\n1,1,1\n", "line 1 has 200005 characters"),
     ],
 )  # fmt: skip
 def test_what_is_not_understood_is_refused(tmp_path: Path, text: str, said: str) -> None:

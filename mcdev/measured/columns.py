@@ -26,6 +26,7 @@ _NAMES: Mapping[Quantity, tuple[str, ...]] = {
 }
 _NOT_TIME = "T"  # a temperature, most often
 
+_LONGEST = 100  # of a header's cell
 _BRACKETED = re.compile(r"(.*?)\s*(?:\((.*)\)|\[(.*)\])")
 _SEPARATED = re.compile(r"(.+?)(?: in |\s*[/,_ ]\s*)([^/,_ ]+)")
 _WORD = re.compile(r"[A-Za-z\u00b5\u03bc]+")
@@ -159,6 +160,8 @@ def _places(
 
 def _cell(text: str) -> _Cell:
     text = " ".join(text.split())
+    if len(text) > _LONGEST:
+        return _Cell(text[:_LONGEST] + "…", None, "", "")
     if quantity := _quantity(text):
         return _Cell(text, quantity, text, "")
     if match := _BRACKETED.fullmatch(text):

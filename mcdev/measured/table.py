@@ -19,6 +19,7 @@ SENTINEL = 9.9e37
 """Instruments write this for infinity, and 9.91e37 for "not a number" (SCPI-99, vol. 1, 7.2.1.4 and 7.2.1.5)."""
 
 _LARGEST_FILE = 16 * 2**20
+_LONGEST_LINE = 100_000
 _DELIMITERS = "\t;,"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _NO_NUMBER = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
@@ -98,18 +99,18 @@ def read_table(path: Path, wanted: Sequence[Quantity], layout: Layout, least: in
 
 
 def _rows(text: str, comments: list[_Row]) -> Iterator[_Row]:
-    """The lines that hold something, cut into cells; the comments above the first of them go to ``comments``."""
-    above: list[tuple[int, str]] = []
+    """The lines that hold something, cut into cells; the last comment above the first of them goes to ``comments``."""
+    above = None
     delimiter = ""
     for number, line in enumerate(io.StringIO(text, newline=None), start=1):
         if not line.strip(" \n" + _DELIMITERS):
             continue
         if line.lstrip().startswith("#"):
-            above.append((number, line.strip("# \n")))
+            above = (number, line.strip("# \n"))
             continue
         if not delimiter:
             delimiter = _delimiter(line)
-            comments += [_Row(at, comment, comment.split(delimiter)) for at, comment in above]
+            comments += [_Row(*above, above[1].split(delimiter))] if above else []
         yield _Row(number, line.strip(" \n"), _cells(number, line, delimiter))
 
 
@@ -120,6 +121,8 @@ def _delimiter(line: str) -> str:
 
 
 def _cells(number: int, line: str, delimiter: str) -> list[str]:
+    if len(line) > _LONGEST_LINE:
+        raise ValueError(f"line {number} has {len(line)} characters; expected at most {_LONGEST_LINE}")
     try:
         (row,) = csv.reader([line.rstrip("\n")], delimiter=delimiter, skipinitialspace=True, strict=True)
     except csv.Error as error:
