@@ -44,7 +44,7 @@ HEADERS = [
     "Time (seconds),Voltage (Volts),Current (mA)",
     "Time,Voltage,Current\ns,V,mA",
     "Time,Voltage,Current\n(s),[V],(mA)",
-    "# written by a script\n# time (s),voltage (V),current (mA)",
+    "# written by a script\n# time (s),voltage (V),current (mA)\n# on a Tuesday",
     "Time (s),Voltage (V),Current (mA),Temperature (K)",
 ]
 

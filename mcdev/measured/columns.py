@@ -125,9 +125,9 @@ def _places(
         if isinstance(name, int):
             fitting = [name - 1] if 1 <= name <= width else []
         else:
-            fitting = [i for i, cell in enumerate(cells) if cell.text == name] or [
-                i for i, cell in enumerate(cells) if cell.name == name
-            ]
+            text = " ".join(name.split())
+            fitting = [i for i, cell in enumerate(cells) if cell.text == text]
+            fitting = fitting or [i for i, cell in enumerate(cells) if cell.name == text]
         if len(fitting) != 1:
             trouble = "no such column" if not fitting else f"{len(fitting)} columns are called so; give a number"
             known = ", ".join(repr(cell.text) for cell in cells)[:300] or f"no header, numbers from 1 to {width}"

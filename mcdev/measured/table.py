@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import io
 import itertools
@@ -99,18 +100,18 @@ def read_table(path: Path, wanted: Sequence[Quantity], layout: Layout, least: in
 
 
 def _rows(text: str, comments: list[_Row]) -> Iterator[_Row]:
-    """The lines that hold something, cut into cells; the last comment above the first of them goes to ``comments``."""
-    above = None
+    """The lines that hold something, cut into cells; the comments above the first of them go to ``comments``."""
+    above: collections.deque[tuple[int, str]] = collections.deque(maxlen=100)
     delimiter = ""
     for number, line in enumerate(io.StringIO(text, newline=None), start=1):
         if not line.strip(" \n" + _DELIMITERS):
             continue
         if line.lstrip().startswith("#"):
-            above = (number, line.strip("# \n"))
+            above.append((number, line.strip("# \n")))
             continue
         if not delimiter:
             delimiter = _delimiter(line)
-            comments += [_Row(*above, above[1].split(delimiter))] if above else []
+            comments += [_Row(at, comment, comment.split(delimiter)) for at, comment in above]
         yield _Row(number, line.strip(" \n"), _cells(number, line, delimiter))
 
 
@@ -132,7 +133,7 @@ def _cells(number: int, line: str, delimiter: str) -> list[str]:
 
 def _head(rows: list[_Row], comments: list[_Row]) -> tuple[_Row | None, _Row | None, list[_Row]]:
     """The header, the row of units below it, and the rows of numbers. A first row without any number is the header;
-    else it is the last comment above, if that names a quantity and has as many cells."""
+    else it is the last comment above that names a quantity and has as many cells."""
     header, units = None, None
     if not any(_NUMBER.fullmatch(cell) for cell in rows[0].cells):
         header, *rows = rows
@@ -144,8 +145,9 @@ def _head(rows: list[_Row], comments: list[_Row]) -> tuple[_Row | None, _Row | N
             if len(units.cells) < width or any(units.cells[width:]):
                 raise ValueError(f"{units}: neither numbers nor a unit for each of the {width} columns above")
             units = units._replace(cells=units.cells[:width])
-    elif comments and len(comments[-1].cells) == len(rows[0].cells) and is_header(comments[-1].cells):
-        header = comments[-1]
+    else:
+        named = (row for row in reversed(comments) if len(row.cells) == len(rows[0].cells) and is_header(row.cells))
+        header = next(named, None)
     return header, units, rows
 
 
