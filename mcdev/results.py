@@ -139,7 +139,7 @@ def _parameters(experiment: Experiment, points: list[PointResult]) -> xr.Dataset
     for name, mark in experiment.units.items():
         drawn = np.stack([p.parameters[name] for p in points]) / mark.scale
         field = experiment.field(name)
-        about = {"units": mark.unit or "1", "long_name": (field.description or name).splitlines()[0]}
+        about = {"units": mark.unit or "1", "long_name": (field.description or name).splitlines()[0], **mark.bounds}
         data[name] = xr.Variable(("point", "device"), drawn, about)
     return data
 
@@ -208,13 +208,15 @@ def _measurement(name: str, points: list[PointResult], variants: list[Experiment
     measurement = variants[0].measurements[name]
     criteria = [v.measurements[name].criterion for v in variants]
     criterion = criteria[0] if len(set(criteria)) == 1 else "; ".join(criteria)
-    about = {
+    about: dict[str, Any] = {
         "units": measurement.unit,
         "long_name": f"{measurement.kind}: {criterion}",
         "kind": measurement.kind,
         "criterion": criterion,
         "ancillary_variables": "status",
     }
+    if all(v.measurements[name].nonnegative for v in variants):
+        about["at_least"] = 0.0
     of_status = {
         "long_name": f"status of {name}",
         "flag_values": np.arange(5, dtype=np.int8),
