@@ -215,6 +215,9 @@ def _measurement(name: str, points: list[PointResult], variants: list[Experiment
         "criterion": criterion,
         "ancillary_variables": "status",
     }
+    full_scale = variants[0].device.full_scale
+    if measurement.full_scale and full_scale:
+        about["full_scale"] = f"G_max: {full_scale.words}"
     if all(v.measurements[name].nonnegative for v in variants):
         about["at_least"] = 0.0
     of_status = {

@@ -8,6 +8,7 @@ neighbouring numbers. A new family is one new file with one class of each kind b
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -110,6 +111,15 @@ CIRCUIT_CHANNELS = {
 """What is recorded of every device, whatever its family."""
 
 
+class FullScale(NamedTuple):
+    """G_max of each realisation, from its parameters."""
+
+    words: str
+    """Which conductance it is, for results."""
+    of: Callable[[Mapping[str, Any]], Any]
+    """G_max (S) from the parameters of the family by name, in SI units; of floats or of arrays [lane]."""
+
+
 class DeviceConfig(Strict, abc.ABC):
     """The ``[device]`` table of one family."""
 
@@ -193,8 +203,8 @@ class DeviceConfig(Strict, abc.ABC):
 
     @property
     @abc.abstractmethod
-    def full_scale(self) -> bool:
-        """Whether the device has a largest conductance (parameter ``maximum_conductance``) to refer to."""
+    def full_scale(self) -> FullScale | None:
+        """The largest conductance, G_max, that measurements refer to; None if the family has none."""
 
     @abc.abstractmethod
     def pace(self, voltage: float) -> Pace:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from pydantic import Field, model_validator
 from scipy.constants import Boltzmann
 
-from mcdev.devices.contract import DeviceConfig, LaneKey, Observable, PerLane
+from mcdev.devices.contract import DeviceConfig, FullScale, LaneKey, Observable, PerLane
 from mcdev.devices.landscape import (
     InterfacialWells,
     Landscape,
@@ -87,7 +87,9 @@ class Nanoparticles(DeviceConfig):
     """Number of bins of the density along the gap."""
 
     alike: ClassVar[bool] = False
-    full_scale: ClassVar[bool] = True
+    full_scale: ClassVar[FullScale | None] = FullScale(
+        "maximum_conductance, when the gap is bridged", lambda p: p["maximum_conductance"]
+    )
     small_signal: ClassVar[bool] = False
     layer: ClassVar[bool] = False
 
