@@ -50,6 +50,7 @@ from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, STATU
 from mcdev.preset_tables import presets
 from mcdev.problems import keys_of
 from mcdev.provenance import code_version
+from mcdev.rounding import resolved
 from mcdev.schema import Unit
 
 SCHEMA_VERSION = 3
@@ -456,7 +457,7 @@ def fit_along(
         return best, dict.fromkeys(best, float("nan")), note
     resampled = {key: np.array([f[key].value for f in (best, *usable)]) for key in best}
     error = standard_error if fit.statistic == "mean_response" else lambda numbers: np.std(numbers[1:])
-    return best, {key: float(error(numbers)) for key, numbers in resampled.items()}, note
+    return best, {key: resolved(float(error(n)), best[key].value) for key, n in resampled.items()}, note
 
 
 # -------------------------------------------------------------------------------------- the file

@@ -134,6 +134,11 @@ class DeviceConfig(Strict, abc.ABC):
     """Whether two devices of equal parameters behave alike: no noise, nothing drawn but the parameters."""
 
     @property
+    def disordered(self) -> bool:
+        """Whether devices of equal parameters differ in something that stays with each of them."""
+        return False
+
+    @property
     def exact(self) -> bool:
         """Whether a calibration may follow derivatives along the trajectory. Devices that are alike, yes. The mean over
         a few frozen quantiles is smooth, but a staircase to a search: its derivative is that of a tread."""

@@ -104,6 +104,10 @@ class Nanoparticles(DeviceConfig):
         return self
 
     @property
+    def disordered(self) -> bool:
+        return self.pinning_disorder is not None
+
+    @property
     def channels(self) -> dict[str, Observable]:
         return {"temperature": Observable("K", "temperature of the nanoparticles")}
 

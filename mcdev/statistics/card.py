@@ -318,9 +318,11 @@ class CardPoint(Strict):
     devices: Annotated[int, Field(ge=1, le=10**9)]
     """From which this was made."""
     cycles: Annotated[int, Field(ge=1, le=MOST_CYCLES)]
+    contains: Line = ""
+    """What the spread over devices contains: of one cycle it may be thermal motion alone, or a total."""
     quantities: Annotated[dict[Name, Quantity], Field(max_length=_QUANTITIES)]
     d2d: Matrix
-    """Between devices: of what a device has in all its cycles."""
+    """Between devices: of what a device has in all its cycles; of one cycle of what ``contains`` says."""
     c2c: Matrix | None = None
     """Within a device, from cycle to cycle; absent where there is one cycle."""
     not_drawn: Annotated[list[Line], Field(max_length=MOST_NOTES, default_factory=list)]

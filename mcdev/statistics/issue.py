@@ -25,6 +25,7 @@ from mcdev.statistics.card import (
 )
 from mcdev.statistics.censored import LILLIEFORS, Law, fit_laws, law_distance, sample
 from mcdev.statistics.components import Components, variance_components
+from mcdev.statistics.contents import contents
 from mcdev.statistics.copula import GRID, estimate, nearest, normal_scores, scores_for
 from mcdev.statistics.draw import value_of
 from mcdev.statistics.likeness import misfit, normal_numbers, not_drawn, stated
@@ -93,6 +94,7 @@ def _point(tree: xr.DataTree, found: list[Reading], index: int) -> CardPoint:
         point={_line(axis): _line(value) for axis, value in label},
         devices=devices,
         cycles=cycles,
+        contains=_line(contents(tree, index).words),
         quantities=quantities,
         d2d=_matrix({name: quantities[name] for name in names}, copula.d2d, "between"),
         c2c=c2c,

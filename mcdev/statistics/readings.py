@@ -10,6 +10,8 @@ import numpy as np
 import xarray as xr
 
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
+from mcdev.rounding import settled
+from mcdev.statistics.contents import contents
 
 
 class Support(NamedTuple):
@@ -63,6 +65,8 @@ class Reading:
     status: np.ndarray
     """[device, cycle]."""
     support: Support = ANYTHING
+    spread: str = "total"
+    """What a spread over devices in one cycle contains, in a word: see :func:`contents`."""
 
     @property
     def fine(self) -> np.ndarray:
@@ -93,8 +97,10 @@ class Reading:
 
 def readings(tree: xr.DataTree) -> Iterator[Reading]:
     """Every measurement at every sweep point, lists entry by entry: by measurement, then point, then entry.
-    Entries that a sweep point does not have are left out."""
+    Entries that a sweep point does not have are left out. Values that differ by rounding alone are the same."""
+    precision = str(tree.attrs.get("precision", "float64"))
     labels = [point_label(tree, i) for i in range(tree["realisations"].sizes["point"])]
+    spreads = [contents(tree, i).name for i in range(len(labels))]
     for name, group in tree["measurements"].children.items():
         data = group.dataset
         about, size = data["value"].attrs, data.sizes.get("entry")
@@ -106,8 +112,9 @@ def readings(tree: xr.DataTree) -> Iterator[Reading]:
                 if (s < 0).all():
                     continue
                 label, which = (name, None) if size is None else (f"{name}[{entry + 1}]", entry)
-                bounds = support(about)
-                yield Reading(label, name, which, about["units"], about["criterion"], i, point, v, s, bounds)
+                v = settled(v, (s == OK) & np.isfinite(v), precision)
+                words = about["units"], about["criterion"]
+                yield Reading(label, name, which, *words, i, point, v, s, support(about), spreads[i])
 
 
 def support(about: Mapping[Any, Any]) -> Support:
