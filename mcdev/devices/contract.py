@@ -130,6 +130,9 @@ class DeviceConfig(Strict, abc.ABC):
     """Whether its trajectory may be differentiated in reverse mode: not where steps are chosen on the way."""
     adaptive: ClassVar[bool] = False
     """Whether each device chooses its own steps, so that what they cost depends on what it goes through."""
+    labels: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Parameters on which nothing recorded depends but what stands on its axes, each with the parameters that would
+    have to change with it to make another device."""
     alike: ClassVar[bool] = True
     """Whether two devices of equal parameters behave alike: no noise, nothing drawn but the parameters."""
 
