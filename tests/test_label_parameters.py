@@ -17,7 +17,7 @@ from mcdev.schema import typical
 
 SWEEP = {"kind": "triangular_sweep", "loops": 1, "samples_per_branch": 6}
 FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "diffusive": ({"preset": "wang2017_reduced", "particles": 4}, {"amplitude": "3 V", "rate": "300 V/s"}),
+    "diffusive": ({"preset": "wang2017_reduced", "particles": 4}, {"amplitude": "3 V", "rate": "3000 V/s"}),
     "diffusive_density": (
         {"preset": "wang2017_reduced", "kind": "diffusive_density", "mesh": {"cells": 60}},
         {"amplitude": "3 V", "rate": "300 V/s"},
