@@ -86,7 +86,7 @@ def test_drawn_devices_have_the_numbers_of_the_card(planted: dict[str, Any], tmp
     card = read_card(tmp_path / "card.toml")
     point, drawn = card.points[0], drawn_from(card)
     assert point.not_drawn == []
-    tau, g = (np.asarray(tree["measurements"][n].values[0], float) for n in ("tau", "g"))
+    tau, g = (np.asarray(tree[f"measurements/{n}/value"].values[0], float) for n in ("tau", "g"))
     source, found = numbers_of(tau, g[:, :, 0]), numbers_of(drawn["tau"], drawn["g[1]"])
     for name, value in source.items():
         assert found[name] == (pytest.approx(value, abs=0.05) if "pearson" in name else pytest.approx(value, rel=0.1))

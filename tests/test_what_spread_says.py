@@ -163,7 +163,7 @@ def test_a_mean_says_of_how_many_it_is() -> None:
     assert counted([row, row | {"n_ok": 20, "n_censored": 44}]) == " (18–20 of 64, 44–46 censored)"
     assert counted([row | {"n_ok": 64, "n_censored": 0}]) == ""
     assert mean_label(tree) == "mean of 64"
-    tree["measurements"]["intact"][0, :2, 0] = 0
+    tree["realisations"]["intact"][0, :2, 0] = 0
     assert mean_label(tree) == "mean of 62 of 64", "those that broke down are not in the mean course"
 
 
