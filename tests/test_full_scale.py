@@ -50,6 +50,7 @@ def test_threshold_and_hold_voltage_of_a_volatile_threshold_device() -> None:
     assert found["v_hold"] == pytest.approx(V_HOLD * (1 - down), abs=5e-4)
 
 
+@pytest.mark.slow
 def test_a_drift_device_has_the_conductance_of_its_end() -> None:
     """a_1 b at x = 1 near zero volts: a device read at 10 mV has the share x of it."""
     hold = {"kind": "pulse", "amplitude": "10 mV", "width": "1 ms", "relaxation": "1 ms"}

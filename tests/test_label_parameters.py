@@ -42,12 +42,8 @@ def family(name: str) -> Experiment:
     )
 
 
-RESOLVED = ("diffusive_density", "omiec_pnp")
-"""Families with a mesh, whose compilation takes long."""
-
-
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in RESOLVED else ()) for name in FAMILIES]
+    "name", [pytest.param(name, marks=() if name == "diffusive" else pytest.mark.slow) for name in FAMILIES]
 )
 def test_every_parameter_acts_or_is_declared_a_label(name: str) -> None:
     """A run with a point for each parameter, changed there by a tenth, against one where none is: bit by bit the same

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import reduced
 from test_statistics import made
 
 import mcdev
@@ -90,29 +89,42 @@ def test_devices_that_repeat_themselves_have_no_c2c() -> None:
 # ---------------------------------------------------------------------------------- what it contains
 
 
-def experiment(cycles: int = 1, device: dict[str, Any] | None = None, **ensemble: Any) -> xr.DataTree:
-    protocol = {"kind": "pulse", "amplitude": "2 V", "width": "20 ms", "relaxation": "20 ms"}
-    measurements = {"g": {"kind": "mean_conductance"}, "h": {"kind": "on_off_ratio"}}
-    size = {"devices": 4, "cycles": cycles} | ensemble
-    return mcdev.run(reduced(protocol, measurements, size, particles=4, **(device or {})))
+def of(cycles: int = 1, differ: bool = False, device: dict[str, Any] | None = None, **ensemble: Any) -> xr.DataTree:
+    """Results of a configuration that was never run; ``differ``: a parameter was drawn apart."""
+    tree = results(np.random.default_rng(1).lognormal(size=(6, cycles)))
+    given = {
+        "name": "t",
+        "device": device or {"preset": "wang2017_reduced"},
+        "protocol": {"kind": "hold", "duration": "1 s"},
+        "measurements": {"g": {"kind": "mean_conductance"}},
+        "ensemble": {"devices": 6, "cycles": cycles} | ensemble,
+        "sweep": {"axes": {"protocol.duration": ["1 s", "2 s"]}},
+    }
+    tree["config"]["toml"] = xr.Variable((), mcdev.build(given).to_toml())
+    if differ:
+        tree["parameters"]["friction"][:] = np.arange(6.0) + 1
+    return tree
 
 
-SPREAD = {"threshold_voltage": {"distribution": "lognormal", "median": "1 V", "sigma": 0.1}}
+DISORDER = {"preset": "wang2017_reduced", "pinning_disorder": {"period_sigma": 0.1}}
 
 
 @pytest.mark.parametrize(
     ("given", "name", "words"),
     [
         ({}, "thermal", "thermal motion, not device to device"),
-        ({"device": SPREAD}, "total", "the total of D2D and of thermal motion"),
-        ({"device": {"pinning_disorder": {"period_sigma": 0.1}}}, "total", "the total of D2D"),
+        ({"differ": True}, "total", "the total of D2D and of thermal motion"),
+        ({"device": DISORDER}, "total", "the total of D2D"),
         ({"cycle_to_cycle": {"friction": 0.1}}, "C2C", "thermal motion and changes from cycle to cycle"),
         ({"cycles": 2}, "D2D", "D2D is what chance leaves"),
-        ({"cycles": 2, "device": SPREAD}, "D2D", "device to device (D2D) and cycle to cycle (C2C) apart"),
+        ({"cycles": 2, "differ": True}, "D2D", "device to device (D2D) and cycle to cycle (C2C) apart"),
+        ({"device": {"preset": "device_p"}, "differ": True}, "D2D", "nothing else differs"),
+        ({"device": {"preset": "device_p"}}, "none", "nothing differs"),
     ],
 )
 def test_a_spread_is_named_after_what_it_contains(given: dict[str, Any], name: str, words: str) -> None:
-    tree = experiment(**given)
+    """In the terminal's tables, the correlations, the long table and the card."""
+    tree = of(**given)
     found = contents(tree, 0)
     assert found.name == name
     assert words in found.words
@@ -125,25 +137,6 @@ def test_a_spread_is_named_after_what_it_contains(given: dict[str, Any], name: s
     assert found.words in str(shown[0].caption)
     assert any(name in str(column.header) for column in shown[0].columns)
     assert any(f"correlations {name}" in str(table.title) for table in shown)
-
-
-def test_devices_without_noise_show_d2d_in_one_cycle() -> None:
-    """Nothing but their parameters can make them differ."""
-    data: dict[str, Any] = {
-        "name": "t",
-        "device": {
-            "preset": "device_p",
-            "injection_conductance": {"distribution": "lognormal", "median": "2 uS", "sigma": 0.1},
-        },
-        "protocol": {"kind": "hold", "duration": "1 ms", "samples": 2},
-        "measurements": {"g": {"kind": "mean_conductance"}},
-        "ensemble": {"devices": 3},
-    }
-    tree = mcdev.run(mcdev.build(data))
-    assert contents(tree, 0).name == "D2D"
-    assert "nothing else differs" in contents(tree, 0).words
-    data["device"] = {"preset": "device_p"}
-    assert contents(mcdev.run(mcdev.build(data)), 0).name == "none"
 
 
 # ---------------------------------------------------------------------------------- of how many
