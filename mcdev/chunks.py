@@ -316,9 +316,9 @@ def _measured(experiment: Experiment, timeline: Timeline, group: Group, out: _Cy
 def references(experiment: Experiment, parameters: Arrays) -> Arrays:
     """What a measurement may refer to besides the trajectory, one number a device; NaN if its family has none."""
     none = np.full(next(iter(parameters.values())).size, np.nan)
-    layer = experiment.device.layer
+    layer, full_scale = experiment.device.layer, experiment.device.full_scale
     return {
-        "full_scale": parameters["maximum_conductance"] if experiment.device.full_scale else none,
+        "full_scale": full_scale.of(parameters) if full_scale else none,
         "cell_constant": parameters["thickness"] / parameters["area"] if layer else none,
     }
 

@@ -408,7 +408,8 @@ def stats(
 
     desk.check_format(format, out)
     if desk.is_card(run) or card is not None or resample is not None:
-        desk.serve(run, card, resample, seed, out)
+        for remark in desk.serve(run, card, resample, seed, out):
+            STDERR.print(f"note: {plain(remark)}", soft_wrap=True)
         return
     tree, records = desk.open_run(run)
     if format != "table":

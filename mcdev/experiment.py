@@ -499,7 +499,7 @@ class Experiment(Strict):
 
     def warnings(self) -> list[str]:
         """What runs but should be known: doubtful settings, a start out of equilibrium."""
-        found: dict[str, None] = {}
+        found: dict[str, None] = dict.fromkeys(self._label_warnings())
         for _, point in self.points():
             for key, text in point.device.concerns():
                 found[f"device.{key}: {text}"] = None
@@ -508,6 +508,25 @@ class Experiment(Strict):
             for text in point.device.rest_report(point.protocol.timeline().duration):
                 found[text] = None
         return list(found)
+
+    def _label_warnings(self) -> list[str]:
+        """Parameters that are changed, drawn or swept although they only label axes."""
+        found = []
+        places = {"device": self.device} | {f"circuit.{key}": table for key, table in self.circuit.devices.items()}
+        for place, table in places.items():
+            given = without_preset(table, table.model_dump(mode="json", exclude_none=True))
+            for name, others in table.labels.items():
+                path = f"{place}.{name}"
+                changed = getattr(table, "preset", None) is not None and name in given
+                changed |= path in self.sweep.axes or not isinstance(getattr(table, name), float)
+                changed |= bool({name if place == "device" else path} & set(self.ensemble.cycle_to_cycle))
+                if changed:
+                    keys = [f"{place}.{other}" for other in others]
+                    found.append(
+                        f"{path}: only what labels an axis (positions) changes with it; no current and no time does, "
+                        f"because others are given in units of it. For another device change {', '.join(keys)} as well"
+                    )
+        return found
 
 
 # -------------------------------------------------------------------------------------- loading

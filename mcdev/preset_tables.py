@@ -59,5 +59,6 @@ def without_preset(table: Strict, data: dict[str, Any]) -> dict[str, Any]:
     if name is None:
         return data
     given = _presets()[name]["device"] | {"preset": name}
-    old = type(table).model_validate_json(json.dumps(given)).model_dump(mode="json", exclude_none=True)
-    return {key: value for key, value in data.items() if value != old.get(key)}
+    own = given | {"kind": data.get("kind", given["kind"])}  # its numbers may have been put into another view
+    old = type(table).model_validate_json(json.dumps(own)).model_dump(mode="json", exclude_none=True)
+    return {key: value for key, value in data.items() if value != (old | {"kind": given["kind"]}).get(key)}

@@ -50,6 +50,7 @@ from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, STATU
 from mcdev.preset_tables import presets
 from mcdev.problems import keys_of
 from mcdev.provenance import code_version
+from mcdev.rounding import resolved
 from mcdev.schema import Unit
 
 SCHEMA_VERSION = 3
@@ -139,7 +140,7 @@ def _parameters(experiment: Experiment, points: list[PointResult]) -> xr.Dataset
     for name, mark in experiment.units.items():
         drawn = np.stack([p.parameters[name] for p in points]) / mark.scale
         field = experiment.field(name)
-        about = {"units": mark.unit or "1", "long_name": (field.description or name).splitlines()[0]}
+        about = {"units": mark.unit or "1", "long_name": (field.description or name).splitlines()[0], **mark.bounds}
         data[name] = xr.Variable(("point", "device"), drawn, about)
     return data
 
@@ -208,13 +209,18 @@ def _measurement(name: str, points: list[PointResult], variants: list[Experiment
     measurement = variants[0].measurements[name]
     criteria = [v.measurements[name].criterion for v in variants]
     criterion = criteria[0] if len(set(criteria)) == 1 else "; ".join(criteria)
-    about = {
+    about: dict[str, Any] = {
         "units": measurement.unit,
         "long_name": f"{measurement.kind}: {criterion}",
         "kind": measurement.kind,
         "criterion": criterion,
         "ancillary_variables": "status",
     }
+    full_scale = variants[0].device.full_scale
+    if measurement.full_scale and full_scale:
+        about["full_scale"] = f"G_max: {full_scale.words}"
+    if all(v.measurements[name].nonnegative for v in variants):
+        about["at_least"] = 0.0
     of_status = {
         "long_name": f"status of {name}",
         "flag_values": np.arange(5, dtype=np.int8),
@@ -451,7 +457,7 @@ def fit_along(
         return best, dict.fromkeys(best, float("nan")), note
     resampled = {key: np.array([f[key].value for f in (best, *usable)]) for key in best}
     error = standard_error if fit.statistic == "mean_response" else lambda numbers: np.std(numbers[1:])
-    return best, {key: float(error(numbers)) for key, numbers in resampled.items()}, note
+    return best, {key: resolved(float(error(n)), best[key].value) for key, n in resampled.items()}, note
 
 
 # -------------------------------------------------------------------------------------- the file

@@ -389,6 +389,12 @@ class Unit:
         """One of this unit in SI base units."""
         return float(_units().Quantity(1.0, self.unit).to_base_units().magnitude) if self.unit else 1.0
 
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The bounds that there are, in this unit, by the names that results and model cards give them."""
+        named = {"greater_than": self.gt, "at_least": self.ge, "less_than": self.lt, "at_most": self.le}
+        return {name: float(bound) for name, bound in named.items() if bound is not None}
+
     def _range(self) -> str:
         bounds = [
             f"{sign} {bound:g} {self.unit}".strip()

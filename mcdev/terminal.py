@@ -10,6 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from mcdev.rounding import resolved
+
 # Into a file or a pipe tables are as wide as they need, not as a terminal would be.
 STDOUT = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
 STDERR = Console(stderr=True, highlight=False)
@@ -124,8 +126,9 @@ def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = F
     STDOUT.print(table)
     if hidden:
         STDOUT.print(f"{hidden} more rows: mcdev stats RUN")
-    censored = [record for record in records if record["n_censored"]]
-    if censored:
+    if counts:
+        STDOUT.print(f"mean and CV: of those of n that are not {' or '.join(counts.values())}")
+    if "n_censored" in counts:
         STDOUT.print("censored: only a bound is known; they enter median and quantiles, not the mean")
     for record in statistics.fit_records(tree):
         curve = f" ({record['curve']})" if record["curve"] else ""
@@ -182,12 +185,14 @@ def _number(value: float | None, digits: int = 3, scale: float = 1.0) -> str:
 
 
 def with_error(value: float | None, error: float | None, scale: float = 1.0) -> str:
-    """A value to the second digit of its standard error."""
+    """A value to the second digit of its standard error; ``3.335 ± 0`` where there is no spread beyond rounding."""
     if value is None:
         return "-"
     value, error = value / scale, None if error is None else error / scale
-    if error is None or not math.isfinite(error) or error <= 0:
+    if error is None or not math.isfinite(error) or error < 0:
         return f"{value:.4g}"
+    if resolved(error, value) == 0:
+        return f"{value:.4g} ± 0"
     digits = 1 - math.floor(math.log10(error))
     if abs(value) >= 1e5 or (value != 0 and abs(value) < 1e-3):
         power = math.floor(math.log10(abs(value))) if value else 0

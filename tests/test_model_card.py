@@ -100,7 +100,7 @@ def test_it_holds_what_was_planted(card: Card, tree: xr.DataTree) -> None:
     assert tau.weibull is not None
     assert tau.lognormal.aic < tau.weibull.aic
     assert card.points[0].quantities["g[3]"].constant == 0.3
-    assert card.points[0].quantities["g[2]"].family == "quantiles"
+    assert card.points[0].quantities["g[2]"].family == "table"
     assert entry(card, "d2d", "tau", "g[1]") == pytest.approx(D2D, abs=4 * (1 - D2D**2) / np.sqrt(DEVICES))
     assert entry(card, "c2c", "tau", "g[1]") == pytest.approx(C2C, abs=4 / np.sqrt(2 * DEVICES))
     assert "g[3]" not in card.points[0].d2d.names
@@ -254,6 +254,11 @@ BAD: dict[str, tuple[tuple[Any, ...], Any, str]] = {
     "no correlation": ((*FIRST, "d2d", "matrix", 0, 1), 2.0, "from -1 to 1"),
     "shape": ((*FIRST, "d2d", "matrix", 0), [1.0], "rows of"),
     "not a number in a matrix": ((*FIRST, "d2d", "matrix", 0, 1), float("nan"), "finite"),
+    "outside its bounds": ((*TAU, "at_most"), 1e-9, "within the bounds"),
+    "bounds that leave nothing": ((*FIRST, "quantities", "g[3]", "less_than"), 0.1, "widen the bounds"),
+    "a table that falls": ((*FIRST, "quantities", "g[2]", "table", "quantiles", "values", 1), -1.0, "do not fall"),
+    "shares that fall": ((*FIRST, "quantities", "g[2]", "table", "quantiles", "shares", 1), 1.0, "from 0 to 1"),
+    "a table too long": ((*FIRST, "quantities", "g[2]", "table", "quantiles", "values"), [1.0] * 100, "at most"),
     "names": ((*FIRST, "d2d", "names", 0), "other", "every quantity"),
     "a formula for a name": ((*FIRST, "quantities", "=cmd()"), {}, "expected a name of up to"),
     "cycles": ((*FIRST, "cycles"), MOST_CYCLES + 1, "less than or equal"),
@@ -303,7 +308,10 @@ VALUES = st.one_of(
     st.booleans(),
     st.lists(st.floats(), max_size=4),
 )
-PLACES = st.sampled_from([place for place, _, _ in BAD.values()] + [(*TAU, "quantiles"), (*FIRST, "c2c")])
+PLACES = st.sampled_from(
+    [place for place, _, _ in BAD.values()]
+    + [(*TAU, "quantiles"), (*TAU, "table"), (*TAU, "less_than"), (*FIRST, "c2c"), (*FIRST, "d2d", "scores")]
+)
 
 
 @settings(

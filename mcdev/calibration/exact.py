@@ -93,7 +93,7 @@ def _start(experiment: Experiment, lanes: int) -> Start:
         start=each(timeline.start),
         end=each(timeline.end),
         widths=each(timeline.widths),
-        full_scale=draws["maximum_conductance"] if device.full_scale else none,
+        full_scale=device.full_scale.of(draws) if device.full_scale else none,
         cell_constant=draws["thickness"] / draws["area"] if device.layer else none,
         settle=each(settle.step * 2 * settle.pairs * settle.solutions if settle else np.empty(0)),
     )

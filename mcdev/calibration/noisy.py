@@ -25,6 +25,7 @@ from mcdev.ensemble import PointResult, simulate
 from mcdev.experiment import Experiment
 from mcdev.jackknife import standard_error
 from mcdev.measurements.contract import OK, Measurement, Trajectory
+from mcdev.schema import typical
 
 _WIDTH = 1e-4  # relative, of the central difference of what the program starts from
 _MANY = 16  # parameters from which the estimator is the cheaper at equal error (docs/calibration.md)
@@ -157,9 +158,10 @@ def _estimate(
 
 def _references(experiment: Experiment) -> tuple[np.ndarray, float]:
     """Lengths of the samples, and the full scale: what a measurement refers to besides the recorded channels."""
-    device: Any = experiment.device
-    drawn = device.maximum_conductance
-    return experiment.protocol.timeline().widths, float(drawn if isinstance(drawn, float) else drawn.median)
+    device = experiment.device
+    parameters = {name: typical(getattr(device, name)) for name in device.parameters()}
+    scale = device.full_scale.of(parameters) if device.full_scale else 1.0  # nothing refers to it then
+    return experiment.protocol.timeline().widths, float(scale)
 
 
 def _linearise(

@@ -8,6 +8,7 @@ neighbouring numbers. A new family is one new file with one class of each kind b
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -110,6 +111,15 @@ CIRCUIT_CHANNELS = {
 """What is recorded of every device, whatever its family."""
 
 
+class FullScale(NamedTuple):
+    """G_max of each realisation, from its parameters."""
+
+    words: str
+    """Which conductance it is, for results."""
+    of: Callable[[Mapping[str, Any]], Any]
+    """G_max (S) from the parameters of the family by name, in SI units; of floats or of arrays [lane]."""
+
+
 class DeviceConfig(Strict, abc.ABC):
     """The ``[device]`` table of one family."""
 
@@ -120,8 +130,16 @@ class DeviceConfig(Strict, abc.ABC):
     """Whether its trajectory may be differentiated in reverse mode: not where steps are chosen on the way."""
     adaptive: ClassVar[bool] = False
     """Whether each device chooses its own steps, so that what they cost depends on what it goes through."""
+    labels: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Parameters on which nothing recorded depends but what stands on its axes, each with the parameters that would
+    have to change with it to make another device."""
     alike: ClassVar[bool] = True
     """Whether two devices of equal parameters behave alike: no noise, nothing drawn but the parameters."""
+
+    @property
+    def disordered(self) -> bool:
+        """Whether devices of equal parameters differ in something that stays with each of them."""
+        return False
 
     @property
     def exact(self) -> bool:
@@ -193,8 +211,8 @@ class DeviceConfig(Strict, abc.ABC):
 
     @property
     @abc.abstractmethod
-    def full_scale(self) -> bool:
-        """Whether the device has a largest conductance (parameter ``maximum_conductance``) to refer to."""
+    def full_scale(self) -> FullScale | None:
+        """The largest conductance, G_max, that measurements refer to; None if the family has none."""
 
     @abc.abstractmethod
     def pace(self, voltage: float) -> Pace:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jaxtyping import Array, Float
 from pydantic import Field, model_validator
 from scipy.constants import Boltzmann
 
-from mcdev.devices.contract import DeviceConfig, LaneKey, Observable, PerLane
+from mcdev.devices.contract import DeviceConfig, FullScale, LaneKey, Observable, PerLane
 from mcdev.devices.landscape import (
     InterfacialWells,
     Landscape,
@@ -45,7 +46,8 @@ class Nanoparticles(DeviceConfig):
     particles: int = Field(40, ge=2, le=1000)
     """Number of nanoparticles."""
     half_gap: Annotated[Drawn, PerDevice("m", gt=0)]
-    """L, half the distance between the terminals: the scale of length."""
+    """L, half the distance between the terminals: the scale of length. Every other length is a share of it, so that by
+    itself it changes positions and nothing else."""
     cooling_rate: Annotated[Drawn, PerDevice("Hz", gt=0)]
     """κ, at which the temperature relaxes: 1/κ is the scale of time."""
     threshold_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
@@ -86,8 +88,13 @@ class Nanoparticles(DeviceConfig):
     profile_count: int = Field(100, ge=4, le=1000)
     """Number of bins of the density along the gap."""
 
+    labels: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "half_gap": ("tunnelling_length", "interfacial_centre", "interfacial_width", "pinning_period", "friction")
+    }
     alike: ClassVar[bool] = False
-    full_scale: ClassVar[bool] = True
+    full_scale: ClassVar[FullScale | None] = FullScale(
+        "maximum_conductance, when the gap is bridged", lambda p: p["maximum_conductance"]
+    )
     small_signal: ClassVar[bool] = False
     layer: ClassVar[bool] = False
 
@@ -100,6 +107,10 @@ class Nanoparticles(DeviceConfig):
                 key="interfacial_width",
             )
         return self
+
+    @property
+    def disordered(self) -> bool:
+        return self.pinning_disorder is not None
 
     @property
     def channels(self) -> dict[str, Observable]:

@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Complex, Float, UInt32
 from pydantic import Field
 from scipy.constants import epsilon_0
 
-from mcdev.devices.contract import DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
+from mcdev.devices.contract import DeviceConfig, Devices, FullScale, LaneKey, Observable, Pace, PerLane
 from mcdev.devices.injection import Injection
 from mcdev.integrators.exponential import exact_relaxation, rosenbrock_euler
 from mcdev.schema import Drawn, PerDevice, Strict, Unit, extremes
@@ -86,7 +86,7 @@ class OmiecCompact(DeviceConfig):
     supplement that is not at hand); with own_polarity a second spike of the other polarity is opposed."""
     integrator: Integrator = Field(default_factory=Integrator)
 
-    full_scale: ClassVar[bool] = False
+    full_scale: ClassVar[FullScale | None] = None
     small_signal: ClassVar[bool] = True
     layer: ClassVar[bool] = True
     precision: ClassVar[Literal["float32", "float64"]] = "float64"

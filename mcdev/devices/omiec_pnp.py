@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Complex, Float, UInt32
 from pydantic import Field
 from scipy.constants import Boltzmann, e, epsilon_0
 
-from mcdev.devices.contract import DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
+from mcdev.devices.contract import DeviceConfig, Devices, FullScale, LaneKey, Observable, Pace, PerLane
 from mcdev.devices.injection import Injection
 from mcdev.integrators.drift_diffusion import graded_mesh
 from mcdev.integrators.exponential import exact_relaxation
@@ -100,7 +100,7 @@ class OmiecPnp(DeviceConfig):
     integrator: Integrator = Field(default_factory=Integrator)
 
     adaptive: ClassVar[bool] = True
-    full_scale: ClassVar[bool] = False
+    full_scale: ClassVar[FullScale | None] = None
     small_signal: ClassVar[bool] = True
     layer: ClassVar[bool] = True
     precision: ClassVar[Literal["float32", "float64"]] = "float64"

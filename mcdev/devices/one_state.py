@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, UInt32
 from pydantic import Field
 
-from mcdev.devices.contract import DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
+from mcdev.devices.contract import DeviceConfig, Devices, FullScale, LaneKey, Observable, Pace, PerLane
 from mcdev.integrators.exponential import adaptive_rosenbrock
 from mcdev.schema import Strict, Unit
 
@@ -41,7 +41,7 @@ class OneState(DeviceConfig):
     integrator: Tolerance = Field(default_factory=Tolerance)
 
     in_reverse: ClassVar[bool] = False
-    full_scale: ClassVar[bool] = False
+    full_scale: ClassVar[FullScale | None] = None
     small_signal: ClassVar[bool] = False
     layer: ClassVar[bool] = False
     precision: ClassVar[Literal["float32", "float64"]] = "float64"

@@ -16,13 +16,13 @@ It is not the model of Berdan et al. (2014), whose equations were not at hand.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
 from pydantic import model_validator
 
-from mcdev.devices.contract import CurrentLaw, LaneKey, PerLane
+from mcdev.devices.contract import CurrentLaw, FullScale, LaneKey, PerLane
 from mcdev.devices.one_state import OneState, OneStateDevices
 from mcdev.schema import Drawn, PerDevice, extremes, refuse
 
@@ -46,6 +46,8 @@ class VolatileThreshold(OneState):
     """G_on, at x = 1."""
     off_conductance: Annotated[Drawn, PerDevice("S", gt=0)]
     """G_off, at x = 0."""
+
+    full_scale: ClassVar[FullScale | None] = FullScale("on_conductance, at x = 1", lambda p: p["on_conductance"])
 
     @model_validator(mode="after")
     def _consistent(self) -> VolatileThreshold:

@@ -16,12 +16,12 @@ meaning; in SPICE libraries they are a1, a2, b, Vp, Vn, Ap, An, xp, xn, alphap, 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
 
-from mcdev.devices.contract import CurrentLaw, LaneKey, PerLane
+from mcdev.devices.contract import CurrentLaw, FullScale, LaneKey, PerLane
 from mcdev.devices.one_state import OneState, OneStateDevices
 from mcdev.schema import Drawn, PerDevice, extremes
 
@@ -57,6 +57,10 @@ class Yakopcic(OneState):
     """α_n, how quickly the fall slows down."""
     initial_state: Annotated[Drawn, PerDevice("", ge=0, le=1)]
     """x at the beginning of a cycle that starts from rest."""
+
+    full_scale: ClassVar[FullScale | None] = FullScale(
+        "positive_current times steepness, at x = 1 near zero volts", lambda p: p["positive_current"] * p["steepness"]
+    )
 
     def fastest(self, voltage: float) -> float:
         ends = (("positive_threshold", "positive_rate"), ("negative_threshold", "negative_rate"))

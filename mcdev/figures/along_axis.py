@@ -14,6 +14,7 @@ from mcdev.figures import arrhenius, learning_map, srdp, stdp_window
 from mcdev.figures.axes import (
     Curve,
     axis_words,
+    counted,
     curves,
     main_axis,
     mean_label,
@@ -95,7 +96,11 @@ def _draw_measurement(
         _draw_curve(tree, axes, line, rows, (across.factor, upright.factor), colour, joined=not fits)
         for line, colour in zip(lines, colours, strict=True)
     ]
-    texts = [line.label or mean_label(tree) for line in lines]
+    counts = [counted([rows[point] for point in line.points]) for line in lines]
+    texts = [
+        (line.label or ("mean" if some else mean_label(tree, line.points[0]))) + some
+        for line, some in zip(lines, counts, strict=True)
+    ]
     if _logarithmic(axis.values):
         axes.set_xscale("log")
     shown = np.concatenate([mean[line.points] for line in lines])

@@ -8,14 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.constants import Boltzmann, electron_volt
 
-from mcdev.figures.axes import Scale, measurement, reduced_units, sweep_axis
+from mcdev.figures.axes import Scale, counted, measurement, reduced_units, sweep_axis
 from mcdev.figures.numbers import with_error
 from mcdev.figures.references import diamond, references, said
 from mcdev.figures.style import BLACK, BLUE, RED, dress, legend, plain_ticks, remark, sheet
 from mcdev.fits.arrhenius import Arrhenius
 from mcdev.fits.contract import Fit
 from mcdev.results import ensemble_value, experiment_of
-from mcdev.statistics import fit_records
+from mcdev.statistics import fit_records, summarise
 
 NAME = "arrhenius"
 
@@ -64,7 +64,7 @@ def _draw_fit(tree: xr.DataTree, axes: Axes, name: str, fit: Fit) -> None:
             color=BLUE,
             capsize=1.8,
             elinewidth=0.8,
-            label=f"{statistic} ± s.e.",
+            label=f"{statistic} ± s.e.{_counted(tree, fit)}",
         )
     else:
         remark(axes, "no value at any temperature: all censored or undefined")
@@ -91,6 +91,12 @@ def _draw_fit(tree: xr.DataTree, axes: Axes, name: str, fit: Fit) -> None:
         axes.tick_params(top=False)
     plain_ticks(axes.yaxis)
     legend(axes)
+
+
+def _counted(tree: xr.DataTree, fit: Fit) -> str:
+    """Of how many observations the values are, where those are not all: a median has the censored ones too."""
+    rows = [r for r in summarise(tree, variability=False) if r["measurement"] == fit.measurement]
+    return counted(rows) if fit.statistic == "mean" else ""
 
 
 def ensemble_values(tree: xr.DataTree, fit: Fit) -> tuple[np.ndarray, np.ndarray]:

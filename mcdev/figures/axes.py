@@ -7,6 +7,7 @@ The tree holds SI numbers. Where its ``reduced_units`` say that one second stand
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,10 +207,28 @@ def sweep_title(tree: xr.DataTree, most: int = SHOWN) -> str:
     return title if count <= most else f"{title}, {most} of {count}"
 
 
-def mean_label(tree: xr.DataTree) -> str:
-    """What the mean course is of, where there is no sweep."""
-    count = tree["realisations"].sizes["device"]
-    return f"mean of {count}" if count > 1 else "one device"
+def mean_label(tree: xr.DataTree, point: int = 0) -> str:
+    """What the mean course at a sweep point is of: devices that broke down are not in it."""
+    intact = tree["realisations"].dataset["intact"].values[point, :, 0]
+    count, used = intact.size, int(intact.sum())
+    if count == 1:
+        return "one device"
+    return f"mean of {count}" if used == count else f"mean of {used} of {count}"
+
+
+def counted(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Of how many observations the means of a measurement are: `` (18 of 64, 46 censored)``, nothing where of all."""
+    used, n = ([row[key] for row in rows] for key in ("n_ok", "n"))
+    if used == n:
+        return ""
+    left = {word: [row[f"n_{word}"] for row in rows] for word in ("censored", "undefined", "failed")}
+    why = ", ".join(f"{_span(numbers)} {word}" for word, numbers in left.items() if any(numbers))
+    return f" ({_span(used)} of {_span(n)}{', ' if why else ''}{why})"
+
+
+def _span(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low}–{high}"
 
 
 def first_cycle(tree: xr.DataTree) -> str:

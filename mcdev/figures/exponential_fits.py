@@ -11,7 +11,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import first_cycle, mean_label, one_a_curve, point_colours, quantity
+from mcdev.figures.axes import counted, first_cycle, mean_label, one_a_curve, point_colours, quantity
 from mcdev.figures.courses import Course, course, window
 from mcdev.figures.numbers import published, with_unit
 from mcdev.figures.style import GREEN, dress, key, remark, sheet
@@ -73,7 +73,7 @@ def _draw_measurement(tree: xr.DataTree, axes: Axes, name: str, shown: list[int]
         parts, shown, labels, sizes, point_colours(tree, shown), strict=True
     ):
         factor = 1.0 / size if scaled else value.factor
-        said = f"{text or mean_label(tree)}: {_time_constant(tree, rows[point])}{published(tree, name, point)}"
+        said = f"{text or mean_label(tree, point)}: {_time_constant(tree, rows[point])}{published(tree, name, point)}"
         _draw_one(axes, t, drawn, time.factor, factor, colour, said)
     if any(drawn.known for _, drawn in parts):
         axes.plot([], [], color=GREEN, linewidth=0.9, label=r"$A\,e^{-t/\tau} + Y_0$, fitted to the mean")
@@ -107,9 +107,9 @@ def _part(tree: xr.DataTree, wanted: ExponentialFit, point: int) -> tuple[np.nda
 
 def _time_constant(tree: xr.DataTree, row: dict[str, Any]) -> str:
     if row["mean"] is None:
-        return r"no $\tau$"
+        return rf"no $\tau${counted([row])}"
     error = np.nan if row["sem"] is None else row["sem"]
-    return rf"$\tau$ = {with_unit(tree, row['unit'], row['mean'], error)}"
+    return rf"$\tau$ = {with_unit(tree, row['unit'], row['mean'], error)}{counted([row])}"
 
 
 def _draw_one(

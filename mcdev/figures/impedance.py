@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 from scipy.optimize import least_squares
 
-from mcdev.figures.axes import first_cycle, mean_label, point_colours, points, scale, shown_points, sweep_title
+from mcdev.figures.axes import counted, first_cycle, mean_label, point_colours, points, scale, shown_points, sweep_title
 from mcdev.figures.numbers import published, with_unit
 from mcdev.figures.style import GREY, dress, legend_above, remark, sheet
 from mcdev.measurements.equivalent_circuit import EquivalentCircuit, circuit_impedance
@@ -54,7 +54,7 @@ def draw(tree: xr.DataTree) -> Figure:
     ohm = scale(tree, "ohm", np.concatenate([[0.0], *(s.mean.real for s in spectra), *(s.mean.imag for s in spectra)]))
     fitted = any(isinstance(m, EquivalentCircuit) for m in experiment_of(tree).measurements.values())
     for point, spectrum, colour in zip(shown, spectra, point_colours(tree, shown), strict=True):
-        label = (points(tree)[1][point] if points(tree)[1] else mean_label(tree)) + _conductivity(tree, point)
+        label = (points(tree)[1][point] if points(tree)[1] else mean_label(tree, point)) + _conductivity(tree, point)
         _draw_spectrum((size, phase, plane), spectrum, hertz.factor, ohm.factor, colour, label)
         if fitted and np.isfinite(spectrum.mean).all():
             _draw_circuit((size, phase, plane), spectrum, hertz.factor, ohm.factor, colour)
@@ -116,7 +116,7 @@ def _conductivity(tree: xr.DataTree, point: int) -> str:
                 return ""
             error = np.nan if row["sem"] is None else row["sem"]
             value = with_unit(tree, row["unit"], row["mean"], error)
-            return rf": $\sigma$ = {value}" + published(tree, name, point)
+            return rf": $\sigma$ = {value}{counted([row])}" + published(tree, name, point)
     return ""
 
 

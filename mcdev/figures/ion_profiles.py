@@ -73,7 +73,7 @@ def draw(tree: xr.DataTree) -> Figure:
         if points(tree)[1]
         else ""
     )
-    legend_above(figure, [panels[0, 0]], f"{where}{mean_label(tree)}")
+    legend_above(figure, [panels[0, 0]], f"{where}{mean_label(tree, point)}")
     return figure
 
 

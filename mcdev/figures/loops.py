@@ -48,7 +48,7 @@ def draw(tree: xr.DataTree) -> Figure:
     the loop shaded."""
     shown = shown_points(tree)
     alone = len(shown) == 1
-    linear = "maximum_conductance" not in tree["parameters"].dataset
+    linear = experiment_of(tree).device.full_scale is None
     apart = linear and 1 < len(shown) <= _APART
     figure = sheet(4.2)
     rows = figure.add_gridspec(2, len(shown) if apart else 1, height_ratios=[1.2, 1] if apart else [1, 1])

@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import Scale, first_cycle, mean_label, one_a_curve, point_colours, quantity
+from mcdev.figures.axes import Scale, counted, first_cycle, mean_label, one_a_curve, point_colours, quantity
 from mcdev.figures.courses import Course, course, timelines, window
 from mcdev.figures.density_panels import has_density
 from mcdev.figures.numbers import published, with_unit
@@ -42,7 +42,7 @@ def draw(tree: xr.DataTree) -> Figure:
     colours = point_colours(tree, shown)
     volts_label = draw_sources(tree, source, shown, time, colours, (0.0, last), [0.0] * len(shown))
     for point, text, colour in zip(shown, labels, colours, strict=True):
-        label = (text or mean_label(tree)) + index(tree, point, 2)
+        label = (text or mean_label(tree, point)) + index(tree, point, 2)
         draw_steps(answer, normalised(tree, point), time.factor, 0.0, colour, label)
     answer.axhline(1.0, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
     dress_pair(source, answer, volts_label, any(course(tree, "current", point).known for point in shown))
@@ -88,7 +88,7 @@ def index(tree: xr.DataTree, point: int, second: int) -> str:
                 return ""
             error = np.nan if row["sem"] is None else row["sem"]
             value = with_unit(tree, "1", row["mean"], error)
-            return rf": $(I_{second}-I_1)/I_1$ = {value}{published(tree, name, point)}"
+            return rf": $(I_{second}-I_1)/I_1$ = {value}{counted([row])}{published(tree, name, point)}"
     return ""
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 from mcdev.figures.courses import course, window
 from mcdev.measurements.contract import OK
+from mcdev.results import experiment_of
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def conductance_at(tree: xr.DataTree, point: int) -> AtPulses:
 
 def full_scale(tree: xr.DataTree) -> float | None:
     """The one G_max (S) that all devices share; None where they differ or have none."""
-    parameters = tree["parameters"].dataset
-    if "maximum_conductance" not in parameters:
+    device, parameters = experiment_of(tree).device, tree["parameters"].dataset
+    if device.full_scale is None:
         return None
-    values = parameters["maximum_conductance"].values
+    values = device.full_scale.of({name: parameters[name].values * u.scale for name, u in device.parameters().items()})
     return float(values.flat[0]) if np.ptp(values) == 0 else None

@@ -42,7 +42,7 @@ def draw(tree: xr.DataTree) -> Figure:
         volts_label = draw_sources(tree, source, shown, time, colours, (low, high), origins)
         for point, text, origin, colour in zip(shown, labels, origins, colours, strict=True):
             number = len(window(tree, "pulse", point))
-            label = (text or mean_label(tree)) + index(tree, point, number)
+            label = (text or mean_label(tree, point)) + index(tree, point, number)
             draw_steps(answer, normalised(tree, point), time.factor, origin, colour, label)
         answer.axhline(1.0, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
         dress_pair(source, answer, volts_label, known or column == 1)

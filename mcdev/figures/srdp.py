@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import curves, measurement, point_colours, points, protocol_kind, scale
+from mcdev.figures.axes import counted, curves, measurement, point_colours, points, protocol_kind, scale
 from mcdev.figures.style import FRAME, GREY, dress, legend_above, plain_ticks, remark, sheet
 from mcdev.measurements.contract import OK
 from mcdev.measurements.memristor_change import MemristorChange
@@ -69,8 +69,9 @@ def draw(tree: xr.DataTree) -> Figure:
                 low, high = (edge * upright.factor for edge in _quartiles(tree, name, line.points))
                 axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, label="half of the devices")
             bars = column("sem", line.points) * upright.factor
+            said = (line.label or "mean ± s.e.") + counted([rows[i] for i in line.points])
             look: dict[str, Any] = {"markersize": 3.0, "linewidth": 0.8, "elinewidth": 0.7, "capsize": 1.4}
-            axes.errorbar(x, y, bars, fmt="o--", color=colour, label=line.label or "mean ± s.e.", **look)
+            axes.errorbar(x, y, bars, fmt="o--", color=colour, label=said, **look)
         if not np.isfinite(mean).any():
             remark(axes, "no value at any rate")
         axes.set_xscale("log")

@@ -141,6 +141,11 @@ class Measurement(Strict, abc.ABC):
         return False
 
     @property
+    def nonnegative(self) -> bool:
+        """Whether it cannot be negative, whatever the device: a time, a magnitude, a ratio of magnitudes."""
+        return False
+
+    @property
     def full_scale(self) -> bool:
         """Whether it refers to the device's largest conductance."""
         return False

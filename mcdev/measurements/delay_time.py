@@ -27,6 +27,7 @@ class DelayTime(Measurement):
     unit: ClassVar[str] = "s"
     needs: ClassVar[tuple[str, ...]] = ("pulse",)
     full_scale: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     @property
     def criterion(self) -> str:

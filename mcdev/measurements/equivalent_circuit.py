@@ -50,6 +50,7 @@ class EquivalentCircuit(Measurement):
 
     needs: ClassVar[tuple[str, ...]] = ()
     spectral: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     @property
     def unit(self) -> str:

@@ -129,6 +129,10 @@ class ExponentialFit(Measurement):
         )
 
     @property
+    def nonnegative(self) -> bool:
+        return self.result in ("time_constant", "standard_error")
+
+    @property
     def needs(self) -> tuple[str, ...]:
         return (self.window,)
 

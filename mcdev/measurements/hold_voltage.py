@@ -36,6 +36,7 @@ class HoldVoltage(Measurement):
 
     unit: ClassVar[str] = "V"
     full_scale: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ class Inflection(Measurement):
 
     unit: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ("pulse",)
+    nonnegative: ClassVar[bool] = True
 
     @property
     def criterion(self) -> str:

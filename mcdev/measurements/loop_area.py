@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 from pydantic import Field
@@ -22,6 +22,8 @@ class LoopArea(Measurement):
     loop: int = Field(1, ge=1)
     relative: bool = True
     """To the product of the largest |V| and |I|; else in watts."""
+
+    nonnegative: ClassVar[bool] = True
 
     @property
     def unit(self) -> str:

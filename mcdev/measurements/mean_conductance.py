@@ -18,6 +18,7 @@ class MeanConductance(Measurement):
     unit: ClassVar[str] = "S"
     kinetic: ClassVar[bool] = False
     linear: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ class OnOffRatio(Measurement):
 
     unit: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ("all",)
+    nonnegative: ClassVar[bool] = True
 
     @property
     def criterion(self) -> str:

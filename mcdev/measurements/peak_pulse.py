@@ -21,6 +21,7 @@ class PeakPulse(Measurement):
 
     unit: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ("pulse",)
+    nonnegative: ClassVar[bool] = True
 
     @property
     def criterion(self) -> str:

@@ -29,6 +29,7 @@ class PulseConductance(Measurement):
     """Which windows of the protocol: pulse, or read of a bipolar cycle."""
 
     linear: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ class RelaxationTime(Measurement):
     unit: ClassVar[str] = "s"
     needs: ClassVar[tuple[str, ...]] = ("pulse", "relaxation")
     full_scale: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     @property
     def criterion(self) -> str:

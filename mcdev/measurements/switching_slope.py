@@ -24,6 +24,7 @@ class SwitchingSlope(Measurement):
     loop: int = Field(1, ge=1)
 
     unit: ClassVar[str] = "V"
+    nonnegative: ClassVar[bool] = True
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ class ThresholdVoltage(Measurement):
 
     unit: ClassVar[str] = "V"
     full_scale: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     @property
     def needs(self) -> tuple[str, ...]:

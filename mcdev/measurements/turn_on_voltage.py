@@ -26,6 +26,7 @@ class TurnOnVoltage(Measurement):
     """Of the branch's largest |current|."""
 
     unit: ClassVar[str] = "V"
+    nonnegative: ClassVar[bool] = True
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ which ``draw`` draws devices. Definitions and sources: docs/variability.md.
 """
 
 from mcdev.statistics.card import Card, read_card, to_toml
+from mcdev.statistics.contents import contents
 from mcdev.statistics.draw import write_devices
 from mcdev.statistics.issue import make_card
 from mcdev.statistics.published import compare, fit_records
@@ -18,6 +19,7 @@ __all__ = [
     "LONG",
     "Card",
     "compare",
+    "contents",
     "fit_records",
     "long_csv",
     "long_table",

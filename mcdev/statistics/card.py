@@ -6,6 +6,7 @@ go together, device to device and cycle to cycle. A card may come from a strange
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,21 +14,25 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import tomli_w
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from scipy import special
 
 from mcdev.experiment import read_toml
 from mcdev.problems import ConfigError, describe, unique
 from mcdev.schema import Strict, refuse
+from mcdev.statistics.readings import Support
 
-FORMAT: Literal["mcdev model card, version 1"] = "mcdev model card, version 1"
+FORMAT: Literal["mcdev model card, version 2"] = "mcdev model card, version 2"
 PROBABILITIES = (
     *(0.0, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
     *(0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 0.995, 0.998, 1.0),
 )
-"""Shares at which the family ``quantiles`` is tabulated; the first is the smallest and the last the largest value."""
+"""Shares at which the family ``quantiles`` of cards of version 1 is tabulated."""
 MOST_CYCLES, _POINTS, _QUANTITIES, _UNEVEN = 10_000_000, 100_000, 64, 1e-6
+MOST_KNOTS, MOST_NOTES, _LEAST_MASS = 65, 200, 1e-3
 
 PARAMETER = "parameter:"
 """Stands before a device parameter that is called like a measurement; no measurement can be called so."""
+_NUMBERS = re.compile(r"\[\n(?: +-?[0-9][0-9.eE+-]*,\n)+ *\]")
 _NAME = re.compile(rf"(?:{PARAMETER})?\w[\w. -]{{0,99}}(\[\d{{1,6}}\])?")
 
 
@@ -64,7 +69,7 @@ Part = Annotated[float, Field(ge=0, le=1)]
 Sigma = Annotated[float, Field(ge=0, le=20)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
 Table = Annotated[list[Number], Field(min_length=len(PROBABILITIES), max_length=len(PROBABILITIES))]
-Family = Literal["lognormal", "weibull", "normal", "quantiles", "constant", "undetermined"]
+Family = Literal["lognormal", "weibull", "normal", "table", "quantiles", "constant", "undetermined"]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
@@ -75,9 +80,10 @@ class LognormalFit(Strict):
     """In the quantity's unit."""
     median_se: NonNegative | None = None
     sigma: Annotated[float, Field(gt=0, le=20)]
-    """Standard deviation of ln x."""
+    """Standard deviation of ln x; ``sigma_ln`` where nothing is censored."""
     sigma_se: NonNegative | None = None
-    aic: float
+    aic: float | None = None
+    """Absent where the law was not fitted but has the moments of few values, or of the model with random effects."""
 
 
 class WeibullFit(Strict):
@@ -98,6 +104,63 @@ class NormalFit(Strict):
     sd: Positive
 
 
+class Curve(Strict):
+    """A function of a share from 0 to 1, linear between its knots; two knots of one share are a step."""
+
+    shares: Annotated[list[Part], Field(min_length=2, max_length=MOST_KNOTS)]
+    values: Annotated[list[Number], Field(min_length=2, max_length=MOST_KNOTS)]
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if len(self.shares) != len(self.values):
+            refuse(len(self.values), f"expected as many values as shares, {len(self.shares)}", key="values")
+        if self.shares[0] != 0 or self.shares[-1] != 1 or _falls(self.shares):
+            refuse(self.shares, "expected shares that rise from 0 to 1", "sort them", key="shares")
+        return self
+
+
+class Tabulated(Strict):
+    """A law as numbers, for what no named law describes.
+
+    ``values``: x = Q(Φ(z)) with z as for every law. ``devices``: a device has a level Q(Φ(b)), and its cycles lie
+    around it, ln x = ln Q(Φ(b)) + S(Φ(b)) D(Φ(w)), without the logarithms where it is not logarithmic.
+    """
+
+    of: Literal["values", "devices"]
+    """Whether the quantiles are those of all observations, or of the devices' levels."""
+    logarithmic: bool
+    """Whether values are interpolated, and deviations added, as logarithms: where all values are positive."""
+    quantiles: Curve
+    """Q, in the quantity's unit."""
+    deviations: Curve | None = None
+    """D, quantiles of a cycle's deviation from its device's level, over their standard deviation S; absent where they
+    are normal, D(Φ(w)) = w."""
+    spread: Curve | None = None
+    """S, by the share of the devices below this level: of ln x where logarithmic, else in the quantity's unit."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if _falls(self.quantiles.values):
+            refuse(self.quantiles.values, "expected values that do not fall", "sort them", key="quantiles.values")
+        if self.logarithmic and self.quantiles.values[0] < 1e-200:
+            refuse(self.quantiles.values[0], "expected positive values of a logarithmic table", key="quantiles.values")
+        if (self.spread is None) == (self.of == "devices"):
+            refuse(self.of, "expected the entry 'spread' in a table of devices, and only there", key="of")
+        if self.of == "values" and self.deviations is not None:
+            refuse(self.of, "expected the entry 'deviations' in a table of devices only", key="of")
+        for name, least, most in (("deviations", -1e6, 1e6), ("spread", 0.0, 1e150)):
+            curve = getattr(self, name)
+            if curve is not None and not (least <= min(curve.values) and max(curve.values) <= most):
+                refuse(curve.values, f"expected numbers from {least:g} to {most:g}", key=f"{name}.values")
+        if self.deviations is not None and _falls(self.deviations.values):
+            refuse(self.deviations.values, "expected values that do not fall", "sort them", key="deviations.values")
+        return self
+
+
+def _falls(values: list[float]) -> bool:
+    return any(b < a for a, b in itertools.pairwise(values))
+
+
 class Quantity(Strict):
     """One measurement (entry of a list) or drawn parameter at one sweep point."""
 
@@ -114,6 +177,11 @@ class Quantity(Strict):
     """Share of which only a bound from above is known."""
     undefined: Part = 0.0
     """Share without a value: nothing to measure, or broken down. Not drawn."""
+    greater_than: Number | None = None
+    at_least: Number | None = None
+    less_than: Number | None = None
+    at_most: Number | None = None
+    """Bounds of the quantity itself, in ``unit``: nothing outside is drawn. A law is cut there and renormalised."""
     median: Number | None = None
     """In ``unit``, censored observations counted; absent where it is among them."""
     sigma_ln: Sigma | None = None
@@ -122,20 +190,36 @@ class Quantity(Strict):
     """Device to device alone; absent where there is one cycle."""
     sigma_ln_within: Sigma | None = None
     """Cycle to cycle alone; absent where there is one cycle."""
+    sd: NonNegative | None = None
+    """Standard deviation, where not all values are positive; in ``unit``."""
+    sd_between: NonNegative | None = None
+    sd_within: NonNegative | None = None
     device_share: Part = 1.0
     """Share of the variance of the normal scores that is between devices; 1 where there is one cycle."""
     family: Family
-    """The distribution to draw from: of lognormal and Weibull that of smaller AIC, where it describes the values."""
+    """The distribution to draw from, the first whose drawn devices have the numbers above: of lognormal and Weibull
+    that of smaller AIC, where it describes the values; a normal where some are not positive; a table."""
+    assumed: bool | None = None
+    """True where there are too few devices to tell the family."""
     lognormal: LognormalFit | None = None
     weibull: WeibullFit | None = None
     normal: NormalFit | None = None
-    quantiles: Annotated[list[Number], Field(min_length=len(PROBABILITIES), max_length=len(PROBABILITIES))] | None = (
-        None
-    )
-    """Values below which the shares ``PROBABILITIES`` (0, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15 … 0.95, 0.975,
-    0.99, 0.995, 0.998, 1) lie; linear between them."""
+    table: Tabulated | None = None
+    quantiles: Table | None = None
+    """Of cards of version 1: values below which the shares ``PROBABILITIES`` (0, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1,
+    0.15 … 0.95, 0.975, 0.99, 0.995, 0.998, 1) lie; linear between them."""
     constant: Number | None = None
     """The value of all."""
+
+    @property
+    def support(self) -> Support:
+        """The bounds of the quantity."""
+        return Support(self.greater_than, self.at_least, self.less_than, self.at_most)
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether all that is drawn is positive, so that spreads and correlations are those of ln x."""
+        return self.family in ("lognormal", "weibull") or (self.table is not None and self.table.logarithmic)
 
     @property
     def varies(self) -> bool:
@@ -146,43 +230,84 @@ class Quantity(Strict):
     def _complete(self) -> Self:
         if self.family != "undetermined" and getattr(self, self.family) is None:
             refuse(self.family, f"expected the entry {self.family!r} that this family needs", "add it", key="family")
-        if self.quantiles is not None and any(b < a for a, b in zip(self.quantiles, self.quantiles[1:], strict=False)):
+        if self.quantiles is not None and _falls(self.quantiles):
             refuse(self.quantiles, "expected values that do not fall", "sort them", key="quantiles")
+        self._inside()
         return self
+
+    def _inside(self) -> None:
+        """Refuses a law that the bounds leave nothing of, and tables that reach beyond them."""
+        low, high = self.scores_of_bounds()
+        if not special.ndtr(high) - special.ndtr(low) > _LEAST_MASS:
+            refuse(self.family, f"expected a law within the bounds, {self.support}", "widen the bounds", key="family")
+        drawn = {"quantiles": self.quantiles or [], "constant": [] if self.constant is None else [self.constant]}
+        drawn["table"] = self.table.quantiles.values if self.table is not None else []
+        for name, values in drawn.items():
+            if self.family == name and not self.support.holds(np.array(values)).all():
+                refuse(values, f"expected values within the bounds, {self.support}", "widen the bounds", key=name)
+
+    def scores_of_bounds(self) -> tuple[float, float]:
+        """Normal scores at which the bounds cut the family's law; infinite where there is none to cut."""
+        ends = np.array(self.support.ends)
+        with np.errstate(divide="ignore", over="ignore"):
+            positive = np.maximum(ends, 0.0)
+            if self.family == "lognormal" and self.lognormal:
+                ends = (np.log(positive) - np.log(self.lognormal.median)) / self.lognormal.sigma
+            elif self.family == "weibull" and self.weibull:
+                ends = -special.ndtri(np.exp(-((positive / self.weibull.scale) ** self.weibull.shape)))
+            elif self.family == "normal" and self.normal:
+                ends = (ends - self.normal.mean) / self.normal.sd
+            else:
+                return -np.inf, np.inf
+        return float(ends[0]), float(ends[1])
 
 
 class Matrix(Strict):
-    """Correlations of normal scores, for a Gaussian copula."""
+    """Correlations between quantities."""
 
     names: Annotated[list[Name], Field(max_length=_QUANTITIES)]
     matrix: Annotated[list[list[float]], Field(max_length=_QUANTITIES)]
-    """Symmetric, ones on the diagonal, positive semi-definite; in the order of ``names``."""
+    """Pearson's, of ln x where all values are positive, of normal scores where some are censored. Symmetric, ones on
+    the diagonal, positive semi-definite; in the order of ``names``."""
+    scores: Annotated[list[list[float]], Field(max_length=_QUANTITIES)] | None = None
+    """Of the normal numbers that a Gaussian copula starts from, so that what is drawn has ``matrix``; absent where it
+    is the same, as for lognormal quantities."""
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """[name, name]: what to draw normal numbers with."""
+        return np.array(self.matrix if self.scores is None else self.scores)
 
     @model_validator(mode="after")
     def _correlations(self) -> Self:
-        size, rows = len(self.names), self.matrix
-        if len(set(self.names)) < size:
+        if len(set(self.names)) < len(self.names):
             refuse(self.names, "expected each name once", key="names")
-        if len(rows) != size or any(len(row) != size for row in rows):
-            shape = " + ".join(str(len(row)) for row in rows[:4])
-            refuse(f"{len(rows)} rows ({shape} …)", f"expected {size} rows of {size} numbers", key="matrix")
-        for i, row in enumerate(rows):
-            if row[i] != 1:
-                refuse(row[i], f"expected 1 on the diagonal, at row {i + 1}", "write 1.0", key="matrix")
-            for j, value in enumerate(row):
-                if not -1 <= value <= 1:
-                    refuse(value, f"expected a correlation from -1 to 1, at row {i + 1}", key="matrix")
-                if value != rows[j][i]:
-                    refuse(value, f"expected {rows[j][i]} as in row {j + 1}: it must be symmetric", key="matrix")
-        lowest = float(np.linalg.eigvalsh(np.array(rows))[0]) if size else 0.0
-        if lowest < -_UNEVEN:
-            refuse(
-                f"smallest eigenvalue {lowest:.3g}",
-                "expected a positive semi-definite matrix: no random numbers have these correlations",
-                "scale the correlations off the diagonal down, or leave a quantity out",
-                key="matrix",
-            )
+        _check_matrix(self.matrix, len(self.names), "matrix")
+        if self.scores is not None:
+            _check_matrix(self.scores, len(self.names), "scores")
         return self
+
+
+def _check_matrix(rows: list[list[float]], size: int, key: str) -> None:
+    if len(rows) != size or any(len(row) != size for row in rows):
+        shape = " + ".join(str(len(row)) for row in rows[:4])
+        refuse(f"{len(rows)} rows ({shape} …)", f"expected {size} rows of {size} numbers", key=key)
+    for i, row in enumerate(rows):
+        if row[i] != 1:
+            refuse(row[i], f"expected 1 on the diagonal, at row {i + 1}", "write 1.0", key=key)
+        for j, value in enumerate(row):
+            if not -1 <= value <= 1:
+                refuse(value, f"expected a correlation from -1 to 1, at row {i + 1}", key=key)
+            if value != rows[j][i]:
+                refuse(value, f"expected {rows[j][i]} as in row {j + 1}: it must be symmetric", key=key)
+    lowest = float(np.linalg.eigvalsh(np.array(rows))[0]) if size else 0.0
+    if lowest < -_UNEVEN:
+        refuse(
+            f"smallest eigenvalue {lowest:.3g}",
+            "expected a positive semi-definite matrix: no random numbers have these correlations",
+            "scale the correlations off the diagonal down, or leave a quantity out",
+            key=key,
+        )
 
 
 class CardPoint(Strict):
@@ -193,11 +318,15 @@ class CardPoint(Strict):
     devices: Annotated[int, Field(ge=1, le=10**9)]
     """From which this was made."""
     cycles: Annotated[int, Field(ge=1, le=MOST_CYCLES)]
+    contains: Line = ""
+    """What the spread over devices contains: of one cycle it may be thermal motion alone, or a total."""
     quantities: Annotated[dict[Name, Quantity], Field(max_length=_QUANTITIES)]
     d2d: Matrix
-    """Between devices: of what a device has in all its cycles."""
+    """Between devices: of what a device has in all its cycles; of one cycle of what ``contains`` says."""
     c2c: Matrix | None = None
     """Within a device, from cycle to cycle; absent where there is one cycle."""
+    not_drawn: Annotated[list[Line], Field(max_length=MOST_NOTES, default_factory=list)]
+    """Numbers of this point that devices drawn from it do not have, each with what they have instead."""
 
     @model_validator(mode="after")
     def _same_names(self) -> Self:
@@ -227,7 +356,8 @@ class Provenance(Strict):
 class Card(Strict):
     """A model card."""
 
-    format: Literal["mcdev model card, version 1"]
+    format: Literal["mcdev model card, version 1", "mcdev model card, version 2"]
+    """Version 1 had no bounds, tables or ``scores``: its matrices are those of the normal numbers."""
     title: Line
     description: Text = ""
     provenance: Provenance
@@ -235,8 +365,9 @@ class Card(Strict):
 
 
 def to_toml(card: Card) -> str:
-    """The card as a TOML file, numbers to nine digits; what is not determined is left out."""
-    return tomli_w.dumps(_short(card.model_dump(exclude_none=True)))
+    """The card as a TOML file, numbers to nine digits, a list of them a line; what is not determined is left out."""
+    text = tomli_w.dumps(_short(card.model_dump(exclude_none=True)))
+    return _NUMBERS.sub(lambda found: "[" + ", ".join(found[0].strip("[],\n ").split(",\n    ")) + "]", text)
 
 
 def _short(value: Any) -> Any:

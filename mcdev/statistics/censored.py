@@ -18,6 +18,9 @@ from mcdev.statistics.components import Estimate
 
 FEWEST_EVENTS = 5
 """Uncensored observations without which no law is fitted."""
+LILLIEFORS = 1.035
+"""Lilliefors' 1 % point times sqrt(n): the largest distance between the observed and a fitted distribution function
+that chance explains (Lilliefors 1967, doi:10.1080/01621459.1967.10482916; it is for the normal law)."""
 _Z = float(special.ndtri(0.975))
 
 
@@ -237,3 +240,10 @@ def lognormal_terms(z: np.ndarray, kind: np.ndarray) -> Terms:
     """ln of the density (OK) or probability (censored) of standard normal observations, flat, with its first and second
     derivatives in z; zeros for any other kind."""
     return _FAMILIES["lognormal"].terms(z, kind)
+
+
+def law_distance(ordered: np.ndarray, cdf: Callable[[np.ndarray], np.ndarray]) -> float:
+    """Largest distance between the empirical and a fitted distribution function (Kolmogorov)."""
+    law, n = cdf(ordered), ordered.size
+    steps = np.arange(n + 1) / n
+    return float(max((steps[1:] - law).max(), (law - steps[:-1]).max()))

@@ -59,22 +59,32 @@ def variance_components(values: np.ndarray, use: np.ndarray) -> Components:
     devices, observations = n.size, int(n.sum())
     if observations == 0:
         return Components(0, 0, np.nan, UNKNOWN, UNKNOWN, UNKNOWN)
-    means = x.sum(axis=1) / n
+    means = own_means(x, use[count > 0])
     mean = float(x.sum() / observations)
     deviations = np.where(use[count > 0], x - means[:, None], 0.0)
+    apart = means - means[0]  # of equal numbers exactly zero, which their mean need not give
     inner, outer = observations - devices, devices - 1
     unknown = Components(devices, observations, mean, UNKNOWN, UNKNOWN, UNKNOWN)
     if inner == 0:
-        return unknown._replace(total=_root(_chi_square(float(means.var(ddof=1)), outer))) if outer else unknown
+        return unknown._replace(total=_root(_chi_square(float(apart.var(ddof=1)), outer))) if outer else unknown
     s2 = float((deviations**2).sum() / inner)
     within = _root(_chi_square(s2, inner))
     if outer == 0:
         return unknown._replace(within=within)
     h = float(devices / (1.0 / n).sum())
-    s1 = h * float(means.var(ddof=1))
+    s1 = h * float(apart.var(ddof=1))
     return unknown._replace(
         between=_root(_difference(s1, s2, h, outer, inner)), within=within, total=_root(_sum(s1, s2, h, outer, inner))
     )
+
+
+def own_means(x: np.ndarray, use: np.ndarray) -> np.ndarray:
+    """Mean of each device over its cycles [device], exactly the value where all its cycles have the same; zero where it
+    has none."""
+    first = np.take_along_axis(x, use.argmax(axis=1)[:, None], axis=1)
+    first = np.where(use.any(axis=1, keepdims=True), first, 0.0)
+    total = np.where(use, x - first, 0.0).sum(axis=1)
+    return np.asarray(first[:, 0] + total / np.maximum(use.sum(axis=1), 1))
 
 
 def _chi_square(variance: float, freedom: int) -> Estimate:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-from mcdev.statistics.components import Estimate
+from mcdev.statistics.components import Estimate, own_means
 from mcdev.statistics.readings import Reading
 
 
@@ -17,7 +17,8 @@ class Correlation:
     """Correlations of several measurements at one sweep point."""
 
     level: str
-    """``D2D`` (means of the devices) or ``C2C`` (deviations of the cycles from their device's mean)."""
+    """``D2D`` (means of the devices), in one cycle what they can contain (:func:`contents`), or ``C2C`` (deviations of
+    the cycles from their device's mean)."""
     names: list[str]
     logarithmic: list[bool]
     """Of each measurement: whether its logarithm was taken, because all its values are positive."""
@@ -39,7 +40,8 @@ class Correlation:
 
 
 def correlate(found: list[Reading]) -> list[Correlation]:
-    """D2D and, where there are several cycles, C2C correlations of the measurements of one sweep point.
+    """D2D and, where there are several cycles, C2C correlations of the measurements of one sweep point; of one cycle
+    those of whatever a spread over devices contains.
 
     Pearson's is of ln x where all values are positive; both are over pairs of uncensored values. Means over few
     cycles still carry cycle-to-cycle noise, by which a D2D correlation comes out too small: the model card corrects
@@ -55,10 +57,9 @@ def correlate(found: list[Reading]) -> list[Correlation]:
     x = np.stack(columns)  # [measurement, device, cycle]
     use = np.isfinite(x)
     count = use.sum(axis=2)
-    with np.errstate(invalid="ignore"):
-        means = np.where(use, x, 0.0).sum(axis=2) / count
+    means = np.where(count > 0, np.stack([own_means(*one) for one in zip(x, use, strict=True)]), np.nan)
     names = [r.label for r in found]
-    levels = [_matrices("D2D", names, logarithmic, means, None)]
+    levels = [_matrices("D2D" if x.shape[2] > 1 else found[0].spread, names, logarithmic, means, None)]
     if x.shape[2] > 1:
         deviations = x - means[:, :, None]
         deviations[np.broadcast_to((count < 2)[:, :, None], x.shape)] = np.nan

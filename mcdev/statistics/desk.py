@@ -18,6 +18,7 @@ from mcdev.statistics.tables import long_csv, long_table, to_csv, to_json, write
 
 FORMATS = ("table", "csv", "json", "long", "parquet")
 _DEFAULT_FILE = "statistics.parquet"
+_REMARKS = 20
 
 
 def check_format(name: str, out: Path | None) -> None:
@@ -39,9 +40,10 @@ def open_run(path: Path) -> tuple[xr.DataTree, list[dict[str, Any]]]:
     return tree, summarise(tree)
 
 
-def serve(path: Path, card: Path | None, resample: int | None, seed: int, out: Path | None) -> None:
+def serve(path: Path, card: Path | None, resample: int | None, seed: int, out: Path | None) -> list[str]:
     """Write the card of a run (``card``), or draw devices from a card or a run's card (``resample``), as CSV into a
-    file or to standard output. Raises ``ConfigError`` and ``ResultsError``."""
+    file or to standard output. What a reader must know of the card: numbers that drawn devices do not have, families
+    that are not determined. Raises ``ConfigError`` and ``ResultsError``."""
     if is_card(path) and resample is None:
         read_card(path)
         raise _usage(
@@ -54,6 +56,20 @@ def serve(path: Path, card: Path | None, resample: int | None, seed: int, out: P
         _write(to_toml(found), card)
     if resample is not None:
         _draw(found, resample, seed, out)
+    return _remarks(found)
+
+
+def _remarks(card: Card) -> list[str]:
+    found: dict[str, None] = {}
+    for point in card.points:
+        where = ", ".join(f"{axis} = {value}" for axis, value in point.point.items())
+        for text in point.not_drawn:
+            found[f"drawn devices differ from the card{f' at {where}' if where else ''}: {text}"] = None
+        for name, q in point.quantities.items():
+            if q.assumed:
+                found[f"{name}: {point.devices} devices do not determine its family; taken: {q.family}"] = None
+    more = [f"and {len(found) - _REMARKS} more remarks, in the card"] if len(found) > _REMARKS else []
+    return [*list(found)[:_REMARKS], *more]
 
 
 def _draw(card: Card, devices: int, seed: int, out: Path | None) -> None:

@@ -9,13 +9,15 @@ import numpy as np
 from scipy import special
 
 from mcdev.problems import ConfigError, Problem
-from mcdev.statistics.card import PROBABILITIES, Card, CardPoint, Quantity
+from mcdev.statistics.card import PROBABILITIES, Card, CardPoint, Curve, Quantity, Tabulated
 from mcdev.statistics.copula import root
 
 MOST_DEVICES, MOST_NUMBERS = 1_000_000, 20_000_000
 """Limits of one call: devices, and numbers written in all (devices · cycles · quantities · sweep points)."""
 _AT_ONCE = 1_000_000
 """Numbers drawn at a time."""
+_FURTHEST = 460.0
+"""Largest |ln x| of a table's value: 1e±200, as everywhere in a card."""
 
 
 def check_size(card: Card, devices: int) -> None:
@@ -35,27 +37,81 @@ def _too_many(devices: int, expected: str) -> ConfigError:
 def resample(point: CardPoint, devices: int, draw: np.random.Generator) -> dict[str, np.ndarray]:
     """Quantity → values [device, cycle] of new devices at one sweep point, in the quantity's unit.
 
-    z_dc = sqrt(s) b_d + sqrt(1 - s) w_dc with b ~ N(0, R_D2D), w ~ N(0, R_C2C); x = F⁻¹(Φ(z)) (Nelsen 2006,
-    doi:10.1007/0-387-28678-0). Values lie where the law says, beyond any bound at which observations were censored.
+    b ~ N(0, R_D2D) for a device, w ~ N(0, R_C2C) for each of its cycles, then :func:`value_of` (a Gaussian copula:
+    Nelsen 2006, doi:10.1007/0-387-28678-0). Values lie where the law says, beyond any bound at which observations were
+    censored, but never outside the bounds of the quantity.
     """
     names = point.d2d.names
-    between = draw.standard_normal((devices, len(names))) @ root(np.array(point.d2d.matrix)).T if names else None
+    between = draw.standard_normal((devices, len(names))) @ root(point.d2d.drawn).T if names else None
     within: dict[str, np.ndarray] = {}
     if point.c2c is not None and point.c2c.names:
         numbers = draw.standard_normal((devices, point.cycles, len(point.c2c.names)))
-        numbers = numbers @ root(np.array(point.c2c.matrix)).T
+        numbers = numbers @ root(point.c2c.drawn).T
         within = {name: numbers[:, :, i] for i, name in enumerate(point.c2c.names)}
     found = {}
+    shape = devices, point.cycles
     for name, quantity in point.quantities.items():
         if quantity.family == "undetermined":
             continue
-        z = np.zeros((devices, point.cycles))
         if between is not None and quantity.varies:
-            share = quantity.device_share if name in within else 1.0
-            own = within.get(name, 0.0)
-            z = np.sqrt(share) * between[:, [names.index(name)]] + np.sqrt(1 - share) * own + z
-        found[name] = _value(quantity, z)
+            values = value_of(quantity, between[:, [names.index(name)]], within.get(name))
+        else:
+            values = value_of(quantity, np.zeros((1, 1)), None)
+        found[name] = np.broadcast_to(values, shape).copy()
     return found
+
+
+def value_of(q: Quantity, b: np.ndarray, w: np.ndarray | None) -> np.ndarray:
+    """Values of a quantity from standard normal numbers of devices b [device, 1] and of their cycles w [device, cycle];
+    without w what is drawn once a device.
+
+    A law: x = F⁻¹(Φ(z)), z = sqrt(s) b + sqrt(1 - s) w. A table of devices: see :class:`Tabulated`.
+    """
+    if q.family == "table" and q.table is not None and q.table.spread is not None:
+        share = special.ndtr(b)
+        deviation: np.ndarray | float = 0.0
+        if w is not None:
+            normed = w if q.table.deviations is None else at(q.table.deviations, special.ndtr(w))
+            deviation = at(q.table.spread, share) * normed
+        return _within(q, _around(q.table, share, deviation))
+    share = q.device_share if w is not None else 1.0
+    z = np.sqrt(share) * b + (np.sqrt(1 - share) * w if w is not None else 0.0)
+    return _within(q, _value(q, _cut(z, *q.scores_of_bounds())))
+
+
+def at(curve: Curve, share: np.ndarray, logarithmic: bool = False) -> np.ndarray:
+    """A curve's values at shares, or their logarithms, between which it is linear then."""
+    values = np.log(curve.values) if logarithmic else np.array(curve.values)
+    return np.interp(share, curve.shares, values)
+
+
+def _around(table: Tabulated, share: np.ndarray, deviation: np.ndarray | float) -> np.ndarray:
+    level = at(table.quantiles, share, table.logarithmic) + deviation
+    return np.exp(np.clip(level, -_FURTHEST, _FURTHEST)) if table.logarithmic else level
+
+
+def _cut(z: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Standard normal numbers of a law that is cut at two of its normal scores and renormalised."""
+    if np.isinf(low) and np.isinf(high):
+        return z
+    if low > 0:  # of the upper tail the digits are in the other one
+        return -_cut(-z, -high, -low)
+    below, above = special.ndtr(low), special.ndtr(high)
+    return np.clip(special.ndtri(below + special.ndtr(z) * (above - below)), low, high)
+
+
+def _within(q: Quantity, values: np.ndarray) -> np.ndarray:
+    """The values; any that rounding, or a sum of two tables, put outside the bounds at the nearest value inside."""
+    inside = q.support.holds(values)
+    if inside.all():
+        return values
+    low, high = q.support.ends
+    if q.table is not None:
+        low, high = q.table.quantiles.values[0], q.table.quantiles.values[-1]
+    else:
+        low = np.nextafter(low, np.inf) if low == q.greater_than else low
+        high = np.nextafter(high, -np.inf) if high == q.less_than else high
+    return np.where(inside, values, np.clip(values, low, high))
 
 
 def _value(q: Quantity, z: np.ndarray) -> np.ndarray:
@@ -66,6 +122,8 @@ def _value(q: Quantity, z: np.ndarray) -> np.ndarray:
         return q.weibull.scale * (-special.log_ndtr(-z)) ** (1 / q.weibull.shape)
     if q.family == "normal" and q.normal:
         return q.normal.mean + q.normal.sd * z
+    if q.family == "table" and q.table:
+        return _around(q.table, special.ndtr(z), 0.0)
     if q.family == "quantiles" and q.quantiles:
         return np.interp(special.ndtr(z), PROBABILITIES, q.quantiles)
     return np.full(z.shape, q.constant if q.constant is not None else np.nan)

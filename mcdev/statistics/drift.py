@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from mcdev.statistics.components import Estimate
+from mcdev.statistics.components import Estimate, own_means
 
 _BLOCKS = 20
 _FEWEST = 5
@@ -21,9 +21,7 @@ def drift(values: np.ndarray, use: np.ndarray) -> Estimate | None:
 
     None where there are fewer than five blocks.
     """
-    count = use.sum(axis=1, keepdims=True)
-    own = np.where(use, values, 0.0).sum(axis=1, keepdims=True) / np.maximum(count, 1)
-    deviations = np.where(use, values - own, 0.0)
+    deviations = np.where(use, values - own_means(values, use)[:, None], 0.0)
     cycles = values.shape[1]
     blocks = np.array_split(np.arange(cycles), max(1, min(_BLOCKS, cycles // 2)))
     filled = [block for block in blocks if use[:, block].any()]

@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
+from mcdev.rounding import settled
+from mcdev.statistics.contents import contents
+
+
+class Support(NamedTuple):
+    """Bounds of what a quantity can be at all, in its unit; None where there is none."""
+
+    greater_than: float | None = None
+    at_least: float | None = None
+    less_than: float | None = None
+    at_most: float | None = None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest bound; infinite where there is none."""
+        low = max((b for b in (self.greater_than, self.at_least) if b is not None), default=-np.inf)
+        return low, min((b for b in (self.less_than, self.at_most) if b is not None), default=np.inf)
+
+    def holds(self, values: np.ndarray) -> np.ndarray:
+        """Where values are within the bounds."""
+        inside = np.ones(values.shape, bool)
+        for bound, test in zip(self, (np.greater, np.greater_equal, np.less, np.less_equal), strict=True):
+            if bound is not None:
+                inside &= test(values, bound)
+        return inside
+
+    def __str__(self) -> str:
+        bounds = zip((">", "≥", "<", "≤"), self, strict=True)
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
+
+
+ANYTHING = Support()
 
 
 @dataclass(frozen=True, eq=False)  # each is itself: arrays have no one answer to ==
@@ -32,6 +64,9 @@ class Reading:
     """[device, cycle], in ``unit``; a bound where it is censored."""
     status: np.ndarray
     """[device, cycle]."""
+    support: Support = ANYTHING
+    spread: str = "total"
+    """What a spread over devices in one cycle contains, in a word: see :func:`contents`."""
 
     @property
     def fine(self) -> np.ndarray:
@@ -62,8 +97,10 @@ class Reading:
 
 def readings(tree: xr.DataTree) -> Iterator[Reading]:
     """Every measurement at every sweep point, lists entry by entry: by measurement, then point, then entry.
-    Entries that a sweep point does not have are left out."""
+    Entries that a sweep point does not have are left out. Values that differ by rounding alone are the same."""
+    precision = str(tree.attrs.get("precision", "float64"))
     labels = [point_label(tree, i) for i in range(tree["realisations"].sizes["point"])]
+    spreads = [contents(tree, i).name for i in range(len(labels))]
     for name, group in tree["measurements"].children.items():
         data = group.dataset
         about, size = data["value"].attrs, data.sizes.get("entry")
@@ -75,7 +112,14 @@ def readings(tree: xr.DataTree) -> Iterator[Reading]:
                 if (s < 0).all():
                     continue
                 label, which = (name, None) if size is None else (f"{name}[{entry + 1}]", entry)
-                yield Reading(label, name, which, about["units"], about["criterion"], i, point, v, s)
+                v = settled(v, (s == OK) & np.isfinite(v), precision)
+                words = about["units"], about["criterion"]
+                yield Reading(label, name, which, *words, i, point, v, s, support(about), spreads[i])
+
+
+def support(about: Mapping[Any, Any]) -> Support:
+    """The bounds among the attributes of a variable of the results; none where older results do not say."""
+    return Support(*(float(about[bound]) if bound in about else None for bound in Support._fields))
 
 
 def few(found: list[Reading], most: int = 4) -> list[Reading]:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mcdev.statistics.autocorrelation import autocorrelation
+from mcdev.statistics.contents import Contents, contents
 from mcdev.statistics.correlation import Correlation, correlate
 from mcdev.statistics.drift import drift
 from mcdev.statistics.readings import few, readings
@@ -24,8 +25,9 @@ def screens(tree: xr.DataTree, records: list[dict[str, Any]]) -> list[Table]:
     cycles say; none for one cycle of one device."""
     if tree["realisations"].sizes["device"] * tree["realisations"].sizes["cycle"] < 2:
         return []
-    found = [_components(records, tree["realisations"].sizes["cycle"])]
-    if tree["realisations"].sizes["device"] == 1:
+    sizes = tree["realisations"].sizes
+    found = [_components(records, sizes["cycle"], [contents(tree, index) for index in range(sizes["point"])])]
+    if sizes["device"] == 1:
         return [*found, _memory(tree)]
     laws = _laws(records)
     if laws.row_count:
@@ -58,15 +60,17 @@ def _table(title: str, headings: list[str], caption: str | None = None) -> Table
     return table
 
 
-def _components(records: list[dict[str, Any]], cycles: int) -> Table:
+def _components(records: list[dict[str, Any]], cycles: int, of: list[Contents]) -> Table:
     axes = list(records[0]["point"]) if records else []
+    words = "; ".join(dict.fromkeys(one.words for one in of))
     if cycles > 1:
-        caption = "σ_ln: standard deviation of ln x, between devices (D2D) and within one (C2C), with 95 % intervals"
+        caption = f"{words}\nσ_ln: standard deviation of ln x, with 95 % intervals"
         headings = ["CV D2D", "CV C2C", "CV total", "σ_ln D2D", "σ_ln C2C"]
         parts = ["between", "within"]
     else:
-        caption = "one cycle: D2D and C2C cannot be told apart; σ_ln of both together, with its 95 % interval"
-        headings, parts = ["CV total", "σ_ln total"], ["total"]
+        caption = f"{words}\nσ_ln: standard deviation of ln x, with its 95 % interval"
+        name = of[0].name if len({one.name for one in of}) == 1 else "total"
+        headings, parts = [f"CV {name}", f"σ_ln {name}"], ["total"]
     table = _table("spread", ["measurement", *axes, *headings, "median (95 %)"], caption)
     for r in records:
         cvs = [_number(r[f"cv_{part}"]) for part in (*(p for p in parts if p != "total"), "total")]

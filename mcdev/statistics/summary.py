@@ -11,8 +11,9 @@ import xarray as xr
 from mcdev.jackknife import standard_error
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.results import in_order
+from mcdev.rounding import resolved
 from mcdev.statistics.censored import fit_laws, sample
-from mcdev.statistics.components import Components, Estimate, variance_components
+from mcdev.statistics.components import Components, Estimate, own_means, variance_components
 from mcdev.statistics.drift import drift
 from mcdev.statistics.mixed import censored_components
 from mcdev.statistics.readings import Reading, readings
@@ -55,7 +56,7 @@ def summarise(tree: xr.DataTree, variability: bool = True) -> list[dict[str, Any
                 "criterion": reading.criterion,
                 "point": reading.point,
                 **_spread(reading.values, reading.status),
-                **_jackknifed(of_mean.isel(where).values),
+                **_jackknifed(of_mean.isel(where).values, str(tree.attrs.get("precision", "float64"))),
                 **(_variability(reading) if variability else {}),
             }
         )
@@ -109,9 +110,9 @@ def _spread(values: np.ndarray, status: np.ndarray) -> dict[str, Any]:
     fine = (status == OK) & np.isfinite(values)
     ok = values[fine]
     line = in_order(values, status)
-    some = fine.any(axis=1)
-    devices = np.where(fine, values, 0.0)[some].sum(axis=1) / fine[some].sum(axis=1)
-    mean, sd = (ok.mean() if ok.size else math.nan), (ok.std(ddof=1) if ok.size > 1 else math.nan)
+    devices = own_means(values, fine)[fine.any(axis=1)]
+    mean = ok[0] + (ok - ok[0]).mean() if ok.size else math.nan  # of equal numbers exactly this, and no spread
+    sd = (ok - ok[0]).std(ddof=1) if ok.size > 1 else math.nan
     record = {
         "n": int(values.size),
         "n_ok": int(ok.size),
@@ -119,7 +120,7 @@ def _spread(values: np.ndarray, status: np.ndarray) -> dict[str, Any]:
         "n_undefined": int((status == UNDEFINED).sum()),
         "n_failed": int((status == FAILED).sum()),
         "mean": mean,
-        "sem": devices.std(ddof=1) / math.sqrt(devices.size) if devices.size > 1 else math.nan,
+        "sem": (devices - devices[0]).std(ddof=1) / math.sqrt(devices.size) if devices.size > 1 else math.nan,
         "sd": sd,
         "cv": sd / abs(mean) if ok.size > 1 and mean != 0 else math.nan,
     }
@@ -128,10 +129,10 @@ def _spread(values: np.ndarray, status: np.ndarray) -> dict[str, Any]:
     return {key: _plain(value) for key, value in record.items()}
 
 
-def _jackknifed(replicates: np.ndarray) -> dict[str, Any]:
+def _jackknifed(replicates: np.ndarray, precision: str) -> dict[str, Any]:
     """The measurement of the mean trajectory and its error; replicates [cycle, replicate]."""
     mean = replicates.mean(axis=0)
-    error = standard_error(mean) if mean.size > 2 else math.nan
+    error = resolved(float(standard_error(mean)), float(mean[0]), precision) if mean.size > 2 else math.nan
     return {"mean_response": _plain(mean[0]), "mean_response_sem": _plain(error)}
 
 

@@ -88,8 +88,18 @@ def _of_record(record: dict[str, Any]) -> list[dict[str, Any]]:
         unit = "1" if name == "n" or name.startswith(_PURE) else record["unit"]
         se = {"mean": "sem", "mean_response": "mean_response_sem"}.get(name, f"{name}_se")
         ends = {"low": record.get(f"{name}_low"), "high": record.get(f"{name}_high"), "se": record.get(se)}
-        rows.append(_row(**about, statistic=name, value=value, **ends, n=record["n_ok"], unit=unit))
+        rows.append(_row(**about, statistic=name, value=value, **ends, n=_used(record, name), unit=unit))
     return rows
+
+
+def _used(record: dict[str, Any], name: str) -> int:
+    """How many observations a number is of: with the censored ones where these are used as bounds."""
+    if name == "n" or name.startswith("n_"):
+        return int(record["n"])
+    several = record["within_sd"] is not None
+    with_bounds = name in ("median", "q05", "q25", "q75", "q95") or name.startswith(("lognormal", "weibull"))
+    with_bounds |= several and name.startswith("sigma_ln")
+    return int(record["n_ok"] + (record["n_censored"] if with_bounds else 0))
 
 
 def _of_pairs(found: list[Reading]) -> list[dict[str, Any]]:
