@@ -351,7 +351,7 @@ BY_HAND: list[tuple[str, dict[str, Any], str, str]] = [
     (
         "range without its length",
         without("sweep", "axes", "protocol.amplitude", "count"),
-        "sweep.axes.protocol.amplitude.count",
+        'sweep.axes."protocol.amplitude".count',
         "is missing",
     ),
     ("fit of nothing", at("fits", "e", "measurement")("tua"), "fits.e.measurement", "did you mean 'tau'?"),

@@ -355,7 +355,7 @@ def test_stats_writes_a_card_and_draws_devices(folder: Path, tmp_path: Path, mcd
     assert mcdev_main("stats", file, "--resample", 7, "--seed", 6).out != first.out
     rows = list(csv.DictReader(io.StringIO(first.out)))
     assert len(rows) == 2 * 7 * CYCLES
-    assert {"background_temperature", "device", "cycle", "tau (s)", "g[1]", "friction"} <= set(rows[0])
+    assert {"background_temperature", "device", "cycle", "tau (s)", "g[1] (1)", "friction (1)"} <= set(rows[0])
     assert [r["device"] for r in rows[: 2 * CYCLES]] == ["0"] * CYCLES + ["1"] * CYCLES
     taus = [float(r["tau (s)"]) for r in csv.DictReader(io.StringIO(mcdev_main("stats", folder, "--resample", 7).out))]
     assert len(taus) == 2 * 7 * CYCLES
