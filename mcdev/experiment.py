@@ -158,7 +158,8 @@ class Experiment(Strict):
 
     def pace(self, voltage: float) -> Pace:
         """How finely time must be cut while the source applies ``voltage`` volts, for all devices of the circuit."""
-        own: Pace = self.pacing_device.pace(voltage)
+        device = self.pacing_device
+        own: Pace = device.divided_pace(voltage) if self.circuit.divides else device.pace(voltage)
         beside = self.circuit.pace(voltage)
         return own if beside is None else Pace(*(min(pair) for pair in zip(own, beside, strict=True)))
 

@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Complex, Float, UInt32
 from pydantic import Field
 from scipy.constants import epsilon_0
 
-from mcdev.devices.contract import DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
+from mcdev.devices.contract import FOLLOWED, DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
 from mcdev.devices.injection import Injection
 from mcdev.integrators.exponential import exact_relaxation, rosenbrock_euler
 from mcdev.schema import Drawn, PerDevice, Strict, Unit, extremes
@@ -118,6 +118,16 @@ class OmiecCompact(DeviceConfig):
         step = _STEP / (rate * float(np.cosh(drive)))
         if self.integrator.step != "auto":
             step = self.integrator.step
+        return Pace(2 * step, step)
+
+    def divided_pace(self, voltage: float) -> Pace:
+        """The current follows the fast state as well, and with the current the divided voltage."""
+        own = self.pace(voltage)
+        if self.integrator.step != "auto":
+            return own
+        conductance = extremes(self.conductivity)[1] / extremes(self.thickness)[0]
+        rate = extremes(self.fast_rate)[1] + conductance / extremes(self.fast_capacitance)[0]
+        step = min(own.step, 0.5 * FOLLOWED / rate)
         return Pace(2 * step, step)
 
     def conflicts(self, kinetic: bool) -> list[tuple[str, Any, str]]:
