@@ -484,11 +484,15 @@ class Experiment(Strict):
         """What runs but should be known: doubtful settings, a start out of equilibrium."""
         found: dict[str, None] = {}
         for _, point in self.points():
-            for key, text in point.device.concerns():
-                found[f"device.{key}: {text}"] = None
-            for place, table in point.circuit.devices.items():
-                found |= {f"circuit.{place}.{key}: {text}": None for key, text in table.concerns()}
-            for text in point.device.rest_report(point.protocol.timeline().duration):
+            timeline = point.protocol.timeline()
+            largest = float(np.max(np.abs([timeline.start, timeline.end])))
+            devices = {"device": point.device} | {
+                f"circuit.{key}": table for key, table in point.circuit.devices.items()
+            }
+            for place, table in devices.items():
+                doubtful = (*table.concerns(), *table.overdriven(largest))
+                found |= {f"{place}.{key}: {text}": None for key, text in doubtful}
+            for text in point.device.rest_report(timeline.duration):
                 found[text] = None
         return list(found)
 

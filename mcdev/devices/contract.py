@@ -225,6 +225,11 @@ class DeviceConfig(Strict, abc.ABC):
     def concerns(self) -> list[tuple[str, str]]:
         """(key, warning) for settings that run but make results doubtful."""
 
+    def overdriven(self, voltage: float) -> list[tuple[str, str]]:
+        """(key, warning) where up to this voltage (V, of the source) a device may leave the range in which its
+        equations were found."""
+        return []
+
     @abc.abstractmethod
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> Devices:
         """The batch with these parameters (SI, one value a lane) for these device indices."""
