@@ -51,7 +51,8 @@ def values(experiment: Experiment) -> np.ndarray:
 
 
 def test_default_steps_behind_a_resistor() -> None:
-    """Against steps of 10, 5 and 2.5 ms, which cut every sample into equal ones, extrapolated at order 2, which the three show to be theirs."""
+    """Against steps of 10, 5 and 2.5 ms, which cut every sample into equal ones, extrapolated at order 2, which the
+    three show to be theirs."""
     coarse, fine, finer = (values(behind_a_resistor(step)) for step in ("10 ms", "5 ms", "2.5 ms"))
     np.testing.assert_allclose(values(behind_a_resistor()), finer + (finer - fine) / 3.0, rtol=DEFAULT)
     np.testing.assert_allclose(np.log2((coarse - fine) / (fine - finer)), 2.0, atol=0.3)
