@@ -270,7 +270,7 @@ def test_another_processor_may_not_go_on_unasked(stopped: Path) -> None:
     before = files_of(stopped)
     command = [sys.executable, "-m", "mcdev", "run", "--resume", str(stopped)]
     older = os.environ | {"XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2", "COLUMNS": "160"}
-    done = subprocess.run(command, env=older, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=older, capture_output=True, text=True, check=False)
     said = ("begun on another machine", "processor: ", "avx", "none there, --xla_cpu_max_isa=SSE4_2 here")
     one_message(Ended(done.returncode, done.stdout, done.stderr), 3, *said, "--accept-other-machine")
     assert files_of(stopped) == before
