@@ -30,7 +30,7 @@ _COPIES = 4
 """Of a group's recorded channels: as they come, as measurements see them, and what these make of them."""
 _NARROW, _MANY_STEPS = 16, 3e6
 _QUARTER, _WORTH = 64, 0.8  # fewest lanes that fill a processor's vectors; share of the lanes that is fewer by enough
-_AT_ONCE = 64  # lanes that the measurements are taken on together
+_AT_ONCE = {"cpu": 64, "gpu": 1024, "tpu": 1024}  # lanes that the measurements are taken on together
 
 Arrays = dict[str, np.ndarray]
 
@@ -326,27 +326,47 @@ def references(experiment: Experiment, parameters: Arrays) -> Arrays:
 def read(
     experiment: Experiment, timeline: Timeline, channels: Arrays, impedance: np.ndarray, own: Arrays
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Value and status of every measurement, for channels [T, lane], impedance [F, lane] and references [lane]."""
-    dtype = np.dtype(experiment.precision)
-    lanes = impedance.shape[1]
-    padded = -(-lanes // _AT_ONCE) * _AT_ONCE  # few shapes, few compilations
+    """Value and status of every measurement, for channels [T, lane], impedance [F, lane] and references [lane].
 
-    def fill(array: np.ndarray, kind: np.dtype[Any] = dtype) -> Array:
-        array = np.ascontiguousarray(array.T.astype(kind))
-        return jnp.asarray(np.concatenate([array, np.repeat(array[-1:], padded - lanes, axis=0)]))
+    Lanes are measured in blocks of one size, the last of which is filled up: the order in which a compiled sum adds
+    depends on the shape of what it adds, and so would its last bit."""
+    windows = {name: jnp.asarray(spans) for name, spans in timeline.windows.items()}
+    lanes, at_once = impedance.shape[1], _AT_ONCE[jax.default_backend()]
+    blocks = []
+    for first in range(0, lanes, at_once):
+        place = np.minimum(np.arange(first, first + at_once), lanes - 1)
+        trajectories = _block(experiment, timeline, channels, impedance, own, place)
+        readings = program().measure(tuple(experiment.measurements.values()), trajectories, windows)
+        blocks.append([(np.asarray(value, np.float64), np.asarray(status)) for value, status in readings])
+    return [
+        (np.concatenate(values)[:lanes], np.concatenate(status)[:lanes])
+        for values, status in (zip(*parts, strict=True) for parts in zip(*blocks, strict=True))
+    ]
+
+
+def _block(
+    experiment: Experiment,
+    timeline: Timeline,
+    channels: Arrays,
+    impedance: np.ndarray,
+    own: Arrays,
+    place: np.ndarray,
+) -> Trajectory:
+    """The trajectories of these lanes, as [lane, time]."""
+    dtype = np.dtype(experiment.precision)
+
+    def lane_first(array: np.ndarray, kind: np.dtype[Any] = dtype) -> Array:
+        return jnp.asarray(np.ascontiguousarray(array[..., place].T.astype(kind)))
 
     def same(array: np.ndarray) -> Array:
-        return fill(np.broadcast_to(array[:, None], (array.size, lanes)))
+        return jnp.asarray(np.broadcast_to(array.astype(dtype), (place.size, array.size)))
 
-    trajectories = Trajectory(
+    return Trajectory(
         widths=same(timeline.widths),
-        **{name: fill(channels[name]) for name in CIRCUIT_CHANNELS},
-        observed={name: fill(channels[name]) for name in experiment.channels},
+        **{name: lane_first(channels[name]) for name in CIRCUIT_CHANNELS},
+        observed={name: lane_first(channels[name]) for name in experiment.channels},
         frequency=same(experiment.protocol.frequencies),
-        impedance=fill(impedance, np.result_type(dtype, np.complex64)),
-        **{name: fill(value) for name, value in own.items()},
+        impedance=lane_first(impedance, np.result_type(dtype, np.complex64)),
+        **{name: lane_first(value) for name, value in own.items()},
         windows={},
     )
-    windows = {name: jnp.asarray(spans) for name, spans in timeline.windows.items()}
-    readings = program().measure(tuple(experiment.measurements.values()), trajectories, windows)
-    return [(np.asarray(value, np.float64)[:lanes], np.asarray(status)[:lanes]) for value, status in readings]

@@ -171,7 +171,8 @@ class Experiment(Strict):
 
     def pace(self, voltage: float) -> Pace:
         """How finely time must be cut while the source applies ``voltage`` volts, for all devices of the circuit."""
-        own: Pace = self.pacing_device.pace(voltage)
+        device = self.pacing_device
+        own: Pace = device.divided_pace(voltage) if self.circuit.divides else device.pace(voltage)
         beside = self.circuit.pace(voltage)
         return own if beside is None else Pace(*(min(pair) for pair in zip(own, beside, strict=True)))
 
@@ -501,11 +502,15 @@ class Experiment(Strict):
         """What runs but should be known: doubtful settings, a start out of equilibrium."""
         found: dict[str, None] = dict.fromkeys(self._label_warnings())
         for _, point in self.points():
-            for key, text in point.device.concerns():
-                found[f"device.{key}: {text}"] = None
-            for place, table in point.circuit.devices.items():
-                found |= {f"circuit.{place}.{key}: {text}": None for key, text in table.concerns()}
-            for text in point.device.rest_report(point.protocol.timeline().duration):
+            timeline = point.protocol.timeline()
+            largest = float(np.max(np.abs([timeline.start, timeline.end])))
+            devices = {"device": point.device} | {
+                f"circuit.{key}": table for key, table in point.circuit.devices.items()
+            }
+            for place, table in devices.items():
+                doubtful = (*table.concerns(), *table.overdriven(largest))
+                found |= {f"{place}.{key}: {text}": None for key, text in doubtful}
+            for text in point.device.rest_report(timeline.duration):
                 found[text] = None
         return list(found)
 

@@ -117,9 +117,17 @@ def sample(
         applied = jnp.broadcast_to(start + (end - start) * ((jnp.asarray(i, start.dtype) + 0.5) / count), (lanes,))
         law = devices.current_law(now.state)
         division = circuit.solve(now.circuit, applied, law)
-        state = devices.advance(now.state, division.voltage, division.current, step, pairs, key, now.clock)
-        wiring = circuit.advance(now.circuit, applied, law, division, step, pairs)
-        after = Carry(state, wiring, now.clock + pairs, now.intact)
+
+        def through(step: Float[Array, ""], law: CurrentLaw, division: Division) -> Carry:
+            """The interval, or a part of it, with the device's law and the division of the voltage held."""
+            state = devices.advance(now.state, division.voltage, division.current, step, pairs, key, now.clock)
+            wiring = circuit.advance(now.circuit, applied, law, division, step, pairs)
+            return Carry(state, wiring, now.clock + pairs, now.intact)
+
+        if circuit.divides and not devices.noisy:
+            after = midpoint(devices, circuit, applied, through, step, law, division)
+        else:
+            after = through(step, law, division)
         # The mean over the interval is that of its two ends: recording the beginning alone would read a rising
         # conductance late by half an interval.
         before = recorded(devices, circuit, now, applied, law, division)
@@ -135,6 +143,31 @@ def sample(
     snapshot = {name: value[..., :kept] for name, value in devices.snapshot(carry.state).items()}
     profile = devices.profile(carry.state, jnp.where(counted & intact, 1.0, 0.0).astype(start.dtype))
     return carry._replace(intact=intact), (means, profile, snapshot)
+
+
+def midpoint(
+    devices: Devices,
+    circuit: Circuit,
+    applied: Float[Array, " lane"],
+    through: Callable[[Float[Array, ""], CurrentLaw, Division], Carry],
+    step: Float[Array, ""],
+    law: CurrentLaw,
+    division: Division,
+) -> Carry:
+    """An interval in which the state changes the division of the voltage, right to second order (the midpoint rule):
+    half of it with what holds at its beginning, then all of it with what was found in the middle."""
+
+    def attempt(
+        held: tuple[Carry, CurrentLaw, Division], step: Float[Array, ""]
+    ) -> tuple[tuple[Carry, CurrentLaw, Division], None]:
+        _, law, division = held
+        reached = through(step, law, division)
+        law = devices.current_law(reached.state)
+        return (reached, law, circuit.solve(reached.circuit, applied, law)), None
+
+    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(through, step, law, division))
+    (reached, _, _), _ = lax.scan(attempt, (blank, law, division), jnp.stack([0.5 * step, step]))
+    return reached
 
 
 def seen(devices: Devices, circuit: Circuit, at: Carry, applied: Float[Array, " lane"]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import settings
 
 import mcdev
 import mcdev.ensemble
@@ -28,6 +29,8 @@ if "MCDEV_COMPILATION_CACHE" not in os.environ:  # tests leave nothing in the us
     _cache = tempfile.TemporaryDirectory(prefix="mcdev-tests-")  # of this session and the programs that it starts
     os.environ["MCDEV_COMPILATION_CACHE"] = _cache.name
 compilation_cache.switch_on()  # what one worker has compiled, the other need not
+settings.register_profile("any load", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("any load")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

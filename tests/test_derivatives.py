@@ -127,19 +127,24 @@ WEIGHT = np.where(np.arange(40) % 7 == 3, 0.0, 1.0 + 0.3 * np.sin(np.arange(40))
 COURSE = 2.0 - 1.5 * np.exp(-TIME / 0.8) + 0.3 * np.exp(-TIME / 0.1) + 0.02 * np.sin(5 * TIME)
 
 
-def stationary_fit(time: Any, y: Any, weight: Any) -> Any:
+def stationary_fit(time: Any, y: Any, weight: Any, widths: Any = None) -> Any:
     """(τ, amplitude, offset, standard error) of the same least squares, to rounding: Newton's method on the first
     three, and the error from the inverse of the normal matrix."""
 
     def curve(p: Any) -> Any:
-        return p[1] * jnp.exp(-time / jnp.exp(p[0])) + p[2]
+        tau = jnp.exp(p[0])
+        if widths is None:
+            return p[1] * jnp.exp(-time / tau) + p[2]
+        inside = jnp.where(weight > 0, time, 0.0)  # elsewhere the exponentials may overflow
+        begin, end = (jnp.exp(-(inside + side * widths) / tau) for side in (-0.5, 0.5))
+        return p[1] * tau * (begin - end) / widths + p[2]
 
     share = weight / jnp.sum(weight)
 
     def cost(p: Any) -> Any:
         return 0.5 * jnp.sum(share * (curve(p) - y) ** 2)
 
-    first = fit_exponential(time, y, weight)
+    first = fit_exponential(time, y, weight, 0.0 if widths is None else widths)
     p = jnp.array([jnp.log(first.time_constant), first.amplitude, first.offset])
     for _ in range(4):
         p = p - jnp.linalg.solve(jax.hessian(cost)(p), jax.grad(cost)(p))
@@ -498,8 +503,8 @@ def test_forward_through_a_whole_protocol(family: str, monkeypatch: pytest.Monke
         np.testing.assert_allclose(forward[:, count + k], central(driven, 1.0, 1e-3), rtol=1e-6)
 
 
-def polished_fit(time: Any, y: Any, weight: Any) -> Exponential:
-    return Exponential(*stationary_fit(time, y, weight))
+def polished_fit(time: Any, y: Any, weight: Any, widths: Any) -> Exponential:
+    return Exponential(*stationary_fit(time, y, weight, widths))
 
 
 def test_memory_in_reverse_grows_less_than_twofold_for_tenfold_steps() -> None:

@@ -16,6 +16,8 @@ from mcdev.draws import draw_parameters, of_cycle
 from mcdev.experiment import Experiment
 from mcdev.problems import ConfigError
 
+pytestmark = pytest.mark.promise
+
 PULSE = {"kind": "pulse", "amplitude": "3 V", "width": "0.02 s", "relaxation": "0 s"}
 MEASURED = {"mean": {"kind": "mean_conductance"}}
 LAWS: dict[str, Any] = {

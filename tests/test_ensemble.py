@@ -17,6 +17,8 @@ from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment
 from mcdev.measurements.contract import FAILED, OK
 
+pytestmark = pytest.mark.promise
+
 TRAIN = {"kind": "pulse_train", "amplitude": "3 V", "width": "0.02 s", "period": "0.03 s", "count": 3}
 MEASURED = {"g": {"kind": "pulse_conductance"}, "mean": {"kind": "mean_conductance"}}
 SPREAD = {

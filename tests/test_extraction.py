@@ -16,6 +16,7 @@ from mcdev.fits.double_exponential import DoubleExponential
 from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED, Trajectory
 from mcdev.measurements.equivalent_circuit import EquivalentCircuit, circuit_impedance
 from mcdev.measurements.exponential_fit import ExponentialFit, fit_exponential
+from mcdev.protocols.timeline import growing
 from mcdev.results import fit_along
 
 T = np.linspace(0.05, 19.95, 200)
@@ -215,3 +216,34 @@ def test_noisy_spectra_give_an_unbiased_resistance() -> None:
 
 def test_a_broken_spectrum_is_undefined() -> None:
     assert fitted(np.full(61, np.nan + 0j), "conductivity")[1] == UNDEFINED
+
+
+# ------------------------------------------------------------------------------------ however it was sampled
+
+
+def means_over(edges: np.ndarray, tau: float) -> np.ndarray:
+    """Of 2 - 1.5 exp(-t/τ), over each sample."""
+    return 2.0 + 1.5 * tau * np.diff(np.exp(-edges / tau)) / np.diff(edges)
+
+
+@pytest.mark.parametrize("samples", [12, 25, 100, 400])
+@pytest.mark.parametrize("course", [{}, {"start": "0.33 s", "duration": "7.77 s"}])
+def test_the_time_constant_does_not_depend_on_the_samples(samples: int, course: dict[str, str]) -> None:
+    """Growing samples, the last ones longer than τ; the course may begin and end within one."""
+    tau, edges = 1.7, np.concatenate([[0.0], np.cumsum(growing(20.0, 0.01, samples))])
+    fit = ExponentialFit.model_validate({"kind": "exponential_fit"} | course)
+    with jax.enable_x64(True):
+        found = fit.measure(trajectory(means_over(edges, tau), np.diff(edges)))
+    assert float(found.value) == pytest.approx(tau, rel=1e-6)
+
+
+def test_a_course_ends_where_it_ends() -> None:
+    """Within a sample: τ of a course that is no exponential changes steadily with its end, not sample by sample."""
+    edges = np.linspace(0.0, 20.0, 101)
+    y = means_over(edges, 1.7) + means_over(edges, 9.0)
+    ends = np.linspace(8.0, 8.4, 9)
+    with jax.enable_x64(True):
+        fits = (ExponentialFit.model_validate({"kind": "exponential_fit", "duration": f"{end} s"}) for end in ends)
+        found = np.diff([float(fit.measure(trajectory(y, np.diff(edges))).value) for fit in fits])
+    assert found.min() > 0
+    assert found.max() < 2.0 * found.min()

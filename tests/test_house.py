@@ -24,6 +24,8 @@ from mcdev.measurements import AnyMeasurement
 from mcdev.protocols import AnyProtocol
 from mcdev.study import is_study, load_study
 
+pytestmark = pytest.mark.promise
+
 HOUSE = Path(__file__).parents[1]
 README = (HOUSE / "README.md").read_text(encoding="utf-8")
 SOURCES = sorted((HOUSE / "mcdev").rglob("*.py"))

@@ -16,6 +16,8 @@ from scipy import stats
 from mcdev.integrators.elementary import cosine_turns, gaussian, minus_twice_logarithm
 from mcdev.integrators.noise import normal_pair, realisation_key, threefry, uniform
 
+pytestmark = pytest.mark.promise
+
 SIGMAS = 5.0
 
 # Threefry-2x32 with 20 rounds: counter, key, output (kat_vectors of Random123, Salmon et al. 2011).

@@ -17,6 +17,7 @@ from scipy.integrate import solve_ivp
 import mcdev
 from mcdev.devices.injection import Injection
 from mcdev.devices.omiec_compact import OmiecCompactDevices
+from mcdev.draws import draw_parameters
 from mcdev.experiment import Experiment
 from mcdev.integrators.exponential import rosenbrock_euler
 
@@ -246,3 +247,24 @@ def test_no_common_recovery_interval() -> None:
     """At ten seconds for all: 3.3, 1.2 and 0.02 %, as the presets' notes say."""
     at_ten = trend("fig6_four_plus_one", "four_plus_one", **{'sweep.axes."protocol.recovery"': ["10 s"] * 3})
     np.testing.assert_allclose(at_ten[:, 0], [0.033, 0.012, 0.0002], rtol=0.1)
+
+
+def test_a_source_beyond_the_limit_of_the_sinh_is_warned() -> None:
+    """Of the device and of one beside it; at the voltages that were measured nothing is said."""
+    pulse = {"kind": "pulse", "width": "1 ms", "relaxation": "1 ms"}
+    assert experiment(pulse | {"amplitude": "4.5 V"}).warnings() == []
+    (alone,) = experiment(pulse | {"amplitude": "-14 V"}).warnings()
+    assert "device.hopping_field: above 8.02 V the ions drift no faster" in alone
+    pair = {"kind": "series_memristor", "memristor": {"preset": "device_2s"}}
+    found = experiment(pulse | {"amplitude": "14 V"}, circuit=pair).warnings()
+    assert [text.split(":")[0] for text in found] == ["device.hopping_field", "circuit.memristor.hopping_field"]
+
+
+def test_the_limit_of_the_sinh() -> None:
+    """dq/dt as the documented equation has it, on either side of 3 V_0."""
+    with jax.enable_x64(True):
+        built = experiment(PULSES).device.build(draw_parameters(experiment(PULSES), 0, 1), 1, np.arange(1), np.float64)
+        assert isinstance(built, OmiecCompactDevices)
+        found = [float(built.charging(jnp.zeros(1), jnp.full(1, v))[0]) for v in (1.0, -2.9 * V0, 4.0 * V0, 9.0 * V0)]
+    expected = [np.sinh(x) for x in (1.0 / V0, -2.9, 3.0, 3.0)]
+    np.testing.assert_allclose(np.array(found) / found[0], np.array(expected) / expected[0], rtol=1e-12)

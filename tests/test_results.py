@@ -21,6 +21,8 @@ from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.protocols.timeline import Piece, timeline
 from mcdev.results import FILE_NAME, SCHEMA_VERSION, ResultsError, fit_along, folder_name
 
+pytestmark = pytest.mark.promise
+
 DEVICES, CYCLES, PULSES = 12, 2, (3, 5, 3)
 
 

@@ -16,6 +16,8 @@ from scipy.constants import Boltzmann, electron_volt
 
 from mcdev.schema import Lognormal, Normal, Uniform, Unit, converted, extremes, nearest, typical
 
+pytestmark = pytest.mark.promise
+
 UNITS = ("V", "V/s", "s", "Hz", "K", "eV", "S", "ohm", "A", "m", "rad")
 
 

@@ -22,6 +22,8 @@ from mcdev.problems import ConfigError, beside
 from mcdev.results import FILE_NAME, ResultsError
 from mcdev.study import load_study
 
+pytestmark = pytest.mark.promise
+
 PULSE = {"kind": "pulse", "amplitude": "3 V", "width": "0.02 s", "relaxation": "0 s"}
 SECRET = "root:x:0:0"
 

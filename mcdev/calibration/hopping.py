@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -292,6 +292,8 @@ class ScoredState(NamedTuple):
 
 class ScoredDevices(Devices):
     """Diffusive memristors whose tangents are damped and whose trajectories carry their score."""
+
+    noisy: ClassVar[bool] = True
 
     inner: DiffusiveDevices
     wells: int = eqx.field(static=True)

@@ -18,6 +18,10 @@ from mcdev.schema import Unit
 class AloneCircuit(Memoryless):
     compliance: Float[Array, ""] | None
 
+    @property
+    def divides(self) -> bool:
+        return self.compliance is not None
+
     def solve(self, state: None, applied: PerLane, law: CurrentLaw) -> Division:
         return Division(*limit_current(applied, law.current(applied), self.compliance, law), None)
 
@@ -31,6 +35,10 @@ class Alone(CircuitConfig):
     kind: Literal["alone"] = "alone"
     compliance: Annotated[float, Unit("A", gt=0)] | None = None
     """Largest current that the source lets through."""
+
+    @property
+    def divides(self) -> bool:
+        return self.compliance is not None
 
     def build(self, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> AloneCircuit:
         return AloneCircuit(None if self.compliance is None else jnp.asarray(self.compliance, dtype))

@@ -31,6 +31,11 @@ class Division(NamedTuple):
 class Circuit(eqx.Module):
     """How a batch of devices is wired to the source. Elements with a memory keep it in the circuit's state."""
 
+    @property
+    def divides(self) -> bool:
+        """As ``CircuitConfig.divides``."""
+        return True
+
     @abc.abstractmethod
     def rest(self, lanes: int, dtype: Any) -> Any:
         """State of the circuit's own elements at rest; None where they have none."""
@@ -58,8 +63,8 @@ class Circuit(eqx.Module):
         step: Float[Array, ""],
         pairs: UInt32[Array, ""],
     ) -> Any:
-        """The circuit's state ``2 · pairs`` steps of ``step`` seconds later. ``law`` is the device's and
-        ``division`` that of the beginning."""
+        """The circuit's state ``2 · pairs`` steps of ``step`` seconds later, with this law of the device and this
+        division held."""
 
 
 class Memoryless(Circuit):
@@ -88,6 +93,11 @@ class CircuitConfig(Strict, abc.ABC):
 
     small_signal: ClassVar[bool] = True
     """Whether ``Circuit.impedance`` exists."""
+
+    @property
+    def divides(self) -> bool:
+        """Whether the device's voltage depends on its state."""
+        return True
 
     @property
     def devices(self) -> dict[str, DeviceConfig]:

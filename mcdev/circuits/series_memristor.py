@@ -175,7 +175,7 @@ class SeriesMemristor(CircuitConfig):
         }
 
     def pace(self, voltage: float) -> Pace | None:
-        return None if isinstance(self.memristor, OneState) else self.memristor.pace(voltage)
+        return None if isinstance(self.memristor, OneState) else self.memristor.divided_pace(voltage)
 
     def build(self, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> SeriesMemristorCircuit:
         own = {name: draws[f"circuit.memristor.{name}"] for name in self.memristor.parameters()}

@@ -31,8 +31,16 @@ class Pace(NamedTuple):
     """Longest step of the device's own integrator."""
 
 
+FOLLOWED = 0.15
+"""Longest interval in a circuit that divides the voltage, as a share of the relaxation time of a state that the current
+follows: the midpoint rule over z relaxation times is wrong by z²/12, or 0.2 %, of what that state does."""
+
+
 class Devices(eqx.Module):
     """A batch of devices, one a lane. Immutable: what changes in time is the state."""
+
+    noisy: ClassVar[bool] = False
+    """Whether ``advance`` draws random numbers, so that where a device will be is not known beforehand."""
 
     @abc.abstractmethod
     def rest(self, key: LaneKey) -> Any:
@@ -218,6 +226,11 @@ class DeviceConfig(Strict, abc.ABC):
     def pace(self, voltage: float) -> Pace:
         """The default step and coupling interval while up to ``voltage`` volts are applied."""
 
+    def divided_pace(self, voltage: float) -> Pace:
+        """The same where a circuit divides the voltage by what the device's states are: an interval must then resolve
+        states, too, that are followed exactly under a voltage that is known."""
+        return self.pace(voltage)
+
     @abc.abstractmethod
     def rest_report(self, duration: float) -> list[str]:
         """Warnings if a device left alone for ``duration`` seconds would not stay as it starts."""
@@ -229,6 +242,11 @@ class DeviceConfig(Strict, abc.ABC):
     @abc.abstractmethod
     def concerns(self) -> list[tuple[str, str]]:
         """(key, warning) for settings that run but make results doubtful."""
+
+    def overdriven(self, voltage: float) -> list[tuple[str, str]]:
+        """(key, warning) where up to this voltage (V, of the source) a device may leave the range in which its
+        equations were found."""
+        return []
 
     @abc.abstractmethod
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> Devices:

@@ -234,6 +234,8 @@ class Ohmic(CurrentLaw):
 class DiffusiveDevices(Devices):
     """A batch of diffusive memristors; see the module's equations."""
 
+    noisy: ClassVar[bool] = True
+
     parameters: dict[str, PerLane]
     landscape: Landscape
     full_depth: PerLane

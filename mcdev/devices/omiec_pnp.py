@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Complex, Float, UInt32
 from pydantic import Field
 from scipy.constants import Boltzmann, e, epsilon_0
 
-from mcdev.devices.contract import DeviceConfig, Devices, FullScale, LaneKey, Observable, Pace, PerLane
+from mcdev.devices.contract import FOLLOWED, DeviceConfig, Devices, FullScale, LaneKey, Observable, Pace, PerLane
 from mcdev.devices.injection import Injection
 from mcdev.integrators.drift_diffusion import graded_mesh
 from mcdev.integrators.exponential import exact_relaxation
@@ -158,6 +158,16 @@ class OmiecPnp(DeviceConfig):
         charging /= extremes(self.conductivity)[1]
         drive = min(abs(voltage) / (extremes(self.hopping_field)[0] * extremes(self.thickness)[0]), 3.0)
         coupling = _COUPLING * charging / float(np.cosh(drive))
+        return Pace(coupling, 0.5 * coupling)
+
+    def divided_pace(self, voltage: float) -> Pace:
+        """The current follows the fast state, too, where it has a gain."""
+        own = self.pace(voltage)
+        if extremes(self.fast_gain)[1] == 0:
+            return own
+        conductance = extremes(self.conductivity)[1] / extremes(self.thickness)[0]
+        rate = extremes(self.fast_rate)[1] + conductance / extremes(self.fast_capacitance)[0]
+        coupling = min(own.coupling, FOLLOWED / rate)
         return Pace(coupling, 0.5 * coupling)
 
     def conflicts(self, kinetic: bool) -> list[tuple[str, Any, str]]:

@@ -124,8 +124,7 @@ def _draw_one(
     if np.isfinite(drawn.mean).all() and np.ptp(drawn.mean) > 0:
         size = np.abs(drawn.mean).max()
         with jax.enable_x64(True):
-            found = fit_exponential(
-                jnp.asarray(time), jnp.asarray(drawn.mean / size, float), jnp.asarray(np.diff(drawn.edges))
-            )
+            widths = jnp.asarray(np.diff(drawn.edges))
+            found = fit_exponential(jnp.asarray(time), jnp.asarray(drawn.mean / size, float), widths, widths)
         tau, amplitude, offset = (float(v) for v in found[:3])
         axes.plot(x, (amplitude * np.exp(-time / tau) + offset) * size * factor, color=GREEN, linewidth=0.9, zorder=4)

@@ -19,6 +19,8 @@ _GRID = 48
 _REFINEMENTS = 50  # each narrows the bracket by the golden ratio: to 1e-10 of the grid's spacing
 _GOLDEN = 0.618033988749895
 _POLISH, _NEAR = 2, 1e-3  # Newton steps to the minimum that is differentiated, and their bound in the grid's spacing
+_SERIES = 1e-3  # of (w/2τ)², below which its hyperbolic sine is a series: right to 1e-8
+_LONGEST = 40.0  # of w/2τ: samples that no fit to them resolves, and whose sinh would overflow
 _AT_END = 1e-6  # of the grid's spacing: nearer to an end of the grid, the minimum lies there or beyond
 
 
@@ -32,8 +34,20 @@ class Exponential(NamedTuple):
     """Of the time constant, from the residuals: of a noise that is independent from sample to sample."""
 
 
-def fit_exponential(time: Series, y: Series, weight: Series) -> Exponential:
-    """Weighted least squares, global in τ.
+def _mean_decay(time: Series, widths: Series | float, tau: Float[Array, ""]) -> Series:
+    """exp(-t/τ), averaged over samples."""
+    x = jnp.minimum(0.5 * widths / tau, _LONGEST)
+    squared = x * x
+    small = squared < _SERIES
+    safe = jnp.where(small, 1.0, x)
+    return jnp.exp(-time / tau) * jnp.where(small, 1.0 + squared / 6.0, jnp.sinh(safe) / safe)
+
+
+def fit_exponential(time: Series, y: Series, weight: Series, widths: Series | float = 0.0) -> Exponential:
+    """Weighted least squares, global in τ, to means of the course over samples of these ``widths`` (s) around
+    ``time``, or to its values at these times.
+
+    The mean of exp(-t/τ) over a sample of width w is that of its middle times sinh(x)/x, x = w/2τ.
 
     For a given τ amplitude and offset follow from linear regression, which leaves one number to search (variable
     projection; Golub and Pereyra 1973, doi:10.1137/0710036): on a grid from the shortest weighted sample to ten
@@ -46,7 +60,7 @@ def fit_exponential(time: Series, y: Series, weight: Series) -> Exponential:
     span = jnp.max(jnp.where(weight > 0, time, 0.0))
 
     def regression(log_tau: Float[Array, ""]) -> tuple[Series, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-        e = jnp.exp(-time / jnp.exp(log_tau))
+        e = _mean_decay(time, widths, jnp.exp(log_tau))
         mean_e, mean_y = jnp.sum(weight * e), jnp.sum(weight * y)
         variance = jnp.sum(weight * (e - mean_e) ** 2)
         slope = jnp.sum(weight * (e - mean_e) * (y - mean_y)) / jnp.where(variance > 0, variance, 1.0)
@@ -90,9 +104,9 @@ def fit_exponential(time: Series, y: Series, weight: Series) -> Exponential:
     bracket = grid[best - 1], grid[best + 1]
     log_tau = lax.custom_root(stationary, grid[best], lambda f, _: search(f, bracket), divide)
     e, amplitude, offset, square = regression(log_tau)
-    tau = jnp.exp(log_tau)
+    tau, one = jnp.exp(log_tau), jnp.ones_like(log_tau)
     # What of the tangent dy/d ln τ amplitude and offset cannot mimic: its residual from regression on e and a constant.
-    tangent = amplitude * time / tau * e
+    tangent = amplitude * jax.jvp(lambda x: _mean_decay(time, widths, jnp.exp(x)), (log_tau,), (one,))[1]
     e_own, t_own = e - jnp.sum(weight * e), tangent - jnp.sum(weight * tangent)
     square_e = jnp.sum(weight * e_own**2)
     free = jnp.sum(weight * (t_own - jnp.sum(weight * t_own * e_own) / square_e * e_own) ** 2)
@@ -105,6 +119,8 @@ def fit_exponential(time: Series, y: Series, weight: Series) -> Exponential:
 class ExponentialFit(Measurement):
     """Y = A_0 exp(-t/τ) + Y_0 over a window of the protocol, by least squares with equal weight to equal times.
 
+    What is fitted are means over samples, so the reading of an exponential does not depend on how finely it was
+    sampled. Where the course has a faster part that a sample does not resolve, it does (docs/numerics.md).
     The window decides τ where the course is not one exponential; it is part of the criterion. A τ above five
     times the fitted span is right-censored there; a course that does not change is undefined.
     """
@@ -141,7 +157,7 @@ class ExponentialFit(Measurement):
         till = "its end" if self.duration is None else f"{self.start + self.duration:g} s"
         return (
             f"{self.result} of A exp(-t/τ) + Y_0 fitted to the {self.of} of window {self.window} {self.index} from "
-            f"{self.start:g} s to {till}"
+            f"{self.start:g} s to {till}, as the samples' means have it"
         )
 
     def conflict(self, timeline: Timeline) -> str | None:
@@ -156,14 +172,17 @@ class ExponentialFit(Measurement):
 
     def measure(self, trajectory: Trajectory) -> Reading:
         mask = trajectory.window(self.window, self.index - 1)
-        time = trajectory.time_in(mask)
-        mask &= time >= self.start
+        time, widths = trajectory.time_in(mask), trajectory.widths
+        begin, end = (jnp.where(mask, jnp.maximum(time + side * widths, self.start), 0.0) for side in (-0.5, 0.5))
         if self.duration is not None:
-            mask &= time <= self.start + self.duration
+            begin, end = (jnp.minimum(edge, self.start + self.duration) for edge in (begin, end))
+        weight = end - begin  # a sample that the window's end cuts counts for what is inside
+        mask &= weight > 1e-6 * widths
+        weight = jnp.where(mask, weight, 0.0)
         series = trajectory.current if self.of == "current" else trajectory.conductance
         size = jnp.max(jnp.where(mask, jnp.abs(series), 0.0))
         scale = jnp.where(size > 0, size, 1.0)  # amperes squared would leave the range of float32
-        found = fit_exponential(time - self.start, series / scale, jnp.where(mask, trajectory.widths, 0.0))
+        found = fit_exponential(time - self.start, series / scale, weight, widths)
         span = jnp.max(jnp.where(mask, time, 0.0)) - self.start
         change = jnp.abs(found.amplitude) * -jnp.expm1(-span / found.time_constant)
         flat = ~(change > 1e-6) | ~jnp.isfinite(found.time_constant)
