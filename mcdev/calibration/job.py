@@ -26,12 +26,12 @@ What the file means is worked out and checked in `plan.py`.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
+from mcdev import structure
 from mcdev.schema import FileName, Name, Strict
 
 Written = str | float | int
@@ -214,7 +214,6 @@ class Job(Strict):
 def is_job(path: str | Path) -> bool:
     """Whether a TOML file describes a calibration. False for what cannot be read."""
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return "parameters" in structure.read_toml(Path(path))
+    except (OSError, structure.Unreadable):
         return False
-    return "parameters" in data
