@@ -17,8 +17,9 @@ import pytest
 import mcdev
 from mcdev import safekeeping
 from mcdev.chunks import Chunk, layout
-from mcdev.ensemble import NotEnoughMemory, empty
+from mcdev.ensemble import Made, NotEnoughMemory, empty
 from mcdev.experiment import Experiment
+from mcdev.identity import Origin
 from mcdev.measurements.contract import OK
 from mcdev.problems import ConfigError
 from mcdev.results import ResultsError, assemble
@@ -271,7 +272,8 @@ def try_chunks(folder: Path, seeds: range) -> None:
     with safekeeping.Folder(folder, whole) as keeper:
         keeper.begin(1)
         wanted = layout(whole.points()[0][1], CHUNK)
-        keeper.put(CHUNK, {name: np.zeros(shape, kinds[0]) for name, (shape, kinds) in wanted.items()})
+        arrays: Any = {name: np.zeros(shape, kinds[0]) for name, (shape, kinds) in wanted.items()}
+        keeper.put(CHUNK, Made(arrays, Origin.here()))
         (file,) = keeper.chunks.iterdir()
         content, harmless = file.read_bytes(), 0
         for seed in seeds:
