@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from mcdev import compilation_cache
 
@@ -13,8 +14,12 @@ def main() -> None:
     what does go wrong in it is raised as a Python error as well."""
     if compilation_cache.folder() is not None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from mcdev.cli import main as command_line
-
+    try:
+        from mcdev.cli import main as command_line
+    except (ImportError, RuntimeError) as error:  # a package is missing, or two do not belong together
+        remedy = "install it anew: pip install --force-reinstall mcdev"
+        print(f"error: mcdev cannot start: {error}; {remedy}", file=sys.stderr)
+        sys.exit(3)
     command_line()
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Array
 
 from mcdev.devices.contract import CIRCUIT_CHANNELS, Devices, LaneKey
 from mcdev.draws import draw_parameters, of_cycle, of_device
+from mcdev.environment import backend, computing
 from mcdev.experiment import Experiment
 from mcdev.measurements.contract import FAILED, OK, UNDEFINED, Trajectory
 from mcdev.program import BATCH, Carry, Drive, drive, program, settling
@@ -84,9 +85,9 @@ def lanes_of(experiment: Experiment) -> int:
     """Realisations in a group, on this process's backend: as its family says, or a quarter of that on a CPU where it
     leaves a good part fewer lanes to be computed and dropped. A few devices through very many steps have a narrow
     program of their own. The numbers are the same."""
-    size, backend = experiment.ensemble, jax.default_backend()
-    wide = experiment.device.lanes[backend]
-    if backend != "cpu":
+    size, platform = experiment.ensemble, backend()
+    wide = experiment.device.lanes[platform]
+    if platform != "cpu":
         return wide
     if size.devices <= _NARROW < wide:
         steps = drive(experiment, experiment.protocol.timeline()).steps * size.cycles
@@ -150,8 +151,35 @@ def compute(
     summed over a group's realisations · carry/i [g, …], the leaves of the groups' state at the end; with k the kept
     cycles among its own, g the groups.
     """
-    with jax.enable_x64(experiment.precision == "float64"):
+    with computing(experiment.precision == "float64"):
         return _compute(experiment, chunk, before, progress or Progress(0, lambda done, total: None))
+
+
+def layout(experiment: Experiment, chunk: Chunk) -> dict[str, tuple[tuple[int | None, ...], str]]:
+    """Name of each array that :func:`compute` gives → its shape and the kinds of numbers it may hold (NumPy's letters).
+    Every carry/i is like carry/0, of which only the first dimension is known here."""
+    timeline, lanes = experiment.protocol.timeline(), lanes_of(experiment)
+    d, c, t = chunk.last - chunk.first, chunk.end - chunk.begin, timeline.samples
+    kept = kept_cycles(experiment)
+    k, g = int(np.sum((kept >= chunk.begin) & (kept < chunk.end))), -(-d // lanes)
+    device, parts = experiment.device, experiment.device.parts
+    found: dict[str, tuple[tuple[int | None, ...], str]] = {
+        f"parameter/{name}": ((d,), "f") for name in experiment.laws
+    }
+    for name, measurement in experiment.measurements.items():
+        entries = measurement.entries(timeline)
+        tail = () if entries is None else (entries,)
+        found |= {f"value/{name}": ((d, c, *tail), "f"), f"status/{name}": ((d, c, *tail), "i")}
+    found |= {"intact": ((d, c), "b"), "impedance": ((d, c, experiment.protocol.frequencies.size), "c")}
+    if k:
+        found |= {f"series/{name}": ((k, t, d), "f") for name in (*CIRCUIT_CHANNELS, *experiment.channels)}
+        found |= {f"profile/{name}": ((g, k, t, device.profile_bins.size), "f") for name in device.profiles}
+        if chunk.first == 0:
+            traced = min(experiment.output.trajectories, lanes)
+            found |= {f"inner/{name}": ((k, t, parts, traced), "f") for name in device.coordinates}
+    if experiment.ensemble.between_cycles == "continue" and chunk.end < experiment.ensemble.cycles:
+        found["carry/0"] = ((g, None), "fiub")
+    return found
 
 
 def _compute(

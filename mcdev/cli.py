@@ -24,12 +24,14 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mcdev.environment import NoBackend, backend
 from mcdev.experiment import Experiment, load
 from mcdev.identity import ACCEPT
+from mcdev.plain_text import one_line, visible
 from mcdev.preset_tables import presets
 from mcdev.problems import ConfigError
 from mcdev.protocols.waveform import PointsFile
-from mcdev.terminal import STDERR, STDOUT, plain, print_calibration, print_study, print_tables, published, with_error
+from mcdev.terminal import STDERR, STDOUT, outlets, print_calibration, print_study, print_tables, published, with_error
 
 BROKEN, CONFIG, FILES, MEMORY = 1, 2, 3, 4
 STOPPED = 128
@@ -102,6 +104,23 @@ def _again(pairs: list[str] | None, accept: bool) -> list[str]:
 
 def main() -> None:
     """Entry point: turns the errors that a user can mend into one message and an exit code."""
+    with outlets() as output:
+        try:
+            _main()
+        except SystemExit as leaving:
+            code = leaving.code
+        else:
+            code = 0
+        output.flush()
+        if output.failure is not None and not isinstance(output.failure, BrokenPipeError):
+            why = output.failure.strerror or output.failure
+            message = f"standard output cannot be written ({why}); what was written to files is whole"
+            STDERR.say(message, "error", "bold red")
+            code = code or FILES
+    sys.exit(code)
+
+
+def _main() -> None:
     from mcdev.ensemble import NotEnoughMemory
     from mcdev.results import ResultsError
 
@@ -112,6 +131,8 @@ def main() -> None:
         _fail(str(error), CONFIG)
     except _Leave as error:
         _fail(str(error), error.code)
+    except NoBackend as error:
+        _fail(str(error), CONFIG)
     except ResultsError as error:
         _fail(str(error), FILES)
     except NotEnoughMemory as error:
@@ -124,7 +145,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    STDERR.print(f"[bold red]error:[/] {plain(message)}", soft_wrap=True)
+    STDERR.say(message, "error", "bold red")
     if code > STOPPED:  # a thread that compiles cannot be stopped, and writes nothing: leave without it
         sys.stdout.flush()
         os._exit(code)
@@ -137,11 +158,14 @@ def _overrides(pairs: list[str] | None) -> dict[str, Any]:
     for pair in pairs or []:
         key, equals, text = pair.partition("=")
         if not equals or not key.strip():
-            raise _Leave(f"--set {pair}: expected KEY=VALUE, like --set ensemble.devices=64", CONFIG)
+            raise _Leave(f"--set {one_line(pair, 80)}: expected KEY=VALUE, like --set ensemble.devices=64", CONFIG)
         try:
             values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             values[key.strip()] = text.strip()
+        except (ValueError, RecursionError) as error:
+            why = "a number of too many digits" if isinstance(error, ValueError) else "nested too deep"
+            raise _Leave(f"--set {one_line(pair, 80)}: {why}; expected a value of a configuration", CONFIG) from None
     return values
 
 
@@ -182,6 +206,7 @@ def run(
     how = _How(kind, threads, scheduler_address, memory * 2**30 if memory else None, figures, accept)
     if config is None and resume is None:
         raise _Leave("give a configuration file, or --resume FOLDER", CONFIG)
+    backend()
     compilation_cache.switch_on()
     if dry_run and config is not None:
         _print_forecast(config, _overrides(set_), threads)
@@ -197,9 +222,9 @@ def run(
         print_tables(tree, records)
         drawn = _draw(tree, folder / "figures") if figures and experiment.output.figures else []
     more = (", card.toml" if tree["realisations"].sizes["device"] > 1 else "") + (", figures/" if drawn else "")
-    STDOUT.print(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})")
+    STDOUT.say(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})")
     for chunk, why in aside.items():
-        STDERR.print(f"[red]set aside:[/] {chunk.name}: {plain(why)}", soft_wrap=True)
+        STDERR.say(f"{chunk.name}: {why}", "set aside", "red")
     if aside:
         raise _Leave(
             f"{len(aside)} chunks failed {safekeeping.ATTEMPTS} times and count as broken down; what was computed is "
@@ -225,7 +250,7 @@ def _print_forecast(config: Path, overrides: dict[str, Any], threads: int | None
         named = [(str(config), load(config, overrides))]
     for name, experiment in named:
         for line in forecast.report(forecast.forecast(experiment, threads)):
-            STDOUT.print(f"{plain(name)}: {line}", soft_wrap=True)
+            STDOUT.say(f"{name}: {line}")
 
 
 class _How(NamedTuple):
@@ -250,18 +275,18 @@ def _run_one(
 
     known = experiment.warnings()
     for warning in known:
-        STDERR.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
+        STDERR.say(warning, "warning", "yellow")
     aside: dict[Any, str] = {}
     try:
         with safekeeping.Folder(folder, experiment, how.accept) as keeper:
             if resume and keeper.finished():
-                STDERR.print(f"{folder} is finished; its results are as they were written", soft_wrap=True)
+                STDERR.say(f"{folder} is finished; its results are as they were written")
                 tree = results.read(folder)
             else:
                 with (
                     scheduler.workers(how.kind, how.number, how.address) as workers,
                     Progress(
-                        TextColumn("{task.description}"),
+                        TextColumn("{task.description}", markup=False),
                         BarColumn(),
                         TaskProgressColumn(),
                         TimeElapsedColumn(),
@@ -273,7 +298,7 @@ def _run_one(
                     task = bar.add_task(experiment.name, total=None)
                     shares = keeper.go_on() if resume else keeper.begin(workers.number, how.memory)
                     for note in keeper.notes:
-                        STDERR.print(plain(note), soft_wrap=True)
+                        STDERR.say(note)
                     tree, aside = safekeeping.work(
                         keeper, shares, workers, lambda done, total: bar.update(task, completed=done, total=total)
                     )
@@ -289,7 +314,7 @@ def _run_one(
             folder.rmdir()
     for warning in str(tree.attrs["warnings"]).splitlines():  # of the results: who had a part in them
         if warning not in known:
-            STDERR.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
+            STDERR.say(warning, "warning", "yellow")
     from mcdev import statistics  # slow to import, and wanted last
 
     records = statistics.summarise(tree)
@@ -314,11 +339,11 @@ def _run_study(config: Path, set_: list[str] | None, out: Path | None, how: _How
     again = _command("run", config, "--resume", folder, *_again(set_, how.accept))
 
     def run_member(member: study.Member, place: Path) -> None:
-        STDERR.print(f"{plain(member.variant)}: {plain(member.run)}")
+        STDERR.say(f"{member.variant}: {member.run}")
         begun = (place / safekeeping.RECORD).exists()
         changed = safekeeping.Folder(place, member.experiment).changed() if begun else []
         if changed:
-            STDERR.print(f"{place} is computed again: {plain('; '.join(changed))}", soft_wrap=True)
+            STDERR.say(f"{place} is computed again: {'; '.join(changed)}")
         _run_one(
             member.experiment, place if begun else _begun(place, member.experiment), how, begun and not changed, again
         )
@@ -333,7 +358,7 @@ def _run_study(config: Path, set_: list[str] | None, out: Path | None, how: _How
             print_study(plan, rows)
         if how.figures:
             _draw_study(plan, trees, folder)
-    STDOUT.print(f"\nresults: {folder}/ (table.csv, and a folder for each run of each variant)", soft_wrap=True)
+    STDOUT.say(f"\nresults: {folder}/ (table.csv, and a folder for each run of each variant)")
     broken = sum(_broken(tree) for tree in trees.values())
     if broken:
         raise _Leave(f"{broken} realisations broke down and are left out; see statistics.csv of each run", BROKEN)
@@ -344,7 +369,7 @@ def _draw_study(plan: Any, trees: dict[tuple[str, str], Any], folder: Path) -> N
     from mcdev.study import FIGURES
 
     for path in draw_study(trees, folder / FIGURES):
-        STDOUT.print(f"figure: {path}", soft_wrap=True)
+        STDOUT.say(f"figure: {path}")
     for member in plan.members:
         _draw(trees[member.run, member.variant], folder / member.folder / "figures")
 
@@ -363,6 +388,7 @@ def calibrate(
     from mcdev.calibration import desk, load_job
     from mcdev.record import alone
 
+    backend()
     compilation_cache.switch_on()
     plan = load_job(config, _overrides(set_))
     if resume is None:
@@ -372,25 +398,25 @@ def calibrate(
         desk.check(plan, folder, accept)
     again = _command("calibrate", config, "--resume", folder, *_again(set_, accept))
     for warning in plan.warnings:
-        STDERR.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
+        STDERR.say(warning, "warning", "yellow")
     with _to_be_gone_on_with(again, folder / desk.RECORD), alone(folder):
         book = desk.begin(plan, folder) if resume is None else desk.go_on(plan, folder, accept)
-        with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=STDERR) as bar:
+        with Progress(TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=STDERR) as bar:
             task = bar.add_task(plan.job.name, total=None)
-            tree = desk.work(plan, folder, book, lambda text: bar.update(task, description=plain(text)))
+            tree = desk.work(plan, folder, book, lambda text: bar.update(task, description=visible(text)))
         for note in book.notes:
-            STDERR.print(plain(note), soft_wrap=True)
+            STDERR.say(note)
         print_calibration(tree)
         if figures:
             _draw_calibration(tree, folder / "figures")
-    STDOUT.print(f"\nresults: {folder}/ (calibration.h5, fitted.toml, targets.csv, parameters.csv)", soft_wrap=True)
+    STDOUT.say(f"\nresults: {folder}/ (calibration.h5, fitted.toml, targets.csv, parameters.csv)")
 
 
 def _draw_calibration(tree: Any, folder: Path) -> None:
     from mcdev.figures import draw_calibration
 
     for path in draw_calibration(tree, folder):
-        STDOUT.print(f"figure: {path}", soft_wrap=True)
+        STDOUT.say(f"figure: {path}")
 
 
 @app.command()
@@ -409,7 +435,7 @@ def stats(
     desk.check_format(format, out)
     if desk.is_card(run) or card is not None or resample is not None:
         for remark in desk.serve(run, card, resample, seed, out):
-            STDERR.print(f"note: {plain(remark)}", soft_wrap=True)
+            STDERR.say(remark, "note")
         return
     tree, records = desk.open_run(run)
     if format != "table":
@@ -417,7 +443,7 @@ def stats(
         return
     print_tables(tree, records, every_entry=True)
     for screen in screens(tree, records):
-        STDOUT.print(screen)
+        STDOUT.table(screen)
 
 
 @app.command()
@@ -426,18 +452,17 @@ def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", 
     from mcdev import statistics
     from mcdev.results import read
 
-    print("| run | quantity | published | mcdev | source |")
-    print("|---|---|---|---|---|")
+    STDOUT.say("| run | quantity | published | mcdev | source |")
+    STDOUT.say("|---|---|---|---|---|")
     for folder in runs:
         tree = read(folder)
         for record in statistics.compare(tree):
             where = ", ".join(f"{axis} {value}" for axis, value in record["point"].items())
             what = record["what"] + (f" at {where}" if where else "")
             unit = "" if record["unit"] == "1" else f" {record['unit']}"
-            print(
-                f"| {tree.attrs['title']} | {what} | {published(record)}{unit} | "
-                f"{with_error(record['ours'], record['error'])}{unit} | {record['source']} |"
-            )
+            theirs, ours = f"{published(record)}{unit}", f"{with_error(record['ours'], record['error'])}{unit}"
+            cells = (str(tree.attrs["title"]), what, theirs, ours, record["source"])
+            STDOUT.say("| " + " | ".join(one_line(cell).replace("|", r"\|") for cell in cells) + " |")
 
 
 @app.command()
@@ -454,7 +479,7 @@ def plot(run: RunFolder, out: Annotated[Path | None, typer.Option(help="Folder f
     folder = out or find(run).parent / "figures"
     drawn = _draw(read(run), folder)
     if not drawn:
-        STDOUT.print("no picture applies to these results")
+        STDOUT.say("no picture applies to these results")
 
 
 @app.command()
@@ -474,10 +499,11 @@ def export(
     """Write a device as a model for circuit simulators: states on internal nodes, parameters per instance."""
     from mcdev.export import export as write_models
 
+    backend()
     with STDERR.status("a diffusive device's ensemble is simulated and fitted first"):
         written = write_models(source, to, output, name, point, instances, card, seed, _overrides(set_))
     for path in written:
-        STDOUT.print(f"written: {path}", soft_wrap=True)
+        STDOUT.say(f"written: {path}")
 
 
 @app.command()
@@ -486,16 +512,16 @@ def validate(config: ConfigFile, set_: Overrides = None) -> None:
     from mcdev.calibration import is_job, load_job
     from mcdev.study import is_study, load_study
 
+    backend()
     if is_job(config):
         job = load_job(config, _overrides(set_))
         fitted = sum(g.weight > 0 for g in job.goals)
-        STDOUT.print(
+        STDOUT.say(
             f"{config}: valid. {len(job.parameters)} parameters, {fitted} fitted numbers, {len(job.traces)} curves, "
-            f"{job.job.search.starts.number} starts",
-            soft_wrap=True,
+            f"{job.job.search.starts.number} starts"
         )
         for warning in job.warnings:
-            STDOUT.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
+            STDOUT.say(warning, "warning", "yellow")
     elif is_study(config):
         plan = load_study(config, _overrides(set_))
         for member in plan.members:
@@ -505,22 +531,20 @@ def validate(config: ConfigFile, set_: Overrides = None) -> None:
 
 
 def _validate(name: str, experiment: Experiment) -> None:
-    from mcdev.ensemble import check_memory, memory_needed
-    from mcdev.program import drive
+    from mcdev.ensemble import check_memory, memory_needed, total_steps
     from mcdev.threads import cores
 
     check_memory(experiment, in_memory=False)
     points = experiment.points()
-    steps = sum(drive(point, point.protocol.timeline()).steps for _, point in points)
     size = experiment.ensemble
-    STDOUT.print(
+    steps = total_steps(experiment) / (size.devices * size.cycles)
+    STDOUT.say(
         f"{name}: valid. {len(points)} sweep point{'s' if len(points) > 1 else ''}, {size.devices} devices, "
         f"{size.cycles} cycle{'s' if size.cycles > 1 else ''}, {steps * size.cycles:.3g} steps a device, "
-        f"about {memory_needed(experiment, cores(), in_memory=False) / 2**20:.0f} MiB",
-        soft_wrap=True,
+        f"about {memory_needed(experiment, cores(), in_memory=False) / 2**20:.0f} MiB"
     )
     for warning in experiment.warnings():
-        STDOUT.print(f"[yellow]warning:[/] {plain(warning)}", soft_wrap=True)
+        STDOUT.say(warning, "warning", "yellow")
 
 
 @app.command()
@@ -550,13 +574,14 @@ def config_schema() -> dict[str, Any]:
 def list_presets() -> None:
     """Show the device presets: source, notes, and where each number comes from."""
     for name, preset in presets().items():
-        STDOUT.print(f"[bold]{name}[/]: {plain(preset['title'])}\n  source: {plain(preset['source'])}")
+        STDOUT.say(preset["title"], name, "bold")
+        STDOUT.say(f"  source: {preset['source']}")
         for note in preset["notes"]:
-            STDOUT.print(f"  - {plain(note)}", soft_wrap=True)
+            STDOUT.say(f"  - {note}")
         table = Table("parameter", "value", "origin")
         for key, origin in preset["origin"].items():
-            table.add_row(key, str(preset["device"].get(key, "")), plain(origin))
-        STDOUT.print(table)
+            table.add_row(key, str(preset["device"].get(key, "")), origin)
+        STDOUT.table(table)
 
 
 @app.command()
@@ -566,10 +591,10 @@ def doctor() -> None:
 
     findings = examination.examine()
     for name, value in findings.facts.items():
-        STDOUT.print(f"{name:22} {plain(value)}", soft_wrap=True)
+        STDOUT.say(f"{name:22} {value}")
     for trouble in findings.troubles:
-        STDOUT.print(f"[bold red]trouble:[/] {plain(trouble)}", soft_wrap=True)
-    STDOUT.print("nothing wrong found" if not findings.troubles else "")
+        STDOUT.say(trouble, "trouble", "bold red")
+    STDOUT.say("nothing wrong found" if not findings.troubles else "")
     raise typer.Exit(BROKEN if findings.troubles else 0)
 
 
@@ -614,5 +639,5 @@ def _draw(tree: Any, folder: Path) -> list[Path]:
 
     drawn = draw_all(tree, folder)
     for path in drawn:
-        STDOUT.print(f"figure: {path}", soft_wrap=True)
+        STDOUT.say(f"figure: {path}")
     return drawn

@@ -24,7 +24,15 @@ _LARGEST = 512 * 2**20  # bytes; beyond, what was not used for longest goes
 
 
 def folder() -> Path | None:
-    """Where compiled programs are kept, as the variable says. None if it says off."""
+    """Where compiled programs are kept, as the variable says. None if it says off, and where there is no place: a
+    container's user may have no home."""
+    try:
+        return _folder()
+    except RuntimeError:  # of pathlib, which finds no home
+        return None
+
+
+def _folder() -> Path | None:
     said = os.environ.get(VARIABLE, "")
     if said.lower() in ("off", "0", "no", "false"):
         return None

@@ -11,9 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcdev import compilation_cache
+from mcdev.environment import NoBackend, backend, computing
 from mcdev.program import compiler_options
+from mcdev.threads import cores
 
 _PACKAGES = ("mcdev", "jax", "jaxlib", "equinox", "numpy", "scipy", "pydantic", "xarray", "h5netcdf", "h5py")
+_ABSENT = "absent"
 _KNOWN_BAD = {
     "0.10.2": "gives silently wrong results on CPU (a vmapped matrix-vector product followed by a reduction, "
     "n ≥ 16385; jax issue 39103): install another version"
@@ -29,26 +33,66 @@ class Findings:
 def examine() -> Findings:
     """Facts and troubles of this installation; computes a few small things to see that it can."""
     found = Findings()
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    backend = jax.default_backend()
+    versions = {name: _version(name) for name in _PACKAGES}
     found.facts["python"] = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     found.facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
-    found.facts["backend"] = backend
-    found.facts["devices"] = ", ".join(f"{d.id}: {d.device_kind}" for d in jax.devices())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found.facts["cores"] = str(cores)
-    found.facts["precision"] = "float32 for particles, float64 for ions, unless ensemble.precision says otherwise; " + (
-        "this process has x64 switched on" if jnp.zeros(1).dtype == np.float64 else "x64 is off outside a run"
-    )
-    found.facts["wide vectors"] = _vectors(backend)
+    found.facts["settings"] = ", ".join(f"{key}={value}" for key, value in _settings().items()) or "none"
+    found.facts["cores"] = str(cores())
+    place = compilation_cache.folder()
+    found.facts["compiled programs"] = f"kept in {place}" if place else "not kept: switched off, or no home folder"
+    for examination in (_backend, _precision, _arithmetic):
+        try:
+            examination(found)
+        except NoBackend as error:
+            found.troubles.append(str(error))
+            break  # the others compute something
+        except Exception as error:  # whatever it died of is what the doctor was asked
+            what = (examination.__doc__ or "").rstrip(".")
+            found.troubles.append(f"{what}: {type(error).__name__} {error}")
+    found.troubles += [f"{name} is not installed" for name, version in versions.items() if version == _ABSENT]
     for name in ("jax", "jaxlib"):
         if versions[name] in _KNOWN_BAD:
             found.troubles.append(f"{name} {versions[name]} {_KNOWN_BAD[versions[name]]}")
     if versions["jax"].rsplit(".", 1)[0] != versions["jaxlib"].rsplit(".", 1)[0]:
         found.troubles.append(f"jax {versions['jax']} and jaxlib {versions['jaxlib']} do not belong together")
-    if not _reduction_is_right():
-        found.troubles.append("a vmapped product followed by a sum comes out wrong: results cannot be trusted")
+    if os.environ.get("JAX_DISABLE_JIT", "") not in ("", "0", "false", "False"):
+        found.troubles.append("JAX_DISABLE_JIT is set: nothing is compiled, and a run takes thousands of times longer")
     return found
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return _ABSENT
+
+
+def _settings() -> dict[str, str]:
+    """Variables of the environment that JAX, XLA and mcdev read."""
+    return {key: value for key, value in sorted(os.environ.items()) if key.startswith(("JAX_", "XLA_", "MCDEV_"))}
+
+
+def _backend(found: Findings) -> None:
+    """What JAX computes on."""
+    name = backend()
+    found.facts["backend"] = name
+    found.facts["devices"] = ", ".join(f"{d.id}: {d.device_kind}" for d in jax.devices())
+    found.facts["wide vectors"] = _vectors(name)
+
+
+def _precision(found: Findings) -> None:
+    """Single or double precision."""
+    found.facts["precision"] = "float32 for particles, float64 for ions, unless ensemble.precision says otherwise; " + (
+        "this process has x64 switched on" if jnp.zeros(1).dtype == np.float64 else "x64 is off outside a run"
+    )
+
+
+def _arithmetic(found: Findings) -> None:
+    """A sum whose value is known."""
+    with computing(False):
+        right = _reduction_is_right()
+    if not right:
+        found.troubles.append("a vmapped product followed by a sum comes out wrong: results cannot be trusted")
 
 
 def _vectors(backend: str) -> str:

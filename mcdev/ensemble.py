@@ -34,6 +34,7 @@ from mcdev.chunks import (
     share,
 )
 from mcdev.devices.contract import CIRCUIT_CHANNELS
+from mcdev.environment import computing
 from mcdev.experiment import Experiment
 from mcdev.identity import Origin
 from mcdev.jackknife import GROUPS, without_groups
@@ -255,14 +256,15 @@ def gather(experiment: Experiment, shares: Sequence[Share], keeper: Keeper) -> l
     found = []
     for i, ((_, point), of) in enumerate(zip(experiment.points(), shares, strict=True)):
         chunks = [chunk for chain in chains(point, i, of) for chunk in chain]
-        with jax.enable_x64(point.precision == "float64"):
+        with computing(point.precision == "float64"):
             found.append(_gathered(point, {p: keeper.get(p) for p in chunks if keeper.has(p)}))
     return found
 
 
 def _gathered(experiment: Experiment, parts: Mapping[Chunk, Mapping[str, np.ndarray]]) -> PointResult:
     timeline = experiment.protocol.timeline()
-    result = _empty(experiment, timeline)
+    traced = min(experiment.output.trajectories, experiment.ensemble.devices, lanes_of(experiment))
+    result = empty(experiment, timeline, traced)
     for chunk, arrays in parts.items():
         d, c = slice(chunk.first, chunk.last), slice(chunk.begin, chunk.end)
         for name in result.parameters:
@@ -278,13 +280,14 @@ def _gathered(experiment: Experiment, parts: Mapping[Chunk, Mapping[str, np.ndar
     return result
 
 
-def _empty(experiment: Experiment, timeline: Timeline) -> PointResult:
+def empty(experiment: Experiment, timeline: Timeline, traced: int) -> PointResult:
+    """A sweep point of which nothing is known: NaN, and every realisation broken down; courses of
+    ``traced`` realisations."""
     size, output = experiment.ensemble, experiment.output
     d, c, k, t = size.devices, size.cycles, kept_cycles(experiment).size, timeline.samples
     dtype = np.dtype(experiment.precision)
     names = [*CIRCUIT_CHANNELS, *experiment.channels]
     bins, parts = experiment.device.profile_bins.size, experiment.device.parts
-    n = min(output.trajectories, d, lanes_of(experiment))
     values, status, of_mean = {}, {}, {}
     for name, measurement in experiment.measurements.items():
         entries = measurement.entries(timeline)
@@ -301,8 +304,8 @@ def _empty(experiment: Experiment, timeline: Timeline) -> PointResult:
         mean={name: np.full((k, t), np.nan, dtype) for name in names},
         sem={name: np.full((k, t), np.nan, dtype) for name in names},
         quantiles={name: np.full((k, len(output.quantiles), t), np.nan, dtype) for name in names},
-        trajectories={name: np.full((k, n, t), np.nan, dtype) for name in names}
-        | {name: np.full((k, n, t, parts), np.nan, dtype) for name in experiment.device.coordinates},
+        trajectories={name: np.full((k, traced, t), np.nan, dtype) for name in names}
+        | {name: np.full((k, traced, t, parts), np.nan, dtype) for name in experiment.device.coordinates},
         profile={name: np.full((k, t, bins), np.nan, dtype) for name in experiment.device.profiles},
         impedance=np.full((d, c, experiment.protocol.frequencies.size), np.nan, complex),
         intact=np.zeros((d, c), dtype=bool),

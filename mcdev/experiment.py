@@ -14,7 +14,6 @@ import hashlib
 import itertools
 import json
 import math
-import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from mcdev import structure
 from mcdev.circuits import Alone, AnyCircuit
 from mcdev.correlation import Correlation
 from mcdev.devices import Device
@@ -33,8 +33,9 @@ from mcdev.devices.contract import Observable, Pace
 from mcdev.fits import AnyFit
 from mcdev.measurements import AnyMeasurement
 from mcdev.preset_tables import fill, without_preset
-from mcdev.problems import ConfigError, Problem, beside, describe, key_path, keys_of, shown, unique
+from mcdev.problems import ConfigError, Problem, beside, described, key_path, keys_of, shown, unique
 from mcdev.protocols import AnyProtocol
+from mcdev.protocols.timeline import NoTimeline
 from mcdev.protocols.waveform import PointsFile, read_points
 from mcdev.schema import (
     Drawn,
@@ -50,8 +51,6 @@ from mcdev.schema import (
     number_and_unit,
     sentence,
 )
-
-_LARGEST_FILE = 16 * 2**20
 
 
 class Ensemble(Strict):
@@ -171,9 +170,13 @@ class Experiment(Strict):
 
     def pace(self, voltage: float) -> Pace:
         """How finely time must be cut while the source applies ``voltage`` volts, for all devices of the circuit."""
-        device = self.pacing_device
-        own: Pace = device.divided_pace(voltage) if self.circuit.divides else device.pace(voltage)
-        beside = self.circuit.pace(voltage)
+        with np.errstate(all="ignore"):
+            try:
+                device = self.pacing_device
+                own: Pace = device.divided_pace(voltage) if self.circuit.divides else device.pace(voltage)
+                beside = self.circuit.pace(voltage)
+            except ArithmeticError:  # a rate that is larger than any number
+                return Pace(0.0, 0.0)
         return own if beside is None else Pace(*(min(pair) for pair in zip(own, beside, strict=True)))
 
     @property
@@ -318,12 +321,8 @@ class Experiment(Strict):
         found = []
         try:
             timeline = self.protocol.timeline()
-        except MemoryError:
-            return [Problem("protocol", None, "more samples than fit in memory; lower the samples or the count")]
-        if timeline.samples > 5_000_000:
-            return [
-                Problem("protocol", None, f"{timeline.samples} samples; expected at most 5000000: lower samples_per_…")
-            ]
+        except NoTimeline as error:
+            return [Problem(*self._extreme(), str(error))]
         for name, measurement in self.measurements.items():
             key = key_path("measurements", name)
             for window in measurement.needs:
@@ -373,6 +372,17 @@ class Experiment(Strict):
         found += [Problem(f"device.{key}", value, text) for key, value, text in self.device.conflicts(kinetic)]
         found += self._spread_problems()
         return found
+
+    def _extreme(self) -> tuple[str, Any]:
+        """Key and value of the protocol's quantity that is furthest from one in its unit: what to look at first."""
+        written = {
+            name: (abs(math.log10(abs(number))), mark.write(number))
+            for name, field in type(self.protocol).model_fields.items()
+            for mark in field.metadata
+            if isinstance(mark, Unit) and isinstance(number := getattr(self.protocol, name), float) and number != 0
+        }
+        name = max(written, key=lambda name: written[name][0], default="")
+        return (f"protocol.{name}", written[name][1]) if name else ("protocol", None)
 
     def _sweep_problems(self) -> list[Problem]:
         found = []
@@ -540,15 +550,11 @@ class Experiment(Strict):
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises ``ConfigError`` where it cannot be read as one."""
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ConfigError([Problem(str(path), None, "larger than 16 MiB: this is no configuration")], str(path))
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return structure.read_toml(path)
     except OSError as error:
         raise ConfigError([Problem(str(path), None, f"cannot be read ({error.strerror})")], str(path)) from None
-    except UnicodeDecodeError:
-        raise ConfigError([Problem(str(path), None, "is not a UTF-8 text file")], str(path)) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError([Problem(str(path), None, f"is not valid TOML: {error}")], str(path)) from None
+    except structure.Unreadable as error:
+        raise ConfigError([Problem(str(path), None, str(error))], str(path)) from None
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
@@ -567,6 +573,10 @@ def build(
 ) -> Experiment:
     """The experiment of plain data, as in a TOML file. ``folder`` is where relative file names start."""
     found = list(problems)
+    try:
+        structure.check_data(data)
+    except structure.Unreadable as error:
+        raise ConfigError([Problem("the configuration", None, str(error))], source) from None
     table: dict[str, Any] = copy.deepcopy(dict(data))
     unfilled, unread = fill(table), _read_waveform(table, folder or Path())
     found += unfilled + unread
@@ -575,9 +585,8 @@ def build(
         # As JSON, in which a list may stand for a tuple though nothing else may stand for another.
         experiment = Experiment.model_validate_json(json.dumps(table, default=_plain))
     except ValidationError as error:
-        for details in error.errors():
-            problem = describe(details, table, Experiment)
-            missing = details["type"] in ("missing", "union_tag_not_found")
+        for problem, kind in described(error, table, Experiment):
+            missing = kind in ("missing", "union_tag_not_found")
             if not (missing and problem.key.startswith(bare)):  # the preset would have had it
                 found.append(problem)
         raise ConfigError(unique(found), source) from None
@@ -631,7 +640,7 @@ def _read_waveform(data: dict[str, Any], folder: Path) -> list[Problem]:
         points = PointsFile.model_validate_json(json.dumps(written, default=_plain))
         protocol["time"], protocol["voltage"] = read_points(beside(folder, points.file), points)
     except ValidationError as error:
-        found = [describe(details, written, PointsFile) for details in error.errors()]
+        found = [p for p, _ in described(error, written, PointsFile)]
         problems = [Problem(f"protocol.{p.key}", p.value, p.message) for p in found]
     except ValueError as error:
         problems = [Problem("protocol.file", written["file"], str(error))]

@@ -21,12 +21,12 @@ from functools import partial
 from importlib import resources
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from mcdev.chunks import Group, Progress, kept_cycles, lanes_of, read, references
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.ensemble import memory_needed, steps_of, total_steps
+from mcdev.environment import computing
 from mcdev.experiment import Experiment
 from mcdev.program import BATCH, Carry, Drive, drive, program, settling
 from mcdev.threads import cores
@@ -122,7 +122,7 @@ def _stepping(rows: Drive, cost: Cost) -> float:
 def calibrate(point: Experiment, budget: float = _REHEARSAL) -> tuple[float, Cost]:
     """(seconds of compilation, cost of one group of this experiment), the latter from half a second of work, or of
     devices that choose their own steps from ``budget`` seconds."""
-    with jax.enable_x64(point.precision == "float64"):
+    with computing(point.precision == "float64"):
         return _calibrate(point, budget)
 
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcdev.environment import backend
 from mcdev.provenance import code_version, libraries
 from mcdev.schema import Strict
 
@@ -164,7 +165,7 @@ def _fixed() -> dict[str, str]:
     version = str(getattr(device.client, "platform_version", "")).split("\n")
     return {
         "code": code_version(),
-        "backend": jax.default_backend(),
+        "backend": backend(),
         "libraries": libraries(),
         "system": ", ".join(
             filter(None, (platform.system(), platform.machine(), *platform.libc_ver(), platform.mac_ver()[0]))

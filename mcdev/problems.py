@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from mcdev.plain_text import one_line, visible
 from mcdev.schema import Unit, nearest
 
 _KIND = re.compile(r"expected (an? (?:string|number|integer|table|list))")
+_SHOWN = 20  # problems that an error prints
+_EXPLAINED = 200  # of those that a table has, each looked at for what may have been meant
 _BARE = re.compile(r"[\w-]+")
 
 
@@ -24,17 +27,19 @@ def key_path(*keys: object) -> str:
 
 
 def _quoted(key: str) -> str:
-    return visible(json.dumps(key if len(key) <= 200 else key[:199] + "…", ensure_ascii=False))
-
-
-def visible(text: str) -> str:
-    """Text in which what steers a terminal is written out, like ``\\u001b``."""
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] if ord(c) != 0x7F else "\\u007f" for c in text)
+    return visible(json.dumps(key if len(key) <= 200 else key[:199] + "…", ensure_ascii=False), json=True)
 
 
 def keys_of(path: str) -> list[str]:
     """The keys of a key path; those in quotes without them."""
-    return [part.strip('"') for part in re.split(r'\.(?=(?:[^"]*"[^"]*")*[^"]*$)', path)]
+    parts, quoted = [""], False
+    for letter in path:  # once through: a path may be as long as a stranger likes
+        quoted ^= letter == '"'
+        if letter == "." and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip('"') for part in parts]
 
 
 class Problem(NamedTuple):
@@ -46,7 +51,7 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         given = "" if self.value is None else f" = {shown(self.value)}"
-        return f"{self.key}{given}: {self.message}"
+        return one_line(f"{one_line(self.key, 200)}{given}: {self.message}", 1000)
 
 
 class ConfigError(ValueError):
@@ -56,9 +61,20 @@ class ConfigError(ValueError):
         self.problems = list(problems)
         self.source = source
         count = len(self.problems)
-        super().__init__(
-            f"{source}: {count} error{'s' if count > 1 else ''}\n" + "\n".join(f"  {p}" for p in self.problems)
-        )
+        lines = [f"{one_line(source)}: {count} error{'s' if count > 1 else ''}"]
+        lines += [f"  {p}" for p in self.problems[:_SHOWN]]
+        if count > _SHOWN:
+            lines.append(f"  … and {count - _SHOWN} more; mend these first")
+        super().__init__("\n".join(lines))
+
+
+def described(error: ValidationError, data: Mapping[str, Any], root: type[BaseModel]) -> list[tuple[Problem, str]]:
+    """What pydantic found wrong with ``data``, each in this program's words and with pydantic's name for it. After the
+    first two hundred only where they are: nobody reads on, and a stranger may send a million."""
+    found = error.errors(include_url=False)
+    explained = [(describe(each, data, root), each["type"]) for each in found[:_EXPLAINED]]
+    rest = [(Problem(".".join(map(str, each["loc"])), None, each["msg"]), each["type"]) for each in found[_EXPLAINED:]]
+    return explained + rest
 
 
 def describe(error: Any, data: Mapping[str, Any], root: type[BaseModel]) -> Problem:
@@ -151,7 +167,10 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def shown(value: Any) -> str:
     """A value as it would be written, cut where it is long."""
-    text = visible(json.dumps(value, default=str, ensure_ascii=False))
+    try:
+        text = visible(json.dumps(value, default=str, ensure_ascii=False), json=True)
+    except (ValueError, RecursionError):  # thousands of digits or levels, which Python does not write
+        text = "a whole number of thousands of digits" if isinstance(value, int) else "nested without end"
     return text if len(text) <= 60 else text[:57] + "…"
 
 

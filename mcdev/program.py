@@ -19,9 +19,11 @@ from jaxtyping import Array, Bool, Complex, Float, UInt32
 
 from mcdev.circuits.contract import Circuit, Division
 from mcdev.devices.contract import CurrentLaw, Devices, LaneKey
+from mcdev.environment import backend
 from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
 from mcdev.measurements.contract import Trajectory
+from mcdev.problems import ConfigError, Problem
 from mcdev.protocols.timeline import Timeline
 
 BATCH = 64
@@ -59,17 +61,26 @@ class Drive(NamedTuple):
 
 def drive(experiment: Experiment, timeline: Timeline) -> Drive:
     """Cut each sample into equal circuit intervals, and each of these into an even number of equal steps, so
-    that every boundary of the protocol is met exactly and no step exceeds the device's pace."""
-    solutions, pairs, step = (np.empty(timeline.samples) for _ in range(3))
-    paces: dict[float, Any] = {}
+    that every boundary of the protocol is met exactly and no step exceeds the device's pace.
+
+    Raises ``ConfigError`` where that is no finite number of steps: at extreme voltages or times.
+    """
     largest = np.maximum(np.abs(timeline.start), np.abs(timeline.end))
-    for i, (width, voltage) in enumerate(zip(timeline.widths, largest, strict=True)):
-        if voltage not in paces:
-            paces[voltage] = experiment.pace(float(voltage))
-        pace = paces[voltage]
-        solutions[i] = np.ceil(width / pace.coupling * (1 - 1e-9))
-        pairs[i] = np.ceil(width / solutions[i] / (2 * pace.step) * (1 - 1e-9))
-        step[i] = width / (solutions[i] * 2 * pairs[i])
+    voltages, which = np.unique(largest, return_inverse=True)
+    paces = np.array([experiment.pace(float(voltage)) for voltage in voltages])
+    widths, coupling, longest = timeline.widths, paces[which, 0], paces[which, 1]
+    with np.errstate(all="ignore"):  # what overflows is looked at in the end
+        solutions = np.ceil(widths / coupling * (1 - 1e-9))
+        pairs = np.ceil(widths / solutions / (2 * longest) * (1 - 1e-9))
+        step = widths / (solutions * 2 * pairs)
+    endless = ~((step > 0) & np.isfinite(2 * solutions * pairs))
+    if endless.any():
+        i = int(np.argmax(endless))
+        message = (
+            f"{widths[i]:.3g} s at {largest[i]:.3g} V take no finite number of steps of at most {longest[i]:.3g} s; "
+            "expected times and voltages at which the device can be followed: shorten the one or lower the other"
+        )
+        raise ConfigError([Problem("protocol", experiment.protocol.kind, message)], experiment.name)
     return Drive(timeline.start, timeline.end, solutions, pairs, step)
 
 
@@ -241,8 +252,8 @@ _programs: dict[str, Program] = {}
 
 def program() -> Program:
     """The compiled functions for this process's backend, made at the first call."""
-    backend = jax.default_backend()
-    return _programs.setdefault(backend, Program(backend))
+    name = backend()
+    return _programs.setdefault(name, Program(name))
 
 
 def measure(measurements: tuple[Any, ...], trajectories: Trajectory, windows: dict[str, Array]) -> list[Any]:

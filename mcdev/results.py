@@ -27,31 +27,32 @@ import os
 import platform
 import subprocess
 import tempfile
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import jax
 import numpy as np
-import psutil
 import xarray as xr
 
 from mcdev import former_results
 from mcdev.chunks import kept_cycles
 from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.ensemble import PointResult, simulate
+from mcdev.ensemble import PointResult, empty, simulate
+from mcdev.environment import backend
 from mcdev.experiment import Experiment, axis_unit, axis_values, build
 from mcdev.fits.contract import Coefficient, Fit
 from mcdev.identity import Origin, together, written
 from mcdev.jackknife import standard_error
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, STATUS_MEANINGS
+from mcdev.pattern import check as check_pattern
+from mcdev.plain_text import one_line
 from mcdev.preset_tables import presets
-from mcdev.problems import keys_of
+from mcdev.problems import ConfigError, keys_of
 from mcdev.provenance import code_version
 from mcdev.rounding import resolved
 from mcdev.schema import Unit
+from mcdev.structure import Unreadable, hdf5, parse_toml
 
 SCHEMA_VERSION = 3
 FILE_NAME = "results.h5"
@@ -59,7 +60,10 @@ _BOOTSTRAP = 400
 
 
 class ResultsError(ValueError):
-    """A results file that cannot be read or written; the message says why and what to do."""
+    """A results file that cannot be read or written; the message says why and what to do, in one line."""
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message))
 
 
 def run(experiment: Experiment, report: Any = None, threads: int | None = None) -> xr.DataTree:
@@ -78,19 +82,22 @@ def assemble(
     experiment: Experiment, points: list[PointResult], provenance: dict[str, Any], origins: Sequence[Origin] = ()
 ) -> xr.DataTree:
     """The tree of a finished simulation that ``origins`` have computed; by default this process."""
-    size, output = experiment.ensemble, experiment.output
+    groups = _unfitted(experiment, points)
+    variants = [point for _, point in experiment.points()]
+    groups["/"] = xr.Dataset(attrs=_provenance(experiment, variants, origins or [Origin.here()]) | provenance)
+    labels = axis_labels(experiment)
+    for name, fit in experiment.fits.items():
+        groups[f"/fits/{name}"] = _indexed(_fit(experiment, fit, points, labels), experiment, points)
+    return xr.DataTree.from_dict(groups)
+
+
+def _unfitted(experiment: Experiment, points: list[PointResult]) -> dict[str, xr.Dataset]:
+    """All groups but for provenance and fits."""
+    output = experiment.output
     longest = max(p.timeline.samples for p in points)
     variants = [point for _, point in experiment.points()]
-    coordinates = {
-        "point": np.arange(len(points)),
-        "device": np.arange(size.devices),
-        "cycle": np.arange(size.cycles),
-        "kept_cycle": kept_cycles(experiment),
-        "sample": np.arange(longest),
-    }
     config = xr.Variable((), experiment.to_toml(), {"long_name": "resolved configuration"})
     groups = {
-        "/": xr.Dataset(attrs=_provenance(experiment, variants, origins or [Origin.here()]) | provenance),
         "/config": xr.Dataset({"toml": config}),
         "/sweep": _sweep(experiment, len(points)),
         "/parameters": _parameters(experiment, points),
@@ -108,14 +115,18 @@ def assemble(
     for name in experiment.measurements:
         groups[f"/measurements/{name}"] = _measurement(name, points, variants)
         groups[f"/mean_response/{name}"] = _of_mean(name, points, variants)
-    labels = axis_labels(experiment)
-    for name, fit in experiment.fits.items():
-        groups[f"/fits/{name}"] = _fit(experiment, fit, points, labels)
-    return xr.DataTree.from_dict({path: _indexed(data, coordinates) for path, data in groups.items()})
+    return {path: _indexed(data, experiment, points) for path, data in groups.items()}
 
 
-def _indexed(data: xr.Dataset, coordinates: Mapping[str, np.ndarray]) -> xr.Dataset:
+def _indexed(data: xr.Dataset, experiment: Experiment, points: list[PointResult]) -> xr.Dataset:
     """With the coordinates of its own dimensions, and no others."""
+    coordinates = {
+        "point": np.arange(len(points)),
+        "device": np.arange(experiment.ensemble.devices),
+        "cycle": np.arange(experiment.ensemble.cycles),
+        "kept_cycle": kept_cycles(experiment),
+        "sample": np.arange(max(p.timeline.samples for p in points)),
+    }
     return data.assign_coords({str(dim): coordinates[str(dim)] for dim in data.dims if dim in coordinates})
 
 
@@ -159,7 +170,7 @@ def _provenance(experiment: Experiment, variants: list[Experiment], origins: Seq
         "config_hash": experiment.hash,
         "seed": experiment.ensemble.seed,
         "precision": experiment.precision,
-        "backend": jax.default_backend(),
+        "backend": backend(),
         "accelerator": str(jax.devices()[0].device_kind),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": ", ".join(
@@ -354,17 +365,7 @@ def _fit(experiment: Experiment, fit: Fit, points: list[PointResult], labels: Ma
     axis = np.asarray(axis_values(experiment, fit.axis), float) * Unit(axis_unit(experiment, fit.axis)).scale
     curves = experiment.curves(fit.axis)
     found = [fit_along(fit, axis[which], [points[i] for i in which]) for _, which in curves]
-    texts = [", ".join(f"{labels[path]} = {v}" for path, v in others.items()) for others, _ in curves]
-    about: dict[str, Any] = {"long_name": "values of the other sweep axes"}
-    data = xr.Dataset(
-        coords={"curve": xr.Variable("curve", np.array(texts), about)},
-        attrs={
-            "equation": fit.equation,
-            "measurement": fit.measurement,
-            "axis": fit.axis,
-            "statistic": fit.statistic,
-        },
-    )
+    data = _curves(experiment, fit, labels)
     data["note"] = xr.Variable("curve", np.array([note for _, _, note in found]), {"long_name": "how it was fitted"})
     for key, unit in fit.coefficients.items():
         if not any(key in best for best, _, _ in found):
@@ -386,6 +387,37 @@ def _fit(experiment: Experiment, fit: Fit, points: list[PointResult], labels: Ma
                 ("curve", "device"), np.stack([values[key] for values in alone]), about
             )
     return data
+
+
+def _curves(experiment: Experiment, fit: Fit, labels: Mapping[str, str]) -> xr.Dataset:
+    """What a fit is of, before anything is fitted."""
+    curves = experiment.curves(fit.axis)
+    texts = [", ".join(f"{labels[path]} = {v}" for path, v in others.items()) for others, _ in curves]
+    about: dict[str, Any] = {"long_name": "values of the other sweep axes"}
+    return xr.Dataset(
+        coords={"curve": xr.Variable("curve", np.array(texts), about)},
+        attrs={
+            "equation": fit.equation,
+            "measurement": fit.measurement,
+            "axis": fit.axis,
+            "statistic": fit.statistic,
+        },
+    )
+
+
+def _coefficients(experiment: Experiment, fit: Fit) -> list[xr.Dataset]:
+    """What a fit may have found, each with what comes along."""
+    nothing = xr.Variable("curve", np.full(len(experiment.curves(fit.axis)), np.nan))
+    note = xr.Variable("curve", np.full(nothing.size, ""))
+    found = [xr.Dataset({"note": note})]
+    for key, unit in fit.coefficients.items():
+        value = nothing.copy()
+        value.attrs = {"units": unit, "coefficient": key, "long_name": ""}
+        found.append(xr.Dataset({key: value, f"{key}_error": nothing, "note": note}))
+        devices = np.arange(experiment.ensemble.devices)
+        alone = xr.Variable(("curve", "device"), np.full((nothing.size, devices.size), np.nan))
+        found.append(xr.Dataset({f"{key}_of_device": alone}, {"device": devices}))
+    return found
 
 
 def _of_devices(fit: Fit, axis: np.ndarray, points: list[PointResult]) -> dict[str, np.ndarray]:
@@ -523,38 +555,12 @@ def find(path: str | Path) -> Path:
     return file
 
 
-def harmless(handle: h5py.File, file: Path) -> None:
-    """Refuse, by ``ResultsError``, a file that points to other files or claims more than fits into memory: whoever sent
-    it, reading it reads nothing else."""
-    room = psutil.virtual_memory().available
-    total, groups = 0, [handle["/"]]
-    while groups:
-        group = groups.pop()
-        for name in group:
-            link = group.get(name, getlink=True)
-            if not isinstance(link, h5py.HardLink):
-                raise ResultsError(f"{file} links to other places ({group.name}/{name}); it is not read")
-            item = group[name]
-            if isinstance(item, h5py.Group):
-                groups.append(item)
-                if len(groups) > 10_000:
-                    raise ResultsError(f"{file} has more groups than results have; it is not read")
-            elif isinstance(item, h5py.Dataset):
-                if item.external or item.is_virtual:
-                    raise ResultsError(f"{file} keeps {item.name} in other files; it is not read")
-                total += item.nbytes
-    if total > room:
-        raise ResultsError(f"{file} holds {total / 2**30:.3g} GiB and {room / 2**30:.3g} GiB of memory are free")
-
-
 def read(path: str | Path) -> xr.DataTree:
     """The tree of a run's folder or results file. Raises ``ResultsError`` for what is not one."""
     file = find(path)
     try:
-        with h5py.File(file, "r") as handle:
+        with hdf5(file) as handle:
             version = np.ravel(handle.attrs.get("mcdev_schema_version", []))
-            if version.size == 1:
-                harmless(handle, file)
         if version.size != 1:
             raise ResultsError(f"{file} is an HDF5 file but no results file of mcdev")
         if int(version[0]) > SCHEMA_VERSION:
@@ -564,14 +570,18 @@ def read(path: str | Path) -> xr.DataTree:
                 f"{file} was written by an early mcdev (schema {int(version[0])}), which this one no longer reads; run "
                 "its config.toml again"
             )
-        tree = xr.open_datatree(file, engine="h5netcdf")
-        loaded = tree.load()
-        tree.close()
-    except ResultsError:
+        with file.open("rb") as stream, xr.open_datatree(stream, engine="h5netcdf") as tree:  # closed whatever happens
+            loaded = tree.load()
+        if int(version[0]) < SCHEMA_VERSION:
+            loaded = _migrated(loaded, file)
+        _check(loaded)
+    except (ResultsError, ConfigError):
         raise
+    except Unreadable as error:
+        raise ResultsError(f"{file} is not read: {error}") from None
     except Exception as error:  # h5py and xarray raise many kinds for a damaged file
         raise ResultsError(f"{file} cannot be read as a results file: damaged or cut off ({error})") from None
-    return loaded if int(version[0]) == SCHEMA_VERSION else _migrated(loaded, file)
+    return loaded
 
 
 def _migrated(tree: xr.DataTree, file: Path) -> xr.DataTree:
@@ -588,14 +598,53 @@ def _migrated(tree: xr.DataTree, file: Path) -> xr.DataTree:
     return new
 
 
+def _check(tree: xr.DataTree) -> None:
+    """Raises :class:`mcdev.structure.Unreadable` unless a tree has what a run of its own configuration would have
+    written: the pattern is such a run in which nothing was computed."""
+    experiment = experiment_of(tree)
+    timelines = [point.protocol.timeline() for _, point in experiment.points()]
+    sizes = {
+        "point": len(timelines),
+        "device": experiment.ensemble.devices,
+        "cycle": experiment.ensemble.cycles,
+        "kept_cycle": kept_cycles(experiment).size,
+        "sample": max(timeline.samples for timeline in timelines),
+        "quantile": len(experiment.output.quantiles),
+    }
+    found = {dim: size for group in tree.subtree for dim, size in group.sizes.items()}
+    for dim, size in sizes.items():  # before anything of that size is made
+        if found.get(dim) != size:
+            raise Unreadable(f"it has {found.get(dim, 0)} of the dimension {dim}; its configuration gives {size}")
+    traced = found.get("trajectory", 0)  # the backend of the run decided, too
+    if traced > min(experiment.output.trajectories, experiment.ensemble.devices):
+        raise Unreadable(f"it has {traced} trajectories, more than its configuration gives")
+    points = [empty(point, line, traced) for (_, point), line in zip(experiment.points(), timelines, strict=True)]
+    pattern = _unfitted(experiment, points)
+    if traced == 0:  # arrays of nothing are not always written
+        pattern["/trajectories"] = tree["trajectories"].to_dataset() if "trajectories" in tree else xr.Dataset()
+    about = {"title": "", "description": "", "config_hash": "", "seed": 0, "reduced_units": "", "warnings": ""}
+    pattern["/"] = xr.Dataset(attrs=about)
+    labels = axis_labels(experiment)
+    pattern |= {f"/fits/{name}": _curves(experiment, fit, labels) for name, fit in experiment.fits.items()}
+    optional = {f"/fits/{name}": _coefficients(experiment, fit) for name, fit in experiment.fits.items()}
+    check_pattern(tree, xr.DataTree.from_dict(pattern), optional)
+
+
 def experiment_of(tree: xr.DataTree) -> Experiment:
-    """The experiment that gave these results."""
-    return _built(str(tree["config/toml"].item()))
+    """The experiment that gave these results. Raises ``ResultsError`` or ``ConfigError`` where its configuration is
+    damaged."""
+    text = tree["config"].dataset.get("toml") if "config" in tree else None
+    if text is None or text.shape or not isinstance(text.item(), str):
+        raise ResultsError("the results hold no configuration (/config/toml)")
+    return _built(text.item())
 
 
 @functools.lru_cache(maxsize=32)
 def _built(text: str) -> Experiment:
-    data = tomllib.loads(text)
+    try:
+        data = parse_toml(text)
+    except Unreadable as error:
+        raise ResultsError(f"the configuration in the results {error}") from None
     protocol = data.get("protocol")
     if isinstance(protocol, dict) and "file" in protocol:  # results hold a waveform's points
         raise ResultsError("the configuration in the results names another file; it is not read")

@@ -27,12 +27,13 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
-from mcdev.chunks import Chunk, Progress, Share, chains
+from mcdev import structure
+from mcdev.chunks import Chunk, Progress, Share, chains, layout
 from mcdev.ensemble import Made, gather, perform, plan, total_steps
 from mcdev.experiment import Experiment
 from mcdev.identity import ACCEPT, Identity, Origin, differences, told
 from mcdev.record import Record, agreed, alone, changes, read_record, write_record
-from mcdev.results import FILE_NAME, ResultsError, assemble, harmless, whole_file
+from mcdev.results import FILE_NAME, ResultsError, assemble, whole_file
 from mcdev.scheduler import Workers
 from mcdev.schema import Strict
 
@@ -150,13 +151,16 @@ class Folder:
         foreign: Counter[str] = Counter()
         for file in sorted(self.chunks.iterdir()) if self.chunks.is_dir() else []:
             chunk = by_stem.get(file.name.split(".")[0])
-            if chunk is not None and file.suffix == ".h5" and file.name == _name(chunk, _checksum(file)):
+            if file.is_dir() and not file.is_symlink():
+                continue  # none of ours
+            whole = chunk is not None and file.suffix == ".h5" and file.name == _name(chunk, _checksum(file))
+            if chunk is not None and whole and _holds(file, layout(points[chunk.point], chunk)):
                 said = _said(file)
                 if said.get("chunk") == _stem(chunk) and said.get("identity") in ours:
                     self._files[chunk], self._origins[chunk] = file, ours[said["identity"]]
                     continue
                 foreign[_whose(said, self.record.identity)] += 1
-            file.unlink()  # cut off, damaged, or of no use
+            file.unlink()  # cut off, damaged, of no use, or none of ours
         for whose, count in foreign.items():
             self.notes.append(f"{count} chunk{'s' if count > 1 else ''} in {self.chunks} left out, {whose}: done again")
         return shares
@@ -213,9 +217,7 @@ class Folder:
         if chunk not in self._open:
             while len(self._open) >= 200:  # a process may not open many more
                 self._open.pop(next(iter(self._open))).close()
-            file = h5py.File(self._files[chunk], "r")
-            harmless(file, self._files[chunk])
-            self._open[chunk] = file
+            self._open[chunk] = h5py.File(self._files[chunk], "r")
         return self._open[chunk]
 
     def _close(self) -> None:
@@ -240,7 +242,7 @@ class _Stored(Mapping[str, np.ndarray]):
 
     def __init__(self, file: h5py.File):
         self._file = file
-        self._names = [name for name, _ in _datasets(file)]
+        self._names = [name for name, _ in structure.members(file)]
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._names:
@@ -254,13 +256,26 @@ class _Stored(Mapping[str, np.ndarray]):
         return len(self._names)
 
 
-def _datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
-    for name in group:
-        item = group[name]
-        if isinstance(item, h5py.Dataset):
-            yield item.name.lstrip("/"), item
-        else:
-            yield from _datasets(item)
+def _holds(file: Path, wanted: Mapping[str, tuple[tuple[int | None, ...], str]]) -> bool:
+    """Whether a chunk's file has the arrays that ``mcdev.chunks.layout`` says, and no others."""
+    try:
+        with structure.hdf5(file) as handle:
+            found = {name: (item.shape, item.dtype.kind) for name, item in structure.members(handle)}
+    except Exception:  # h5py raises many kinds for a file that is none of its own
+        return False
+    if {name for name in found if not name.startswith("carry/")} != {n for n in wanted if not n.startswith("carry/")}:
+        return False
+    carried = [name for name in found if name.startswith("carry/")]
+    if bool(carried) != ("carry/0" in wanted) or set(carried) != {f"carry/{i}" for i in range(len(carried))}:
+        return False
+    return all(_fits(*found[name], *wanted[name if name in wanted else "carry/0"]) for name in found)
+
+
+def _fits(shape: tuple[int, ...], kind: str, wanted: tuple[int | None, ...], kinds: str) -> bool:
+    """Whether an array has a shape (its first dimensions, where the last of them is None) and a kind."""
+    if wanted and wanted[-1] is None:
+        shape, wanted = shape[: len(wanted) - 1], wanted[:-1]
+    return shape == wanted and kind in kinds
 
 
 def _stem(chunk: Chunk) -> str:

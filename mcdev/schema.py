@@ -11,6 +11,7 @@ import abc
 import difflib
 import functools
 import hashlib
+import itertools
 import math
 import re
 import unicodedata
@@ -31,6 +32,7 @@ _UNIT = re.compile(rf"(?:1\s*/\s*)?{_FACTOR}(?:(?:\s*[*/·]\s*|\s+){_FACTOR})*")
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$", re.DOTALL)
 
 _PERCENTAGE = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*%\s*$"  # for the JSON schema
+_COMPARED, _LISTED = 500, 100  # known words that a mistaken one is compared with, and that are listed
 
 # What a unit measures, for messages and labels.
 _DIMENSIONS = {
@@ -128,11 +130,13 @@ def sentence(error: PydanticCustomError) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A phrase that names the closest known word, or lists the known ones."""
-    words = [str(k) for k in known]
-    close = difflib.get_close_matches(str(word), words, n=2, cutoff=0.6)
+    words = [str(k) for k in itertools.islice(known, _COMPARED)]
+    close = difflib.get_close_matches(str(word)[:_COMPARED], words, n=2, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(w) for w in close) + "?"
-    return "known: " + ", ".join(sorted(words)) if words else "there is none"
+    if not words:
+        return "there is none"
+    return "known: " + ", ".join(sorted(words)[:_LISTED]) + (", …" if len(words) > _LISTED else "")
 
 
 # ------------------------------------------------------------------------------------------ names

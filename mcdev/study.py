@@ -14,12 +14,10 @@ are finished, and computes again those whose configuration has changed.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
 import os
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,8 +27,10 @@ from typing import Any, NamedTuple
 import xarray as xr
 from pydantic import Field, ValidationError
 
-from mcdev.experiment import Experiment, load
-from mcdev.problems import ConfigError, Problem, beside, describe, key_path, unique
+from mcdev import structure
+from mcdev.experiment import Experiment, load, read_toml
+from mcdev.plain_text import CsvWriter
+from mcdev.problems import ConfigError, Problem, beside, described, key_path, unique
 from mcdev.results import read
 from mcdev.safekeeping import is_finished
 from mcdev.schema import FileName, Strict, file_names, nearest
@@ -84,8 +84,8 @@ class Plan:
 def is_study(path: str | Path) -> bool:
     """Whether a TOML file describes a study rather than an experiment. False for what cannot be read."""
     try:
-        return "runs" in tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return "runs" in structure.read_toml(Path(path))
+    except (OSError, structure.Unreadable):
         return False
 
 
@@ -93,11 +93,11 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Pla
     """The study of a TOML file; ``overrides`` hold in every run, over those of the variants. Raises ``ConfigError``
     with everything that is wrong in it or in any of its runs."""
     path = Path(path)
-    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    data = read_toml(path)
     try:
         study = Study.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
-        raise ConfigError(unique([describe(e, data, Study) for e in error.errors()]), str(path)) from None
+        raise ConfigError(unique([p for p, _ in described(error, data, Study)]), str(path)) from None
     names = run_names(study.runs)
     often = Counter(names)
     problems = [Problem("runs", name, "is the name of two runs; name each once") for name in often if often[name] > 1]
@@ -208,14 +208,13 @@ def _entry(record: dict[str, Any], notes: dict[str, str]) -> Entry:
 def to_csv(rows: list[Row]) -> str:
     """The table as a CSV file, one line a number and variant."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = CsvWriter(text)
     columns = ("run", "quantity", "point", "unit", "published", "variant", "value", "standard_error", "deviation")
-    writer.writerow([*columns, "note", "source"])
+    writer.row([*columns, "note", "source"])
     for row in rows:
         point = "; ".join(f"{axis} = {value}" for axis, value in row.point.items())
         for variant, entry in row.entries.items():
-            numbers = ["" if x is None else x for x in entry[:3]]
-            writer.writerow(
-                [row.run, row.quantity, point, row.unit, row.published, variant, *numbers, entry.note, row.source]
+            writer.row(
+                [row.run, row.quantity, point, row.unit, row.published, variant, *entry[:3], entry.note, row.source]
             )
     return text.getvalue()

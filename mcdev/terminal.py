@@ -2,24 +2,123 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
+import os
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import measure_renderables
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
+from mcdev.plain_text import visible
 from mcdev.rounding import resolved
 
-# Into a file or a pipe tables are as wide as they need, not as a terminal would be.
-STDOUT = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
-STDERR = Console(stderr=True, highlight=False)
+
+class _Outlet:
+    """A text stream that may end before the program does: a closed pipe, a full disk. What it can no longer take is
+    dropped, so that nothing that is being computed or written elsewhere is lost for it; what its encoding has no letter
+    for is written out (``\\u03c4``)."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+        self.failure: OSError | None = None
+
+    def write(self, text: str) -> int:
+        try:
+            return int(self._stream.write(text))
+        except OSError as error:
+            self._drop(error)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._drop(error)
+
+    def _drop(self, error: OSError) -> None:
+        """Remember why, and put nowhere what is still to come, Python's own last flush included."""
+        self.failure = self.failure or error
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
-def plain(text: str) -> str:
-    """Text in which square brackets are brackets, not marks for the terminal."""
-    return text.replace("[", r"\[")
+@contextlib.contextmanager
+def outlets() -> Iterator[_Outlet]:
+    """Standard output and error as :class:`_Outlet` while the program runs; yields the one of standard output."""
+    before, made = (sys.stdout, sys.stderr), []
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        for given in before:
+            stream = nowhere if given is None else given  # None: closed before the program began
+            if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
+            made.append(_Outlet(stream))
+        sys.stdout, sys.stderr = made
+        try:
+            yield made[0]
+        finally:
+            for outlet in made:
+                outlet.flush()
+            sys.stdout, sys.stderr = before
+
+
+class Screen(Console):
+    """A terminal, or what stands for one, that text cannot steer. What mcdev prints may come from a file that somebody
+    else made: nothing in it is a mark of style or a picture, and its control characters are written out. This is
+    the one way to the terminal; a style is given beside the text, never in it."""
+
+    def __init__(self, stderr: bool = False, width: int | None = None):
+        super().__init__(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+    def say(self, text: str, word: str = "", style: str = "") -> None:
+        """A line that the terminal may wrap, after a word in a style: ``warning: …``."""
+        start = Text(f"{visible(word)}: ", style=style) if word else Text()
+        self.print(Text.assemble(start, visible(text)), soft_wrap=True)
+
+    def table(self, table: Table) -> None:
+        """A table; where the terminal is too narrow for its columns, one value a line, so that none is cut off."""
+        roomy = self.options.update(width=10_000)
+        fits = [
+            measure_renderables(self, roomy, [column.header, *column.cells])[0 if not column.no_wrap else 1]
+            for column in table.columns
+        ]
+        if sum(fits) + 2 * len(fits) <= self.width or not table.row_count:
+            self.print(table)
+            return
+        for text in (table.title, *_records(table), table.caption):
+            if text is not None:
+                self.say(str(text))
+
+
+def _records(table: Table) -> Iterable[str]:
+    """A table's rows, one value a line, the first without its heading."""
+    headings = [str(column.header) for column in table.columns]
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        first, *rest = row
+        yield f"\n{first}"
+        yield from (f"  {heading}: {cell}" for heading, cell in zip(headings[1:], rest, strict=True) if str(cell))
+
+
+# Into a file or a pipe tables are as wide as they need, not as a terminal would be, unless COLUMNS says how wide.
+_PIPE = None if "COLUMNS" in os.environ else 132
+STDOUT = Screen(width=None if sys.stdout is None or sys.stdout.isatty() else _PIPE)
+STDERR = Screen(stderr=True)
 
 
 def print_study(plan: Any, rows: list[Any]) -> None:
@@ -43,10 +142,10 @@ def print_study(plan: Any, rows: list[Any]) -> None:
                 mark = f" ({said.index(entry.note) + 1})"
             cells.append(_number(entry.value, 4) + unit)
             cells.append(("-" if entry.deviation is None else f"{100 * entry.deviation:+.1f} %") + mark)
-        beside.add_row(*(plain(cell) for cell in cells))
-    STDOUT.print(beside)
+        beside.add_row(*map(visible, cells))
+    STDOUT.table(beside)
     for number, note in enumerate(said, start=1):
-        STDOUT.print(f"({number}) {plain(note)}", soft_wrap=True)
+        STDOUT.say(f"({number}) {note}")
 
 
 def print_calibration(tree: Any) -> None:
@@ -61,13 +160,13 @@ def print_calibration(tree: Any) -> None:
         pull = f"{t['pull']:+.2f}" + (" (not fitted)" if t["weight"] == 0 else "")
         error = float(t["simulated_error"]) or None
         beside.add_row(
-            plain(str(label)),
+            visible(str(label)),
             with_error(float(t["reported"]), float(t["uncertainty"])) + unit,
             with_error(float(t["simulated"]), error) + unit,
             pull,
         )
     if targets.sizes["target"]:
-        STDOUT.print(beside)
+        STDOUT.table(beside)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("parameter", "fitted", "95 % interval", "relative s.d.", ""):
         table.add_column(heading, no_wrap=True)
@@ -76,22 +175,22 @@ def print_calibration(tree: Any) -> None:
         unit = "" if p["unit"] == "1" else f" {p['unit']}"
         interval = f"{p['low']:.4g} … {p['high']:.4g}"
         sd = f"{100 * p['sd']:.3g} %" if p["sd"] < 10 else "-"
-        table.add_row(plain(str(label)), f"{p['value']:.4g}{unit}", interval, sd, "" if p["determined"] else "weak")
-    STDOUT.print(table)
+        table.add_row(visible(str(label)), f"{p['value']:.4g}{unit}", interval, sd, "" if p["determined"] else "weak")
+    STDOUT.table(table)
     if "models" in tree:
         compared = Table("model", "parameters", "numbers", "χ²", "worst", "AIC", "AICc", "BIC", box=SIMPLE_HEAD)
         models = tree["models"].dataset
         for i, name in enumerate(models["model"].values):
             numbers = [models[n].values[i] for n in ("chi_square", "worst", "aic", "aicc", "bic")]
             counts = [str(int(models[n].values[i])) for n in ("parameters", "numbers")]
-            compared.add_row(plain(str(name)), *counts, *(f"{x:.3g}" for x in numbers))
-        STDOUT.print(compared)
+            compared.add_row(visible(str(name)), *counts, *(f"{x:.3g}" for x in numbers))
+        STDOUT.table(compared)
     singular = ", ".join(f"{s:.3g}" for s in parameters["singular_value"].values)
-    STDOUT.print(f"singular values (deviations by ln x): {singular}", soft_wrap=True)
-    STDOUT.print(f"loss at the end of each start: {', '.join(f'{x:.4g}' for x in tree['starts/loss'].values)}")
+    STDOUT.say(f"singular values (deviations by ln x): {singular}")
+    STDOUT.say(f"loss at the end of each start: {', '.join(f'{x:.4g}' for x in tree['starts/loss'].values)}")
     for line in tree.attrs["conclusions"].split("\n"):
         if line:
-            STDOUT.print(f"- {plain(line)}", soft_wrap=True)
+            STDOUT.say(f"- {line}")
 
 
 def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = False) -> None:
@@ -114,8 +213,8 @@ def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = F
         unit, scale = _prefixed(record)
         low, median, high = (_number(record[key], scale=scale) for key in ("q05", "median", "q95"))
         table.add_row(
-            plain(record["measurement"]) + unit,
-            *record["point"].values(),
+            visible(record["measurement"] + unit),
+            *map(visible, record["point"].values()),
             str(record["n"]),
             *(str(record[key]) for key in counts),
             with_error(record["mean"], record["sem"], scale),
@@ -123,20 +222,19 @@ def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = F
             median,
             f"{low} … {high}",
         )
-    STDOUT.print(table)
+    STDOUT.table(table)
     if hidden:
-        STDOUT.print(f"{hidden} more rows: mcdev stats RUN")
+        STDOUT.say(f"{hidden} more rows: mcdev stats RUN")
     if counts:
-        STDOUT.print(f"mean and CV: of those of n that are not {' or '.join(counts.values())}")
+        STDOUT.say(f"mean and CV: of those of n that are not {' or '.join(counts.values())}")
     if "n_censored" in counts:
-        STDOUT.print("censored: only a bound is known; they enter median and quantiles, not the mean")
+        STDOUT.say("censored: only a bound is known; they enter median and quantiles, not the mean")
     for record in statistics.fit_records(tree):
         curve = f" ({record['curve']})" if record["curve"] else ""
-        STDOUT.print(
-            f"fit {record['fit']}{plain(curve)}: {record['meaning']} = "
+        STDOUT.say(
+            f"fit {record['fit']}{curve}: {record['meaning']} = "
             f"{with_error(record['value'], record['standard_error'])} {record['unit'].replace('1', '')} "
-            f"({record['note']})",
-            soft_wrap=True,
+            f"({record['note']})"
         )
     references = statistics.compare(tree)
     if references:
@@ -145,12 +243,12 @@ def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = F
             where = ", ".join(f"{axis} {value}" for axis, value in record["point"].items())
             unit = "" if record["unit"] == "1" else f" {record['unit']}"
             beside.add_row(
-                plain(record["what"] + (f" at {where}" if where else "")),
-                published(record) + unit,
+                visible(record["what"] + (f" at {where}" if where else "")),
+                visible(published(record) + unit),
                 with_error(record["ours"], record["error"]),
-                plain(record["source"]),
+                visible(record["source"]),
             )
-        STDOUT.print(beside)
+        STDOUT.table(beside)
 
 
 def _worth_a_row(label: str, records: list[dict[str, Any]]) -> bool:

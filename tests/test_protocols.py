@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import typing
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from mcdev.ensemble import total_steps
+from mcdev.experiment import build
+from mcdev.problems import ConfigError
 from mcdev.protocols import AnyProtocol
-from mcdev.protocols.timeline import Piece, Timeline, growing, timeline
+from mcdev.protocols.timeline import NoTimeline, Piece, Timeline, growing, timeline
 from mcdev.protocols.waveform import Waveform
 
 
@@ -169,3 +173,124 @@ def test_growing_samples_fill_the_duration(duration: float, share: float, sample
         assert widths[0] == pytest.approx(share * duration, rel=1e-6)
     else:
         np.testing.assert_allclose(widths, duration / samples)
+
+
+# ------------------------------------------------------------------------------- extreme numbers
+
+EVERY: dict[str, dict[str, Any]] = {
+    "pulse": {"amplitude": "1 V", "width": "2 ms", "relaxation": "5 ms", "rest": "1 ms"},
+    "pulse_train": {"amplitude": "1 V", "width": "2 ms", "gap": "5 ms", "count": 3, "relaxation": "5 ms"},
+    "recovery": {"amplitude": "1 V", "width": "2 ms", "gap": "5 ms", "count": 3, "recovery": "1 s"},
+    "rate_change": {"amplitude": "1 V", "width": "2 ms", "rates": ["10 Hz", "100 Hz"], "counts": [2, 3]},
+    "triangular_sweep": {"amplitude": "1 V", "rate": "10 V/s"},
+    "waveform": {"time": [0.0, 1e-3, 2e-3], "voltage": [0.0, 1.0, 0.0]},
+    "hold": {"duration": "1 s", "voltage": "0.1 V"},
+    "impedance": {"bias": "0.1 V", "settling": "1 s", "lowest": "1 Hz", "highest": "1 kHz"},
+    "bipolar_cycle": {"amplitude": "1 V", "width": "2 ms", "read_voltage": "0.1 V", "read_width": "1 ms"},
+    "srdp": {"amplitude": "1 V", "width": "2 ms", "t_zero": "5 ms", "read_width": "1 ms", "rest": "1 ms"},
+    "stdp": {"pre_high": "1 V", "post_high": "-1 V", "pre_low": "-0.1 V", "post_low": "0.1 V", "high_width": "2 ms"}
+    | {"low_width": "5 ms", "delta_t": "1 ms", "read_width": "1 ms", "rest": "1 ms"},
+}
+EXTREME = [5e30, 1e300, 1e-300, 1e-30, 1e-9, 3e-3, 1e5, 1e15, -1e300, -1.0, 0.0, 1e308, 5e-324]
+WHOLE = [-1, 0, 1, 2, 7, 2000, 10**9, 10**19, 10**400, 10**4000]
+
+
+def keys_of_protocols() -> list[tuple[str, str]]:
+    """Every key that takes a number, of every protocol."""
+    models = {model.model_fields["kind"].default: model for model in typing.get_args(typing.get_args(AnyProtocol)[0])}
+    assert set(models) == set(EVERY)
+    return [
+        (kind, key)
+        for kind, model in models.items()
+        for key, field in model.model_fields.items()
+        if field.annotation in (int, float, float | None) or key in ("time", "voltage", "rates", "counts")
+    ]
+
+
+@st.composite
+def extreme_protocol(draw: st.DrawFn) -> dict[str, Any]:
+    """One protocol with one key, or two, far out."""
+    kind = draw(st.sampled_from(sorted(EVERY)))
+    table: dict[str, Any] = {"kind": kind, **EVERY[kind]}
+    own = [key for k, key in keys_of_protocols() if k == kind]
+    for key in draw(st.lists(st.sampled_from(own), min_size=1, max_size=2, unique=True)):
+        table[key] = draw(st.sampled_from(values_of(kind, key)))
+    return table
+
+
+def values_of(kind: str, key: str) -> list[Any]:
+    if key in ("time", "voltage") and kind == "waveform":
+        return [[0.0, x, 2 * x] for x in EXTREME]
+    if key == "rates":
+        return [[f"{x!r} Hz", "100 Hz"] for x in EXTREME]
+    if key == "counts":
+        return [[n, 3] for n in WHOLE]
+    units = {"loops": "", "rate": "V/s", "lowest": "Hz", "highest": "Hz", "bias": "V"}
+    volts = ("amplitude", "voltage", "read_voltage", "pre_high", "post_high", "pre_low", "post_low")
+    whole = key.startswith(("samples", "count", "per_", "loops")) or key.endswith("_samples")
+    unit = "V" if key in volts else units.get(key, "s")
+    return [*WHOLE, 0.5] if whole else [f"{x!r} {unit}" for x in EXTREME]
+
+
+def builds_or_says_why(protocol: dict[str, Any]) -> None:
+    try:
+        experiment = build({**MEASURED, "protocol": protocol})
+        assert total_steps(experiment) > 0
+        experiment.warnings()
+    except ConfigError:
+        return
+    line = experiment.protocol.timeline()
+    assert np.isfinite(line.edges).all()
+    assert (np.diff(line.edges) > 0).all()
+    assert np.isfinite(line.start).all()
+    assert np.isfinite(line.end).all()
+
+
+MEASURED: dict[str, Any] = {
+    "name": "x",
+    "device": {"preset": "device_p"},
+    "measurements": {"g": {"kind": "mean_conductance"}},
+    "ensemble": {"devices": 4},
+}
+
+
+@settings(max_examples=100, deadline=None)
+@given(extreme_protocol())
+def test_extreme_numbers_give_a_timeline_or_one_error(protocol: dict[str, Any]) -> None:
+    builds_or_says_why(protocol)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["device_p", "wang2017_sioxny_ag", "shin2022_ecm", "device_p_pnp"])
+def test_every_extreme_number_gives_a_timeline_or_one_error(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MEASURED, "device", {"preset": preset})
+    for kind, key in keys_of_protocols():
+        for value in values_of(kind, key):
+            builds_or_says_why({"kind": kind, **EVERY[kind], key: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"width": "5e30 s"}, r'protocol.width = "5e\+30 s": a sample of 0 s at 5e\+30 s'),
+        ({"relaxation": "1e-300 s"}, r'protocol.relaxation = "1e-300 s": a sample of 0 s at 0.003 s'),
+        ({"amplitude": "1e300 V"}, "a voltage of more than 1e300 V"),
+    ],
+)
+def test_an_extreme_number_is_named(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        total_steps(build({**MEASURED, "protocol": {"kind": "pulse", **EVERY["pulse"], **change}}))
+
+
+@pytest.mark.parametrize(("duration", "first", "samples"), [(5.0, 2e-5, 2000), (1.0, 0.999 / 7, 7), (1e9, 1e-9, 9999)])
+def test_a_grid_of_many_samples_grows(duration: float, first: float, samples: int) -> None:
+    widths = growing(duration, first, samples)
+    assert widths.sum() == pytest.approx(duration, rel=1e-12)
+    assert widths[0] == pytest.approx(first, rel=1e-6)
+    assert (np.diff(widths) >= 0).all()
+
+
+def test_too_many_samples_are_refused_before_they_are_made() -> None:
+    train = {**EVERY["pulse_train"], "kind": "pulse_train", "count": 100_000, "samples_per_pulse": 10_000}
+    with pytest.raises(NoTimeline, match="1000800100 samples; expected at most 5000000"):
+        timeline_of(**train)

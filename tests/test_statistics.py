@@ -59,7 +59,8 @@ def made(values: dict[str, Any], status: dict[str, Any], of_mean: dict[str, Any]
                 mean=dict.fromkeys(names, course),
                 sem=dict.fromkeys(names, course),
                 quantiles=dict.fromkeys(names, course[:, None]),
-                trajectories={"current": course[:, None]},
+                trajectories=dict.fromkeys(names, course[:, None])
+                | {"position": np.zeros((len(course), 1, timeline.samples, variant.device.parts))},
                 profile={"density": np.zeros((*course.shape, 100))},
                 impedance=np.empty((*first.shape[1:3], 0), complex),
                 intact=np.ones(first.shape[1:3], bool),

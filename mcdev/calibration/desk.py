@@ -7,7 +7,6 @@ calibration.h5, fitted.toml, fitted/, targets.csv, parameters.csv     at the end
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from mcdev.calibration.misfit import Book
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.search import Step
 from mcdev.identity import Identity, Origin
+from mcdev.plain_text import CsvWriter
 from mcdev.record import Record, agreed, changes, read_record, write_record
 from mcdev.results import time_stamp, whole_file
 
@@ -126,9 +126,9 @@ def _tables(tree: xr.DataTree, folder: Path) -> None:
     ):
         data = tree[group].dataset
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([key, *columns])
+        writer = CsvWriter(text)
+        writer.row([key, *columns])
         for i, label in enumerate(data[key].values):
-            writer.writerow([label, *(data[column].values[i] for column in columns)])
+            writer.row([label, *(data[column].values[i] for column in columns)])
         with whole_file(folder / f"{group}.csv") as temporary:
             temporary.write_bytes(text.getvalue().encode())

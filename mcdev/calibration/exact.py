@@ -24,6 +24,7 @@ from mcdev.calibration.reading import Reading
 from mcdev.calibration.reverse import advance_for_reverse
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.draws import draw_parameters, of_device
+from mcdev.environment import computing
 from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
 from mcdev.measurements.contract import OK, Trajectory
@@ -358,7 +359,7 @@ def read(
     ``of_mean``: on the mean trajectory; else the mean over realisations (the median of a single one is the same).
     """
     found: dict[Case, Reading] = {}
-    with jax.enable_x64(True):
+    with computing(True):
         for batch in _batches(cases, values, devices, slopes):
             first = batch.experiments[0]
             measurements = tuple(first.measurements[name] for name in names)

@@ -33,6 +33,7 @@ from mcdev.devices.diffusive import Diffusive, DiffusiveDevices, DiffusiveState,
 from mcdev.devices.landscape import Landscape, PeriodicPinning
 from mcdev.devices.tunnelling import relative_conductance
 from mcdev.draws import draw_parameters, of_device
+from mcdev.environment import backend, computing
 from mcdev.experiment import Experiment
 from mcdev.integrators.langevin import Positions, euler_maruyama, reflect
 from mcdev.integrators.noise import normal_pair, realisation_key
@@ -117,7 +118,7 @@ def point_of(experiment: Experiment, realisations: int, dtype: Any = np.float64)
         )
     integrator = Integrator(scheme="euler_maruyama", coupling_interval=device.integrator.coupling_interval)
     experiment = experiment.model_copy(update={"device": device.model_copy(update={"integrator": integrator})})
-    with jax.enable_x64(np.dtype(dtype) == np.float64):
+    with computing(np.dtype(dtype) == np.float64):
         draws = draw_parameters(experiment, 0, realisations)
         devices = experiment.device.build(
             of_device(experiment, draws), experiment.ensemble.seed, np.arange(realisations), dtype
@@ -474,7 +475,7 @@ def _run_group(
     dtype: Any,
 ) -> tuple[Contributions, np.ndarray]:
     """Contributions of these realisations, and which of them are intact."""
-    compiled = _programs.setdefault(jax.default_backend(), _Compiled(jax.default_backend()))
+    compiled = _programs.setdefault(backend(), _Compiled(backend()))
     whole, towards = _of_group(point, tangents, lanes, size, dtype)
     at, fixed = _split(whole)
     carry, d_carry, others = compiled.begin(fixed, at, towards, key)
@@ -578,7 +579,7 @@ def contribute(
     x64 = dtype == np.float64
 
     def one(first: int) -> tuple[Contributions, np.ndarray]:
-        with jax.enable_x64(x64):
+        with computing(x64):
             index = jnp.arange(first, first + size, dtype=jnp.uint32)
             key = jax.jit(realisation_key)(jnp.uint32(seed), index, jnp.uint32(0))
             lanes = slice(first, min(first + size, realisations))

@@ -26,13 +26,13 @@ What the file means is worked out and checked in `plan.py`.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from mcdev import structure
 from mcdev.measured import Layout
 from mcdev.problems import Problem, key_path
 from mcdev.schema import FileName, Fraction, Name, Strict, Unit
@@ -220,10 +220,9 @@ class Job(Strict):
 def is_job(path: str | Path) -> bool:
     """Whether a TOML file describes a calibration. False for what cannot be read."""
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return "parameters" in structure.read_toml(Path(path))
+    except (OSError, structure.Unreadable):
         return False
-    return "parameters" in data
 
 
 def placed(key: str, wrong: Mapping[str, Sequence[Problem]], devices: Collection[str]) -> list[Problem]:

@@ -22,6 +22,7 @@ from mcdev.calibration.plan import Case
 from mcdev.calibration.reading import Reading
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.ensemble import PointResult, simulate
+from mcdev.environment import computing
 from mcdev.experiment import Experiment
 from mcdev.jackknife import standard_error
 from mcdev.measurements.contract import OK, Measurement, Trajectory
@@ -168,7 +169,7 @@ def _linearise(
     experiment: Experiment, measurement: Measurement, result: PointResult
 ) -> tuple[dict[str, np.ndarray], Any]:
     """(weights channel → [entry, sample], derivative by sample lengths and full scale) at the mean trajectory."""
-    with jax.enable_x64(True):
+    with computing(True):
         widths, scale = _references(experiment)
         windows = {name: jnp.asarray(spans) for name, spans in result.timeline.windows.items()}
         own = {name: jnp.asarray(series[0], jnp.float64) for name, series in result.mean.items()}

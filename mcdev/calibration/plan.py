@@ -10,7 +10,6 @@ import copy
 import dataclasses
 import json
 import math
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,11 +20,12 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
+from mcdev import structure
 from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.curves import Trace, read_curve, traces_of
 from mcdev.calibration.job import ONLY, Free, Job, PerDeviceValue, Prior, Read, Stage, Target, placed
 from mcdev.experiment import Experiment, build, read_toml, set_value
-from mcdev.problems import ConfigError, Problem, beside, describe, key_path, unique
+from mcdev.problems import ConfigError, Problem, beside, described, key_path, unique
 from mcdev.schema import Unit, file_name, folded, nearest, percentage, sentence
 
 _SECTIONS = ("circuit", "protocol", "ensemble", "measurements", "fits", "sweep")
@@ -180,7 +180,7 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     try:
         job = Job.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
-        raise ConfigError(unique([describe(e, data, Job) for e in error.errors()]), source) from None
+        raise ConfigError(unique([p for p, _ in described(error, data, Job)]), source) from None
     found: list[Problem] = []
     devices = _devices(job, found)
     unread: list[Problem] = []
@@ -270,9 +270,9 @@ def _experiments(
         if "file" in table:
             try:
                 file = beside(folder, str(table["file"]))
-                whole = tomllib.loads(file.read_text(encoding="utf-8"))
+                whole = structure.read_toml(file)
                 place = file.parent
-            except (OSError, ValueError, RecursionError) as error:
+            except (OSError, ValueError) as error:
                 found.append(Problem(f"{key}.file", table["file"], f"cannot be read ({error})"))
                 continue
             whole.get("ensemble", {}).pop("devices", None)  # the stages say how many

@@ -20,6 +20,7 @@ import numpy as np
 from mcdev.calibration.misfit import Misfit, Objective
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.search import stage_seed
+from mcdev.environment import computing
 from mcdev.problems import ConfigError, Problem
 from mcdev.threads import thread_pool
 
@@ -68,7 +69,7 @@ def draw(objective: Objective, best: Misfit, number: int, report: Callable[[str]
     metric = np.linalg.inv(curvature + np.eye(best.u.size))
     dropped = max(10, number // 5)
     kept, rates, divergent = [], [], 0
-    with thread_pool(1) as pool, jax.enable_x64(True), jax.disable_jit():
+    with thread_pool(1) as pool, computing(True), jax.disable_jit():
 
         def look(u: np.ndarray) -> tuple[float, np.ndarray]:
             m = pool.submit(objective, u, plan.stages[-1].devices, seed).result()

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 import tomli_w
 import xarray as xr
@@ -32,8 +31,9 @@ from mcdev.calibration.search import Run
 from mcdev.calibration.uncertainty import CONFIDENCE, Gain, Knowledge, Profile
 from mcdev.experiment import Experiment
 from mcdev.identity import Origin, together, written
-from mcdev.results import ResultsError, git_commit, harmless, whole_file
+from mcdev.results import ResultsError, git_commit, whole_file
 from mcdev.schema import Unit, file_name
+from mcdev.structure import Unreadable, hdf5
 
 FILE_NAME = "calibration.h5"
 _SCHEMA = 1
@@ -308,15 +308,15 @@ def read(path: str | Path) -> xr.DataTree:
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
     try:
-        with h5py.File(file, "r") as handle:
+        with hdf5(file) as handle:
             if "mcdev_calibration_version" not in handle.attrs:
                 raise ResultsError(f"{file} holds no calibration of mcdev")
-            harmless(handle, file)
-        tree = xr.open_datatree(file, engine="h5netcdf")
-        loaded = tree.load()
-        tree.close()
+        with file.open("rb") as stream, xr.open_datatree(stream, engine="h5netcdf") as tree:  # closed whatever happens
+            loaded = tree.load()
     except ResultsError:
         raise
+    except Unreadable as error:
+        raise ResultsError(f"{file} is not read: {error}") from None
     except Exception as error:  # h5py and xarray raise many kinds for a damaged file
         raise ResultsError(f"{file} cannot be read as a calibration: missing, damaged or cut off ({error})") from None
     return loaded

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -20,6 +19,7 @@ import optax
 from mcdev.calibration.job import Stage
 from mcdev.calibration.misfit import Misfit, Objective
 from mcdev.calibration.plan import Plan
+from mcdev.environment import computing
 
 _NOISY = 0.5  # a gradient is mostly noise if its error is more than this share of its length
 _LONGEST = 1.0  # step of a parameter's natural coordinate
@@ -196,7 +196,7 @@ def adam(objective: Objective, u: np.ndarray, stage: Stage, seed: int, note: Not
         rate = optax.cosine_decay_schedule(stage.learning_rate, stage.steps, alpha=0.05)
     rule = optax.adam(rate)
     begin, path = u, []
-    with jax.enable_x64(True):
+    with computing(True):
         state = rule.init(jnp.asarray(u))
         for number in range(1, stage.steps + 1):
             fresh = seed if objective.plan.exact else seed + number
@@ -219,7 +219,7 @@ def lbfgs(objective: Objective, u: np.ndarray, stage: Stage, seed: int, note: No
     rule = optax.lbfgs(1.0, linesearch=None)
     here = objective(u, stage.devices, seed)
     note(here, 0, True, stage.devices, "start")
-    with jax.enable_x64(True):
+    with computing(True):
         state = rule.init(jnp.asarray(u))
         for number in range(1, stage.steps + 1):
             gradient = jnp.asarray(here.gradient)

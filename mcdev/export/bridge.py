@@ -27,6 +27,7 @@ from jaxtyping import Array, Float
 from scipy import optimize
 
 from mcdev.ensemble import simulate
+from mcdev.environment import computing
 from mcdev.experiment import Experiment, build
 from mcdev.export.refusal import refused
 from mcdev.export.single import one_device
@@ -317,7 +318,7 @@ def fit(experiment: Experiment) -> Fitted:
     of the paper's own device; bounds keep what the protocols do not determine from running away."""
     device: Any = median_device(experiment).device
     found = targets(experiment)
-    with jax.enable_x64(True):
+    with computing(True):
         return _fit(found, device.threshold_voltage, device.cooling_rate, _size(experiment))
 
 

@@ -35,7 +35,10 @@ def open_source(source: Path, overrides: Mapping[str, Any]) -> tuple[Experiment,
     experiment = experiment_of(tree)
     if overrides:
         raise refused("--set", ", ".join(overrides), "a run is as it is; export a configuration to change values")
-    return experiment, f"the run {experiment.name} of {tree.attrs['started']} (hash {experiment.hash})"
+    return (
+        experiment,
+        f"the run {experiment.name} of {tree.attrs.get('started', 'unknown date')} (hash {experiment.hash})",
+    )
 
 
 def at_point(experiment: Experiment, point: int | None) -> tuple[Experiment, str]:

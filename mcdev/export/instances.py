@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 
@@ -13,6 +12,7 @@ from mcdev.experiment import Experiment
 from mcdev.export.model import Model, of_pair
 from mcdev.export.names import number
 from mcdev.export.refusal import refused
+from mcdev.plain_text import CsvWriter
 from mcdev.schema import Unit, nearest
 from mcdev.statistics.card import PARAMETER, Card
 from mcdev.statistics.draw import resample
@@ -119,10 +119,10 @@ def to_csv(model: Model, draws: dict[str, np.ndarray]) -> str:
     """A row a device, SI units: what to give each instance, in whatever netlist language; of a pair, by the names of
     the pair's parameters."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = CsvWriter(text)
     carried = model.carried
     names = ((of_pair(k), p.unit) for k, p in carried.items())
-    writer.writerow(["device", *(f"{name} ({unit})" if unit else name for name, unit in names)])
+    writer.row(["device", *(f"{name} ({unit})" if unit else name for name, unit in names)])
     for i in range(next(iter(draws.values())).size):
-        writer.writerow([i + 1, *(number(draws[name][i]) for name in carried)])
+        writer.row([i + 1, *(number(draws[name][i]) for name in carried)])
     return text.getvalue()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mcdev.environment import computing
 from mcdev.figures.axes import counted, first_cycle, mean_label, one_a_curve, point_colours, quantity
 from mcdev.figures.courses import Course, course, window
 from mcdev.figures.numbers import published, with_unit
@@ -123,7 +123,7 @@ def _draw_one(
     axes.plot(x[::every], drawn.mean[::every] * factor, markerfacecolor="none", markeredgewidth=0.6, **look)
     if np.isfinite(drawn.mean).all() and np.ptp(drawn.mean) > 0:
         size = np.abs(drawn.mean).max()
-        with jax.enable_x64(True):
+        with computing(True):
             widths = jnp.asarray(np.diff(drawn.edges))
             found = fit_exponential(jnp.asarray(time), jnp.asarray(drawn.mean / size, float), widths, widths)
         tau, amplitude, offset = (float(v) for v in found[:3])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 from scipy.optimize import least_squares
 
+from mcdev.environment import computing
 from mcdev.figures.axes import counted, first_cycle, mean_label, point_colours, points, scale, shown_points, sweep_title
 from mcdev.figures.numbers import published, with_unit
 from mcdev.figures.style import GREY, dress, legend_above, remark, sheet
@@ -163,6 +163,6 @@ def fit_circuit(frequency: np.ndarray, impedance: np.ndarray) -> np.ndarray:
 
 def circuit(logs: np.ndarray, frequency: np.ndarray) -> np.ndarray:
     """Impedance (Ω) of the logarithms of its elements: R_s, R_ion, C_geo, C_dl (Ω, F)."""
-    with jax.enable_x64(True):
+    with computing(True):
         elements = {name: jnp.asarray(x) for name, x in zip(_ELEMENTS, logs, strict=True)}
         return np.asarray(circuit_impedance(elements, jnp.asarray(2 * np.pi * frequency)))

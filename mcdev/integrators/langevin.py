@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, UInt32
 
+from mcdev.environment import backend
 from mcdev.integrators.noise import normal_pair
 
 Positions = Float[Array, "particle lane"]
@@ -104,7 +104,7 @@ def diffuse(
                 before = xi
         return x, before
 
-    count = WRITTEN_OUT[jax.default_backend()]
+    count = WRITTEN_OUT[backend()]
     if count == 1:
         return lax.fori_loop(jnp.uint32(0), pairs, pair, (x, before))
 

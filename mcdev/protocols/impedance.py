@@ -39,6 +39,8 @@ class Impedance(Protocol):
     def _consistent(self) -> Impedance:
         if self.highest <= self.lowest:
             refuse(f"{self.highest:g} Hz", f"expected highest > lowest ({self.lowest:g} Hz)", key="highest")
+        if not self.highest / self.lowest < 1e100:
+            refuse(f"{self.lowest:g} Hz", f"expected less than 100 decades below {self.highest:g} Hz", key="lowest")
         return self
 
     @property

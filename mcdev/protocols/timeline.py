@@ -6,12 +6,19 @@ Every recorded quantity is the mean over its sample, as read by an instrument wi
 from __future__ import annotations
 
 import abc
+import functools
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from mcdev.schema import Strict
+
+MOST_SAMPLES = 5_000_000
+
+
+class NoTimeline(ValueError):
+    """Pieces that give no samples one after the other; the message says what was expected."""
 
 
 class Piece(NamedTuple):
@@ -58,25 +65,59 @@ class Timeline:
         return 0.5 * (self.start + self.end)
 
 
+@functools.lru_cache(maxsize=256)  # a train asks for the same grid after every pulse
 def growing(duration: float, first: float, samples: int) -> np.ndarray:
     """``samples`` widths in geometric progression, the first as given, that add up to ``duration``."""
-    if first * samples >= duration:
+    if first * samples >= duration or first == 0:
         return np.full(samples, duration / samples)
+
+    def reached(ratio: float) -> bool:
+        try:
+            return first * (ratio**samples - 1) / (ratio - 1) >= duration
+        except OverflowError:  # a sum that is larger than any number
+            return True
+        except ZeroDivisionError:  # all widths alike
+            return False
+
     low, high = 1.0, 2.0
-    while first * (high**samples - 1) / (high - 1) < duration:
+    while not reached(high) and high < 1e300:
         high *= 2
     for _ in range(200):
         ratio = 0.5 * (low + high)
-        if first * (ratio**samples - 1) / (ratio - 1) < duration:
-            low = ratio
-        else:
+        if reached(ratio):
             high = ratio
-    widths = first * high ** np.arange(samples)
-    return widths * (duration / widths.sum())
+        else:
+            low = ratio
+    with np.errstate(all="ignore"):  # what overflows is no timeline, and said there
+        widths = first * high ** np.arange(samples)
+        widths *= duration / widths.sum()
+    widths.flags.writeable = False  # it is kept for the next who asks
+    return widths
 
 
 def timeline(pieces: list[Piece]) -> Timeline:
-    """The samples of consecutive pieces; every timeline has the window ``all``."""
+    """The samples of consecutive pieces; every timeline has the window ``all``. Raises :class:`NoTimeline`."""
+    samples = sum(piece.samples for piece in pieces if piece.duration > 0)
+    if samples > MOST_SAMPLES:
+        raise NoTimeline(f"{samples} samples; expected at most {MOST_SAMPLES}: lower samples_per_… or the count")
+    if samples == 0:
+        raise NoTimeline("expected a duration above zero")
+    with np.errstate(all="ignore"):  # what overflows is looked at in the end
+        found = _joined(pieces)
+        widths = found.widths
+    stuck = ~(widths > 0) | ~(found.edges[1:] < 1e200)
+    if stuck.any():
+        at, width = found.edges[int(np.argmax(stuck))], widths[int(np.argmax(stuck))]
+        raise NoTimeline(
+            f"a sample of {width:.3g} s at {at:.3g} s: beside the longest times the shortest no longer count (double "
+            f"precision has sixteen digits); expected times that differ by less, say from 1 ns to 1000 s"
+        )
+    if not (np.abs([found.start, found.end]) < 1e300).all():  # NaN is not, either
+        raise NoTimeline("a voltage of more than 1e300 V; expected one that can be applied")
+    return found
+
+
+def _joined(pieces: list[Piece]) -> Timeline:
     widths, start, end = [], [], []
     windows: dict[str, list[tuple[int, int]]] = {}
     at = 0

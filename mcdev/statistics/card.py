@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError, 
 from scipy import special
 
 from mcdev.experiment import read_toml
-from mcdev.problems import ConfigError, describe, unique
+from mcdev.problems import ConfigError, described, unique
 from mcdev.schema import Strict, refuse
 from mcdev.statistics.readings import Support
 
@@ -385,4 +385,4 @@ def read_card(path: Path) -> Card:
     try:
         return Card.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(unique([describe(e, data, Card) for e in error.errors()]), str(path)) from None
+        raise ConfigError(unique([p for p, _ in described(error, data, Card)]), str(path)) from None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from typing import Any, TextIO
 
 import numpy as np
 from scipy import special
 
+from mcdev.plain_text import CsvWriter
 from mcdev.problems import ConfigError, Problem
 from mcdev.statistics.card import PROBABILITIES, Card, CardPoint, Curve, Quantity, Tabulated
 from mcdev.statistics.copula import root
@@ -138,12 +138,12 @@ def write_devices(card: Card, devices: int, seed: int, file: TextIO) -> None:
     units = {
         name: q.unit for point in card.points for name, q in point.quantities.items() if q.family != "undetermined"
     }
-    writer = csv.writer(file, lineterminator="\n")
+    writer = CsvWriter(file)
     headings = [f"{name} ({unit})" for name, unit in units.items()]  # no axis of the sweep is called so
-    writer.writerow([*map(_safe, axes), "device", "cycle", *headings])
+    writer.row([*axes, "device", "cycle", *headings])
     for index, point in enumerate(card.points):
         draw = np.random.default_rng([seed, index])
-        label = [_safe(point.point.get(axis, "")) for axis in axes]
+        label = [point.point.get(axis, "") for axis in axes]
         at_once = max(1, _AT_ONCE // (point.cycles * max(len(point.quantities), 1)))
         for first in range(0, devices, at_once):
             count = min(at_once, devices - first)
@@ -153,9 +153,4 @@ def write_devices(card: Card, devices: int, seed: int, file: TextIO) -> None:
             ]
             each: Any = zip(*columns, strict=True) if columns else [()] * (count * point.cycles)
             for row, numbers in enumerate(each):
-                writer.writerow([*label, first + row // point.cycles, row % point.cycles, *numbers])
-
-
-def _safe(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula: a card may come from a stranger."""
-    return f"'{text}" if text[:1] in ("=", "@", "+") or (text[:1] == "-" and not text[1:2].isdigit()) else text
+                writer.row([*label, first + row // point.cycles, row % point.cycles, *numbers])

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
+from mcdev.plain_text import visible
 from mcdev.statistics.autocorrelation import autocorrelation
 from mcdev.statistics.contents import Contents, contents
 from mcdev.statistics.correlation import Correlation, correlate
@@ -76,7 +76,13 @@ def _components(records: list[dict[str, Any]], cycles: int, of: list[Contents]) 
         cvs = [_number(r[f"cv_{part}"]) for part in (*(p for p in parts if p != "total"), "total")]
         sigmas = [_with_interval(r, f"sigma_ln_{part}") for part in parts]
         unit = "" if r["unit"] == "1" else f" {r['unit']}"
-        table.add_row(escape(r["measurement"]), *r["point"].values(), *cvs, *sigmas, _with_interval(r, "median") + unit)
+        table.add_row(
+            visible(r["measurement"]),
+            *map(visible, r["point"].values()),
+            *cvs,
+            *sigmas,
+            _with_interval(r, "median") + unit,
+        )
     return table
 
 
@@ -91,20 +97,20 @@ def _laws(records: list[dict[str, Any]]) -> Table:
         numbers = [str(r["n_ok"] + r["n_right"] + r["n_left"]), str(r["n_right"]), str(r["n_left"])]
         numbers += [_with_error(r, "lognormal_median"), _with_error(r, "lognormal_sigma"), f"{r['lognormal_aic']:.1f}"]
         numbers += [_with_error(r, "weibull_scale"), _with_error(r, "weibull_shape"), f"{r['weibull_aic']:.1f}"]
-        table.add_row(escape(r["measurement"]), *r["point"].values(), *numbers)
+        table.add_row(visible(r["measurement"]), *map(visible, r["point"].values()), *numbers)
     return table
 
 
 def _matrix(level: Correlation, point: dict[str, Any]) -> Table:
     where = ", ".join(f"{axis} = {value}" for axis, value in point.items())
     title = f"correlations {level.level}" + (f" at {where}" if where else "")
-    table = _table(escape(title), ["", *map(escape, level.names)])
+    table = _table(visible(title), ["", *map(visible, level.names)])
     for i, name in enumerate(level.names):
         cells = [
             _number(float((level.spearman if j > i else level.pearson)[i, j])) if j != i else "1"
             for j in range(len(level.names))
         ]
-        table.add_row(escape(name), *cells)
+        table.add_row(visible(name), *cells)
     return table
 
 
@@ -124,7 +130,7 @@ def _memory(tree: xr.DataTree) -> Table:
         cells += [""] * (lags - len(cells))
         changed = drift(r.even, r.fine)
         cells.append("-" if changed is None else f"{changed.value:.2g} ({changed.low:.2g} … {changed.high:.2g})")
-        table.add_row(escape(r.label), *r.point.values(), *cells)
+        table.add_row(visible(r.label), *map(visible, r.point.values()), *cells)
     return table
 
 

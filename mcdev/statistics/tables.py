@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from mcdev.plain_text import CsvWriter, visible
 from mcdev.problems import ConfigError, Problem
 from mcdev.results import whole_file
 from mcdev.statistics.autocorrelation import autocorrelation
@@ -40,17 +40,17 @@ COLUMNS: tuple[str, ...] = (
 def to_csv(records: list[dict[str, Any]]) -> str:
     """The records of :func:`summarise` as a CSV file with the columns ``COLUMNS``; empty where there is no number."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer = CsvWriter(text)
+    writer.row(COLUMNS)
     for record in records:
         row = dict(record, point=_point(record["point"]))
-        writer.writerow(["" if row.get(column) is None else row[column] for column in COLUMNS])
+        writer.row(row.get(column) for column in COLUMNS)
     return text.getvalue()
 
 
 def to_json(records: list[dict[str, Any]]) -> str:
     """The records of :func:`summarise` as a JSON list; null where there is no number."""
-    return json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False)
+    return visible(json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False), json=True)
 
 
 LONG: tuple[str, ...] = (
@@ -150,9 +150,9 @@ def _row(**given: Any) -> dict[str, Any]:
 def long_csv(rows: list[dict[str, Any]]) -> str:
     """The rows of :func:`long_table` as a CSV file; empty where there is no number."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(LONG)
-    writer.writerows(["" if row[column] is None else row[column] for column in LONG] for row in rows)
+    writer = CsvWriter(text)
+    for cells in (LONG, *([row[column] for column in LONG] for row in rows)):
+        writer.row(cells)
     return text.getvalue()
 
 

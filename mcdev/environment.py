@@ -1,0 +1,44 @@
+"""The process that mcdev finds itself in: JAX's own settings, and whether JAX can start at all.
+
+Both come from outside, as variables of the environment or from the program that mcdev is used in. They may change how
+long a computation takes, and never what it gives or whether it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import jax
+
+
+class NoBackend(RuntimeError):
+    """JAX finds nothing to compute on; the message says what was asked for and what to do."""
+
+
+def backend() -> str:
+    """What JAX computes on: ``cpu``, ``gpu``. Raises :class:`NoBackend` where it cannot start."""
+    try:
+        return jax.default_backend()
+    except Exception as error:  # JAX raises several kinds, one of them without a word
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        why = str(error).split("\n")[0] or "no such device, or no JAX for it"
+        remedy = "unset JAX_PLATFORMS, or set it to cpu" if asked else "mcdev doctor says more"
+        given = f"JAX_PLATFORMS = {asked}: " if asked else ""
+        raise NoBackend(f"{given}JAX cannot start on what it was told to ({why}); {remedy}") from None
+
+
+@contextlib.contextmanager
+def computing(x64: bool) -> Iterator[None]:
+    """All that mcdev computes with JAX is computed within: in double precision or not, and by JAX's usual rules. NaN
+    and infinity are results here (a realisation that broke down, a time that was not reached), so a process in which
+    JAX stops at the first of them, as with ``JAX_DEBUG_NANS``, computes as any other."""
+    with (
+        jax.enable_x64(x64),
+        jax.debug_nans(False),
+        jax.debug_infs(False),
+        jax.numpy_rank_promotion("allow"),
+        jax.numpy_dtype_promotion("standard"),
+    ):
+        yield
