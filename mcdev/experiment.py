@@ -11,17 +11,16 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
-import itertools
 import json
 import math
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import tomli_w
-from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -45,12 +44,11 @@ from mcdev.schema import (
     Strict,
     Uniform,
     Unit,
-    converted,
     extremes,
     nearest,
-    number_and_unit,
     sentence,
 )
+from mcdev.sweep import Sweep, expand
 
 
 class Ensemble(Strict):
@@ -75,30 +73,6 @@ class Ensemble(Strict):
     seed: int = Field(1, ge=0, lt=2**32)
     precision: Literal["auto", "float32", "float64"] = "auto"
     """auto: what suits the device, float32 for particles and float64 for ions."""
-
-
-class Range(Strict):
-    """Values between two ends, evenly spaced linearly or in the logarithm; of a quantity, in the unit of ``start``."""
-
-    start: int | float | str
-    stop: int | float | str
-    count: int = Field(ge=2, le=10_000)
-    spacing: Literal["linear", "log"] = "linear"
-
-
-Axis = Annotated[
-    Annotated[list[Any], Tag("list")] | Annotated[Range, Tag("range")],
-    Discriminator(lambda value: "range" if isinstance(value, (dict, Range)) else "list"),
-]
-
-
-class Sweep(Strict):
-    """Axes along which keys of the configuration take several values."""
-
-    mode: Literal["grid", "zip"] = "grid"
-    """grid: every combination, the last axis fastest; zip: the axes advance together."""
-    axes: dict[str, Axis] = Field(default_factory=dict)
-    """Key path → list of values, or a range {start, stop, count, spacing}."""
 
 
 class Reference(Strict):
@@ -255,13 +229,13 @@ class Experiment(Strict):
 
     @functools.cached_property
     def _points(self) -> list[tuple[dict[str, Any], Experiment]]:
-        return [(values, self._at(values)) for values in self._grid()]
+        return [(values, self._at(values)) for values in self.sweep.points()]
 
     def curves(self, axis: str) -> list[tuple[dict[str, Any], list[int]]]:
         """The sweep's points as curves along one axis: values of the other axes, and the numbers of the points. When
         the axes advance together (zip) all points are one curve."""
         found: dict[str, tuple[dict[str, Any], list[int]]] = {}
-        for number, values in enumerate(self._grid()):
+        for number, values in enumerate(self.sweep.points()):
             grid = self.sweep.mode == "grid"
             others = {path: value for path, value in values.items() if grid and path != axis}
             found.setdefault(json.dumps(others), (others, []))[1].append(number)
@@ -272,13 +246,6 @@ class Experiment(Strict):
         output = self.output.model_copy(update={"reference": ()})
         return self.model_copy(update={"sweep": Sweep(), "fits": {}, "output": output}).with_(values)
 
-    def _grid(self) -> list[dict[str, Any]]:
-        axes = {path: _expand(values) for path, values in self.sweep.axes.items()}
-        combine: Iterator[tuple[Any, ...]] = (
-            itertools.product(*axes.values()) if self.sweep.mode == "grid" else zip(*axes.values(), strict=True)
-        )
-        return [dict(zip(axes, values, strict=True)) for values in combine] if axes else [{}]
-
     # ------------------------------------------------------------------------------- checks
 
     def problems(self) -> list[Problem]:
@@ -286,7 +253,7 @@ class Experiment(Strict):
         found = self._measurement_problems()
         swept = self._sweep_problems()
         found += swept
-        found += self._reference_problems(None if swept else len(self._grid()))
+        found += self._reference_problems(None if swept else len(self.sweep.points()))
         if found:
             return found
         if self.sweep.axes:
@@ -297,7 +264,7 @@ class Experiment(Strict):
                 same = (problem.key, shown(problem.value), problem.message)
                 wrong.setdefault(same, problem._replace(message=f"{problem.message} ({where})"))
 
-            for number, values in enumerate(self._grid(), start=1):
+            for number, values in enumerate(self.sweep.points(), start=1):
                 where = f"sweep point {number}: {', '.join(f'{path} = {shown(v)}' for path, v in values.items())}"
                 try:
                     point = self._at(values)
@@ -401,14 +368,14 @@ class Experiment(Strict):
                 found.append(Problem(key, None, "the size and precision of the ensemble cannot vary within a run"))
                 continue
             try:
-                lengths[path] = len(_expand(values))
+                lengths[path] = len(expand(values))
             except ValueError as error:
                 found.append(Problem(key, None, str(error)))
                 continue
             if lengths[path] == 0:
                 found.append(Problem(key, [], "expected at least one value"))
             missing = set_value(
-                self.to_dict(), path, _expand(values)[0] if lengths[path] else None, must_exist=True, root=self
+                self.to_dict(), path, expand(values)[0] if lengths[path] else None, must_exist=True, root=self
             )
             if missing:
                 found.append(Problem(key, None, missing.message))
@@ -613,7 +580,7 @@ def axis_unit(experiment: Experiment, path: str) -> str:
 def axis_values(experiment: Experiment, path: str) -> np.ndarray | list[str]:
     """Values of a sweep axis in the unit of :func:`axis_unit`, one a point; text where they are not numbers."""
     unit = Unit(axis_unit(experiment, path))
-    values = [point[path] for point in experiment._grid()]
+    values = [point[path] for point in experiment.sweep.points()]
     try:
         return np.array([unit.parse(value) / unit.scale for value in values])
     except Exception:  # a distribution, a word: an axis need not be a number
@@ -648,38 +615,6 @@ def _read_waveform(data: dict[str, Any], folder: Path) -> list[Problem]:
         return []
     protocol["time"], protocol["voltage"] = [0.0, 1.0], [0.0, 0.0]  # so that only the file is complained about
     return problems
-
-
-def _expand(values: list[Any] | Range) -> list[Any]:
-    if not isinstance(values, Range):
-        return values
-    texts = [values.start, values.stop]
-    (first, unit), (last, other) = (_end(text) for text in texts)
-    try:
-        last = converted(last, other, unit)
-    except ValueError as error:
-        raise ValueError(f"from {shown(values.start)} to {shown(values.stop)}: {error}") from None
-    if values.spacing == "log":
-        if min(first, last) <= 0:
-            raise ValueError("a log range needs start and stop above zero")
-        spaced = np.geomspace(first, last, values.count)
-    else:
-        spaced = np.linspace(first, last, values.count)
-    whole = not unit and all(isinstance(t, int) or str(t).lstrip("-").isdigit() for t in texts)
-    rounded = [float(f"{x:.9g}") for x in spaced]
-    if whole and all(x == int(x) for x in rounded):
-        return [int(x) for x in rounded]
-    return [f"{x:.9g} {unit}" if unit else x for x in rounded]
-
-
-def _end(text: int | float | str) -> tuple[float, str]:
-    try:
-        number, unit = number_and_unit(text) if isinstance(text, str) else (float(text), "")
-        if math.isfinite(number):
-            return number, unit
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError(f"{shown(text)}: expected a finite number, with its unit")
 
 
 def set_value(
