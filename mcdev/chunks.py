@@ -359,7 +359,7 @@ def read(
     Lanes are measured in blocks of one size, the last of which is filled up: the order in which a compiled sum adds
     depends on the shape of what it adds, and so would its last bit."""
     windows = {name: jnp.asarray(spans) for name, spans in timeline.windows.items()}
-    lanes, at_once = impedance.shape[1], _AT_ONCE[jax.default_backend()]
+    lanes, at_once = impedance.shape[1], _AT_ONCE[backend()]
     blocks = []
     for first in range(0, lanes, at_once):
         place = np.minimum(np.arange(first, first + at_once), lanes - 1)

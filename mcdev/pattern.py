@@ -12,6 +12,8 @@ from mcdev.structure import Unreadable
 
 _FIXED = ("units", "kind", "path", "axis", "fit", "measurement", "statistic", "coefficient", "flag_values")
 """Attributes that programs read: they are as they must be. The others are words for people."""
+_ANY = ("replicate",)
+"""Dimensions whose size is mcdev's own choice, at least one."""
 _WORDS = ("curve",)
 """Coordinates that are words for people."""
 
@@ -51,7 +53,9 @@ def _check_group(path: str, found: xr.Dataset, wanted: xr.Dataset, optional: Seq
 
 
 def _check_array(where: str, found: xr.Variable, wanted: xr.Variable) -> None:
-    if found.dims != wanted.dims or found.shape != wanted.shape:
+    sizes = [(size, wanted.sizes.get(dim)) for dim, size in found.sizes.items() if dim not in _ANY]
+    none = any(found.sizes.get(dim, 1) < 1 for dim in _ANY)
+    if found.dims != wanted.dims or none or any(own != other for own, other in sizes):
         raise Unreadable(f"{where} is {_described(found)}; expected {_described(wanted)}")
     if _sort(found.values) != _sort(wanted.values):
         raise Unreadable(f"{where} holds {_sort(found.values)}; expected {_sort(wanted.values)}")

@@ -154,9 +154,10 @@ class Folder:
             if file.is_dir() and not file.is_symlink():
                 continue  # none of ours
             whole = chunk is not None and file.suffix == ".h5" and file.name == _name(chunk, _checksum(file))
-            if chunk is not None and whole and _holds(file, layout(points[chunk.point], chunk)):
+            if chunk is not None and whole:
                 said = _said(file)
-                if said.get("chunk") == _stem(chunk) and said.get("identity") in ours:
+                ours_all = said.get("chunk") == _stem(chunk) and said.get("identity") in ours
+                if ours_all and _holds(file, layout(points[chunk.point], chunk)):
                     self._files[chunk], self._origins[chunk] = file, ours[said["identity"]]
                     continue
                 foreign[_whose(said, self.record.identity)] += 1
@@ -297,7 +298,7 @@ def _checksum(file: Path) -> str:
 def _said(file: Path) -> dict[str, str]:
     """What a chunk's file says of itself."""
     try:
-        with h5py.File(file, "r") as handle:
+        with structure.hdf5(file) as handle:
             return {name: str(handle.attrs[name]) for name in ("chunk", "identity") if name in handle.attrs}
     except Exception:  # no HDF5 file; h5py raises many kinds
         return {}
