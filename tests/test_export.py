@@ -24,9 +24,10 @@ from mcdev.devices.omiec_compact import OmiecCompact, OmiecState
 from mcdev.draws import draw_parameters
 from mcdev.ensemble import simulate
 from mcdev.experiment import Experiment
-from mcdev.export import Model, bridge, desk, export, instances, model_of, module, ngspice, subcircuit
+from mcdev.export import LANGUAGES, Model, bridge, desk, export, instances, model_of, module, ngspice, subcircuit
 from mcdev.export.bridge import relative_rms
-from mcdev.export.names import comment
+from mcdev.export.model import SHUNT
+from mcdev.export.names import OWN_WORDS, comment
 from mcdev.export.single import one_device
 from mcdev.problems import ConfigError
 from mcdev.protocols.timeline import Timeline
@@ -380,8 +381,12 @@ def in_python(text: str, nodes: dict[str, float]) -> dict[str, float]:
         known[name] = float(value)
     body = text[text.index("analog begin") :]
     for left, arrow, right in re.findall(r"^\s*([\w(), ]+?) (=|<\+) (.*);$", body, re.MULTILINE):
-        choice = re.sub(r"\((\w+ [<>] 0) \? (.*) : ([-\w.]+)\)", r"(\2 if \1 else \3)", right)
-        known[left if arrow == "=" else f"<{left}>"] = eval(choice, {}, known)
+        choice = re.sub(r"^\((\w+ [<>] 0) \? (.*) : (.*)\)$", r"(\2 if \1 else \3)", right)
+        value = eval(choice, {}, known)
+        if arrow == "=":
+            known[left] = value
+        else:  # contributions to one branch add up
+            known[f"<{left}>"] = known.get(f"<{left}>", 0.0) + value
     return known
 
 
@@ -401,7 +406,7 @@ def test_verilog_a_has_the_equations_of_level_1(facilitation: str) -> None:
             assert found["<V(q)>"] == pytest.approx(float(devices.charging(state.q, bias)[0]), rel=1e-12)
             assert found["<V(m)>"] == pytest.approx(float(devices.fast[0]) * (bias[0] - m), rel=1e-12)
             current = float(devices.current_law(state).current(volts)[0])
-            assert found["<I(p, n)>"] == pytest.approx(current, rel=1e-9, abs=1e-25)
+            assert found["<I(p, n)>"] == pytest.approx(current + v / SHUNT, rel=1e-9)
 
 
 def test_verilog_a_has_the_equations_of_the_compact_model(compact: Compact) -> None:
@@ -412,7 +417,7 @@ def test_verilog_a_has_the_equations_of_the_compact_model(compact: Compact) -> N
             closes, sweeps, g = (float(x) for x in bridge.slopes(compact.fitted.bridge, gap, swept, v))
             assert found["<V(l)>"] == pytest.approx(closes, rel=1e-9)
             assert found["<V(s)>"] == pytest.approx(sweeps, rel=1e-9)
-            assert found["<I(p, n)>"] == pytest.approx(v * g, rel=1e-9)
+            assert found["<I(p, n)>"] == pytest.approx(v * g, rel=1e-9)  # the shunt is 1e-15 of it
 
 
 # -------------------------------------------------------------------------------------- what is refused
@@ -426,19 +431,44 @@ def configuration(folder: Path, **changes: Any) -> Path:
     return path
 
 
+@pytest.mark.parametrize("to", LANGUAGES)
 @pytest.mark.parametrize(
-    "name",
-    ["9lives", "my-device", "a.b", "a b", "x\n.include /etc/passwd", "real", "Module", "", "µ", "a" * 61, "dut)", "+a"],
+    "name", ["9lives", "my-device", "a.b", "a b", "x\n.include /etc/passwd", "", "µ", "a" * 61, "dut)", "+a"]
 )
-def test_a_name_that_breaks_a_netlist_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_name_that_breaks_a_netlist_is_refused(name: str, to: str, tmp_path: Path) -> None:
+    refuses(name or "_", to, tmp_path)
+
+
+def refuses(name: str, to: str, folder: Path) -> None:
+    """Names the option, what was given and what is allowed; the remedy works."""
     with pytest.raises(ConfigError) as refused:
-        export(configuration(tmp_path), "spice", tmp_path / "out", name=name or "_")
+        export(configuration(folder), to, folder / "out", name=name)
     (problem,) = refused.value.problems
     assert problem.key == "--name"
-    assert problem.value == (name or "_")
+    assert problem.value == name
     assert "a letter, then up to 59 letters, digits and underscores" in problem.message
     remedy = problem.message.rpartition("--name ")[2]
-    assert export(configuration(tmp_path), "spice", tmp_path / "out", name=remedy)
+    assert export(configuration(folder), to, folder / "out", name=remedy)
+
+
+def test_each_language_refuses_its_own_words_only(tmp_path: Path) -> None:
+    for name in ("cell", "real", "Module", "table", "voltage"):
+        refuses(name, "verilog-a", tmp_path)
+        assert export(configuration(tmp_path), "spice", tmp_path / "out", name=name)
+    for name in ("gnd", "Temper"):
+        refuses(name, "spice", tmp_path)
+        assert export(configuration(tmp_path), "verilog-a", tmp_path / "out", name=name)
+
+
+@pytest.mark.ngspice
+def test_ngspice_takes_every_keyword_of_verilog_a_as_a_name() -> None:
+    text = subcircuit(model_of(level_1("device_1s", PAIR), "dut", "a test"))
+    words = sorted(OWN_WORDS["verilog-a"] - OWN_WORDS["spice"])
+    circuit = "\n".join(re.sub(r"\bdut\b", word, text) for word in words)
+    circuit += "\nVin a 0 3\n" + "\n".join(f"X{i} a 0 {word}" for i, word in enumerate(words))
+    (current,) = -ngspice.waves(circuit, ["i(vin)"], ".op")["i(vin)"]
+    (alone,) = -ngspice.waves(f"{text}\nVin a 0 3\nX1 a 0 dut", ["i(vin)"], ".op")["i(vin)"]
+    assert current == pytest.approx(len(words) * alone, rel=1e-6)
 
 
 def test_the_name_of_the_experiment_counts_too(tmp_path: Path) -> None:

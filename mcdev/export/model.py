@@ -17,7 +17,7 @@ from mcdev.devices.volatile_threshold import VolatileThreshold
 from mcdev.devices.yakopcic import Yakopcic
 from mcdev.experiment import Experiment
 from mcdev.export import bridge
-from mcdev.export.names import checked_name, comment
+from mcdev.export.names import comment
 from mcdev.export.refusal import refused
 from mcdev.preset_tables import presets
 from mcdev.schema import typical
@@ -25,6 +25,11 @@ from mcdev.schema import typical
 FAR = 80.0
 """Argument from which an exponential of ``yakopcic`` goes straight on (in volts, of the rates): beyond any use, and
 e^80 times anything is still a number. A simulator's search for a solution passes through such voltages."""
+
+SHUNT = 1e15
+"""Resistance (ohm) beside every device, an instance parameter of its own. A law that vanishes over a range (an organic
+device opposed by its layers, a drift memristor at x = 0) leaves a node between two such devices without a voltage, and
+a simulator without a solution. It carries 1 fA at 1 V."""
 
 
 class Parameter(NamedTuple):
@@ -78,12 +83,16 @@ def of_pair(name: str) -> str:
     return f"memristor_{name.removeprefix(BESIDE)}" if name.startswith(BESIDE) else name
 
 
+def words_of_pair(experiment: Experiment) -> list[str]:
+    """The parameters of its pair, where it has one: ngspice would read a subcircuit's name as one of them there."""
+    return [of_pair(name) for name in experiment.units] if isinstance(experiment.circuit, SeriesMemristor) else []
+
+
 def model_of(experiment: Experiment, name: str, provenance: str) -> Model:
     """The model of one sweep point's median device. ``provenance`` says where it is from, in a line.
 
-    Raises ``ConfigError`` for a name that breaks a netlist or a family without a circuit model.
+    Raises ``ConfigError`` for a family without a circuit model.
     """
-    checked_name(name, "name")
     model = _of_device(experiment, name, provenance)
     circuit = experiment.circuit
     if not isinstance(circuit, SeriesMemristor):
@@ -159,6 +168,8 @@ def _parameters(device: Any, names: Iterable[str]) -> dict[str, Parameter]:
 _ALWAYS = (
     "A transient analysis starts at rest (.ic, idt), whatever voltage is on at time zero. No statement refers to a "
     "time step.",
+    f"Beside mcdev's equations: shunt, {SHUNT:g} ohm from p to n, a parameter of every instance. Where a law has no",
+    "conductance of its own it gives a node between two devices a voltage. It carries 1 fA at 1 V.",
 )
 
 
@@ -236,7 +247,8 @@ def _yakopcic(device: Yakopcic, name: str, common: list[str]) -> Model:
         "      exp(alphan (x - 1 + xn)) x/(1 - xn) for V < 0 and x <= 1 - xn (1 above)",
         "State: node x, between 0 and 1, in volts; it starts at initial_state.",
         f"Beyond b V = {FAR:g}, and some {FAR:g} V, sinh and exp go straight on, so that no number overflows.",
-        "Beyond a threshold .op and .dc may miss the equilibrium, an end of the range: use a transient analysis.",
+        "It keeps its state: .op, .dc and .ac see initial_state, at whatever bias. At x = 0 it conducts nothing, and a",
+        "source of current has no solution there.",
         *_notes(device),
     ]
     return Model(name, "yakopcic", _parameters(device, type(device).parameters()), header=_plain(lines))

@@ -11,12 +11,16 @@ expression without its brackets. Compound constants are parameters of their own.
 from __future__ import annotations
 
 from mcdev.export.bridge import LEAST, OPENING_WIDTH, SIGN_WIDTH
-from mcdev.export.model import FAR, Model, of_pair
-from mcdev.export.names import comment, number
+from mcdev.export.model import FAR, SHUNT, Model, of_pair
+from mcdev.export.names import checked_name, comment, number
 
 
 def subcircuit(model: Model) -> str:
-    """The text of the library file: the device, and where it has a second memristor that one and the pair."""
+    """The text of the library file: the device, and where it has a second memristor that one and the pair.
+
+    Raises ``ConfigError`` for a name that ngspice would take for something else.
+    """
+    checked_name(model.name, "name", "spice", map(of_pair, model.carried) if model.second else ())
     text = _alone(model)
     return text if model.second is None else "\n".join([text, _alone(model.second), _pair(model)])
 
@@ -27,11 +31,13 @@ def _alone(model: Model) -> str:
     lines += ["*", "* Instance parameters:"]
     for name, p in model.parameters.items():
         lines += [f"*   {line}" for line in comment(f"{name} = {p.value:.6g} {p.unit}".rstrip() + f": {p.about}")]
+    lines.append(f"*   shunt = {SHUNT:g} ohm: beside the device, for nodes that nothing else gives a voltage")
     lines += [f"*   {name} = {value:.6g}: {about} (fitted)" for name, (value, about) in model.fixed.items()]
     lines += ["*", f"* Use: X1 plus minus {model.name}   or, say,   X1 plus minus {model.name} {_example(model)}"]
     lines.append("* Give a transient analysis a longest step no longer than a tenth of the shortest pulse.")
     lines += [f".subckt {model.name} p n params:"]
     lines += [f"+ {name}={number(p.value)}" for name, p in model.parameters.items()]
+    lines += [f"+ shunt={number(SHUNT)}", "Rs p n {shunt}"]
     return "\n".join([*lines, *body[model.family](model), f".ends {model.name}", ""])
 
 
@@ -61,9 +67,10 @@ def _example(model: Model) -> str:
 
 
 def _omiec(model: Model) -> list[str]:
-    opened = "(abs(V(p,n))-{onset_voltage})/{onset_width}"
-    sign = "(V(p,n) < 0 ? -1 : 1)"
-    bias, helped = ("abs(V(p,n))", "1") if model.either else ("V(p,n)", sign)
+    # abs has no slope at zero in ngspice: without current no conductance, and nodes between devices without a voltage.
+    size, sign = "(V(p,n) < 0 ? -V(p,n) : V(p,n))", "(V(p,n) < 0 ? -1 : 1)"
+    opened = f"(({size}-{{onset_voltage}})/{{onset_width}})"
+    bias, helped = (size, "1") if model.either else ("V(p,n)", sign)
     base = f"(1+{helped}*({{charge_gain}}*V(q)+{{fast_gain}}*V(m))/{{exponent}})"
     return [
         ".param rate={conductivity/(thickness*capacitance)}",
@@ -75,12 +82,14 @@ def _omiec(model: Model) -> list[str]:
         "Cq q 0 {1/rate}",
         f"Bq 0 q I={{hopping}}*sinh(max(-3,min(3,({bias}-V(q)*exp({{stiffening}}*ln(1+abs(V(q)))))/{{hopping}})))",
         "* fast interfacial state, in volts",
+        "* so that .op and .dc have a solution where the sinh is capped",
+        f"Gq q 0 q 0 {_LEAK}",
         "Cm m 0 {1/fast}",
         f"Bm 0 m I={bias}-V(m)",
         ".ic V(q)=0 V(m)=0",
-        "* softplus(x) as max(x, 0) + ln(1 + exp(-|x|)), which cannot overflow",
+        "* softplus(x) in two branches, so that it cannot overflow and has its slope everywhere",
         f"Bi p n I={{scale}}*{sign}",
-        f"+ *(max({opened},0)+ln(1+exp(-abs({opened})))-{{closed}})",
+        f"+ *(({opened} > 0 ? {opened}+ln(1+exp(-{opened})) : ln(1+exp({opened})))-{{closed}})",
         f"+ *({base} > 0 ? exp({{exponent}}*ln(max({base},1e-30))) : 0)",
     ]
 
@@ -111,8 +120,8 @@ def _bridge(model: Model) -> list[str]:
 
 
 _LEAK = "1e-12"
-"""S, of a one-state device's node towards its state at rest: a state that nothing moves would leave .op and .dc
-without a solution. It moves the state by 1e-12 of its distance in a second, or in a relaxation time."""
+"""S, of a state's node towards rest: a state that nothing moves, or that moves alike wherever it is, would leave .op
+and .dc without a solution. It moves the state by 1e-12 of its distance in a time of its own rate."""
 
 
 def _yakopcic(model: Model) -> list[str]:
@@ -126,16 +135,15 @@ def _yakopcic(model: Model) -> list[str]:
         "* growth and fall, windows apart, in 1/s",
         f"Bg g 0 V={{rise}}*({_exponential('(V(p,n)-{positive_threshold})')}-1)",
         f"Bf f 0 V={{sink}}*({_exponential('(V(n,p)-{negative_threshold})')}-1)",
+        "* 1 in a transient analysis, 0 in .op, .dc and .ac, which see what the device keeps",
+        "Vt t 0 DC 0 PWL(0 0 1e-15 1)",
         "* state; it has no rate of its own, so that 1 V/s is 1 A",
         "Cx x 0 1",
-        f"Bx 0 x I=V(g)*exp(-{{positive_damping}}*{above})*(1-{above}/{{rising}})",
-        f"+ -V(f)*exp(-{{negative_damping}}*{below})*(1-{below}/{{sinking}})",
-        "* so that .op and .dc have a solution where nothing moves the state",
-        f"Gx x 0 x r {_LEAK}",
-        "Vr r 0 {initial_state}",
+        f"Bx 0 x I=V(t)*(V(g)*exp(-{{positive_damping}}*{above})*(1-{above}/{{rising}})",
+        f"+ -V(f)*exp(-{{negative_damping}}*{below})*(1-{below}/{{sinking}}))+(1-V(t))*({{initial_state}}-V(x))",
         ".ic V(x)={initial_state}",
         f"* sinh(b V), straight on from b V = {FAR:g}: a simulator tries voltages at which it would overflow",
-        "Bi p n I=(V(p,n) < 0 ? {negative_current} : {positive_current})*V(x)",
+        "Bi p n I=(V(p,n) < 0 ? {negative_current} : {positive_current})*max(V(x),0)",
         f"+ *(sinh({bent})+cosh({bent})*({{steepness}}*V(p,n)-{bent}))",
     ]
 

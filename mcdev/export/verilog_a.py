@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mcdev.export.bridge import LEAST, OPENING_WIDTH, SIGN_WIDTH
-from mcdev.export.model import FAR, Model, Parameter, of_pair
-from mcdev.export.names import comment, number
+from mcdev.export.model import FAR, SHUNT, Model, Parameter, of_pair
+from mcdev.export.names import checked_name, comment, number
 
 
 def module(model: Model) -> str:
-    """The text of the file: the device's module, and where it has a second memristor that one's and the pair's."""
+    """The text of the file: the device's module, and where it has a second memristor that one's and the pair's.
+
+    Raises ``ConfigError`` for a name that is a keyword.
+    """
+    checked_name(model.name, "name", "verilog-a")
     text = '`include "disciplines.vams"\n\n' + _alone(model)
     return text if model.second is None else "\n".join([text, _alone(model.second), _pair(model)])
 
@@ -24,10 +28,12 @@ def _alone(model: Model) -> str:
     lines = [f"// {line}".rstrip() for line in model.header]
     lines += [f"module {model.name}(p, n);", "  inout p, n;"]
     lines += ["  electrical p, n;", f"  electrical {', '.join(states)};", *_declared(model.parameters)]
+    lines += [f"  parameter real shunt = {number(SHUNT)} from (0:inf);"]
     lines += [
         f"  localparam real {name} = {number(value)};  // {about}" for name, (value, about) in model.fixed.items()
     ]
     lines += [f"  real {', '.join(variables)};", "", "  analog begin"]
+    body += ["I(p, n) <+ V(p, n) / shunt;"]
     return "\n".join([*lines, *(f"    {line}" for line in body), "  end", "endmodule", ""])
 
 
@@ -67,14 +73,16 @@ _Parts = tuple[list[str], list[str], list[str]]
 
 
 def _omiec(model: Model) -> _Parts:
-    bias, helped = ("abs(v)", "1.0") if model.either else ("v", "sgn")
-    variables = ["v", "sgn", "rate", "fast", "hopping", "u", "drive", "x", "rest", "opened", "base", "boost"]
+    bias, helped = ("size", "1.0") if model.either else ("v", "sgn")
+    variables = ["v", "sgn", "size", "rate", "fast", "hopping", "u", "drive", "x", "rest", "opened", "base", "boost"]
     return (
         ["q", "m"],
         variables,
         [
             "v = V(p, n);",
             "sgn = (v < 0 ? -1.0 : 1.0);",
+            "// abs(v) has no slope at zero",
+            "size = sgn * v;",
             "rate = conductivity / (thickness * capacitance);",
             "fast = fast_rate + conductivity / (thickness * fast_capacitance);",
             "hopping = hopping_field * thickness;",
@@ -84,13 +92,13 @@ def _omiec(model: Model) -> _Parts:
             "V(q) <+ idt(rate * hopping * sinh(drive), 0.0);",
             "// fast interfacial state, in volts",
             f"V(m) <+ idt(fast * ({bias} - V(m)), 0.0);",
-            "// softplus(x) as max(x, 0) + ln(1 + exp(-|x|)), which cannot overflow",
-            "x = (abs(v) - onset_voltage) / onset_width;",
+            "// softplus(x) in two branches, so that it cannot overflow and has its slope everywhere",
+            "x = (size - onset_voltage) / onset_width;",
             "rest = ln(1.0 + exp(-onset_voltage / onset_width));",
-            "opened = max(x, 0.0) + ln(1.0 + exp(-abs(x))) - rest;",
+            "opened = (x > 0 ? x + ln(1.0 + exp(-x)) : ln(1.0 + exp(x)));",
             f"base = 1.0 + {helped} * (charge_gain * V(q) + fast_gain * V(m)) / exponent;",
             "boost = (base > 0 ? exp(exponent * ln(max(base, 1.0e-30))) : 0.0);",
-            "I(p, n) <+ injection_conductance * onset_width * sgn * opened * boost;",
+            "I(p, n) <+ injection_conductance * onset_width * sgn * (opened - rest) * boost;",
         ],
     )
 
@@ -139,7 +147,7 @@ def _yakopcic(model: Model) -> _Parts:
             "scale = (v < 0 ? negative_current : positive_current);",
             f"// sinh(b V), straight on from b V = {far}: a simulator tries voltages at which it would overflow",
             f"bent = max(-{far}, min({far}, steepness * v));",
-            "I(p, n) <+ scale * V(x) * (sinh(bent) + cosh(bent) * (steepness * v - bent));",
+            "I(p, n) <+ scale * max(V(x), 0.0) * (sinh(bent) + cosh(bent) * (steepness * v - bent));",
         ],
     )
 
