@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from scipy import optimize
 from test_export import EDGE, PROTOCOLS, level_1
-from test_export_pair import alone, drawn
+from test_export_pair import alone, drawn, unfitted
 from test_series_memristor import DRIFT, VOLATILE
 
 from mcdev.devices.omiec_compact import OmiecCompactDevices, OmiecState
 from mcdev.draws import draw_parameters
 from mcdev.ensemble import simulate
 from mcdev.export import model_of, ngspice, subcircuit
-from mcdev.export.bridge import relative_rms
 from mcdev.export.model import SHUNT
+from mcdev.export.swarm import relative_rms
 
 HOLD = {"kind": "hold", "duration": "1 s"}
 ORGANIC = {"preset": "device_1s"}
@@ -84,6 +84,14 @@ def test_ngspice_solves_pairs_in_series_and_in_a_crossbar() -> None:
     for name in ("in series", "crossbar", "current"):
         circuit = CIRCUITS[name].replace(" dut", " dut_pair")
         tried(text, circuit, 6.0, 1e-7, 1.0)
+
+
+@pytest.mark.ngspice
+def test_ngspice_solves_circuits_of_the_mean_of_particles(monkeypatch: pytest.MonkeyPatch) -> None:
+    unfitted(monkeypatch)
+    text = text_of({"preset": "wang2017_reduced", "particles": 10, "pinning_period": 0.25})  # 24 cells
+    for name in ("three at a node", "current"):
+        tried(text, CIRCUITS[name], 3.0, 0.01, 0.1)
 
 
 @pytest.mark.ngspice

@@ -18,10 +18,10 @@ from mcdev.devices import one_state
 from mcdev.draws import draw_parameters, of_device
 from mcdev.ensemble import simulate
 from mcdev.experiment import Experiment
-from mcdev.export import bridge, export, instances, model_of, module, ngspice, subcircuit
-from mcdev.export.bridge import relative_rms
+from mcdev.export import export, instances, model_of, module, ngspice, subcircuit, swarm
 from mcdev.export.model import SHUNT
 from mcdev.export.names import checked_name
+from mcdev.export.swarm import relative_rms
 from mcdev.problems import ConfigError
 from mcdev.protocols.timeline import Timeline
 from mcdev.statistics import make_card, to_toml
@@ -236,10 +236,20 @@ def test_the_pair_says_what_it_is(write: Callable[..., str]) -> None:
     assert ("X2 k n dut_memristor" if write is subcircuit else "second(k, n);") in plain
 
 
+def unfitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compact model of a diffusive device without its minutes: at the numbers that its fit starts from."""
+
+    def start(experiment: Experiment) -> swarm.Fitted:
+        with jax.enable_x64(True):
+            found = swarm.numbers(np.array(list(swarm._START.values())), swarm.mesh(experiment.device))
+        return swarm.Fitted(swarm.Numbers(*(np.asarray(x, float).tolist() for x in found)), {}, 1)
+
+    monkeypatch.setattr(swarm, "fit", start)
+
+
 def test_a_mean_beside_a_memristor_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The diffusive family's compact model is the ensemble's mean; fitted elsewhere, here a stand-in."""
-    numbers = bridge.Bridge(*([1.0] * len(bridge.Bridge._fields)))
-    monkeypatch.setattr(bridge, "fit", lambda _: bridge.Fitted(numbers, {}, 1))
+    unfitted(monkeypatch)
     text = subcircuit(model_of(diffusive(), "dut", "a test"))
     assert "the pair of a mean is not the mean of many pairs" in text
     assert "X1 p k dut\n" in text

@@ -1,6 +1,6 @@
 """Devices for circuit simulators: subcircuits for ngspice, modules in Verilog-A, instances with their own parameters.
 
-``model`` gathers what is exported; ``spice`` and ``verilog_a`` write it; ``bridge`` is the compact model of the
+``model`` gathers what is exported; ``spice`` and ``verilog_a`` write it; ``swarm`` is the compact model of the
 diffusive family; ``instances`` draws devices; ``ngspice`` runs netlists. Long form: docs/spice.md.
 """
 

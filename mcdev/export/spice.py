@@ -10,9 +10,10 @@ expression without its brackets. Compound constants are parameters of their own.
 
 from __future__ import annotations
 
-from mcdev.export.bridge import LEAST, OPENING_WIDTH, SIGN_WIDTH
 from mcdev.export.model import FAR, SHUNT, Model, of_pair
 from mcdev.export.names import checked_name, comment, number
+from mcdev.export.swarm import FAR as FAR_APART
+from mcdev.export.swarm import NUDGE, TRACE
 
 
 def subcircuit(model: Model) -> str:
@@ -26,7 +27,7 @@ def subcircuit(model: Model) -> str:
 
 
 def _alone(model: Model) -> str:
-    body = {"omiec_compact": _omiec, "bridge": _bridge, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
+    body = {"omiec_compact": _omiec, "swarm": _swarm, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
     lines = [f"* {line}".rstrip() for line in model.header]
     lines += ["*", "* Instance parameters:"]
     for name, p in model.parameters.items():
@@ -94,28 +95,51 @@ def _omiec(model: Model) -> list[str]:
     ]
 
 
-def _bridge(model: Model) -> list[str]:
-    v, sign = "(V(p,n)/{threshold_voltage})", "tanh(V(p,n)/{turn})"
-    pushed = f"(exp({{sweeping_power}}*ln(abs{v}+{LEAST:g}))-{{unpushed}})"
-    hidden = f"(exp({{half}}*ln(V(s)*V(s)+{LEAST**2:g}))-{{unhidden}})"
-    return [
+_CLOCK = [
+    "* 1 in a transient analysis, 0 in .op, .dc and .ac",
+    "Vt t 0 DC 0 PWL(0 0 1e-15 1)",
+]
+
+
+def _swarm(model: Model) -> list[str]:
+    assert model.cells is not None
+    p, d = model.cells, "({cold}+{spread}*max(V(h),0))"
+    cells = range(1, len(p.rest) + 1)
+    lines = [
         *(f".param {name}={number(value)}" for name, (value, _) in model.fixed.items()),
-        f".param turn={{{SIGN_WIDTH:g}*threshold_voltage}}",
-        f".param unpushed={{exp(sweeping_power*ln({LEAST:g}))}}",
-        ".param half={0.5*power}",
-        f".param unhidden={{exp(0.5*power*ln({LEAST**2:g}))}}",
-        ".param bridged={1-least}",
-        "* A, speed of closing over the barrier",
-        f"Ba a 0 V={{closing}}*exp({{lowering}}*abs{v}+{{asymmetry}}*{sign})",
-        "* gap that is left to close, in tunnelling lengths",
-        "Cl l 0 {1/cooling_rate}",
-        f"Bl 0 l I={{opening}}*(1-exp((V(l)-{{rest_gap}})/{OPENING_WIDTH:g}))",
-        f"+ -abs{v}*V(a)*{{drift}}/(V(a)+{{drift}})*V(l)",
-        "* what was swept past the bridge",
-        "Cs s 0 {1/cooling_rate}",
-        f"Bs 0 s I={{sweeping}}*{pushed}*{sign}*exp(-V(l))-{{forgetting}}*V(s)",
-        ".ic V(l)={rest_gap} V(s)=0",
-        f"Bi p n I={{maximum_conductance}}*V(p,n)*({{least}}+{{bridged}}*exp(-V(l)-{hidden}))",
+        ".param unit={1/cooling_rate}",
+        ".param cold={spread*background}",
+        ".param force={pull/threshold_voltage}",
+        ".param power={heating/(threshold_voltage*threshold_voltage)}",
+        *_CLOCK,
+        "* heat: theta less that at rest",
+        "Ch h 0 {unit}",
+        "Bh 0 h I=V(t)*{power}*V(p,n)*V(p,n)*V(g)-V(h)",
+        "* 1/(2 D), p v/(2 D) and k",
+        f"Bx x 0 V=0.5/{d}",
+        f"By y 0 V=0.5*{{force}}*V(p,n)/{d}",
+        f"Bk k 0 V=V(t)*{{hops}}*{d}",
+        "* particles in each cell, and what holds them outside a transient analysis",
+    ]
+    for i, rest in zip(cells, p.rest, strict=True):
+        lines += [f"Cn{i} n{i} 0 {{unit}}", f"Bn{i} 0 n{i} I=(1-V(t))*({number(rest)}-V(n{i}))"]
+    lines.append("* hops over each border")
+    for i, up in enumerate(p.steps, start=1):
+        x = f"(max(-{FAR_APART:g},min({FAR_APART:g},{number(up)}*V(x)-V(y)))+{NUDGE:g})"
+        lines += [f"Bj{i} n{i} n{i + 1} I=V(k)*{x}/sinh({x})", f"+ *(exp(-{x})*V(n{i})-exp({x})*V(n{i + 1}))"]
+    lines += [f".ic V(n{i})={number(rest)}" for i, rest in zip(cells, p.rest, strict=True)]
+    lines += [".ic V(h)=0", "* how likely each cell is empty, and the weight of the run of empty cells that ends there"]
+    for i in cells:
+        lines.append(f"Be{i} e{i} 0 V=exp(-{{blocking}}*exp({{sharpness}}*ln(max(V(n{i}),0)+{TRACE:g})))")
+        before = f"({{reach}}*V(w{i - 1})-1)" if i > 1 else "({reach}-1)"
+        lines.append(f"Bw{i} w{i} 0 V=V(e{i})*{before}+1")
+    lines += ["* the weighted gaps, and g", "Br r 0 V=1-V(e1)"]
+    lines += [f"+ +V(w{i - 1})*(1-V(e{i}))" for i in cells[1:]]
+    return [
+        *lines,
+        f"+ +V(w{cells[-1]})",
+        "Bg g 0 V=1/(1+{resistance}*max(V(r),1))+{least}",
+        "Bi p n I={maximum_conductance}*V(p,n)*max(V(g),{least})",
     ]
 
 
@@ -135,8 +159,7 @@ def _yakopcic(model: Model) -> list[str]:
         "* growth and fall, windows apart, in 1/s",
         f"Bg g 0 V={{rise}}*({_exponential('(V(p,n)-{positive_threshold})')}-1)",
         f"Bf f 0 V={{sink}}*({_exponential('(V(n,p)-{negative_threshold})')}-1)",
-        "* 1 in a transient analysis, 0 in .op, .dc and .ac, which see what the device keeps",
-        "Vt t 0 DC 0 PWL(0 0 1e-15 1)",
+        *_CLOCK,
         "* state; it has no rate of its own, so that 1 V/s is 1 A",
         "Cx x 0 1",
         f"Bx 0 x I=V(t)*(V(g)*exp(-{{positive_damping}}*{above})*(1-{above}/{{rising}})",

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mcdev.export.bridge import LEAST, OPENING_WIDTH, SIGN_WIDTH
 from mcdev.export.model import FAR, SHUNT, Model, Parameter, of_pair
 from mcdev.export.names import checked_name, comment, number
+from mcdev.export.swarm import FAR as FAR_APART
+from mcdev.export.swarm import NUDGE, TRACE
 
 
 def module(model: Model) -> str:
@@ -23,7 +24,7 @@ def module(model: Model) -> str:
 
 
 def _alone(model: Model) -> str:
-    parts = {"omiec_compact": _omiec, "bridge": _bridge, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
+    parts = {"omiec_compact": _omiec, "swarm": _swarm, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
     states, variables, body = parts[model.family](model)
     lines = [f"// {line}".rstrip() for line in model.header]
     lines += [f"module {model.name}(p, n);", "  inout p, n;"]
@@ -103,28 +104,45 @@ def _omiec(model: Model) -> _Parts:
     )
 
 
-def _bridge(model: Model) -> _Parts:
-    least = number(LEAST)
-    return (
-        ["l", "s"],
-        ["v", "size", "sgn", "over", "speed", "pushed", "hidden"],
-        [
-            "v = V(p, n) / threshold_voltage;",
-            "size = abs(v);",
-            f"sgn = tanh(v / {number(SIGN_WIDTH)});",
-            "// speed of closing: over the barrier, and no faster than particles drift",
-            "over = closing * exp(lowering * size + asymmetry * sgn);",
-            "speed = size * over * drift / (over + drift);",
-            "// gap that is left to close, in tunnelling lengths",
-            f"V(l) <+ idt(cooling_rate * (opening * (1.0 - exp((V(l) - rest_gap) / {number(OPENING_WIDTH)}))"
-            " - speed * V(l)), rest_gap);",
-            "// what was swept past the bridge",
-            f"pushed = pow(size + {least}, sweeping_power) - pow({least}, sweeping_power);",
-            "V(s) <+ idt(cooling_rate * (sweeping * pushed * sgn * exp(-V(l)) - forgetting * V(s)), 0.0);",
-            f"hidden = pow(V(s) * V(s) + {least} * {least}, 0.5 * power) - pow({least}, power);",
-            "I(p, n) <+ maximum_conductance * V(p, n) * (least + (1.0 - least) * exp(-V(l) - hidden));",
-        ],
-    )
+def _swarm(model: Model) -> _Parts:
+    assert model.cells is not None
+    p, far = model.cells, number(FAR_APART)
+    last = len(p.rest)
+    cells = range(1, last + 1)
+    lines = [
+        "v = V(p, n) / threshold_voltage;",
+        "diffusion = spread * (background + max(V(h), 0.0));",
+        "rate = cooling_rate * hops * diffusion;",
+        "// how likely a cell is empty, weight of the run of empty cells that ends there, and of all gaps",
+        "weight = 1.0;",
+        "gaps = 0.0;",
+    ]
+    for i in cells:
+        lines += [
+            f"empty = exp(-blocking * pow(max(V(n{i}), 0.0) + {number(TRACE)}, sharpness));",
+            "gaps = gaps + weight * (1.0 - empty);",
+            "weight = empty * (reach * weight - 1.0) + 1.0;",
+        ]
+    lines += [
+        "g = 1.0 / (1.0 + resistance * (gaps + weight)) + least;",
+        "// heat: theta less that at rest",
+        "V(h) <+ idt(cooling_rate * (heating * v * v * g - V(h)), 0.0);",
+        "// hops over each border, and the particles in each cell",
+        "before = 0.0;",
+    ]
+    for i, (up, rest) in enumerate(zip(p.steps, p.rest, strict=False), start=1):
+        lines += [
+            f"x = max(-{far}, min({far}, ({number(up)} - pull * v) / (2.0 * diffusion))) + {number(NUDGE)};",
+            f"after = rate * x / sinh(x) * (exp(-x) * V(n{i}) - exp(x) * V(n{i + 1}));",
+            f"V(n{i}) <+ idt(before - after, {number(rest)});",
+            "before = after;",
+        ]
+    lines += [
+        f"V(n{last}) <+ idt(before, {number(p.rest[-1])});",
+        "I(p, n) <+ maximum_conductance * V(p, n) * g;",
+    ]
+    variables = ["v", "diffusion", "rate", "weight", "gaps", "empty", "g", "before", "after", "x"]
+    return [*(f"n{i}" for i in cells), "h"], variables, lines
 
 
 def _yakopcic(model: Model) -> _Parts:
