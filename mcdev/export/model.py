@@ -296,7 +296,7 @@ def _swarm(experiment: Experiment, name: str, provenance: str) -> Model:
         "not, and a circuit that answers to one device's jump is not described by it.",
         "Equations (v = V/V_th, kappa the cooling rate; those of mcdev/export/swarm.py):",
         "  dn_i/dt = kappa (j_(i-1) - j_i),   j_i = k x_i/sinh(x_i) [exp(-x_i) n_i - exp(x_i) n_(i+1)]",
-        "  x_i = (u_(i+1) - u_i - p v)/(2 D),   D = s (theta_0 + h),   k = m D,   dh/dt = kappa (H v^2 g - h)",
+        "  x_i = (u_(i+1) - u_i - p v)/(2 theta),   theta = theta_0 + h,   k = m theta,   dh/dt = kappa (H v^2 g - h)",
         "  e_i = exp(-b n_i^c),   w_i = e_i (y w_(i-1) - 1) + 1,   R = sum w_(i-1) (1 - e_i) + w_N,   w_0 = 1",
         "  I = G_max V g,   g = 1/(1 + a R) + g_f",
         f"States: nodes n1 to n{cells} (particles in each cell, in volts) and h (k_B (T - T_0)/w_p, in volts).",

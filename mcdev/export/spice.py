@@ -103,22 +103,21 @@ _CLOCK = [
 
 def _swarm(model: Model) -> list[str]:
     assert model.cells is not None
-    p, d = model.cells, "({cold}+{spread}*max(V(h),0))"
+    p, theta = model.cells, "({background}+max(V(h),0))"
     cells = range(1, len(p.rest) + 1)
     lines = [
         *(f".param {name}={number(value)}" for name, (value, _) in model.fixed.items()),
         ".param unit={1/cooling_rate}",
-        ".param cold={spread*background}",
         ".param force={pull/threshold_voltage}",
         ".param power={heating/(threshold_voltage*threshold_voltage)}",
         *_CLOCK,
         "* heat: theta less that at rest",
         "Ch h 0 {unit}",
         "Bh 0 h I=V(t)*{power}*V(p,n)*V(p,n)*V(g)-V(h)",
-        "* 1/(2 D), p v/(2 D) and k",
-        f"Bx x 0 V=0.5/{d}",
-        f"By y 0 V=0.5*{{force}}*V(p,n)/{d}",
-        f"Bk k 0 V=V(t)*{{hops}}*{d}",
+        "* 1/(2 theta), p v/(2 theta) and k",
+        f"Bx x 0 V=0.5/{theta}",
+        f"By y 0 V=0.5*{{force}}*V(p,n)/{theta}",
+        f"Bk k 0 V=V(t)*{{hops}}*{theta}",
         "* particles in each cell, and what holds them outside a transient analysis",
     ]
     for i, rest in zip(cells, p.rest, strict=True):

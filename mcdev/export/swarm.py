@@ -3,8 +3,8 @@
 With v = V/V_th, κ the cooling rate and θ = k_B T/w_p, in units of the device (L, 1/κ, w_p, G_max):
 
     dn_i/dt = κ (j_{i-1} - j_i)                                  particles in cell i of N, walls at both ends
-    j_i     = k x_i/sinh(x_i) [e^{-x_i} n_i - e^{x_i} n_{i+1}]   Scharfetter-Gummel: x_i = (u_{i+1} - u_i - p v)/(2D)
-    dh/dt   = κ (H v² g - h),   D = s (θ_0 + h),   k = m D       h: how much hotter than at rest
+    j_i     = k x_i/sinh(x_i) [e^{-x_i} n_i - e^{x_i} n_{i+1}]   Scharfetter-Gummel: x_i = (u_{i+1} - u_i - p v)/(2θ)
+    dh/dt   = κ (H v² g - h),   θ = θ_0 + h,   k = m θ           h: how much hotter than at rest
     e_i     = exp(-b n_i^c)                                      how likely cell i is empty
     w_i     = e_i (y w_{i-1} - 1) + 1,   R = Σ_i w_{i-1} (1 - e_i) + w_N,   w_0 = 1
     I       = G_max V g,   g = 1/(1 + a R) + g_f
@@ -13,7 +13,7 @@ This is eq. 4 of Wang et al. (2017, doi:10.1038/nmat4756) for a density (Risken 
 devices/diffusive_density.py, on a coarse mesh; eq. 5 for the mean temperature, exact since it is linear in g; and for
 eq. 3 the mean of Σ exp(gap/ℓ) over particles that fall into cells independently: w_i is the mean of exp(run/ℓ) over the
 run of empty cells that ends at i, and y = exp(cell/ℓ). The mean of a conductance is not the conductance of a mean:
-therefore ℓ, b, c, a, g_f are fitted; and u, p, m, s by some per cent from their physical values, which mends the mesh.
+therefore ℓ, b, c, a, g_f are fitted; and u, p, m by some per cent from their physical values, which mends the mesh.
 """
 
 from __future__ import annotations
@@ -113,7 +113,6 @@ class Numbers(NamedTuple):
     """n_i at rest, N of them."""
     pull: Any
     hops: Any
-    spread: Any
     background: Any
     heating: Any
     blocking: Any
@@ -125,8 +124,7 @@ class Numbers(NamedTuple):
 
 MEANINGS = {
     "pull": "p, force of V_th over a cell, in w_p",
-    "hops": "m, rate of hops between cells over D, in kappa",
-    "spread": "s, diffusion over theta",
+    "hops": "m, rate of hops between cells over theta, in kappa",
     "background": "theta_0, k_B T_0/w_p",
     "heating": "H, heat of V_th at G_max, in theta kappa",
     "blocking": "b, by which particles block a cell to a gap",
@@ -137,18 +135,17 @@ MEANINGS = {
 }
 
 _START = {
-    "pinning": 0.12,
-    "well": 0.09,
-    "pull": 0.05,
-    "hops": -0.06,
-    "spread": 0.08,
+    "pinning": 0.05,
+    "well": 0.02,
+    "pull": -0.03,
+    "hops": 0.01,
     "blocking": -0.85,
     "sharpness": -1.2,
     "length": -1.9,
     "resistance": -5.7,
     "least": -5.6,
 }
-"""Logarithms, as the paper's device has them: the first five of factors of the physical value; length is ℓ in half
+"""Logarithms, as the paper's device has them: the first four of factors of the physical value; length is ℓ in half
 gaps."""
 
 
@@ -360,8 +357,7 @@ def numbers(x: Any, at: Mesh) -> Numbers:
     """The model's numbers from those that are fitted, in the order of ``_START``."""
     q = dict(zip(_START, x, strict=True))
     energy = jnp.exp(q["well"]) * at.well + jnp.exp(q["pinning"]) * at.pinning
-    spread = jnp.exp(q["spread"])
-    weight = jnp.exp((jnp.min(energy) - energy) / (spread * at.background))
+    weight = jnp.exp((jnp.min(energy) - energy) / at.background)
     rest = weight / jnp.sum(weight)
     if at.share is not None:
         left = jnp.sum(rest * at.left)
@@ -371,7 +367,6 @@ def numbers(x: Any, at: Mesh) -> Numbers:
         at.particles * rest,
         at.pull * jnp.exp(q["pull"]),
         at.hops * jnp.exp(q["hops"]),
-        spread,
         at.background,
         at.heating,
         jnp.exp(q["blocking"]),
@@ -398,9 +393,9 @@ def conductance(p: Numbers, n: _Cells) -> _Lane:
 
 def rates(p: Numbers, heat: _Lane, v: _Lane) -> tuple[_Cells, _Cells]:
     """Of hops to the right and to the left over each border, in κ; v in V_th."""
-    d = p.spread * (p.background + heat)
-    x = jnp.clip((jnp.asarray(p.steps)[:, None] - p.pull * v) / (2 * d), -FAR, FAR) + NUDGE
-    both = p.hops * d * x / jnp.sinh(x)
+    theta = p.background + heat
+    x = jnp.clip((jnp.asarray(p.steps)[:, None] - p.pull * v) / (2 * theta), -FAR, FAR) + NUDGE
+    both = p.hops * theta * x / jnp.sinh(x)
     return both * jnp.exp(-x), both * jnp.exp(x)
 
 
@@ -556,7 +551,7 @@ def _modelled(p: Numbers, rows: Rows) -> np.ndarray:
 def _weight(t: Target, threshold: float) -> np.ndarray:
     """One over the error of ln g, the ensemble's and what the fit does not look below; most for what a pulse is judged
     by, its last quarter, and least for what flows between pulses."""
-    counts = np.where(np.abs(t.timeline.voltage) > _DRIVEN * threshold, 0.5, 0.25)
+    counts = np.where(np.abs(t.timeline.voltage) > _DRIVEN * threshold, 0.5, 0.1)
     counts[t.pulses] = 1.0
     found: np.ndarray = counts / np.hypot(_FLOOR, t.error / t.conductance)
     return found

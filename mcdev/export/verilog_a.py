@@ -111,8 +111,8 @@ def _swarm(model: Model) -> _Parts:
     cells = range(1, last + 1)
     lines = [
         "v = V(p, n) / threshold_voltage;",
-        "diffusion = spread * (background + max(V(h), 0.0));",
-        "rate = cooling_rate * hops * diffusion;",
+        "theta = background + max(V(h), 0.0);",
+        "rate = cooling_rate * hops * theta;",
         "// how likely a cell is empty, weight of the run of empty cells that ends there, and of all gaps",
         "weight = 1.0;",
         "gaps = 0.0;",
@@ -132,7 +132,7 @@ def _swarm(model: Model) -> _Parts:
     ]
     for i, (up, rest) in enumerate(zip(p.steps, p.rest, strict=False), start=1):
         lines += [
-            f"x = max(-{far}, min({far}, ({number(up)} - pull * v) / (2.0 * diffusion))) + {number(NUDGE)};",
+            f"x = max(-{far}, min({far}, ({number(up)} - pull * v) / (2.0 * theta))) + {number(NUDGE)};",
             f"after = rate * x / sinh(x) * (exp(-x) * V(n{i}) - exp(x) * V(n{i + 1}));",
             f"V(n{i}) <+ idt(before - after, {number(rest)});",
             "before = after;",
@@ -141,7 +141,7 @@ def _swarm(model: Model) -> _Parts:
         f"V(n{last}) <+ idt(before, {number(p.rest[-1])});",
         "I(p, n) <+ maximum_conductance * V(p, n) * g;",
     ]
-    variables = ["v", "diffusion", "rate", "weight", "gaps", "empty", "g", "before", "after", "x"]
+    variables = ["v", "theta", "rate", "weight", "gaps", "empty", "g", "before", "after", "x"]
     return [*(f"n{i}" for i in cells), "h"], variables, lines
 
 
