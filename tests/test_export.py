@@ -308,7 +308,7 @@ def compact() -> Compact:
         patch.setattr(
             swarm,
             "protocols",
-            lambda *scale: {k: v for k, v in every(*scale).items() if v[2]["kind"] == "pulse_train" or k == "spikes"},
+            lambda *scale: {k: v for k, v in every(*scale).items() if k.split()[0] in ("train", "other", "spikes")},
         )
         found = swarm.targets(experiment)
         patch.setattr(swarm, "targets", lambda _: found)
@@ -344,7 +344,7 @@ def test_the_compact_model_describes_the_mean(compact: Compact) -> None:
         if target.name.startswith("other"):
             check = compact.fitted.checks[target.name]
             noise = target.error[target.pulses] / target.conductance[target.pulses]
-            assert check.conductance < 0.12, target.about
+            assert check.conductance < np.hypot(0.13, check.noise), target.about
             assert check.worst < 0.15 + 2 * noise.max(), target.about
             still = target.conductance[0] / target.conductance[target.pulses] - 1.0
             assert np.abs(still).max() > 0.5
@@ -391,9 +391,12 @@ def test_the_device_of_the_paper(tmp_path: Path) -> None:
     """The numbers that docs/spice.md states, from the whole ensemble; ngspice takes the text."""
     (file,) = export(HOUSE / "configs" / "wang2017" / "fig4b_train.toml", "spice", tmp_path)
     text = " ".join(line.lstrip("* ") for line in file.read_text(encoding="ascii").splitlines())
-    rms, worst = re.findall(r"10 trains, NOT FITTED: rms ([\d.]+) %, worst ([\d.]+) %", text)[0]
-    assert float(rms) < 8
-    assert float(worst) < 20  # 15 %, and the ensemble's own error of the weakest pulses
+    number = r"([\d.]+) %"
+    (found,) = re.findall(rf"10 trains, NOT FITTED: rms {number}, worst {number}, noise {number}", text)
+    rms, worst, noise = (float(x) for x in found)
+    assert rms < np.hypot(10, noise)
+    assert worst < 30  # 512 realisations leave 7 % to a weak train's mean, and all of its pulses share it
+    assert float(re.findall(rf"after train: conductance {number}", text)[0]) < 10  # 41 % without heat
     ngspice.transient(f"{file.read_text(encoding='ascii')}\nVin a 0 1\nX1 a 0 fig4b_train", ["i(vin)"], 0.1, 0.01)
 
 
