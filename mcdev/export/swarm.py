@@ -43,7 +43,7 @@ NUDGE = 1e-9
 TRACE = 1e-6
 """Particles added to a cell before a power is taken of its number."""
 
-_CELLS_PER_PERIOD = 3
+_CELLS_PER_PERIOD = 1.4  # over θ_0, but three at least: the energy from cell to cell must not be much beyond θ
 _LEAST_CELLS, _MOST_CELLS = 24, 120
 _MOST, _FEWEST = 512, 256  # realisations
 _STEP, _REST_STEP = 0.005, 0.02  # longest steps of the fit's integrator while driven and not, in 1/κ
@@ -335,9 +335,11 @@ class Mesh(NamedTuple):
 
 
 def mesh(device: Any) -> Mesh:
-    """Cells of a third of the pinning period."""
+    """Three cells to a pinning period, and more in a cold device."""
     p = {name: float(typical(getattr(device, name))) for name in type(device).parameters()}
-    cells = int(np.clip(round(2 * _CELLS_PER_PERIOD / p["pinning_period"]), _LEAST_CELLS, _MOST_CELLS))
+    background = Boltzmann * p["background_temperature"] / p["pinning_energy"]
+    of_period = max(3, round(_CELLS_PER_PERIOD / background))
+    cells = int(np.clip(round(2 * of_period / p["pinning_period"]), _LEAST_CELLS, _MOST_CELLS))
     x = (np.arange(cells) + 0.5) * 2.0 / cells - 1.0
     wells = (np.exp(-(((x - side * p["interfacial_centre"]) / p["interfacial_width"]) ** 2)) for side in (-1, 1))
     return Mesh(
@@ -346,7 +348,7 @@ def mesh(device: Any) -> Mesh:
         x < 0,
         None if device.initial_split == "equilibrium" else device.initial_split,
         device.particles,
-        Boltzmann * p["background_temperature"] / p["pinning_energy"],
+        background,
         p["heating"],
         p["drift"] * 2.0 / cells,
         (cells / 2.0) ** 2 / p["friction"],
