@@ -30,6 +30,7 @@ from scipy import optimize
 from scipy.constants import Boltzmann
 
 from mcdev.ensemble import simulate
+from mcdev.environment import computing
 from mcdev.experiment import Experiment, build
 from mcdev.export.refusal import refused
 from mcdev.export.single import one_device
@@ -509,7 +510,7 @@ def fit(experiment: Experiment) -> Fitted:
     own parameters; bounds keep what the trains do not determine from running away."""
     device: Any = median_device(experiment).device
     found = targets(experiment)
-    with jax.enable_x64(True):
+    with computing(True):
         return _fit(found, device, _size(experiment))
 
 
