@@ -430,6 +430,7 @@ class Rows(NamedTuple):
 
 
 def rows_of(found: Iterable[Target], threshold: float, rate: float) -> Rows:
+    """The steps of these protocols for a device with this V_th (V) and κ (1/s)."""
     lanes, most = [], 0
     for target in found:
         lines, t = [], target.timeline
