@@ -24,10 +24,11 @@ from mcdev.devices.omiec_compact import OmiecCompact, OmiecState
 from mcdev.draws import draw_parameters
 from mcdev.ensemble import simulate
 from mcdev.experiment import Experiment
-from mcdev.export import Model, bridge, desk, export, instances, model_of, module, ngspice, subcircuit
-from mcdev.export.bridge import relative_rms
-from mcdev.export.names import comment
+from mcdev.export import LANGUAGES, Model, desk, export, instances, model_of, module, ngspice, subcircuit, swarm
+from mcdev.export.model import SHUNT
+from mcdev.export.names import OWN_WORDS, comment
 from mcdev.export.single import one_device
+from mcdev.export.swarm import relative_rms
 from mcdev.problems import ConfigError
 from mcdev.protocols.timeline import Timeline
 from mcdev.statistics import make_card, to_toml
@@ -268,13 +269,23 @@ def test_the_column_of_the_readme(column_run: Path, column_script: ModuleType, t
 
 class Compact(NamedTuple):
     model: Model
-    targets: list[bridge.Target]
-    fitted: bridge.Fitted
+    targets: list[swarm.Target]
+    fitted: swarm.Fitted
+
+
+TRAINS = (
+    swarm.Train(3.0, 0.05, 0.05, 8),
+    swarm.Train(2.4, 0.06, 0.3, 8),
+    swarm.Train(3.6, 0.04, 0.8, 8),
+    swarm.Train(2.8, 0.08, 0.15, 8),
+)
+OTHERS = (swarm.Train(3.0, 0.04, 0.6, 8), swarm.Train(3.4, 0.06, 0.1, 8))
 
 
 @pytest.fixture(scope="module")
 def compact() -> Compact:
-    """The compact model of a small diffusive device: ten particles, with distributions that it carries and does not."""
+    """The compact model of a small diffusive device: ten particles, with distributions that it carries and does not;
+    fewer trains than an export has."""
     wide = {"distribution": "lognormal", "sigma": 0.1}
     experiment = mcdev.build(
         {
@@ -290,66 +301,86 @@ def compact() -> Compact:
             "ensemble": {"devices": 256},
         }
     )
-    found = bridge.targets(experiment)
+    every = swarm.protocols
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bridge, "targets", lambda _: found)
-        fitted = bridge.fit(experiment)
-        patch.setattr(bridge, "fit", lambda _: fitted)
+        patch.setattr(swarm, "FITTED", TRAINS)
+        patch.setattr(swarm, "HELD_OUT", OTHERS)
+        patch.setattr(
+            swarm,
+            "protocols",
+            lambda *scale: {k: v for k, v in every(*scale).items() if k.split()[0] in ("train", "other", "spikes")},
+        )
+        found = swarm.targets(experiment)
+        patch.setattr(swarm, "targets", lambda _: found)
+        fitted = swarm.fit(experiment)
+        patch.setattr(swarm, "fit", lambda _: fitted)
         return Compact(model_of(experiment, "dut", "a test"), found, fitted)
 
 
-def stated(model: Model, name: str) -> tuple[float, float]:
-    """Errors of conductance and current that the header states for a protocol."""
-    text = " ".join(line.strip() for line in model.header)
-    found = re.search(rf"{name}(?: \(NOT FITTED\))?: conductance ([\d.]+) %, current ([\d.]+) %", text)
-    assert found is not None, name
-    return float(found[1]) / 100, float(found[2]) / 100
-
-
 @pytest.mark.ngspice
-def test_ngspice_meets_the_ensemble_within_the_stated_error(compact: Compact) -> None:
-    text = subcircuit(compact.model)
+def test_ngspice_meets_the_model_and_the_header_tells_its_error(compact: Compact) -> None:
+    """Pulse by pulse: ngspice's conductance is the fit's own within 1 %, and as far from the ensemble as the header
+    says; half the step changes nothing."""
+    text, header = subcircuit(compact.model), " ".join(line.strip() for line in compact.model.header)
     for target in compact.targets:
-        timeline = target.timeline
-        step = min(timeline.duration / 1000, 0.005)
-        current = in_ngspice(text, timeline, step)
-        ensemble = target.conductance * timeline.voltage  # in units where G_max and V_th are one
-        in_conductance, in_current = stated(compact.model, target.name)
-        error = relative_rms(current, ensemble, timeline.widths)
-        assert error == pytest.approx(in_current, abs=2e-3), target.name
-        read_out = np.abs(timeline.voltage) > 0.02  # where a current tells the conductance
-        found = current[read_out] / timeline.voltage[read_out]
-        error = relative_rms(found, target.conductance[read_out], timeline.widths[read_out])
-        assert error < in_conductance + 5e-3, target.name
-        half = in_ngspice(text, timeline, 0.5 * step)
-        assert relative_rms(half, current, timeline.widths) < 1e-3, "no hidden time step"
+        if not target.name.startswith("other"):
+            continue
+        timeline, check = target.timeline, compact.fitted.checks[target.name]
+        whole, half = (in_ngspice(text, timeline, h) / timeline.voltage for h in (0.004, 0.002))
+        assert whole[target.pulses] == pytest.approx(half[target.pulses], rel=2e-3)
+        off = half[target.pulses] / target.conductance[target.pulses] - 1.0
+        assert np.abs(off).max() == pytest.approx(check.worst, abs=0.01)
+        assert np.sqrt(np.mean(off**2)) == pytest.approx(check.conductance, abs=0.01)
+        stated = f"rms {100 * check.conductance:.1f} %, worst {100 * check.worst:.1f} %"
+        assert f"{stated}, noise {100 * check.noise:.1f} % - {check.about}" in header
+    assert swarm.RANGE in header
+    assert "OUTSIDE that range" in header
 
 
 def test_the_compact_model_describes_the_mean(compact: Compact) -> None:
-    """Conductance within a fifth of its peak under every protocol it was fitted to, the current within a tenth; a
-    device that does nothing would miss by more than that."""
-    for name, check in compact.fitted.checks.items():
-        if check.fitted:
-            assert check.conductance < 0.2, name
-            assert check.current < 0.1, name
-    pulse = next(t for t in compact.targets if t.name == "pulse")
-    assert (
-        relative_rms(np.full_like(pulse.conductance, pulse.conductance[0]), pulse.conductance, pulse.timeline.widths)
-        > 0.2
-    )
+    """Trains that were not fitted, pulse by pulse, within 15 % beside twice the ensemble's own standard error. A model
+    that does nothing, and the one without heat, would miss by more."""
+    for target in compact.targets:
+        if target.name.startswith("other"):
+            check = compact.fitted.checks[target.name]
+            noise = target.error[target.pulses] / target.conductance[target.pulses]
+            assert check.conductance < np.hypot(0.15, check.noise), target.about
+            assert check.worst < 0.15 + 2 * noise.max(), target.about
+            still = target.conductance[0] / target.conductance[target.pulses] - 1.0
+            assert np.abs(still).max() > 0.5
+    one = next(t for t in compact.targets if t.name == "other 2")
+    cold = compact.fitted.numbers._replace(heating=0.0)
+    with jax.enable_x64(True):
+        without = np.asarray(swarm.course(cold, swarm.rows_of([one], 1.0, 1.0)))[one.pulses, 0]
+    assert np.abs(without / one.conductance[one.pulses] - 1.0).max() > 0.25
     assert "NOT carried, taken at the median for every instance: friction." in " ".join(compact.model.header)
+
+
+def test_the_cells_keep_their_particles(compact: Compact) -> None:
+    """Whatever the voltage, hops only move them; at rest and without a voltage none does, on the mesh as fitted."""
+    p = compact.fitted.numbers
+    with jax.enable_x64(True):
+        n = np.array(p.rest)[:, None]
+        assert n.sum() == pytest.approx(10.0, rel=1e-12)
+        moved, _, _ = swarm.slopes(p, n, np.array([0.3]), np.array([-2.7]))
+        assert float(np.abs(moved).max()) > 1.0
+        assert float(moved.sum()) == pytest.approx(0.0, abs=1e-9)
+        still, warmer, _ = swarm.slopes(p, n, np.zeros(1), np.zeros(1))
+        inner = np.delete(np.asarray(still)[:, 0], [len(n) // 2 - 1, len(n) // 2])  # but over the middle, by the split
+        assert float(np.abs(inner).max()) < 1e-6 * float(np.abs(moved).max())
+        assert float(warmer[0]) == 0.0
 
 
 @pytest.mark.ngspice
 def test_the_scales_of_the_compact_model_are_exact(compact: Compact) -> None:
     """Twice V_th, thrice κ and G_max/100 under voltages and times scaled alike give the same trace, scaled."""
-    target = next(t for t in compact.targets if t.name == "pair")
+    target = next(t for t in compact.targets if t.name == "spikes")
     t, text = target.timeline, subcircuit(compact.model)
-    plain = in_ngspice(text, t, 0.005)
+    plain = in_ngspice(text, t, 0.01)
     scaled = Timeline(t.edges / 3, 2 * t.start, 2 * t.end, t.windows)
     given = {"threshold_voltage": 2.0, "cooling_rate": 3.0, "maximum_conductance": 0.01}
     circuit = f"{text}\nVin a 0 {ngspice.piecewise_linear(scaled, EDGE)}\n{ngspice.instance(1, 'a 0', 'dut', given)}"
-    times, waves = ngspice.transient(circuit, ["i(vin)"], scaled.duration, 0.005 / 3)
+    times, waves = ngspice.transient(circuit, ["i(vin)"], scaled.duration, 0.01 / 3)
     theirs = -ngspice.sampled(scaled, times, waves["i(vin)"])
     assert relative_rms(theirs / 0.02, plain, t.widths) < 1e-3
 
@@ -359,12 +390,14 @@ def test_the_scales_of_the_compact_model_are_exact(compact: Compact) -> None:
 def test_the_device_of_the_paper(tmp_path: Path) -> None:
     """The numbers that docs/spice.md states, from the whole ensemble; ngspice takes the text."""
     (file,) = export(HOUSE / "configs" / "wang2017" / "fig4b_train.toml", "spice", tmp_path)
-    text = file.read_text(encoding="ascii")
-    errors = re.findall(r"^\*   (\w[\w ]*): conductance ([\d.]+) %, current ([\d.]+) %", text, re.MULTILINE)
-    assert [name for name, *_ in errors] == ["pulse", "pair", "train", "recovery", "sweep", "spikes"]
-    assert max(float(conductance) for _, conductance, _ in errors) < 15
-    assert max(float(current) for *_, current in errors) < 6.5
-    ngspice.transient(f"{text}\nVin a 0 1\nX1 a 0 fig4b_train", ["i(vin)"], 0.1, 0.01)
+    text = " ".join(line.lstrip("* ") for line in file.read_text(encoding="ascii").splitlines())
+    number = r"([\d.]+) %"
+    (found,) = re.findall(rf"10 trains, NOT FITTED: rms {number}, worst {number}, noise {number}", text)
+    rms, worst, noise = (float(x) for x in found)
+    assert rms < np.hypot(10, noise)
+    assert worst < 30  # 512 realisations leave 7 % to a weak train's mean, and all of its pulses share it
+    assert float(re.findall(rf"after train: conductance {number}", text)[0]) < 10  # 41 % without heat
+    ngspice.transient(f"{file.read_text(encoding='ascii')}\nVin a 0 1\nX1 a 0 fig4b_train", ["i(vin)"], 0.1, 0.01)
 
 
 # -------------------------------------------------------------------------------------- Verilog-A
@@ -380,8 +413,12 @@ def in_python(text: str, nodes: dict[str, float]) -> dict[str, float]:
         known[name] = float(value)
     body = text[text.index("analog begin") :]
     for left, arrow, right in re.findall(r"^\s*([\w(), ]+?) (=|<\+) (.*);$", body, re.MULTILINE):
-        choice = re.sub(r"\((\w+ [<>] 0) \? (.*) : ([-\w.]+)\)", r"(\2 if \1 else \3)", right)
-        known[left if arrow == "=" else f"<{left}>"] = eval(choice, {}, known)
+        choice = re.sub(r"^\((\w+ [<>] 0) \? (.*) : (.*)\)$", r"(\2 if \1 else \3)", right)
+        value = eval(choice, {}, known)
+        if arrow == "=":
+            known[left] = value
+        else:  # contributions to one branch add up
+            known[f"<{left}>"] = known.get(f"<{left}>", 0.0) + value
     return known
 
 
@@ -401,18 +438,21 @@ def test_verilog_a_has_the_equations_of_level_1(facilitation: str) -> None:
             assert found["<V(q)>"] == pytest.approx(float(devices.charging(state.q, bias)[0]), rel=1e-12)
             assert found["<V(m)>"] == pytest.approx(float(devices.fast[0]) * (bias[0] - m), rel=1e-12)
             current = float(devices.current_law(state).current(volts)[0])
-            assert found["<I(p, n)>"] == pytest.approx(current, rel=1e-9, abs=1e-25)
+            assert found["<I(p, n)>"] == pytest.approx(current + v / SHUNT, rel=1e-9)
 
 
 def test_verilog_a_has_the_equations_of_the_compact_model(compact: Compact) -> None:
-    text = module(compact.model)
+    text, p = module(compact.model), compact.fitted.numbers
+    rng = np.random.default_rng(3)
     with jax.enable_x64(True):
-        for v, gap, swept in ((1.5, 3.0, 0.2), (-4.0, 0.4, 0.5), (0.05, 4.0, -0.3)):
-            found = in_python(text, {"pn": v, "l": gap, "s": swept})
-            closes, sweeps, g = (float(x) for x in bridge.slopes(compact.fitted.bridge, gap, swept, v))
-            assert found["<V(l)>"] == pytest.approx(closes, rel=1e-9)
-            assert found["<V(s)>"] == pytest.approx(sweeps, rel=1e-9)
-            assert found["<I(p, n)>"] == pytest.approx(v * g, rel=1e-9)
+        for v, heat in ((1.5, 0.0), (-4.0, 0.7), (0.05, 2.0), (0.0, 0.1)):
+            n = rng.exponential(10 / len(p.rest), len(p.rest))
+            found = in_python(text, {"pn": v, "h": heat} | {f"n{i}": x for i, x in enumerate(n, start=1)})
+            moved, warmer, g = swarm.slopes(p, n[:, None], np.array([heat]), np.array([v]))
+            theirs = np.array([found[f"<V(n{i + 1})>"] for i in range(n.size)])
+            assert theirs == pytest.approx(np.asarray(moved)[:, 0], rel=1e-8, abs=1e-8 * float(np.abs(moved).max()))
+            assert found["<V(h)>"] == pytest.approx(float(warmer[0]), rel=1e-9)
+            assert found["<I(p, n)>"] == pytest.approx(v * float(g[0]), rel=1e-9)  # the shunt is 1e-13 of it
 
 
 # -------------------------------------------------------------------------------------- what is refused
@@ -426,19 +466,44 @@ def configuration(folder: Path, **changes: Any) -> Path:
     return path
 
 
+@pytest.mark.parametrize("to", LANGUAGES)
 @pytest.mark.parametrize(
-    "name",
-    ["9lives", "my-device", "a.b", "a b", "x\n.include /etc/passwd", "real", "Module", "", "µ", "a" * 61, "dut)", "+a"],
+    "name", ["9lives", "my-device", "a.b", "a b", "x\n.include /etc/passwd", "", "µ", "a" * 61, "dut)", "+a"]
 )
-def test_a_name_that_breaks_a_netlist_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_name_that_breaks_a_netlist_is_refused(name: str, to: str, tmp_path: Path) -> None:
+    refuses(name or "_", to, tmp_path)
+
+
+def refuses(name: str, to: str, folder: Path) -> None:
+    """Names the option, what was given and what is allowed; the remedy works."""
     with pytest.raises(ConfigError) as refused:
-        export(configuration(tmp_path), "spice", tmp_path / "out", name=name or "_")
+        export(configuration(folder), to, folder / "out", name=name)
     (problem,) = refused.value.problems
     assert problem.key == "--name"
-    assert problem.value == (name or "_")
+    assert problem.value == name
     assert "a letter, then up to 59 letters, digits and underscores" in problem.message
     remedy = problem.message.rpartition("--name ")[2]
-    assert export(configuration(tmp_path), "spice", tmp_path / "out", name=remedy)
+    assert export(configuration(folder), to, folder / "out", name=remedy)
+
+
+def test_each_language_refuses_its_own_words_only(tmp_path: Path) -> None:
+    for name in ("cell", "real", "Module", "table", "voltage"):
+        refuses(name, "verilog-a", tmp_path)
+        assert export(configuration(tmp_path), "spice", tmp_path / "out", name=name)
+    for name in ("gnd", "Temper"):
+        refuses(name, "spice", tmp_path)
+        assert export(configuration(tmp_path), "verilog-a", tmp_path / "out", name=name)
+
+
+@pytest.mark.ngspice
+def test_ngspice_takes_every_keyword_of_verilog_a_as_a_name() -> None:
+    text = subcircuit(model_of(level_1("device_1s", PAIR), "dut", "a test"))
+    words = sorted(OWN_WORDS["verilog-a"] - OWN_WORDS["spice"])
+    circuit = "\n".join(re.sub(r"\bdut\b", word, text) for word in words)
+    circuit += "\nVin a 0 3\n" + "\n".join(f"X{i} a 0 {word}" for i, word in enumerate(words))
+    (current,) = -ngspice.waves(circuit, ["i(vin)"], ".op")["i(vin)"]
+    (alone,) = -ngspice.waves(f"{text}\nVin a 0 3\nX1 a 0 dut", ["i(vin)"], ".op")["i(vin)"]
+    assert current == pytest.approx(len(words) * alone, rel=1e-6)
 
 
 def test_the_name_of_the_experiment_counts_too(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from mcdev.devices import one_state
 from mcdev.draws import draw_parameters, of_device
 from mcdev.ensemble import simulate
 from mcdev.experiment import Experiment
-from mcdev.export import bridge, export, instances, model_of, module, ngspice, subcircuit
-from mcdev.export.bridge import relative_rms
+from mcdev.export import export, instances, model_of, module, ngspice, subcircuit, swarm
+from mcdev.export.model import SHUNT
 from mcdev.export.names import checked_name
+from mcdev.export.swarm import relative_rms
 from mcdev.problems import ConfigError
 from mcdev.protocols.timeline import Timeline
 from mcdev.statistics import make_card, to_toml
@@ -99,7 +100,7 @@ def test_verilog_a_has_the_equations_of_one_state(device: dict[str, Any]) -> Non
             state, volts = np.array([x]), np.array([v])
             assert found["<V(x)>"] == pytest.approx(float(devices.drift(state, volts)[0]), rel=1e-9, abs=1e-12)
             current = float(devices.current_law(state).current(volts)[0])
-            assert found["<I(p, n)>"] == pytest.approx(current, rel=1e-9, abs=1e-25)
+            assert found["<I(p, n)>"] == pytest.approx(current + v / SHUNT, rel=1e-9)
 
 
 @pytest.mark.parametrize("device", [DRIFT, VOLATILE, {"preset": "device_p"}], ids=["drift", "volatile", "organic"])
@@ -109,7 +110,7 @@ def test_no_name_of_a_module_is_a_keyword(device: dict[str, Any]) -> None:
     declared = [*re.findall(r"parameter real (\w+)", text), *", ".join(lists).split(", ")]
     assert len(declared) > 10
     for name in declared:
-        assert checked_name(name, "name") == name
+        assert checked_name(name, "name", "verilog-a") == name
 
 
 # -------------------------------------------------------------------------------------- the pair
@@ -235,10 +236,20 @@ def test_the_pair_says_what_it_is(write: Callable[..., str]) -> None:
     assert ("X2 k n dut_memristor" if write is subcircuit else "second(k, n);") in plain
 
 
+def unfitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compact model of a diffusive device without its minutes: at the numbers that its fit starts from."""
+
+    def start(experiment: Experiment) -> swarm.Fitted:
+        with jax.enable_x64(True):
+            found = swarm.numbers(np.array(list(swarm._START.values())), swarm.mesh(experiment.device))
+        return swarm.Fitted(swarm.Numbers(*(np.asarray(x, float).tolist() for x in found)), {}, 1)
+
+    monkeypatch.setattr(swarm, "fit", start)
+
+
 def test_a_mean_beside_a_memristor_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The diffusive family's compact model is the ensemble's mean; fitted elsewhere, here a stand-in."""
-    numbers = bridge.Bridge(*([1.0] * len(bridge.Bridge._fields)))
-    monkeypatch.setattr(bridge, "fit", lambda _: bridge.Fitted(numbers, {}, 1))
+    unfitted(monkeypatch)
     text = subcircuit(model_of(diffusive(), "dut", "a test"))
     assert "the pair of a mean is not the mean of many pairs" in text
     assert "X1 p k dut\n" in text
@@ -248,6 +259,14 @@ def test_a_second_memristor_without_a_circuit_model_is_refused() -> None:
     experiment = organic({"memristor": {"preset": "device_p_pnp"}}, measurements={"mean": {"kind": "mean_conductance"}})
     with pytest.raises(ConfigError, match=r'circuit\.memristor\.kind = "omiec_pnp": cannot be exported'):
         model_of(experiment, "dut", "a test")
+
+
+def test_a_pair_is_not_called_as_one_of_its_parameters() -> None:
+    """ngspice would put the parameter's value in the place of the subcircuit's name."""
+    model = model_of(organic(), "Thickness", "a test")
+    with pytest.raises(ConfigError, match="write --name device_Thickness"):
+        subcircuit(model)
+    assert "module Thickness(p, n);" in module(model)
 
 
 # -------------------------------------------------------------------------------------- SRDP

@@ -1,11 +1,12 @@
 """Devices for circuit simulators: subcircuits for ngspice, modules in Verilog-A, instances with their own parameters.
 
-``model`` gathers what is exported; ``spice`` and ``verilog_a`` write it; ``bridge`` is the compact model of the
+``model`` gathers what is exported; ``spice`` and ``verilog_a`` write it; ``swarm`` is the compact model of the
 diffusive family; ``instances`` draws devices; ``ngspice`` runs netlists. Long form: docs/spice.md.
 """
 
-from mcdev.export.desk import LANGUAGES, export
+from mcdev.export.desk import export
 from mcdev.export.model import Model, Parameter, model_of
+from mcdev.export.names import LANGUAGES
 from mcdev.export.spice import subcircuit
 from mcdev.export.verilog_a import module
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mcdev.experiment import Experiment, load, read_toml
 from mcdev.export import instances, spice, verilog_a
-from mcdev.export.model import Model, model_of
-from mcdev.export.names import checked_name, comment
+from mcdev.export.model import Model, model_of, words_of_pair
+from mcdev.export.names import LANGUAGES, checked_name, comment
 from mcdev.export.refusal import refused
 from mcdev.problems import shown
 from mcdev.results import experiment_of, read, whole_file
 from mcdev.statistics.card import FORMAT, read_card
-
-LANGUAGES = ("spice", "verilog-a")
-Language = Literal["spice", "verilog-a"]
 
 
 def open_source(source: Path, overrides: Mapping[str, Any]) -> tuple[Experiment, str]:
@@ -79,8 +76,8 @@ def export(
     if seed is not None and card is None:
         raise refused("--seed", seed, "is of --card; a configuration has its own: --set ensemble.seed=2")
     experiment, provenance = open_source(source, overrides or {})
-    name = checked_name(name or experiment.name, "--name" if name else "name")
     chosen, label = at_point(experiment, point)
+    name = checked_name(name or experiment.name, "--name" if name else "name", to, words_of_pair(chosen))
     draws, drawn_from = {}, ""
     if card is not None:
         found = read_card(card)

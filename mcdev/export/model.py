@@ -16,8 +16,8 @@ from mcdev.devices.omiec_compact import OmiecCompact
 from mcdev.devices.volatile_threshold import VolatileThreshold
 from mcdev.devices.yakopcic import Yakopcic
 from mcdev.experiment import Experiment
-from mcdev.export import bridge
-from mcdev.export.names import checked_name, comment
+from mcdev.export import swarm
+from mcdev.export.names import comment
 from mcdev.export.refusal import refused
 from mcdev.preset_tables import presets
 from mcdev.schema import typical
@@ -25,6 +25,11 @@ from mcdev.schema import typical
 FAR = 80.0
 """Argument from which an exponential of ``yakopcic`` goes straight on (in volts, of the rates): beyond any use, and
 e^80 times anything is still a number. A simulator's search for a solution passes through such voltages."""
+
+SHUNT = 1e15
+"""Resistance (ohm) beside every device, an instance parameter of its own. A law that vanishes over a range (an organic
+device opposed by its layers, a drift memristor at x = 0) leaves a node between two such devices without a voltage, and
+a simulator without a solution. It carries 1 fA at 1 V."""
 
 
 class Parameter(NamedTuple):
@@ -44,13 +49,15 @@ class Model:
 
     name: str
     family: str
-    """``omiec_compact``, ``yakopcic``, ``volatile_threshold``, or ``bridge``: the diffusive family's compact model."""
+    """``omiec_compact``, ``yakopcic``, ``volatile_threshold``, or ``swarm``: the diffusive family's compact model."""
     parameters: dict[str, Parameter]
     """What an instance may be given; the same names as in a configuration."""
     fixed: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Fitted numbers that are the same in every instance, with their meaning."""
     header: tuple[str, ...] = ()
     """Lines of plain text: provenance, equations, assumptions."""
+    cells: swarm.Numbers | None = None
+    """Of ``swarm``: where the numbers of its cells are."""
     either: bool = False
     """Of ``omiec_compact``: whether the states follow |V| and help both polarities."""
     second: Model | None = None
@@ -78,12 +85,16 @@ def of_pair(name: str) -> str:
     return f"memristor_{name.removeprefix(BESIDE)}" if name.startswith(BESIDE) else name
 
 
+def words_of_pair(experiment: Experiment) -> list[str]:
+    """The parameters of its pair, where it has one: ngspice would read a subcircuit's name as one of them there."""
+    return [of_pair(name) for name in experiment.units] if isinstance(experiment.circuit, SeriesMemristor) else []
+
+
 def model_of(experiment: Experiment, name: str, provenance: str) -> Model:
     """The model of one sweep point's median device. ``provenance`` says where it is from, in a line.
 
-    Raises ``ConfigError`` for a name that breaks a netlist or a family without a circuit model.
+    Raises ``ConfigError`` for a family without a circuit model.
     """
-    checked_name(name, "name")
     model = _of_device(experiment, name, provenance)
     circuit = experiment.circuit
     if not isinstance(circuit, SeriesMemristor):
@@ -96,7 +107,7 @@ def model_of(experiment: Experiment, name: str, provenance: str) -> Model:
 def _of_device(experiment: Experiment, name: str, provenance: str) -> Model:
     device = experiment.device
     if device.kind == "diffusive":
-        return _bridge(experiment, name, provenance)
+        return _swarm(experiment, name, provenance)
     return _exact(device, "device", name, _common(experiment, provenance))
 
 
@@ -141,7 +152,7 @@ def _pair_header(circuit: SeriesMemristor, model: Model, provenance: str) -> tup
         lines.append("of the pair is negative to it.")
     if circuit.compliance is not None:
         lines.append(f"NOT in it: the compliance of the configuration, {circuit.compliance:g} A, is the source's.")
-    if model.family == "bridge":
+    if model.family == "swarm":
         lines.append("The device is the mean of many; the pair of a mean is not the mean of many pairs.")
     lines.append("Parameters: the device's by their names, the second memristor's with memristor_ before them.")
     return _plain(lines)
@@ -159,6 +170,8 @@ def _parameters(device: Any, names: Iterable[str]) -> dict[str, Parameter]:
 _ALWAYS = (
     "A transient analysis starts at rest (.ic, idt), whatever voltage is on at time zero. No statement refers to a "
     "time step.",
+    f"Beside mcdev's equations: shunt, {SHUNT:g} ohm from p to n, a parameter of every instance. Where a law has no",
+    "conductance of its own it gives a node between two devices a voltage. It carries 1 fA at 1 V.",
 )
 
 
@@ -236,7 +249,8 @@ def _yakopcic(device: Yakopcic, name: str, common: list[str]) -> Model:
         "      exp(alphan (x - 1 + xn)) x/(1 - xn) for V < 0 and x <= 1 - xn (1 above)",
         "State: node x, between 0 and 1, in volts; it starts at initial_state.",
         f"Beyond b V = {FAR:g}, and some {FAR:g} V, sinh and exp go straight on, so that no number overflows.",
-        "Beyond a threshold .op and .dc may miss the equilibrium, an end of the range: use a transient analysis.",
+        "It keeps its state: .op, .dc and .ac see initial_state, at whatever bias. At x = 0 it conducts nothing, and a",
+        "source of current has no solution there.",
         *_notes(device),
     ]
     return Model(name, "yakopcic", _parameters(device, type(device).parameters()), header=_plain(lines))
@@ -266,45 +280,73 @@ CARRIED = ("threshold_voltage", "maximum_conductance", "cooling_rate")
 """What the compact model of the diffusive family carries exactly: the scales of voltage, conductance and time."""
 
 
-def _bridge(experiment: Experiment, name: str, provenance: str) -> Model:
+def _swarm(experiment: Experiment, name: str, provenance: str) -> Model:
     device: Any = experiment.device
     if device.initial_state != "rest":
         message = 'the compact model starts at rest; write initial_state = "rest"'
         raise refused("device.initial_state", device.initial_state, message)
-    fitted = bridge.fit(experiment)
+    fitted = swarm.fit(experiment)
+    cells = len(fitted.numbers.rest)
     drawn = [n for n in type(device).parameters() if not isinstance(getattr(device, n), float)]
     left = [n for n in drawn if n not in CARRIED]
     lines = [
-        f"{name}: diffusive memristor, compact model of two states (mcdev family diffusive)",
+        f"{name}: diffusive memristor, compact model of {cells} cells and a temperature (mcdev family diffusive)",
         *_common(experiment, provenance),
-        "NOT the particles: two states fitted to the MEAN of the ensemble. A single device jumps; its mean does not,",
-        "and a circuit that answers to one device's jump is not described by it.",
-        "Equations (v = V/V_th, kappa the cooling rate):",
-        f"  dl/dt = kappa r [1 - exp(-(l_0 - l)/{bridge.OPENING_WIDTH:g})] - kappa c(v) l,   c = |v| A m/(A + m),",
-        "  A = a exp(u |v| + e sgn v);   ds/dt = kappa k |v|^q sgn(v) exp(-l) - kappa f s",
-        "  I = G_max V [g_f + (1 - g_f) exp(-l - |s|^p)]",
-        f"  sgn v is tanh(v/{bridge.SIGN_WIDTH:g}), |v|^q is (|v| + d)^q - d^q, |s|^p is (s^2 + d^2)^(p/2) - d^p, "
-        f"d = {bridge.LEAST:g}",
-        "States: nodes l (gap that is left to close, in tunnelling lengths) and s (what was swept past the bridge).",
-        f"Fitted to the mean of {fitted.realisations} realisations of the median device. Errors: root mean square over",
-        "the time of the trace, relative to its peak; of the conductance, of the current, and for comparison the",
-        "standard error of the ensemble's mean conductance:",
-    ]
-    for key, c in fitted.checks.items():
-        how = "" if c.fitted else " (NOT FITTED)"
-        lines.append(
-            f"  {key}{how}: conductance {100 * c.conductance:.1f} %, current {100 * c.current:.1f} %, "
-            f"noise {100 * c.noise:.1f} % - {c.about}"
-        )
-    lines += [
+        "NOT the particles: their mean density, for the MEAN of the ensemble. A single device jumps; its mean does",
+        "not, and a circuit that answers to one device's jump is not described by it.",
+        "Equations (v = V/V_th, kappa the cooling rate; those of mcdev/export/swarm.py):",
+        "  dn_i/dt = kappa (j_(i-1) - j_i),   j_i = k x_i/sinh(x_i) [exp(-x_i) n_i - exp(x_i) n_(i+1)]",
+        "  x_i = (u_(i+1) - u_i - p v)/(2 theta),   theta = theta_0 + h,   k = m theta,   dh/dt = kappa (H v^2 g - h)",
+        "  e_i = exp(-b n_i^c),   w_i = e_i (y w_(i-1) - 1) + 1,   R = sum w_(i-1) (1 - e_i) + w_N,   w_0 = 1",
+        "  I = G_max V g,   g = 1/(1 + a R) + g_f",
+        f"States: nodes n1 to n{cells} (particles in each cell, in volts) and h (k_B (T - T_0)/w_p, in volts).",
+        "Operating points (.op, .dc, .ac) see the particles at rest, whatever the bias: it has no memory of a time.",
+        *_worth(fitted),
         "Exact from instance to instance: threshold_voltage, maximum_conductance, cooling_rate, which are scales.",
-        "Assumed: rates depend on voltage alone. Heat stored over a long train is not a state, so that the rise of",
-        "conductance while a hot device cools is missed: see 'after train'. Other temperatures want another fit.",
+        "Other temperatures, frictions or wells want another export.",
     ]
     if left:
         lines.append(f"NOT carried, taken at the median for every instance: {', '.join(left)}.")
-    fixed = {key: (value, bridge.MEANINGS[key]) for key, value in fitted.bridge._asdict().items()}
-    return Model(name, "bridge", _parameters(device, CARRIED), fixed, _plain(lines))
+    if device.interaction > 0 or device.pinning_disorder is not None:
+        lines.append(
+            "NOT in the equations: attraction between particles, and random wells; only the fit knows of them."
+        )
+    fixed = {key: (getattr(fitted.numbers, key), about) for key, about in swarm.MEANINGS.items()}
+    return Model(name, "swarm", _parameters(device, CARRIED), fixed, _plain(lines), fitted.numbers)
+
+
+def _worth(fitted: swarm.Fitted) -> list[str]:
+    """What the header says of the fit: of all trains in a line each way, then each that was not fitted."""
+    trains = [c for c in fitted.checks.values() if c.train]
+    held = [c for c in trains if not c.fitted]
+    lines = [
+        f"Fitted to the mean of {fitted.realisations} realisations of the median device under trains. RANGE: "
+        f"{swarm.RANGE}.",
+        "Error of each pulse's own conductance (mean over its last quarter) against the ensemble's mean, root mean",
+        "square over the pulses and worst pulse, beside the ensemble's own standard error (rms):",
+    ]
+    for some, what in ((held, "NOT FITTED"), ([c for c in trains if c.fitted], "fitted")):
+        if some:
+            rms = (sum(c.conductance**2 for c in some) / len(some)) ** 0.5
+            noise = (sum(c.noise**2 for c in some) / len(some)) ** 0.5
+            both = swarm.Check(what, False, True, rms, max(c.worst for c in some), 0.0, noise)
+            lines.append(f"  {len(some)} trains, {what}: {_percents(both)}")
+    lines += [f"    {_percents(c)} - {c.about}" for c in held]
+    worst = max((c.worst for c in held), default=float("inf"))
+    if worst > swarm.WANTED:
+        lines.append(f"  NOTE: the worst pulse is off by more than {100 * swarm.WANTED:g} %: see which trains above.")
+    lines += [
+        "OUTSIDE that range (weaker or longer pulses, other intervals, sweeps) the model was not fitted and is not",
+        "promised. Measured, rms over the time of the trace relative to its peak:",
+    ]
+    lines += [f"  {key}: {_percents(c)} - {c.about}" for key, c in fitted.checks.items() if not c.train]
+    return lines
+
+
+def _percents(c: swarm.Check) -> str:
+    if c.train:
+        return f"rms {100 * c.conductance:.1f} %, worst {100 * c.worst:.1f} %, noise {100 * c.noise:.1f} %"
+    return f"conductance {100 * c.conductance:.1f} %, current {100 * c.current:.1f} %, noise {100 * c.noise:.1f} %"
 
 
 def _plain(lines: list[str]) -> tuple[str, ...]:

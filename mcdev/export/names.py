@@ -4,35 +4,53 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from mcdev.export.refusal import refused
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
-_ALLOWED = "a letter, then up to 59 letters, digits and underscores, and no keyword of SPICE or Verilog-A"
-# Words that one of the two languages reads as its own, in the places where a model's name stands (Verilog-AMS Language
-# Reference Manual 2.4, annex B, those that a device might be called; ngspice manual, chapters 2 and 5).
-_WORDS = (
-    "abs above ac_stim access acos aliasparam always analog analysis and asin assert assign atan begin branch buf case "
-    "cell config connect cos cosh cross ddt ddx default delay disable discipline domain edge electrical else end "
-    "endcase enddiscipline endfunction endmodule endnature endparamset exclude exp final_step floor flow flicker_noise "
-    "for forever fork from function generate genvar ground hypot idt idtmod if include inf initial initial_step inout "
-    "input integer join laplace limexp ln log max min module nand nature net noise_table nor not or output parameter "
-    "params paramset potential pow primitive pulse real reg release repeat resistor scalar signed sin sinh slew sqrt "
-    "string supply0 supply1 table tan tanh task temper temperature time timer tran transition tri units unsigned use "
-    "vector voltage wait wand while white_noise wire wor xnor xor zi_nd"
+_ALLOWED = "a letter, then up to 59 letters, digits and underscores"
+# Words that a language reads as its own where a model's name stands, in any case: ngspice's by trial of these and the
+# words of its manual; Verilog-AMS Language Reference Manual 2.4, annex B, the disciplines of its annex D and the
+# primitives of its annex E.
+_VERILOG_A = (
+    "above abs absdelay absdelta abstol ac_stim access acos acosh aliasparam always analog analysis and asin "
+    "asinh assert assign atan atan2 atanh automatic begin branch buf bufif0 bufif1 case casex casez ceil cell "
+    "cmos config connect connectmodule connectrules continuous cos cosh cross ddt ddt_nature ddx deassign "
+    "default defparam delay design disable discipline discrete domain driver_update edge else end endcase "
+    "endconfig endconnectrules enddiscipline endfunction endgenerate endmodule endnature endparamset "
+    "endprimitive endspecify endtable endtask event exclude exp final_step flicker_noise floor flow for force "
+    "forever fork from function generate genvar ground highz0 highz1 hypot idt idt_nature idtmod if ifnone "
+    "incdir include inf initial initial_step inout input instance integer join laplace_nd laplace_np "
+    "laplace_zd laplace_zp large last_crossing liblist library limexp ln localparam log macromodule max medium "
+    "merged min module nand nature negedge net_resolution nmos noise_table noise_table_log nor "
+    "noshowcancelled not notif0 notif1 or output parameter paramset pmos posedge potential pow primitive pull0 "
+    "pull1 pulldown pullup pulsestyle_ondetect pulsestyle_onevent rcmos real realtime reg release repeat "
+    "resolveto rnmos rpmos rtran rtranif0 rtranif1 scalared showcancelled signed sin sinh slew small specify "
+    "specparam split sqrt string strong0 strong1 supply0 supply1 table tan tanh task time timer tran tranif0 "
+    "tranif1 transition tri tri0 tri1 triand trior trireg units unsigned use uwire vectored wait wand weak0 "
+    "weak1 while white_noise wire wor wreal xnor xor zi_nd zi_np zi_zd zi_zp "
+    "current ddiscrete electrical kinematic kinematic_v logic magnetic rotational rotational_omega thermal "
+    "voltage "
+    "bjt capacitor diode iexp inductor ipulse ipwl isine jfet mesfet mosfet resistor tline vccs vcvs vexp "
+    "vpulse vpwl vsine"
 )
-_KEYWORDS = frozenset(_WORDS.split())
+OWN_WORDS = {"spice": frozenset({"gnd", "temper"}), "verilog-a": frozenset(_VERILOG_A.split())}
+LANGUAGES = tuple(OWN_WORDS)
 _REPLACED = {"µ": "u", "Ω": "ohm", "→": "->", "≥": ">=", "≤": "<=", "×": "x", "·": " ", "–": "-"}
 
 
-def checked_name(name: str, key: str) -> str:
-    """The name of a subcircuit or module. Raises ``ConfigError`` for one that would break a netlist."""
-    if _NAME.fullmatch(name) and name.lower() not in _KEYWORDS:
+def checked_name(name: str, key: str, language: str, taken: Iterable[str] = ()) -> str:
+    """The name of a subcircuit or module. Raises ``ConfigError`` for one that would break a netlist of this language:
+    its grammar, its own words, and what else is ``taken`` there."""
+    own = OWN_WORDS[language] | {word.lower() for word in taken}
+    if _NAME.fullmatch(name) and name.lower() not in own:
         return name
     plain = re.sub(r"\W", "_", name, flags=re.ASCII)[:50]
-    if not re.match(r"[A-Za-z]", plain) or plain.lower() in _KEYWORDS:
+    if not re.match(r"[A-Za-z]", plain) or plain.lower() in own:
         plain = f"device_{plain.strip('_')}".rstrip("_")
-    message = f"would break a netlist; expected {_ALLOWED}: write --name {plain}"
+    what = "word of SPICE or of the model's own" if language == "spice" else "keyword of Verilog-A"
+    message = f"would break a netlist; expected {_ALLOWED}, and no {what}: write --name {plain}"
     raise refused(key, name, message)
 
 

@@ -52,7 +52,14 @@ def transient(
     circuit: str, vectors: Sequence[str], stop: float, step: float, options: str = ""
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Times and vectors (``i(vcol)``, ``v(x1.q)``) of a transient analysis of ``circuit`` (elements, includes) with
-    steps no longer than ``step``, at the simulator's own times.
+    steps no longer than ``step``, at the simulator's own times. Raises as :func:`waves` does."""
+    given = f"{circuit.rstrip()}\n.options {options}" if options else circuit
+    found = waves(given, vectors, f".tran {step:.9g} {stop:.12g} 0 {step:.9g}")
+    return found["time"], {name: found[name.lower()] for name in vectors}
+
+
+def waves(circuit: str, vectors: Sequence[str], analysis: str) -> dict[str, np.ndarray]:
+    """Vectors of one analysis (``.op``, ``.tran 1u 1m 0 1u uic``), names in lower case; of a transient also ``time``.
 
     Raises ``ConfigError`` where ngspice is not installed, ``NgspiceError`` for what it refuses or warns of.
     """
@@ -64,9 +71,7 @@ def transient(
         raise ConfigError([Problem("ngspice", None, message)], "circuit simulator")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lines = ["* netlist made by mcdev", circuit.rstrip()]
-        lines += [f".options {options}"] if options else []
-        lines += [f".tran {step:.9g} {stop:.12g} 0 {step:.9g}", f".save {' '.join(vectors)}"]
+        lines = ["* netlist made by mcdev", circuit.rstrip(), analysis, f".save {' '.join(vectors)}"]
         control = ["set filetype=binary", "run", "write waves.raw", "quit"]
         lines += [".control", *control, ".endc", ".end", ""]
         (folder / "netlist.cir").write_text("\n".join(lines), encoding="ascii")
@@ -80,11 +85,10 @@ def transient(
             check=False,
         )
         said = complaints(done.stdout + "\n" + done.stderr)
-        waves = folder / "waves.raw"
-        if said or not waves.exists():
+        written = folder / "waves.raw"
+        if said or not written.exists():
             raise NgspiceError("\n".join(said) or f"ngspice wrote no waves: {done.stderr.strip()[-500:]}")
-        found = _raw(waves)
-    return found["time"], {name: found[name.lower()] for name in vectors}
+        return _raw(written)
 
 
 def complaints(text: str) -> list[str]:

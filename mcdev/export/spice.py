@@ -10,28 +10,35 @@ expression without its brackets. Compound constants are parameters of their own.
 
 from __future__ import annotations
 
-from mcdev.export.bridge import LEAST, OPENING_WIDTH, SIGN_WIDTH
-from mcdev.export.model import FAR, Model, of_pair
-from mcdev.export.names import comment, number
+from mcdev.export.model import FAR, SHUNT, Model, of_pair
+from mcdev.export.names import checked_name, comment, number
+from mcdev.export.swarm import FAR as FAR_APART
+from mcdev.export.swarm import NUDGE, TRACE
 
 
 def subcircuit(model: Model) -> str:
-    """The text of the library file: the device, and where it has a second memristor that one and the pair."""
+    """The text of the library file: the device, and where it has a second memristor that one and the pair.
+
+    Raises ``ConfigError`` for a name that ngspice would take for something else.
+    """
+    checked_name(model.name, "name", "spice", map(of_pair, model.carried) if model.second else ())
     text = _alone(model)
     return text if model.second is None else "\n".join([text, _alone(model.second), _pair(model)])
 
 
 def _alone(model: Model) -> str:
-    body = {"omiec_compact": _omiec, "bridge": _bridge, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
+    body = {"omiec_compact": _omiec, "swarm": _swarm, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
     lines = [f"* {line}".rstrip() for line in model.header]
     lines += ["*", "* Instance parameters:"]
     for name, p in model.parameters.items():
         lines += [f"*   {line}" for line in comment(f"{name} = {p.value:.6g} {p.unit}".rstrip() + f": {p.about}")]
+    lines.append(f"*   shunt = {SHUNT:g} ohm: beside the device, for nodes that nothing else gives a voltage")
     lines += [f"*   {name} = {value:.6g}: {about} (fitted)" for name, (value, about) in model.fixed.items()]
     lines += ["*", f"* Use: X1 plus minus {model.name}   or, say,   X1 plus minus {model.name} {_example(model)}"]
     lines.append("* Give a transient analysis a longest step no longer than a tenth of the shortest pulse.")
     lines += [f".subckt {model.name} p n params:"]
     lines += [f"+ {name}={number(p.value)}" for name, p in model.parameters.items()]
+    lines += [f"+ shunt={number(SHUNT)}", "Rs p n {shunt}"]
     return "\n".join([*lines, *body[model.family](model), f".ends {model.name}", ""])
 
 
@@ -61,9 +68,10 @@ def _example(model: Model) -> str:
 
 
 def _omiec(model: Model) -> list[str]:
-    opened = "(abs(V(p,n))-{onset_voltage})/{onset_width}"
-    sign = "(V(p,n) < 0 ? -1 : 1)"
-    bias, helped = ("abs(V(p,n))", "1") if model.either else ("V(p,n)", sign)
+    # abs has no slope at zero in ngspice: without current no conductance, and nodes between devices without a voltage.
+    size, sign = "(V(p,n) < 0 ? -V(p,n) : V(p,n))", "(V(p,n) < 0 ? -1 : 1)"
+    opened = f"(({size}-{{onset_voltage}})/{{onset_width}})"
+    bias, helped = (size, "1") if model.either else ("V(p,n)", sign)
     base = f"(1+{helped}*({{charge_gain}}*V(q)+{{fast_gain}}*V(m))/{{exponent}})"
     return [
         ".param rate={conductivity/(thickness*capacitance)}",
@@ -75,44 +83,68 @@ def _omiec(model: Model) -> list[str]:
         "Cq q 0 {1/rate}",
         f"Bq 0 q I={{hopping}}*sinh(max(-3,min(3,({bias}-V(q)*exp({{stiffening}}*ln(1+abs(V(q)))))/{{hopping}})))",
         "* fast interfacial state, in volts",
+        "* so that .op and .dc have a solution where the sinh is capped",
+        f"Gq q 0 q 0 {_LEAK}",
         "Cm m 0 {1/fast}",
         f"Bm 0 m I={bias}-V(m)",
         ".ic V(q)=0 V(m)=0",
-        "* softplus(x) as max(x, 0) + ln(1 + exp(-|x|)), which cannot overflow",
+        "* softplus(x) in two branches, so that it cannot overflow and has its slope everywhere",
         f"Bi p n I={{scale}}*{sign}",
-        f"+ *(max({opened},0)+ln(1+exp(-abs({opened})))-{{closed}})",
+        f"+ *(({opened} > 0 ? {opened}+ln(1+exp(-{opened})) : ln(1+exp({opened})))-{{closed}})",
         f"+ *({base} > 0 ? exp({{exponent}}*ln(max({base},1e-30))) : 0)",
     ]
 
 
-def _bridge(model: Model) -> list[str]:
-    v, sign = "(V(p,n)/{threshold_voltage})", "tanh(V(p,n)/{turn})"
-    pushed = f"(exp({{sweeping_power}}*ln(abs{v}+{LEAST:g}))-{{unpushed}})"
-    hidden = f"(exp({{half}}*ln(V(s)*V(s)+{LEAST**2:g}))-{{unhidden}})"
-    return [
+_CLOCK = [
+    "* 1 in a transient analysis, 0 in .op, .dc and .ac",
+    "Vt t 0 DC 0 PWL(0 0 1e-15 1)",
+]
+
+
+def _swarm(model: Model) -> list[str]:
+    assert model.cells is not None
+    p, theta = model.cells, "({background}+max(V(h),0))"
+    cells = range(1, len(p.rest) + 1)
+    lines = [
         *(f".param {name}={number(value)}" for name, (value, _) in model.fixed.items()),
-        f".param turn={{{SIGN_WIDTH:g}*threshold_voltage}}",
-        f".param unpushed={{exp(sweeping_power*ln({LEAST:g}))}}",
-        ".param half={0.5*power}",
-        f".param unhidden={{exp(0.5*power*ln({LEAST**2:g}))}}",
-        ".param bridged={1-least}",
-        "* A, speed of closing over the barrier",
-        f"Ba a 0 V={{closing}}*exp({{lowering}}*abs{v}+{{asymmetry}}*{sign})",
-        "* gap that is left to close, in tunnelling lengths",
-        "Cl l 0 {1/cooling_rate}",
-        f"Bl 0 l I={{opening}}*(1-exp((V(l)-{{rest_gap}})/{OPENING_WIDTH:g}))",
-        f"+ -abs{v}*V(a)*{{drift}}/(V(a)+{{drift}})*V(l)",
-        "* what was swept past the bridge",
-        "Cs s 0 {1/cooling_rate}",
-        f"Bs 0 s I={{sweeping}}*{pushed}*{sign}*exp(-V(l))-{{forgetting}}*V(s)",
-        ".ic V(l)={rest_gap} V(s)=0",
-        f"Bi p n I={{maximum_conductance}}*V(p,n)*({{least}}+{{bridged}}*exp(-V(l)-{hidden}))",
+        ".param unit={1/cooling_rate}",
+        ".param force={pull/threshold_voltage}",
+        ".param power={heating/(threshold_voltage*threshold_voltage)}",
+        *_CLOCK,
+        "* heat: theta less that at rest",
+        "Ch h 0 {unit}",
+        "Bh 0 h I=V(t)*{power}*V(p,n)*V(p,n)*V(g)-V(h)",
+        "* 1/(2 theta), p v/(2 theta) and k",
+        f"Bx x 0 V=0.5/{theta}",
+        f"By y 0 V=0.5*{{force}}*V(p,n)/{theta}",
+        f"Bk k 0 V=V(t)*{{hops}}*{theta}",
+        "* particles in each cell, and what holds them outside a transient analysis",
+    ]
+    for i, rest in zip(cells, p.rest, strict=True):
+        lines += [f"Cn{i} n{i} 0 {{unit}}", f"Bn{i} 0 n{i} I=(1-V(t))*({number(rest)}-V(n{i}))"]
+    lines.append("* hops over each border")
+    for i, up in enumerate(p.steps, start=1):
+        x = f"(max(-{FAR_APART:g},min({FAR_APART:g},{number(up)}*V(x)-V(y)))+{NUDGE:g})"
+        lines += [f"Bj{i} n{i} n{i + 1} I=V(k)*{x}/sinh({x})", f"+ *(exp(-{x})*V(n{i})-exp({x})*V(n{i + 1}))"]
+    lines += [f".ic V(n{i})={number(rest)}" for i, rest in zip(cells, p.rest, strict=True)]
+    lines += [".ic V(h)=0", "* how likely each cell is empty, and the weight of the run of empty cells that ends there"]
+    for i in cells:
+        lines.append(f"Be{i} e{i} 0 V=exp(-{{blocking}}*exp({{sharpness}}*ln(max(V(n{i}),0)+{TRACE:g})))")
+        before = f"({{reach}}*V(w{i - 1})-1)" if i > 1 else "({reach}-1)"
+        lines.append(f"Bw{i} w{i} 0 V=V(e{i})*{before}+1")
+    lines += ["* the weighted gaps, and g", "Br r 0 V=1-V(e1)"]
+    lines += [f"+ +V(w{i - 1})*(1-V(e{i}))" for i in cells[1:]]
+    return [
+        *lines,
+        f"+ +V(w{cells[-1]})",
+        "Bg g 0 V=1/(1+{resistance}*max(V(r),1))+{least}",
+        "Bi p n I={maximum_conductance}*V(p,n)*max(V(g),{least})",
     ]
 
 
 _LEAK = "1e-12"
-"""S, of a one-state device's node towards its state at rest: a state that nothing moves would leave .op and .dc
-without a solution. It moves the state by 1e-12 of its distance in a second, or in a relaxation time."""
+"""S, of a state's node towards rest: a state that nothing moves, or that moves alike wherever it is, would leave .op
+and .dc without a solution. It moves the state by 1e-12 of its distance in a time of its own rate."""
 
 
 def _yakopcic(model: Model) -> list[str]:
@@ -126,16 +158,14 @@ def _yakopcic(model: Model) -> list[str]:
         "* growth and fall, windows apart, in 1/s",
         f"Bg g 0 V={{rise}}*({_exponential('(V(p,n)-{positive_threshold})')}-1)",
         f"Bf f 0 V={{sink}}*({_exponential('(V(n,p)-{negative_threshold})')}-1)",
+        *_CLOCK,
         "* state; it has no rate of its own, so that 1 V/s is 1 A",
         "Cx x 0 1",
-        f"Bx 0 x I=V(g)*exp(-{{positive_damping}}*{above})*(1-{above}/{{rising}})",
-        f"+ -V(f)*exp(-{{negative_damping}}*{below})*(1-{below}/{{sinking}})",
-        "* so that .op and .dc have a solution where nothing moves the state",
-        f"Gx x 0 x r {_LEAK}",
-        "Vr r 0 {initial_state}",
+        f"Bx 0 x I=V(t)*(V(g)*exp(-{{positive_damping}}*{above})*(1-{above}/{{rising}})",
+        f"+ -V(f)*exp(-{{negative_damping}}*{below})*(1-{below}/{{sinking}}))+(1-V(t))*({{initial_state}}-V(x))",
         ".ic V(x)={initial_state}",
         f"* sinh(b V), straight on from b V = {FAR:g}: a simulator tries voltages at which it would overflow",
-        "Bi p n I=(V(p,n) < 0 ? {negative_current} : {positive_current})*V(x)",
+        "Bi p n I=(V(p,n) < 0 ? {negative_current} : {positive_current})*max(V(x),0)",
         f"+ *(sinh({bent})+cosh({bent})*({{steepness}}*V(p,n)-{bent}))",
     ]
 

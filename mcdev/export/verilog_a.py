@@ -7,27 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mcdev.export.bridge import LEAST, OPENING_WIDTH, SIGN_WIDTH
-from mcdev.export.model import FAR, Model, Parameter, of_pair
-from mcdev.export.names import comment, number
+from mcdev.export.model import FAR, SHUNT, Model, Parameter, of_pair
+from mcdev.export.names import checked_name, comment, number
+from mcdev.export.swarm import FAR as FAR_APART
+from mcdev.export.swarm import NUDGE, TRACE
 
 
 def module(model: Model) -> str:
-    """The text of the file: the device's module, and where it has a second memristor that one's and the pair's."""
+    """The text of the file: the device's module, and where it has a second memristor that one's and the pair's.
+
+    Raises ``ConfigError`` for a name that is a keyword.
+    """
+    checked_name(model.name, "name", "verilog-a")
     text = '`include "disciplines.vams"\n\n' + _alone(model)
     return text if model.second is None else "\n".join([text, _alone(model.second), _pair(model)])
 
 
 def _alone(model: Model) -> str:
-    parts = {"omiec_compact": _omiec, "bridge": _bridge, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
+    parts = {"omiec_compact": _omiec, "swarm": _swarm, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
     states, variables, body = parts[model.family](model)
     lines = [f"// {line}".rstrip() for line in model.header]
     lines += [f"module {model.name}(p, n);", "  inout p, n;"]
     lines += ["  electrical p, n;", f"  electrical {', '.join(states)};", *_declared(model.parameters)]
+    lines += [f"  parameter real shunt = {number(SHUNT)} from (0:inf);"]
     lines += [
         f"  localparam real {name} = {number(value)};  // {about}" for name, (value, about) in model.fixed.items()
     ]
     lines += [f"  real {', '.join(variables)};", "", "  analog begin"]
+    body += ["I(p, n) <+ V(p, n) / shunt;"]
     return "\n".join([*lines, *(f"    {line}" for line in body), "  end", "endmodule", ""])
 
 
@@ -67,14 +74,16 @@ _Parts = tuple[list[str], list[str], list[str]]
 
 
 def _omiec(model: Model) -> _Parts:
-    bias, helped = ("abs(v)", "1.0") if model.either else ("v", "sgn")
-    variables = ["v", "sgn", "rate", "fast", "hopping", "u", "drive", "x", "rest", "opened", "base", "boost"]
+    bias, helped = ("size", "1.0") if model.either else ("v", "sgn")
+    variables = ["v", "sgn", "size", "rate", "fast", "hopping", "u", "drive", "x", "rest", "opened", "base", "boost"]
     return (
         ["q", "m"],
         variables,
         [
             "v = V(p, n);",
             "sgn = (v < 0 ? -1.0 : 1.0);",
+            "// abs(v) has no slope at zero",
+            "size = sgn * v;",
             "rate = conductivity / (thickness * capacitance);",
             "fast = fast_rate + conductivity / (thickness * fast_capacitance);",
             "hopping = hopping_field * thickness;",
@@ -84,39 +93,56 @@ def _omiec(model: Model) -> _Parts:
             "V(q) <+ idt(rate * hopping * sinh(drive), 0.0);",
             "// fast interfacial state, in volts",
             f"V(m) <+ idt(fast * ({bias} - V(m)), 0.0);",
-            "// softplus(x) as max(x, 0) + ln(1 + exp(-|x|)), which cannot overflow",
-            "x = (abs(v) - onset_voltage) / onset_width;",
+            "// softplus(x) in two branches, so that it cannot overflow and has its slope everywhere",
+            "x = (size - onset_voltage) / onset_width;",
             "rest = ln(1.0 + exp(-onset_voltage / onset_width));",
-            "opened = max(x, 0.0) + ln(1.0 + exp(-abs(x))) - rest;",
+            "opened = (x > 0 ? x + ln(1.0 + exp(-x)) : ln(1.0 + exp(x)));",
             f"base = 1.0 + {helped} * (charge_gain * V(q) + fast_gain * V(m)) / exponent;",
             "boost = (base > 0 ? exp(exponent * ln(max(base, 1.0e-30))) : 0.0);",
-            "I(p, n) <+ injection_conductance * onset_width * sgn * opened * boost;",
+            "I(p, n) <+ injection_conductance * onset_width * sgn * (opened - rest) * boost;",
         ],
     )
 
 
-def _bridge(model: Model) -> _Parts:
-    least = number(LEAST)
-    return (
-        ["l", "s"],
-        ["v", "size", "sgn", "over", "speed", "pushed", "hidden"],
-        [
-            "v = V(p, n) / threshold_voltage;",
-            "size = abs(v);",
-            f"sgn = tanh(v / {number(SIGN_WIDTH)});",
-            "// speed of closing: over the barrier, and no faster than particles drift",
-            "over = closing * exp(lowering * size + asymmetry * sgn);",
-            "speed = size * over * drift / (over + drift);",
-            "// gap that is left to close, in tunnelling lengths",
-            f"V(l) <+ idt(cooling_rate * (opening * (1.0 - exp((V(l) - rest_gap) / {number(OPENING_WIDTH)}))"
-            " - speed * V(l)), rest_gap);",
-            "// what was swept past the bridge",
-            f"pushed = pow(size + {least}, sweeping_power) - pow({least}, sweeping_power);",
-            "V(s) <+ idt(cooling_rate * (sweeping * pushed * sgn * exp(-V(l)) - forgetting * V(s)), 0.0);",
-            f"hidden = pow(V(s) * V(s) + {least} * {least}, 0.5 * power) - pow({least}, power);",
-            "I(p, n) <+ maximum_conductance * V(p, n) * (least + (1.0 - least) * exp(-V(l) - hidden));",
-        ],
-    )
+def _swarm(model: Model) -> _Parts:
+    assert model.cells is not None
+    p, far = model.cells, number(FAR_APART)
+    last = len(p.rest)
+    cells = range(1, last + 1)
+    lines = [
+        "v = V(p, n) / threshold_voltage;",
+        "theta = background + max(V(h), 0.0);",
+        "rate = cooling_rate * hops * theta;",
+        "// how likely a cell is empty, weight of the run of empty cells that ends there, and of all gaps",
+        "weight = 1.0;",
+        "gaps = 0.0;",
+    ]
+    for i in cells:
+        lines += [
+            f"empty = exp(-blocking * pow(max(V(n{i}), 0.0) + {number(TRACE)}, sharpness));",
+            "gaps = gaps + weight * (1.0 - empty);",
+            "weight = empty * (reach * weight - 1.0) + 1.0;",
+        ]
+    lines += [
+        "g = 1.0 / (1.0 + resistance * (gaps + weight)) + least;",
+        "// heat: theta less that at rest",
+        "V(h) <+ idt(cooling_rate * (heating * v * v * g - V(h)), 0.0);",
+        "// hops over each border, and the particles in each cell",
+        "before = 0.0;",
+    ]
+    for i, (up, rest) in enumerate(zip(p.steps, p.rest, strict=False), start=1):
+        lines += [
+            f"x = max(-{far}, min({far}, ({number(up)} - pull * v) / (2.0 * theta))) + {number(NUDGE)};",
+            f"after = rate * x / sinh(x) * (exp(-x) * V(n{i}) - exp(x) * V(n{i + 1}));",
+            f"V(n{i}) <+ idt(before - after, {number(rest)});",
+            "before = after;",
+        ]
+    lines += [
+        f"V(n{last}) <+ idt(before, {number(p.rest[-1])});",
+        "I(p, n) <+ maximum_conductance * V(p, n) * g;",
+    ]
+    variables = ["v", "theta", "rate", "weight", "gaps", "empty", "g", "before", "after", "x"]
+    return [*(f"n{i}" for i in cells), "h"], variables, lines
 
 
 def _yakopcic(model: Model) -> _Parts:
@@ -139,7 +165,7 @@ def _yakopcic(model: Model) -> _Parts:
             "scale = (v < 0 ? negative_current : positive_current);",
             f"// sinh(b V), straight on from b V = {far}: a simulator tries voltages at which it would overflow",
             f"bent = max(-{far}, min({far}, steepness * v));",
-            "I(p, n) <+ scale * V(x) * (sinh(bent) + cosh(bent) * (steepness * v - bent));",
+            "I(p, n) <+ scale * max(V(x), 0.0) * (sinh(bent) + cosh(bent) * (steepness * v - bent));",
         ],
     )
 
