@@ -413,7 +413,7 @@ def held_near_the_truth(folder: Path, repetitions: int) -> dict[int, tuple[float
     do, and how often a conflict is said. One ensemble at the truth; each data set is fitted by one Gauss-Newton step
     from there, which is the fit where the mean current is linear in the parameters."""
     traces = silver_traces(folder, 1024, 99)
-    draw, found = np.random.default_rng(3), {}
+    draw, found, own_book = np.random.default_rng(3), {}, [Identity.of("traces", 1)]
     for mean_of in (1, 64):
         plan = plan_of(silver_job(folder, mean_of), folder)
         u = np.array([p.coordinate.free(SILVER[p.path]) for p in plan.parameters])
@@ -422,7 +422,7 @@ def held_near_the_truth(folder: Path, repetitions: int) -> dict[int, tuple[float
         for _ in range(repetitions):
             current = traces[draw.choice(len(traces), mean_of)].mean(axis=0) + draw.normal(0.0, 2e-8, 120)
             moved = dataclasses.replace(plan, traces=(plan.traces[0]._replace(current=current),))
-            objective = Objective(moved, Book(folder))  # what was computed for one data set serves all
+            objective = Objective(moved, Book(folder, own_book))  # what was computed for one data set serves all
             for weights in ("instrument", "ensemble"):
                 if weights == "ensemble":
                     objective.weigh(u, 256, 1)
