@@ -11,7 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import jax
@@ -78,6 +78,8 @@ class PointResult:
     """[D, C, F], complex (Ω): what the source sees at the protocol's frequencies; F = 0 if it has none."""
     intact: np.ndarray
     """[D, C]: False where a realisation broke down."""
+    courses: dict[str, np.ndarray] = field(default_factory=dict)
+    """Channel → [K, D, T] of every device, of the channels that were asked for."""
 
 
 class Made(NamedTuple):
@@ -119,9 +121,13 @@ class InMemory:
 
 
 def simulate(
-    experiment: Experiment, report: Callable[[int, int], None] | None = None, threads: int | None = None
+    experiment: Experiment,
+    report: Callable[[int, int], None] | None = None,
+    threads: int | None = None,
+    courses: Sequence[str] = (),
 ) -> list[PointResult]:
-    """All sweep points, in memory. ``report`` gets (done, total) realisation-steps.
+    """All sweep points, in memory. ``report`` gets (done, total) realisation-steps. ``courses``: channels of which the
+    course of every device is returned.
 
     Raises ``NotEnoughMemory``; ``ConfigError`` for a cycle of more steps than its random numbers can name.
     """
@@ -131,7 +137,7 @@ def simulate(
     progress = Progress(total_steps(experiment), report or (lambda done, total: None))
     with thread_pool(workers) as pool:
         perform(experiment, shares, keeper, pool, workers, progress)
-    return gather(experiment, shares, keeper)
+    return gather(experiment, shares, keeper, courses)
 
 
 def plan(experiment: Experiment, workers: int, memory: float | None = None, in_memory: bool = True) -> list[Share]:
@@ -251,20 +257,27 @@ def steps_of(point: Experiment) -> int:
 # -------------------------------------------------------------------------------------- putting together
 
 
-def gather(experiment: Experiment, shares: Sequence[Share], keeper: Keeper) -> list[PointResult]:
+def gather(
+    experiment: Experiment, shares: Sequence[Share], keeper: Keeper, courses: Sequence[str] = ()
+) -> list[PointResult]:
     """The results of all sweep points from their chunks. Chunks that are not there count as broken down."""
     found = []
     for i, ((_, point), of) in enumerate(zip(experiment.points(), shares, strict=True)):
         chunks = [chunk for chain in chains(point, i, of) for chunk in chain]
         with computing(point.precision == "float64"):
-            found.append(_gathered(point, {p: keeper.get(p) for p in chunks if keeper.has(p)}))
+            found.append(_gathered(point, {p: keeper.get(p) for p in chunks if keeper.has(p)}, courses))
     return found
 
 
-def _gathered(experiment: Experiment, parts: Mapping[Chunk, Mapping[str, np.ndarray]]) -> PointResult:
+def _gathered(
+    experiment: Experiment, parts: Mapping[Chunk, Mapping[str, np.ndarray]], courses: Sequence[str]
+) -> PointResult:
     timeline = experiment.protocol.timeline()
     traced = min(experiment.output.trajectories, experiment.ensemble.devices, lanes_of(experiment))
     result = empty(experiment, timeline, traced)
+    for name in courses:
+        size = (*result.mean[name].shape[:1], experiment.ensemble.devices, timeline.samples)
+        result.courses[name] = np.full(size, np.nan, result.mean[name].dtype)
     for chunk, arrays in parts.items():
         d, c = slice(chunk.first, chunk.last), slice(chunk.begin, chunk.end)
         for name in result.parameters:
@@ -335,6 +348,8 @@ def _collect(
             block = np.full((span.stop - span.start, intact.size), np.nan, mean.dtype)
             for chunk, arrays in parts.items():
                 block[:, chunk.first : chunk.last] = arrays[f"series/{name}"][place[chunk], span]
+            if name in result.courses:
+                result.courses[name][k, :, span] = block.T
             if not n:
                 continue
             good = block[:, intact]

@@ -16,7 +16,7 @@ import numpy as np
 from mcdev.calibration import posterior
 from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.job import Stage
-from mcdev.calibration.misfit import Book, Objective
+from mcdev.calibration.misfit import Book, Misfit, Objective
 from mcdev.calibration.plan import Plan, with_model
 from mcdev.calibration.report import Criterion, Outcome
 from mcdev.calibration.search import Step, search, stage_seed
@@ -40,6 +40,7 @@ def calibrate(
     objective = Objective(plan, book)
     runs = search(objective, lambda step: say("search", step))
     best = fitted = runs[0].best
+    objective.roots = best.roots
     stage = plan.stages[-1]
     seed = stage_seed(plan, len(plan.stages) - 1)
     if not plan.exact:  # errors from a large ensemble, once
@@ -60,12 +61,12 @@ def calibrate(
     added = gains(plan, best, stage.devices, seed)
     models = []
     if plan.job.models:
-        models.append(_criterion("as configured", plan, objective, best.residual))
+        models.append(_criterion("as configured", plan, objective, best))
     for name in plan.job.models:
         other = Objective(with_model(plan, name), book)
         say(f"model {name}", None)
         found = search(other, functools.partial(say, f"model {name}"))
-        models.append(_criterion(name, other.plan, other, found[0].best.residual))
+        models.append(_criterion(name, other.plan, other, found[0].best))
     wall = time.monotonic() - begin
     return Outcome(plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall, draws)
 
@@ -76,8 +77,9 @@ def _methods(plan: Plan, fitted: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(next(found) if goal.weight > 0 else "" for goal in plan.goals)
 
 
-def _criterion(name: str, plan: Plan, objective: Objective, residual: np.ndarray) -> Criterion:
+def _criterion(name: str, plan: Plan, objective: Objective, best: Misfit) -> Criterion:
     priors = sum(p.prior_centre is not None for p in plan.parameters)
-    numbers = residual[: residual.size - priors]
-    worst = float(np.max(np.abs(residual[: len(objective.goals)]), initial=0.0))
-    return Criterion(name, len(plan.parameters), numbers.size, float(np.sum(numbers**2)), worst)
+    numbers = best.residual.size - priors
+    worst = float(np.max(np.abs(best.residual[: len(objective.goals)]), initial=0.0))
+    of_priors = float(np.sum(best.residual[numbers:] ** 2))
+    return Criterion(name, len(plan.parameters), numbers, best.deviance - of_priors, worst)

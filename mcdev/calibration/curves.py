@@ -33,6 +33,8 @@ class Trace(NamedTuple):
     noise: float
     weight: float
     source: str
+    mean_of: int
+    """How many devices' currents the measured one is the mean of."""
 
 
 class Recording(NamedTuple):
@@ -111,9 +113,8 @@ def traces_of(
             experiments[name, device] = experiment
             rows, source = recording.lasting, curve.source or curve.file
             time, voltage, current = recording.time[rows], recording.voltage[rows], recording.current[rows[1:]]
-            traces.append(
-                Trace(label, name, device, time, voltage, current, recording.unread, noise, curve.weight, source)
-            )
+            unread, weight, mean_of = recording.unread, curve.weight, curve.mean_of
+            traces.append(Trace(label, name, device, time, voltage, current, unread, noise, weight, source, mean_of))
     return traces, experiments
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mcdev.calibration import exact, noisy
+from mcdev.calibration.covariance import reduced
 from mcdev.calibration.plan import Case, Goal, Plan
 from mcdev.calibration.reading import Reading
 from mcdev.experiment import axis_unit, axis_values
@@ -36,6 +37,9 @@ class Evaluation(NamedTuple):
     """How each goal's derivative was found."""
     covariance: np.ndarray = np.empty((0, 0))
     """Of the values over the ensemble [goal, goal]: numbers read off the same realisations err together."""
+    courses: tuple[np.ndarray, ...] = ()
+    """Of each trace, every realisation's current as ``covariance.reduced`` has it [realisation, number]; none where
+    devices are alike. Of evaluations with derivatives."""
 
 
 def evaluate(
@@ -56,7 +60,10 @@ def evaluate(
         if smooth:
             found |= exact.read(smooth, values, names, of_mean, search.members, search.seed, slopes, curve)
         if varied:
-            found |= noisy.read(varied, values, names, of_mean, devices, seed, slopes, derivatives, search.reach)
+            wanted = curve and slopes
+            found |= noisy.read(
+                varied, values, names, of_mean, devices, seed, slopes, derivatives, search.reach, wanted
+            )
         return {(case, of_mean): reading for case, reading in found.items()}
 
     readings: dict[tuple[Case, bool], Reading] = {}
@@ -78,6 +85,7 @@ def evaluate(
             for path, j in plan.columns(goal.experiment, goal.device).items():
                 jacobian[i, j], jacobian_error[i, j] = slope.get(path, 0.0), slope_error.get(path, 0.0)
     currents: list[np.ndarray] = []
+    courses: list[np.ndarray] = []
     current_jacobians: list[np.ndarray] = []
     for trace in plan.traces if traces else ():
         case = plan.cases[trace.experiment, trace.device][0]
@@ -85,6 +93,8 @@ def evaluate(
         assert reading.current is not None
         currents.append(reading.current)
         if slopes:
+            own = reading.courses if reading.courses is not None else np.empty((0, trace.current.size), np.float32)
+            courses.append(reduced(trace, own).astype(np.float32))
             by_parameter = np.zeros((reading.current.size, count))
             assert reading.current_slope is not None
             for path, j in plan.columns(trace.experiment, trace.device).items():
@@ -101,6 +111,7 @@ def evaluate(
         left_out,
         tuple(methods),
         _covariance(error, replicates),
+        tuple(courses),
     )
 
 

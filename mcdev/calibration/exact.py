@@ -216,8 +216,8 @@ def _simulate(
     of_mean: bool,
     at: Any,
 ) -> tuple[Any, Any]:
-    """(values and current, (status, intact)) for all lanes, or for the mean trajectory of each case. ``onward``:
-    ``program.advance``, or its like that may be walked back."""
+    """(values and mean current, (status, intact, current of each lane)) for all lanes, or values of the mean trajectory
+    of each case. ``onward``: ``program.advance``, or its like that may be walked back."""
     start: Start = eqx.combine(at, fixed)
     lanes = start.full_scale.shape[0]
     counted = jnp.ones(lanes, bool)
@@ -246,7 +246,7 @@ def _simulate(
         by_case = series.reshape(*series.shape[:-1], cases, lanes // cases)
         return jnp.einsum("...cl,cl->...c", by_case, share.astype(series.dtype))
 
-    current = mean(channels["current"])
+    current, courses = mean(channels["current"]), channels["current"]
     if of_mean:
         channels = {name: mean(series) for name, series in channels.items()}
         impedance = 1.0 / mean(1.0 / impedance) if frequency.shape[0] else mean(impedance)
@@ -268,7 +268,7 @@ def _simulate(
 
     readings = jax.vmap(one, in_axes=(1, 1, 1, 1, 0))(widths, own, channels, impedance, references)
     values = [value for value, _ in readings]
-    return (values, current), ([status for _, status in readings], intact)
+    return (values, current), ([status for _, status in readings], intact, courses)
 
 
 _values = eqx.filter_jit(_simulate)
@@ -389,7 +389,7 @@ def read(
                 )
             else:
                 whole, others = _values(advance, *arguments, at)
-            found |= _unpack(batch, names, of_mean, whole, moved, others)
+            found |= _unpack(batch, names, of_mean, whole, moved, others, curves)
     return found
 
 
@@ -398,9 +398,9 @@ def _device_array(leaf: Any) -> Any:
 
 
 def _unpack(
-    batch: _Batch, names: Sequence[str], of_mean: bool, whole: Any, moved: Any, others: Any
+    batch: _Batch, names: Sequence[str], of_mean: bool, whole: Any, moved: Any, others: Any, curves: bool
 ) -> dict[Case, Reading]:
-    (values, current), (status, intact) = jax.tree.map(np.asarray, (whole, others))
+    (values, current), (status, intact, courses) = jax.tree.map(np.asarray, (whole, others))
     n, paths = batch.lanes, batch.paths
     found = {}
     for i, case in enumerate(batch.cases):
@@ -408,6 +408,8 @@ def _unpack(
         own = intact[i * n : (i + 1) * n]
         reading = Reading(paths, left_out=1.0 - float(own.mean()))
         reading.current = current[:, i]
+        if curves and lanes_needed(case.base, n) > 1:
+            reading.courses = courses[:, i * n : (i + 1) * n].T[own]
         if moved is not None and moved[1] is not None:
             reading.current_slope = np.asarray(moved[1])[:, :, i]
         for k, name in enumerate(names):

@@ -97,7 +97,9 @@ class Target(Read):
     value: PerDeviceValue
     uncertainty: PerDeviceValue
     """One standard deviation: a quantity, or a share of the value, "5 %". That a percentage is also where the value is
-    a pure number: 5 % of "62 %" are 0.031."""
+    a pure number: 5 % of "62 %" are 0.031. Of all by which the number may differ from the mean of all devices: the
+    instrument, and, where it is of one device or a few, the devices' own scatter. The error of the simulated mean is
+    added by the calibration."""
     weight: Annotated[float, Unit("", ge=0)] = 1.0
     """Multiplies its deviation; zero: computed at the end and shown, not fitted."""
     scale: Literal["auto", "linear", "log"] = "auto"
@@ -118,7 +120,10 @@ class Curve(Layout):
     circuit: dict[str, Any] | None = None
     """The ``[circuit]`` table that it was taken in; else the device alone."""
     noise: Written
-    """Standard deviation of the instrument's noise in one reading."""
+    """Standard deviation of the instrument's noise in one reading of the file; of a mean, what is left of it."""
+    mean_of: int = Field(1, ge=1, le=1_000_000_000)
+    """How many devices' currents the file holds the mean of; one: the trace of a single device. Of devices that are not
+    alike, each moves in its own way: the file is then one draw of many, and errors count that."""
     between: Literal["step", "line"] = "step"
     """The voltage between two rows: that of the later one (step), or straight from one to the other (line)."""
     weight: Annotated[float, Unit("", ge=0)] = 1.0

@@ -1,8 +1,11 @@
 """The sum of squares that a search lowers, and its parts.
 
-    loss = Σ_k w_k² d_k² + Σ_curves Σ_i w² ((I_i - I_i,measured)/noise)² + Σ_priors ((z - z_0)/s)²
+    loss = Σ_k w_k² d_k² + Σ_curves w² rᵀ W r + Σ_priors ((z - z_0)/s)²
 
-d is a goal's deviation in units of its uncertainty, z a parameter's natural coordinate (ln x of a scale).
+d is a goal's deviation in units of its uncertainty, r the simulated less the measured current, z a parameter's natural
+coordinate (ln x of a scale). W is 1/noise² of devices that are alike; of others it is chosen from an ensemble at one
+point (`covariance.py`) and then held, so that losses compare: were it to follow the parameters, those with the widest
+spread would win.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mcdev.calibration import covariance
 from mcdev.calibration.evaluation import Evaluation, evaluate
 from mcdev.calibration.plan import Goal, Plan
 from mcdev.identity import Identity, Origin
@@ -58,6 +62,19 @@ class Misfit(NamedTuple):
 
     noise_covariance: np.ndarray = np.empty((0, 0))
     """Of the goals' weighted deviations over the ensemble [goal, goal]."""
+    roots: tuple[np.ndarray | None, ...] = ()
+    """Of each curve, K of W = (K Kᵀ)⁻¹ [number, number]; None where W is 1/noise²."""
+    deviance: float = 0.0
+    """The loss, and ln |K|² over its share of the instrument: with it, fits compare whose W differ."""
+
+    def rows(self, curve: int) -> slice:
+        """Which entries of the residual are a curve's."""
+        sizes = [k.shape[0] if k is not None else self.recorded[i] for i, k in enumerate(self.roots)]
+        begin = self.evaluation.value.size + sum(sizes[:curve])
+        return slice(begin, begin + sizes[curve])
+
+    recorded: tuple[int, ...] = ()
+    """Recorded samples of each curve."""
 
 
 class Book:
@@ -124,6 +141,7 @@ class Book:
                     float(data["left_out"]),
                     tuple(str(m) for m in data["methods"]),
                     data["covariance"],
+                    tuple(data[f"courses_{i}"] for i in range(count) if f"courses_{i}" in data),
                 )
         return None
 
@@ -144,6 +162,7 @@ class Book:
         }
         arrays |= {f"current_{i}": c for i, c in enumerate(e.currents)}
         arrays |= {f"slope_{i}": c for i, c in enumerate(e.current_jacobians)}
+        arrays |= {f"courses_{i}": c for i, c in enumerate(e.courses)}
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         path = self.folder / self._name(buffer.getvalue())
@@ -167,15 +186,28 @@ class Objective:
         self.goals: tuple[Goal, ...] = tuple(g for g in plan.goals if g.weight > 0)
         self.realisations = 0
         """Ensemble evaluations so far: realisations asked for, a derivative counted as one."""
+        self.roots: tuple[np.ndarray | None, ...] = (None,) * len(plan.traces)
+        """Of the curves' weights, as ``weigh`` left them."""
+        self._last: tuple[str, Evaluation] | None = None
+
+    def weigh(self, u: np.ndarray, devices: int, seed: int) -> None:
+        """Choose the curves' weights anew, from an ensemble at this point."""
+        if self.plan.traces:
+            e = self(u, devices, seed).evaluation
+            self.roots = tuple(covariance.root(t, c) for t, c in zip(self.plan.traces, e.courses, strict=True))
 
     def __call__(self, u: np.ndarray, devices: int, seed: int, slopes: bool = True) -> Misfit:
         u = np.asarray(u, float)
         name = hashlib.sha256(u.tobytes() + json.dumps([devices, seed, slopes]).encode()).hexdigest()
+        if self._last is not None and self._last[0] == name:  # the same point under other weights
+            return self._misfit(u, self._last[1], slopes)
         evaluation = self.book.look_up(name)
         if evaluation is None:
             evaluation = evaluate(self.plan, self.plan.values(u), devices, seed, slopes, self.goals)
             self.book.write(name, evaluation)
         self.realisations += devices
+        if slopes:
+            self._last = name, evaluation
         return self._misfit(u, evaluation, slopes)
 
     def _misfit(self, u: np.ndarray, e: Evaluation, slopes: bool) -> Misfit:
@@ -190,15 +222,24 @@ class Objective:
             g.weight * g.deviation_slope(v) if np.isfinite(d) else 0.0
             for g, v, d in zip(self.goals, values, deviations, strict=True)
         ]
+        empty, volume = np.empty((0, count)), 0.0
         parts, rows, errors = [np.array(residual)], [], []
         if slopes:
             rows.append(np.array(scale)[:, None] * e.jacobian * dx)
             errors.append(np.abs(np.array(scale)[:, None] * e.jacobian_error * dx))
         for i, (trace, current) in enumerate(zip(plan.traces, e.currents, strict=True)):
-            seen = np.isfinite(trace.current)
-            parts.append(trace.weight * (current[seen] - trace.current[seen]) / trace.noise)
+            seen, root = np.isfinite(trace.current), self.roots[i]
+            away = current - trace.current
+            slope = e.current_jacobians[i] * dx if slopes else empty
+            if root is None:
+                away, slope = away[seen] / trace.noise, slope[seen] / trace.noise if slopes else slope
+            else:
+                away = covariance.whitened(root, covariance.reduced(trace, away))
+                slope = covariance.whitened(root, covariance.reduced(trace, slope.T).T) if slopes else slope
+                volume += 2.0 * float(np.sum(np.log(np.diag(root) / covariance.noise(trace))))
+            parts.append(trace.weight * away)
             if slopes:
-                rows.append(trace.weight * e.current_jacobians[i][seen] * dx / trace.noise)
+                rows.append(trace.weight * slope)
                 errors.append(np.zeros_like(rows[-1]))
         for j, p in enumerate(plan.parameters):
             if p.prior_centre is None:
@@ -210,12 +251,15 @@ class Objective:
                 rows.append(row)
                 errors.append(np.zeros_like(row))
         joined = np.concatenate(parts)
-        empty = np.empty((0, count))
+        joined = np.where(np.isfinite(joined), joined, _FAR)
         return Misfit(
             u,
             e,
-            np.where(np.isfinite(joined), joined, _FAR),
+            joined,
             np.nan_to_num(np.concatenate(rows)) if rows else empty,
             np.nan_to_num(np.concatenate(errors)) if errors else empty,
             np.outer(scale, scale) * e.covariance,
+            self.roots,
+            float(np.sum(joined**2)) + volume,
+            tuple(int(np.isfinite(t.current).sum()) for t in plan.traces),
         )

@@ -43,17 +43,21 @@ def read(
     slopes: bool,
     derivatives: str = "auto",
     reach: float = 0.05,
+    courses: bool = False,
 ) -> dict[Case, Reading]:
     """What these cases' measurements ``names`` read, at these parameter values ((experiment, device) → path → SI).
 
     ``reach``: half the width of a difference, relative to its parameter. ``derivatives`` "differences": no estimator.
+    ``courses``: with the current of every realisation.
     """
     found = {}
     for case in cases:
         own = dict(values[case.experiment, case.device])
-        result = _run(case, own, devices, seed)
+        result = simulate(_sized(case, own, devices, seed), courses=("current",) if courses else ())[0]
         reading = Reading(tuple(own), left_out=1.0 - float(result.intact.mean()))
         reading.current = np.asarray(result.mean["current"][0], np.float64)
+        if courses:
+            reading.courses = result.courses["current"][0][result.intact[:, 0]]
         for name in names:
             if of_mean:
                 replicates = _replicates(result, name, of_mean)

@@ -88,6 +88,10 @@ class Case:
     own_devices: int | None = None
     """How many its experiment itself asks for, whatever the stage: brute force beside what is cheap."""
 
+    def ensemble_of(self, devices: int, members: int) -> int:
+        """How many realisations its numbers are means of, where a stage asks for ``devices``."""
+        return members if self.base.device.exact else self.own_devices or devices
+
     def at(self, values: Mapping[str, float]) -> Experiment:
         """The experiment with these values (SI) at key paths below device, circuit and protocol."""
         changes: dict[str, dict[str, float]] = {}
@@ -633,6 +637,13 @@ def _warnings(plan: Plan) -> list[str]:
         if trace.unread:
             which = f"{trace.unread} of {trace.current.size} currents"
             found.append(f"{trace.label}: {which} are an instrument's infinity or no number (9.91e37, nan); left out")
+        experiment = plan.experiments[trace.experiment, trace.device]
+        if (
+            trace.mean_of > 1
+            and experiment.device.alike
+            and all(isinstance(v, float) for v in experiment.laws.values())
+        ):
+            found.append(f"{trace.label}: its devices are alike, so that mean_of = {trace.mean_of} changes nothing")
     for name in dict.fromkeys(name for name, _ in plan.experiments):
         if name in plan.job.experiments and not any(name == g.experiment for g in (*plan.goals, *plan.candidates)):
             found.append(f"{key_path('experiments', name)}: no target reads it; it is not computed")

@@ -34,6 +34,8 @@ class Reading:
     """Mean current over realisations [sample]."""
     current_slope: np.ndarray | None = None
     """[path, sample]"""
+    courses: np.ndarray | None = None
+    """Current of every intact realisation [realisation, sample]; None where all are alike."""
 
     def add(self, name: str, values: np.ndarray, fine: np.ndarray, slope: np.ndarray | None) -> None:
         """Mean over the lanes where ``fine``; values [lane] or [lane, entry], slope [path, lane, …]. NaN where there is

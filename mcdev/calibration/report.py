@@ -23,6 +23,7 @@ import numpy as np
 import tomli_w
 import xarray as xr
 
+from mcdev.calibration.covariance import covariance, noise, spread_out
 from mcdev.calibration.evaluation import Evaluation
 from mcdev.calibration.misfit import Misfit
 from mcdev.calibration.plan import Goal, Plan, fitted_name
@@ -37,6 +38,7 @@ from mcdev.structure import Unreadable, hdf5
 
 FILE_NAME = "calibration.h5"
 _SCHEMA = 1
+_CONFLICT = 0.01  # share of the model's own data below which others are said to conflict with it
 
 
 class Criterion(NamedTuple):
@@ -46,6 +48,7 @@ class Criterion(NamedTuple):
     parameters: int
     numbers: int
     chi_square: float
+    """With ln |Σ| of curves of devices that move by themselves, in units of the instrument's."""
     worst: float
     """Largest deviation of a target, in units of its uncertainty."""
 
@@ -92,15 +95,16 @@ def conclusions(outcome: Outcome) -> list[str]:
                 f"posterior of {p.label}: {low / p.mark.scale:.4g} … {high / p.mark.scale:.4g} {p.mark.unit} (95 %, "
                 f"{count:.0f} effective draws)"
             )
-    for goal, value in zip(plan.goals, outcome.final.value, strict=True):
+    for goal, value, error in zip(plan.goals, outcome.final.value, outcome.final.error, strict=True):
         if not np.isfinite(value):
             said.append(f"{goal.label}: could not be read at the fitted parameters")
-        elif goal.weight > 0 and abs(goal.deviation(float(value))) > 3:
+        elif goal.weight > 0 and abs(away := _standardised(goal, float(value), float(error))) > 3:
             said.append(
                 f"{goal.label} is not met: {_number(value, goal.unit)} against {_number(goal.value, goal.unit)}, "
-                f"{goal.deviation(float(value)):+.1f} standard deviations; no parameters within the bounds were found "
+                f"{away:+.1f} standard deviations; no parameters within the bounds were found "
                 "that meet it together with the others"
             )
+    said += [*_meant(outcome), *_scattered(outcome)]
     for p, x in zip(plan.parameters, plan.values(outcome.best.u), strict=True):
         c = p.coordinate
         span = None if c.low is None or c.high is None else (c.natural(c.high) - c.natural(max(c.low, 1e-300)))
@@ -108,9 +112,11 @@ def conclusions(outcome: Outcome) -> list[str]:
             if bound is not None and span and c.low and abs(c.natural(float(x)) - c.natural(bound)) < 0.01 * span:
                 said.append(f"{p.label} ended at its {name} bound, {bound / p.mark.scale:.4g} {p.mark.unit}".rstrip())
     if k.freedom > 0 and k.inflation > 1.0:
+        conflict = k.chance < _CONFLICT
+        what = "the numbers conflict with the model or with each other within their uncertainties; " if conflict else ""
         said.append(
-            f"χ² = {k.chi_square:.3g} for {k.freedom} degrees of freedom: the numbers conflict with the model or with "
-            f"each other within their uncertainties; intervals are widened by {np.sqrt(k.inflation):.2f}"
+            f"χ² = {k.chi_square:.3g} where the model's own data have {k.expected:.3g}, and as much in "
+            f"{100 * k.chance:.2g} % of cases: {what}intervals are widened by {np.sqrt(k.inflation):.2f}"
         )
     if k.freedom == 0:
         said.append("as many numbers as parameters: that all are met says nothing about the model")
@@ -130,6 +136,48 @@ def conclusions(outcome: Outcome) -> list[str]:
     return said
 
 
+def _standardised(goal: Goal, value: float, error: float) -> float:
+    """The deviation in standard deviations of the difference: of the reported number, and of the ensemble's."""
+    return goal.deviation(value) / float(np.hypot(1.0, goal.deviation_slope(value) * error))
+
+
+def _meant(outcome: Outcome) -> list[str]:
+    """What each curve of devices that move by themselves was taken for."""
+    said = []
+    for trace, root in zip(outcome.plan.traces, outcome.best.roots, strict=True):
+        if root is not None:
+            taken = "the trace of one device" if trace.mean_of == 1 else f"the mean of {trace.mean_of} devices"
+            said.append(
+                f"{trace.label} is taken as {taken} (mean_of = {trace.mean_of}): errors hold the instrument's noise, "
+                "what the devices do by themselves, and the ensemble's own error"
+            )
+    return said
+
+
+def _scattered(outcome: Outcome) -> list[str]:
+    """Fitted numbers whose uncertainty is smaller than what one device differs from the next by."""
+    few = []
+    for goal, one in zip(outcome.plan.goals, _of_one_device(outcome), strict=True):
+        if goal.weight > 0 and one > goal.sigma:
+            few.append(f"{goal.label} (of {int(np.ceil((one / goal.sigma) ** 2))})")
+    if not few:
+        return []
+    return [
+        "an uncertainty must hold all by which the number may differ from the mean of all devices; these are smaller "
+        f"than the scatter from device to device, which only a mean of so many devices allows: {', '.join(few)}"
+    ]
+
+
+def _of_one_device(outcome: Outcome) -> np.ndarray:
+    """Standard deviation of each number from device to device, as the ensemble has it; zero where all are alike."""
+    plan, e = outcome.plan, outcome.final
+    counts = [
+        plan.cases[g.experiment, g.device][0].ensemble_of(plan.job.report.final_devices, plan.job.search.members)
+        for g in plan.goals
+    ]
+    return np.asarray(e.error * np.sqrt(np.array(counts, float) * (1.0 - e.left_out)))
+
+
 def _number(value: float, unit: str) -> str:
     mark = Unit("" if unit == "1" else unit)
     return f"{value / mark.scale:.4g} {mark.unit}".strip()
@@ -140,18 +188,21 @@ def assemble(outcome: Outcome, source: str, origins: Sequence[Origin]) -> xr.Dat
     plan, k = outcome.plan, outcome.knowledge
     groups: dict[str, xr.Dataset] = {
         "/": xr.Dataset(attrs=_provenance(outcome, source, origins)),
-        "/targets": _targets(plan.goals, outcome.final, plan),
+        "/targets": _targets(outcome),
         "/parameters": _parameters(plan, outcome.best, k),
         "/starts": _starts(plan, outcome.runs),
         "/history": _history(outcome.runs),
     }
     for i, (trace, current) in enumerate(zip(plan.traces, outcome.final.currents, strict=True)):
-        data = xr.Dataset(attrs={"title": trace.label, "noise": trace.noise, "source": trace.source})
+        about = {"title": trace.label, "noise": trace.noise, "mean_of": trace.mean_of, "source": trace.source}
+        data = xr.Dataset(attrs=about)
         data["time"] = xr.Variable("sample", trace.time[1:], {"units": "s", "long_name": "end of the sample"})
         data["voltage"] = xr.Variable("sample", trace.voltage[1:], {"units": "V", "long_name": "source voltage"})
         about = {"units": "A", "long_name": "measured current; NaN where nothing was recorded"}
         data["measured"] = xr.Variable("sample", trace.current, about)
         data["simulated"] = xr.Variable("sample", current, {"units": "A", "long_name": "simulated current"})
+        about = {"units": "A", "long_name": "standard deviation of measured less simulated, all that is known of it"}
+        data["sd"] = xr.Variable("sample", _sd(outcome, i), about)
         groups[f"/curve_{i + 1}"] = data
     for i, found in enumerate(outcome.profiles):
         data = xr.Dataset(attrs={"title": found.label, "low": found.low, "high": found.high})
@@ -198,7 +249,8 @@ def _provenance(outcome: Outcome, source: str, origins: Sequence[Origin]) -> dic
         "configuration": source,
         "conclusions": "\n".join(filter(None, [*conclusions(outcome), together(origins)])),
         "origins": written(origins),
-        "method": "errors: Gauss-Newton covariance in ln x, widened by sqrt(χ²/ν) where that is above one; "
+        "method": "errors: Gauss-Newton covariance in ln x (of curves of devices that move by themselves: sandwich), "
+        "widened where χ² is larger than the model's own data have; "
         f"intervals: {100 * CONFIDENCE:g} %",
         "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in versions),
         "git_commit": git_commit(),
@@ -208,7 +260,8 @@ def _provenance(outcome: Outcome, source: str, origins: Sequence[Origin]) -> dic
     }
 
 
-def _targets(goals: Sequence[Goal], e: Evaluation, plan: Plan) -> xr.Dataset:
+def _targets(outcome: Outcome) -> xr.Dataset:
+    goals, e = outcome.plan.goals, outcome.final
     data = xr.Dataset(coords={"target": np.array([g.label for g in goals])})
     scale = np.array([Unit("" if g.unit == "1" else g.unit).scale for g in goals])
 
@@ -220,11 +273,22 @@ def _targets(goals: Sequence[Goal], e: Evaluation, plan: Plan) -> xr.Dataset:
     add("uncertainty", np.array([g.sigma for g in goals]) / scale, "its standard deviation")
     add("simulated", e.value / scale, "simulated value at the fitted parameters")
     add("simulated_error", e.error / scale, "its standard error over the ensemble")
+    add("one_device", _of_one_device(outcome) / scale, "standard deviation from device to device in the ensemble")
     add("pull", [g.deviation(float(v)) for g, v in zip(goals, e.value, strict=True)], "deviation over uncertainty")
     add("weight", [g.weight for g in goals], "0: shown, not fitted")
     add("source", np.array([g.source for g in goals], dtype="U"), "where it is published")
     add("derivative_by", np.array(e.methods, dtype="U"), "how its derivatives were found")
     return data
+
+
+def _sd(outcome: Outcome, i: int) -> np.ndarray:
+    """[sample] of one curve; NaN where nothing was recorded."""
+    trace, courses = outcome.plan.traces[i], outcome.best.evaluation.courses[i]
+    found = np.where(np.isfinite(trace.current), trace.noise, np.nan)
+    if outcome.best.roots[i] is not None:
+        motion = covariance(trace, courses, courses.shape[0]).diagonal() - noise(trace) ** 2
+        found = np.sqrt(found**2 + spread_out(trace, motion))
+    return found
 
 
 def _parameters(plan: Plan, best: Misfit, k: Knowledge) -> xr.Dataset:

@@ -3,6 +3,9 @@
 Within a stage the random numbers are held, so that two points differ by their parameters only. A step is taken if it
 lowers the loss. Where the derivative is mostly noise no step is tried: the ensemble is doubled instead, until it is
 as large as the job allows; then the stage is done.
+
+Weights of curves of devices that move (`covariance.py`) are chosen at the start of a stage and held through it; the
+last stage is gone through until new weights change nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ _LONGEST = 1.0  # step of a parameter's natural coordinate
 _REACHES = 4.0  # the same where derivatives are differences, in the reach of these: no further than they have seen
 _SMALL_STEP, _SMALL_GAIN = 1e-5, 1e-7
 _NOTHING = 0.01  # of χ²: a gain that no noisy ensemble's fit needs
+_ROUNDS = 6  # of new weights, at most
 _HOPELESS = 1e10  # damping at which no step helps
 
 
@@ -89,7 +93,7 @@ def search(objective: Objective, report: Callable[[Step], None]) -> list[Run]:
             best = _through(objective, number, index, u, steps, report)
             u = best.u
         runs.append(Run(number, begin, best, steps))
-    return sorted(runs, key=lambda r: r.best.loss)
+    return sorted(runs, key=lambda r: r.best.deviance)
 
 
 def stage_seed(plan: Plan, index: int) -> int:
@@ -109,7 +113,16 @@ def _through(
         report(steps[-1])
 
     walk = {"levenberg_marquardt": levenberg_marquardt, "adam": adam, "lbfgs": lbfgs}[stage.optimiser]
-    return walk(objective, u, stage, stage_seed(objective.plan, index), note)
+    seed, last = stage_seed(objective.plan, index), index == len(objective.plan.stages) - 1
+    objective.weigh(u, stage.devices, seed)
+    here = walk(objective, u, stage, seed, note)
+    for _ in range(_ROUNDS if last and any(root is not None for root in objective.roots) else 0):
+        objective.weigh(here.u, stage.devices, seed)
+        before = objective(here.u, stage.devices, seed)
+        here = walk(objective, here.u, stage, seed, note)
+        if before.loss - here.loss < _NOTHING:
+            break
+    return here
 
 
 def _worst(objective: Objective, m: Misfit) -> str:

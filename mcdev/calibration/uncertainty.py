@@ -8,18 +8,28 @@ of the weighted deviations by z, priors included,
 where the model cannot meet the numbers (χ² > ν) errors grow accordingly, and the report says so. N is the covariance of
 the weighted deviations over the ensemble that was fitted: its noise is taken up by the parameters. In χ² a number's
 variance is its own and the ensemble's, χ² = rᵀ (1 + N)⁻¹ r.
+
+Curves of devices that move by themselves are weighted by W = (K Kᵀ)⁻¹, which is not quite the inverse of their
+covariance Σ (`covariance.py`); for them
+
+    cov = (AᵀA)⁻¹ Aᵀ (K⁻¹ Σ K⁻ᵀ) A (AᵀA)⁻¹                        sandwich (Godambe)
+
+and χ² is compared with that of draws from the model at its fit, in place of ν: errors grow by as much as it exceeds
+95 % of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from mcdev.calibration.covariance import covariance as covariance_of
+from mcdev.calibration.covariance import draws, whitened
 from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.job import Stage
 from mcdev.calibration.misfit import Misfit, Objective
@@ -33,6 +43,7 @@ of two, or the whole of a number that may have either sign."""
 _WIDEST = 3.0
 """How far a direction that nothing determines is taken to reach (a factor of 20): errors stay numbers, and a
 parameter that hardly takes part in such a direction is not called unknown for it."""
+_DRAWS = 1000  # of data from the model
 _SHOWN = 0.25  # share of a direction below which a parameter is not named
 
 
@@ -53,8 +64,14 @@ class Knowledge(NamedTuple):
     """[singular value, parameter]: unit vectors in natural coordinates."""
     chi_square: float
     freedom: int
+    expected: float
+    """Mean χ² of data that the model makes at its fit: ν, or that of draws where devices move by themselves."""
+    chance: float
+    """Share of the data that the model makes at its fit whose χ² is as large; one where ν is zero."""
     inflation: float
-    """max(1, χ²/ν)."""
+    """max(1, χ²/ν); of draws, which are far from Gaussian, as far as χ² exceeds 95 % of them."""
+    widening: np.ndarray
+    """[parameter]: by what the standard deviation exceeds that of W alone, for curves of devices that move."""
     determined: np.ndarray
     words: tuple[str, ...]
 
@@ -92,12 +109,18 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
     goals = noise.shape[0]
     chi_square = float(r[:goals] @ np.linalg.solve(np.eye(goals) + noise, r[:goals]) + np.sum(r[goals:] ** 2))
     freedom = a.shape[0] - count
-    inflation = max(1.0, chi_square / freedom) if freedom > 0 else 1.0
-    spread = np.minimum(inflation / np.maximum(s, 1e-150) ** 2, _WIDEST**2)
-    covariance = (v.T * spread) @ v
+    expected, usual, chance = _made_by_the_model(plan, m, fitted or m, a, chi_square)
+    inflation = max(1.0, chi_square / usual) if freedom > 0 else 1.0
+    plain = (v.T * np.minimum(1.0 / np.maximum(s, 1e-150) ** 2, _WIDEST**2)) @ v
+    covariance = (v.T * np.minimum(inflation / np.maximum(s, 1e-150) ** 2, _WIDEST**2)) @ v
     # what the least squares make of the ensemble's noise: (AᵀA)⁻¹ Aᵀ N A (AᵀA)⁻¹
-    pull = (v.T / np.maximum(s, 1.0 / _WIDEST) ** 2) @ v @ a[:goals].T
-    covariance = covariance + pull @ noise @ pull.T
+    pull = (v.T / np.maximum(s, 1.0 / _WIDEST) ** 2) @ v @ a.T
+    covariance = covariance + pull[:, :goals] @ noise @ pull[:, :goals].T
+    sandwich = np.zeros_like(covariance)
+    for i, total in _moving(plan, m, fitted or m):
+        own = pull[:, m.rows(i)]
+        sandwich += own @ (total - np.eye(len(total))) @ own.T
+    covariance = covariance + inflation * sandwich
     sd = np.minimum(np.sqrt(np.diag(covariance)), _WIDEST)
     z = stats.norm.ppf(0.5 + CONFIDENCE / 2)
     if freedom > 0 and inflation > 1.0:
@@ -128,10 +151,57 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
         v_data,
         chi_square,
         freedom,
+        expected,
+        chance,
         inflation,
+        np.sqrt(np.maximum(1.0 + np.diag(sandwich) / np.diag(plain), 0.0)),
         sd < UNDETERMINED,
         tuple(_words(plan, x, s_data, v_data)),
     )
+
+
+def _moving(plan: Plan, m: Misfit, fitted: Misfit) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, K⁻¹ Σ K⁻ᵀ) of each curve of devices that move by themselves: C from the ensemble of ``m``, the simulated
+    mean that of ``fitted``."""
+    for i, (trace, root) in enumerate(zip(plan.traces, m.roots, strict=True)):
+        if root is not None:
+            total = covariance_of(trace, m.evaluation.courses[i], fitted.evaluation.courses[i].shape[0])
+            yield i, whitened(root, whitened(root, total).T)
+
+
+def _made_by_the_model(
+    plan: Plan, m: Misfit, fitted: Misfit, a: np.ndarray, chi_square: float
+) -> tuple[float, float, float]:
+    """(mean χ², χ² from which on errors grow, share of χ² as large) of data that the model makes at its fit, when they
+    are fitted in turn.
+
+    Gaussian throughout, that is χ² with ν degrees of freedom. Curves of devices that move by themselves are drawn from
+    the ensemble instead; |ε|² - |Uᵀε|² is what a fit leaves of deviations ε, U spanning A.
+    """
+    freedom = a.shape[0] - a.shape[1]
+    moving = [i for i, root in enumerate(m.roots) if root is not None]
+    if freedom <= 0 or not moving:
+        mean = float(max(freedom, 1))
+        return mean, mean, float(stats.chi2.sf(chi_square, freedom)) if freedom > 0 else 1.0
+    rng = np.random.default_rng(plan.job.search.seed)
+    basis = np.linalg.qr(a)[0]
+    others = np.ones(a.shape[0], bool)
+    left, along = np.zeros(_DRAWS), np.zeros((_DRAWS, a.shape[1]))
+    for i in moving:
+        root, which = m.roots[i], m.rows(i)
+        assert root is not None
+        count = fitted.evaluation.courses[i].shape[0]
+        drawn = whitened(root, draws(plan.traces[i], m.evaluation.courses[i], count, _DRAWS, rng).T).T
+        others[which] = False
+        left += np.sum(drawn**2, axis=1)
+        along += drawn @ basis[which]
+    rest = int(others.sum())
+    triangle = np.linalg.qr(basis[others])[1]
+    normal = rng.normal(size=(_DRAWS, triangle.shape[0]))
+    left += np.sum(normal**2, axis=1) + (rng.chisquare(rest - len(triangle), _DRAWS) if rest > len(triangle) else 0.0)
+    left -= np.sum((along + normal @ triangle) ** 2, axis=1)
+    usual = float(np.quantile(left, CONFIDENCE))
+    return float(left.mean()), usual, float((1 + np.sum(left >= chi_square)) / (1 + _DRAWS))
 
 
 def _words(plan: Plan, x: np.ndarray, singular: np.ndarray, directions: np.ndarray) -> list[str]:
@@ -229,7 +299,8 @@ def profile(
     objective: Objective, best: Misfit, knowledge: Knowledge, label: str, stage: Stage, report: Callable[[str], None]
 ) -> Profile:
     """The profile likelihood of one parameter (Raue et al. 2009, doi:10.1093/bioinformatics/btp358), over three
-    standard deviations to either side, or as far as its bounds go."""
+    standard deviations to either side, or as far as its bounds go. Of curves of devices that move, χ² counts in units
+    of its own spread, so that 3.84 is 95 % there too (Pace, Salvan and Sartori 2011)."""
     plan = objective.plan
     j = [p.label for p in plan.parameters].index(label)
     own = plan.parameters[j]
@@ -248,6 +319,7 @@ def profile(
             begin = u.copy()
             begin[j] = own.coordinate.free(x)
             inner = Objective(dataclasses.replace(plan, parameters=parameters), objective.book)
+            inner.roots = best.roots
             found = levenberg_marquardt(inner, begin, stage, stage_seed(plan, len(plan.stages) - 1), lambda *_: None)
             u = found.u
             at = inner.plan.values(found.u)[j]
@@ -255,7 +327,7 @@ def profile(
             if own.prior_centre is not None:
                 rise += ((own.coordinate.natural(at) - own.prior_centre) / own.prior_sd) ** 2
             values.append(x / own.mark.scale)
-            costs.append(rise)
+            costs.append(rise / float(knowledge.widening[j]) ** 2)
             report(f"profile of {label}")
     order = np.argsort(values)
     value, cost = np.array(values)[order], np.array(costs)[order]

@@ -166,11 +166,12 @@ def profile(tree: xr.DataTree, name: str) -> Figure:
 
 
 def curve(tree: xr.DataTree, name: str) -> Figure:
-    """Measured and simulated current, and their difference over the noise."""
+    """Measured and simulated current, and their difference over its standard deviation."""
     data = tree[name].dataset
     figure = sheet(2.9)
     upper, lower = figure.subplots(2, 1, height_ratios=[2, 1], sharex=True)
     time, measured, simulated = (data[n].values for n in ("time", "measured", "simulated"))
+    sd = data["sd"].values if "sd" in data else data.attrs["noise"]  # files of earlier versions hold the noise alone
     scale, prefix = next(
         ((s, p) for s, p in ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")) if np.nanmax(abs(measured)) >= s),
         (1e-9, "n"),
@@ -181,6 +182,6 @@ def curve(tree: xr.DataTree, name: str) -> Figure:
     handles, labels = upper.get_legend_handles_labels()
     key(upper, handles, labels)
     lower.axhspan(-1, 1, color=BLUE, alpha=0.2, lw=0)
-    lower.plot(time, (measured - simulated) / data.attrs["noise"], ".", ms=1.5, color=BLACK)
-    dress(lower, "time (s)", "difference/noise")
+    lower.plot(time, (measured - simulated) / sd, ".", ms=1.5, color=BLACK)
+    dress(lower, "time (s)", "difference/sd")
     return figure
