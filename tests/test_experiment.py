@@ -12,7 +12,6 @@ from conftest import diffusive, reduced
 
 import mcdev
 from mcdev.experiment import Experiment, axis_unit, axis_values
-from mcdev.measurements.contract import Measurement
 from mcdev.schema import Lognormal
 
 TRAIN = {"kind": "pulse_train", "amplitude": "4 V", "width": "20 ms", "period": "41 ms", "count": 4}
@@ -262,17 +261,21 @@ def test_axes_in_their_unit() -> None:
 def test_parts_of_measurements_and_devices_can_be_swept() -> None:
     experiment = train(
         sweep={
-            "axes": {"measurements.g.relative": [True, False], "device.integrator.scheme": ["heun", "euler_maruyama"]}
+            "axes": {"measurements.g.window": ["pulse", "all"], "device.integrator.scheme": ["heun", "euler_maruyama"]}
         }
     )
 
     def about(point: Experiment) -> tuple[str, str]:
-        how: Measurement = point.measurements["g"]
-        return how.unit, diffusive(point).integrator.scheme
+        return point.to_dict()["measurements"]["g"]["window"], diffusive(point).integrator.scheme
 
     assert [about(p) for _, p in experiment.points()] == [
-        (unit, scheme) for unit in ("1", "S") for scheme in ("heun", "euler_maruyama")
+        (window, scheme) for window in ("pulse", "all") for scheme in ("heun", "euler_maruyama")
     ]
+
+
+def test_a_sweep_that_changes_a_measurement_s_unit_is_refused() -> None:
+    with pytest.raises(mcdev.ConfigError, match=r"measurements\.g"):
+        train(sweep={"axes": {"measurements.g.relative": [True, False]}})
 
 
 # ------------------------------------------------------------------------------- references, fits

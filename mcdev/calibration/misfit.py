@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mcdev import structure
 from mcdev.calibration import covariance
 from mcdev.calibration.evaluation import Evaluation, evaluate
 from mcdev.calibration.plan import Goal, Plan
@@ -122,27 +123,17 @@ class Book:
             if path.name != self._name(content):
                 self._damaged.append(path)
                 continue
-            with np.load(io.BytesIO(content), allow_pickle=False) as data:
-                whose = self._identities.get(bytes(data["identity"].item()).decode())
-                if whose is None:
-                    self._foreign.append(path)
-                if whose is None or str(data["name"]) != name:
-                    continue
-                count = int(data["traces"])
+            try:
+                found, whose = _read(content, name)
+            except structure.Unreadable:
+                self._damaged.append(path)
+                continue
+            if whose not in self._identities:
+                self._foreign.append(path)
+            elif found is not None:
                 self.repeated += 1
-                self._origins[whose.origin] = None
-                return Evaluation(
-                    data["value"],
-                    data["error"],
-                    data["jacobian"],
-                    data["jacobian_error"],
-                    tuple(data[f"current_{i}"] for i in range(count)),
-                    tuple(data[f"slope_{i}"] for i in range(count) if f"slope_{i}" in data),
-                    float(data["left_out"]),
-                    tuple(str(m) for m in data["methods"]),
-                    data["covariance"],
-                    tuple(data[f"courses_{i}"] for i in range(count) if f"courses_{i}" in data),
-                )
+                self._origins[self._identities[whose].origin] = None
+                return found
         return None
 
     def write(self, name: str, e: Evaluation) -> None:
@@ -175,6 +166,33 @@ class Book:
 
     def _name(self, content: bytes) -> str:
         return f"{self.number:06d}.{hashlib.sha256(content).hexdigest()[:32]}.npz"
+
+
+def _read(content: bytes, name: str) -> tuple[Evaluation | None, str]:
+    """What an archive holds of the evaluation of this name, None where it is of another; and whose it is. Raises
+    ``Unreadable`` for an archive that :meth:`Book.write` has not written."""
+    structure.check_archive(content)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as data:
+            whose = bytes(data["identity"].item()).decode()
+            if str(data["name"]) != name:
+                return None, whose
+            count = int(data["traces"])
+            evaluation = Evaluation(
+                data["value"],
+                data["error"],
+                data["jacobian"],
+                data["jacobian_error"],
+                tuple(data[f"current_{i}"] for i in range(count)),
+                tuple(data[f"slope_{i}"] for i in range(count) if f"slope_{i}" in data),
+                float(data["left_out"]),
+                tuple(str(m) for m in data["methods"]),
+                data["covariance"],
+                tuple(data[f"courses_{i}"] for i in range(count) if f"courses_{i}" in data),
+            )
+    except (KeyError, ValueError, TypeError, OverflowError) as error:  # no such array, or of another type or size
+        raise structure.Unreadable(f"is no evaluation: {error}") from None
+    return evaluation, whose
 
 
 class Objective:
