@@ -20,6 +20,13 @@ def main() -> None:
         remedy = "install it anew: pip install --force-reinstall mcdev"
         print(f"error: mcdev cannot start: {error}; {remedy}", file=sys.stderr)
         sys.exit(3)
+    except ValueError as error:  # JAX reads its own settings as it is imported
+        given = {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
+        if not given:
+            raise
+        listed = ", ".join(f"{name} = {value}" for name, value in given.items())
+        print(f"error: JAX does not take its settings from the environment: {error}; unset {listed}", file=sys.stderr)
+        sys.exit(2)
     command_line()
 
 

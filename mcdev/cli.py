@@ -550,7 +550,7 @@ def _validate(name: str, experiment: Experiment) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a configuration, for editors that complete and check."""
-    print(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+    print(json.dumps(config_schema(), indent=2))
 
 
 def config_schema() -> dict[str, Any]:

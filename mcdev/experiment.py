@@ -487,6 +487,7 @@ class Experiment(Strict):
             for place, table in devices.items():
                 doubtful = (*table.concerns(), *table.overdriven(largest))
                 found |= {f"{place}.{key}: {text}": None for key, text in doubtful}
+            found |= {f"protocol.{key}: {text}": None for key, text in point.protocol.concerns()}
             for text in point.device.rest_report(timeline.duration):
                 found[text] = None
         return list(found)

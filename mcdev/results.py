@@ -570,11 +570,15 @@ def read(path: str | Path) -> xr.DataTree:
                 f"{file} was written by an early mcdev (schema {int(version[0])}), which this one no longer reads; run "
                 "its config.toml again"
             )
-        with file.open("rb") as stream, xr.open_datatree(stream, engine="h5netcdf") as tree:  # closed whatever happens
+        with (
+            file.open("rb") as stream,
+            xr.open_datatree(stream, engine="h5netcdf", phony_dims="access") as tree,
+        ):  # closed whatever happens
             loaded = tree.load()
-        if int(version[0]) < SCHEMA_VERSION:
+        migrated = int(version[0]) < SCHEMA_VERSION
+        if migrated:
             loaded = _migrated(loaded, file)
-        _check(loaded)
+        _check(loaded, migrated)
     except (ResultsError, ConfigError):
         raise
     except Unreadable as error:
@@ -598,9 +602,10 @@ def _migrated(tree: xr.DataTree, file: Path) -> xr.DataTree:
     return new
 
 
-def _check(tree: xr.DataTree) -> None:
+def _check(tree: xr.DataTree, migrated: bool) -> None:
     """Raises :class:`mcdev.structure.Unreadable` unless a tree has what a run of its own configuration would have
-    written: the pattern is such a run in which nothing was computed."""
+    written: the pattern is such a run in which nothing was computed. A ``migrated`` tree is given the attributes that
+    its version had not, since they follow from the configuration."""
     experiment = experiment_of(tree)
     timelines = [point.protocol.timeline() for _, point in experiment.points()]
     sizes = {
@@ -627,6 +632,11 @@ def _check(tree: xr.DataTree) -> None:
     labels = axis_labels(experiment)
     pattern |= {f"/fits/{name}": _curves(experiment, fit, labels) for name, fit in experiment.fits.items()}
     optional = {f"/fits/{name}": _coefficients(experiment, fit) for name, fit in experiment.fits.items()}
+    for group in tree.subtree if migrated else ():
+        wanted = pattern[group.path].variables if group.path in pattern else {}
+        for name, variable in group.variables.items():
+            if name in wanted:
+                variable.attrs = dict(wanted[name].attrs) | dict(variable.attrs)
     check_pattern(tree, xr.DataTree.from_dict(pattern), optional)
 
 

@@ -27,6 +27,7 @@ from mcdev.calibration import calibrate, conclusions, desk, resolve
 from mcdev.calibration import exact as exact_mode
 from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.evaluation import Evaluation, evaluate
+from mcdev.calibration.job import ONLY
 from mcdev.calibration.misfit import Book, Objective
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.report import Outcome
@@ -786,7 +787,7 @@ def test_a_difference_is_right_where_the_number_of_steps_changes() -> None:
     numbers are common to two of three only. Against ensembles that share none."""
     data = train_job({2: 0.06, 4: 0.25}, 0.01, {"device.friction": {"low": 1, "high": 10}})
     plan = plan_of(data)
-    (case,) = plan.cases["train", "device"]
+    (case,) = plan.cases["train", ONLY]
     ends = 3.9156 * 1.05 ** np.array([-1.0, 0.0, 1.0])
     below, middle, above = ({tuple(r) for r in steps_of(case.at({"device.friction": x}))} for x in ends)
     assert middle == above != below

@@ -145,7 +145,7 @@ def check_particle_number(particles: int = 6) -> None:
     tree = mcdev.run(reduced(PULSE, ensemble={"devices": 100}, particles=particles, half_gap="20 nm"))
     density = array(tree, "profile/density")
     bins = density.sizes["bin"]
-    np.testing.assert_allclose(density.sum("position") * (40e-9 / bins), particles, rtol=1e-5)
+    np.testing.assert_allclose(density.sum("bin") * (40e-9 / bins), particles, rtol=1e-5)
     position = array(tree, "trajectories/position").values
     assert position.shape[-1] == particles
     assert np.all(np.isfinite(position))

@@ -56,7 +56,7 @@ def test_the_configurations_of_the_readme_are_valid(block: str, tmp_path: Path) 
 
 
 def test_every_file_is_written_whole() -> None:
-    """Under another name and renamed (``results.whole_file``); else only into a folder that is thrown away, or nowhere."""
+    """Under another name and renamed (``results.whole_file``); else only into what is thrown away."""
     written = {}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -440,3 +440,18 @@ def test_a_curve_is_fitted_in_its_own_units(tmp_path: Path, header: str) -> None
     (tmp_path / "c.csv").write_text(f"{header}\n{rows}6,1,9.91e37\n")
     trace = resolve(data, tmp_path).traces[0]
     np.testing.assert_allclose(trace.current, [1e-3, 2e-3, 3e-3, 4e-3, 5e-3, np.nan], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# time_ms voltage_mV\n0,0\n2,750\n4,750\n",
+        "# Time [ms]\tVoltage [mV]\n0,0\n2,750\n",
+        "# ms, mV\ntime,voltage\n0,0\n2,750\n",
+        "#Time (min)\n#V\n0,0\n2,1\n",
+        "0,0\n# time (ms), voltage (mV)\n2,750\n",
+    ],
+)
+def test_a_comment_that_speaks_of_other_units_is_not_passed_over(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the comment names the unit"):
+        read(tmp_path, text, WAVE)

@@ -163,6 +163,22 @@ def test_relaxation_from_the_end_of_the_last_pulse() -> None:
     assert_reads(measurement("relaxation_time", fraction=0.25), on, 1.0, OK)
 
 
+def test_a_gap_between_pulse_and_relaxation_is_part_of_it() -> None:
+    """A train's last gap: the device relaxes in it, and 3 samples in 0.9 → 0.1 crosses 0.25."""
+    on = trajectory([0.0, 0.9, 0.8, 0.6, 0.4, 0.1, 0.0, 0.0], 0.0, pulse=(1, 2), gap=(2, 5), relaxation=(5, 8))
+    assert_reads(measurement("relaxation_time", fraction=0.25), on, 3.0, OK)
+    late = trajectory([0.0, 0.9, 0.1, 0.05, 0.0, 0.0], 0.0, widths=0.5, pulse=(1, 2), gap=(2, 4), relaxation=(4, 6))
+    assert_reads(measurement("relaxation_time", fraction=0.25), late, 0.5, LEFT_CENSORED)
+
+
+def test_what_is_across_in_the_first_sample_is_a_bound() -> None:
+    """Half a sample is no reading of a time that is shorter than the sample."""
+    on = trajectory([0.0, 0.5, 0.5, 0.0, 0.0], 1.0, widths=0.5, pulse=(1, 3), relaxation=(3, 5))
+    assert_reads(measurement("delay_time"), on, 0.5, LEFT_CENSORED)
+    for by in ("fraction", "1/e"):
+        assert_reads(measurement("relaxation_time", by=by), on, 0.5, LEFT_CENSORED)
+
+
 # ------------------------------------------------------------------------------- trains
 
 

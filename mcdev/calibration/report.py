@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +39,25 @@ from mcdev.structure import Unreadable, hdf5
 
 FILE_NAME = "calibration.h5"
 _SCHEMA = 1
+_T: tuple[str, ...] = ("target",)
+_P: tuple[str, ...] = ("parameter",)
+_M: tuple[str, ...] = ("model",)
+_S: tuple[str, ...] = ("sample",)
+_READ: dict[str, dict[str, tuple[str, ...]]] = {
+    "targets": dict.fromkeys(("reported", "uncertainty", "simulated", "simulated_error", "pull", "weight"), _T)
+    | {"target": _T, "unit": _T},
+    "parameters": dict.fromkeys(("value", "low", "high", "sd", "determined"), _P)
+    | {"parameter": _P, "unit": _P, "singular_value": ("direction",), "correlation": ("parameter", "other")},
+    "starts": {"loss": ("start",), "begin": ("start", "parameter")},
+    "history": dict.fromkeys(("start", "stage", "loss", "taken"), ("line",)),
+    "models": dict.fromkeys(("parameters", "numbers", "chi_square", "worst", "aic", "aicc", "bic"), _M) | {"model": _M},
+    "curve": dict.fromkeys(("time", "measured", "simulated", "sd"), _S),
+    "profile": dict.fromkeys(("value", "chi_square"), ("grid",)),
+}
+"""What tables and pictures read, with its dimensions, by the group's name without its number."""
+_TEXT = ("target", "unit", "parameter", "model")
+_ADDED = ("sd",)  # files of earlier versions lack it
+_ATTRIBUTES = {"curve": ("noise",), "profile": ("low", "high")}
 _CONFLICT = 0.01  # share of the model's own data below which others are said to conflict with it
 
 
@@ -377,6 +397,7 @@ def read(path: str | Path) -> xr.DataTree:
                 raise ResultsError(f"{file} holds no calibration of mcdev")
         with file.open("rb") as stream, xr.open_datatree(stream, engine="h5netcdf") as tree:  # closed whatever happens
             loaded = tree.load()
+        _check(loaded)
     except ResultsError:
         raise
     except Unreadable as error:
@@ -384,6 +405,36 @@ def read(path: str | Path) -> xr.DataTree:
     except Exception as error:  # h5py and xarray raise many kinds for a damaged file
         raise ResultsError(f"{file} cannot be read as a calibration: missing, damaged or cut off ({error})") from None
     return loaded
+
+
+def _check(tree: xr.DataTree) -> None:
+    """Raises ``Unreadable`` where something is missing or of another kind that tables and pictures read."""
+    for name in ("targets", "parameters", "starts", "history"):
+        if name not in tree.children:
+            raise Unreadable(f"the group /{name} is missing")
+    if not isinstance(tree.attrs.get("conclusions"), str):
+        raise Unreadable("its conclusions are missing")
+    for group, node in tree.children.items():
+        kind = re.sub(r"_\d+$", "", str(group))
+        data = node.dataset
+        for name, dims in _READ.get(kind, {}).items():
+            if name not in data.variables:
+                if name in _ADDED:
+                    continue
+                raise Unreadable(f"/{group}/{name} is missing")
+            found, empty = data[name], data[name].size == 0  # of no entries the file does not keep the type
+            if found.dims != dims or (not empty and (found.dtype.kind in "OTU") != (name in _TEXT)):
+                wanted = f"{'text' if name in _TEXT else 'numbers'} along {', '.join(dims)}"
+                raise Unreadable(
+                    f"/{group}/{name} is {found.dtype} along {', '.join(map(str, found.dims))}; not {wanted}"
+                )
+        for name in _ATTRIBUTES.get(kind, ()):
+            if not isinstance(data.attrs.get(name), (int, float, np.number)):
+                raise Unreadable(f"/{group} has no number called {name}")
+        if kind == "profile" and not isinstance(data["value"].attrs.get("units"), str):
+            raise Unreadable(f"/{group}/value has no unit")
+    if not tree["history"].sizes["line"] or not tree["parameters"].sizes["parameter"]:
+        raise Unreadable("it has no steps or no parameters")
 
 
 def write_fitted(outcome: Outcome, folder: Path) -> Path:

@@ -29,6 +29,7 @@ _NOT_TIME = "T"  # a temperature, most often
 _LONGEST = 100  # of a header's cell
 _BRACKETED = re.compile(r"(.*?)\s*(?:\((.*)\)|\[(.*)\])")
 _SEPARATED = re.compile(r"(.+?)(?: in |\s*[/,_ ]\s*)([^/,_ ]+)")
+_OTHER_UNIT = re.compile("(?:[fpnum\u00b5\u03bck](?:s|sec|seconds?|V|A|volts?|amps?)|min|minutes?|hours?)", re.I)
 _WORD = re.compile(r"[A-Za-z\u00b5\u03bc]+")
 
 
@@ -82,6 +83,19 @@ def factor(quantity: Quantity, unit: str) -> float | None:
 def is_header(cells: Sequence[str]) -> bool:
     """Whether a comment over the numbers names what is below it."""
     return any(_cell(text).quantity is not None for text in cells)
+
+
+def unit_of_words(text: str, wanted: Sequence[Quantity]) -> str | None:
+    """The first unit in a text that is another than s, V and A: what a comment says of columns without units."""
+    for word in _WORD.findall(text):
+        if _OTHER_UNIT.fullmatch(word) and any(factor(quantity, word) not in (None, 1.0) for quantity in wanted):
+            return str(word)
+    return None
+
+
+def has_units(header: Sequence[str]) -> bool:
+    """Whether any cell of a header has a unit."""
+    return any(_cell(text).unit for text in header)
 
 
 def resolve(

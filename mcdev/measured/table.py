@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mcdev.measured.columns import Column, Layout, Quantity, is_header, resolve
+from mcdev.measured.columns import Column, Layout, Quantity, has_units, is_header, resolve, unit_of_words
 
 SENTINEL = 9.9e37
 """Instruments write this for infinity, and 9.91e37 for "not a number" (SCPI-99, vol. 1, 7.2.1.4 and 7.2.1.5)."""
@@ -77,6 +77,8 @@ def read_table(path: Path, wanted: Sequence[Quantity], layout: Layout, least: in
         columns = resolve(header and header.cells, units and units.cells, wanted, layout, width)
     except ValueError as error:
         raise ValueError(f"line {(header or rows[0]).number}: {error}") from None
+    if not layout.units and units is None and not (header and has_units(header.cells)):
+        _check_comments(text, wanted)
     if len(rows) < least:
         raise ValueError(f"{len(rows)} rows found; expected at least {least} of {', '.join(wanted)}")
     if len(rows) > most:
@@ -149,6 +151,16 @@ def _head(rows: list[_Row], comments: list[_Row]) -> tuple[_Row | None, _Row | N
         named = (row for row in reversed(comments) if len(row.cells) == len(rows[0].cells) and is_header(row.cells))
         header = next(named, None)
     return header, units, rows
+
+
+def _check_comments(text: str, wanted: Sequence[Quantity]) -> None:
+    """Columns without a unit are in s, V and A, unless a comment anywhere speaks of others."""
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+        if line.lstrip().startswith("#") and (unit := unit_of_words(line[:_LONGEST_LINE], wanted)):
+            raise ValueError(
+                f"line {number}: the comment names the unit {unit!r}, and the columns have none; say which they are in "
+                'by units = { time = "ms", voltage = "V" }, or in a header like time (ms),voltage (V)'
+            )
 
 
 def _number(row: _Row, quantity: Quantity, column: Column) -> float:

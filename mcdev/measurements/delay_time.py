@@ -7,7 +7,16 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from pydantic import Field
 
-from mcdev.measurements.contract import OK, RIGHT_CENSORED, Measurement, Reading, Trajectory, absent, first_passage
+from mcdev.measurements.contract import (
+    LEFT_CENSORED,
+    OK,
+    RIGHT_CENSORED,
+    Measurement,
+    Reading,
+    Trajectory,
+    absent,
+    first_passage,
+)
 from mcdev.protocols.timeline import Timeline
 from mcdev.schema import Fraction
 
@@ -15,7 +24,8 @@ from mcdev.schema import Fraction
 class DelayTime(Measurement):
     """From the start of a pulse until the conductance first reaches a fraction of G_max.
 
-    No switch within the pulse: right-censored at the pulse's width.
+    No switch within the pulse: right-censored at the pulse's width. A switch within the first sample, or a device that
+    is on already: left-censored at that sample's end.
     """
 
     kind: Literal["delay_time"] = "delay_time"
@@ -42,4 +52,6 @@ class DelayTime(Measurement):
             trajectory.time_in(mask), trajectory.conductance, self.fraction * trajectory.full_scale, mask
         )
         value = jnp.where(passage.found, passage.at, trajectory.span(mask))
-        return Reading(value, jnp.where(passage.found, OK, RIGHT_CENSORED))
+        value = jnp.where(passage.at_once, trajectory.widths[jnp.argmax(mask)], value)
+        found = jnp.where(passage.at_once, LEFT_CENSORED, OK)
+        return Reading(value, jnp.where(passage.found, found, RIGHT_CENSORED))

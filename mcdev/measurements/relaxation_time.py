@@ -6,7 +6,16 @@ from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 
-from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED, Measurement, Reading, Trajectory, first_passage
+from mcdev.measurements.contract import (
+    LEFT_CENSORED,
+    OK,
+    RIGHT_CENSORED,
+    UNDEFINED,
+    Measurement,
+    Reading,
+    Trajectory,
+    first_passage,
+)
 from mcdev.schema import Fraction
 
 
@@ -17,7 +26,9 @@ class RelaxationTime(Measurement):
     ``1/e``: until the conductance above that of the first sample first falls to 1/e of its value at switch-off;
     ``exponential_fit``: -1/slope of ln G against time, least squares over the time until that fraction of G_max.
 
-    Not relaxed at the end: right-censored. Not switched on by the end of the pulse: undefined.
+    Time counts from the end of the last pulse, whatever lies between it and the end of the relaxation. Not relaxed at
+    the end: right-censored. Relaxed within the first sample: left-censored at its end. Not switched on by the end of
+    the pulse: undefined.
     """
 
     kind: Literal["relaxation_time"] = "relaxation_time"
@@ -43,15 +54,19 @@ class RelaxationTime(Measurement):
 
     def measure(self, trajectory: Trajectory) -> Reading:
         g = trajectory.conductance
-        mask = trajectory.window("relaxation")
+        pulse, index = trajectory.window("pulse", -1), jnp.arange(g.size)
+        off = jnp.max(jnp.where(pulse, index, -1))  # its last sample
+        mask = (index > off) & (index <= jnp.max(jnp.where(trajectory.window("relaxation"), index, -1)))
         time = trajectory.time_in(mask)
-        start = trajectory.last(g, trajectory.window("pulse", -1))
+        start = trajectory.last(g, pulse)
         level = g[0] + (start - g[0]) / jnp.e if self.by == "1/e" else self.fraction * trajectory.full_scale
         passage = first_passage(time, -g, -level, mask)
         end = jnp.where(passage.found, passage.at, trajectory.span(mask))
         idle = (start < self.switched * trajectory.full_scale) | (start <= level)
         if self.by != "exponential_fit":
-            status = jnp.where(idle, UNDEFINED, jnp.where(passage.found, OK, RIGHT_CENSORED))
+            found = jnp.where(passage.at_once, LEFT_CENSORED, OK)
+            status = jnp.where(idle, UNDEFINED, jnp.where(passage.found, found, RIGHT_CENSORED))
+            end = jnp.where(passage.at_once, trajectory.widths[off + 1], end)
             return Reading(jnp.where(idle, jnp.nan, end), status)
 
         weight = jnp.where(mask & (time <= end), trajectory.widths, 0.0)

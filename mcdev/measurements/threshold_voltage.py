@@ -7,7 +7,16 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from pydantic import Field
 
-from mcdev.measurements.contract import OK, RIGHT_CENSORED, Measurement, Reading, Trajectory, absent, first_passage
+from mcdev.measurements.contract import (
+    LEFT_CENSORED,
+    OK,
+    RIGHT_CENSORED,
+    Measurement,
+    Reading,
+    Trajectory,
+    absent,
+    first_passage,
+)
 from mcdev.protocols.timeline import Timeline
 from mcdev.schema import Fraction
 
@@ -45,4 +54,5 @@ class ThresholdVoltage(Measurement):
         voltage = jnp.abs(trajectory.voltage)
         passage = first_passage(voltage, trajectory.conductance, self.fraction * trajectory.full_scale, mask)
         top = jnp.max(jnp.where(mask, voltage, 0.0))
-        return Reading(jnp.where(passage.found, passage.at, top), jnp.where(passage.found, OK, RIGHT_CENSORED))
+        found = jnp.where(passage.at_once, LEFT_CENSORED, OK)
+        return Reading(jnp.where(passage.found, passage.at, top), jnp.where(passage.found, found, RIGHT_CENSORED))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -151,6 +152,10 @@ class Protocol(Strict, abc.ABC):
     @abc.abstractmethod
     def timeline(self) -> Timeline:
         """The source's voltage against time, as samples and windows."""
+
+    def concerns(self) -> Iterable[tuple[str, str]]:
+        """(key, text) of what runs but should be known."""
+        return ()
 
     @property
     def frequencies(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -21,6 +22,9 @@ class PointsFile(Layout):
 
     file: str
     """Measured file with a column of time and one of voltage; relative to the configuration."""
+
+
+_FEW = 50
 
 
 class Waveform(Protocol):
@@ -60,6 +64,12 @@ class Waveform(Protocol):
             far = max(self.voltage, key=abs)
             refuse(far, "expected voltages; so large a number is an instrument's infinity or none", key="voltage")
         return self
+
+    def concerns(self) -> Iterable[tuple[str, str]]:
+        samples = self.timeline().samples
+        if samples < _FEW:
+            text = f"{self.samples_per_point} gives {samples} samples in all, each a mean over its time; measurements "
+            yield "samples_per_point", text + "read these, so that a fast change within one is not seen: raise it"
 
     def timeline(self) -> Timeline:
         return timeline(

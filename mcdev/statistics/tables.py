@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from mcdev.plain_text import CsvWriter, visible
+from mcdev.plain_text import CsvWriter
 from mcdev.problems import ConfigError, Problem
 from mcdev.results import whole_file
 from mcdev.statistics.autocorrelation import autocorrelation
@@ -50,7 +50,9 @@ def to_csv(records: list[dict[str, Any]]) -> str:
 
 def to_json(records: list[dict[str, Any]]) -> str:
     """The records of :func:`summarise` as a JSON list; null where there is no number."""
-    return visible(json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False), json=True)
+    return json.dumps(
+        records, indent=2, allow_nan=False
+    )  # ASCII: what steers a terminal is written out, in any encoding
 
 
 LONG: tuple[str, ...] = (
@@ -96,7 +98,7 @@ def _used(record: dict[str, Any], name: str) -> int:
     """How many observations a number is of: with the censored ones where these are used as bounds."""
     if name == "n" or name.startswith("n_"):
         return int(record["n"])
-    several = record["within_sd"] is not None
+    several = record.get("within_sd") is not None  # of records without variability, too
     with_bounds = name in ("median", "q05", "q25", "q75", "q95") or name.startswith(("lognormal", "weibull"))
     with_bounds |= several and name.startswith("sigma_ln")
     return int(record["n_ok"] + (record["n_censored"] if with_bounds else 0))
