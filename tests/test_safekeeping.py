@@ -150,18 +150,19 @@ def test_every_flipped_byte_is_seen(stopped: Path, config: Path) -> None:
 
 
 def flip(folder: Path, config: Path, times: int) -> None:
+    """One byte of every chunk at a time."""
     draw = random.Random(1)
-    files = sorted((folder / "chunks").iterdir())
+    right = {file: file.read_bytes() for file in sorted((folder / "chunks").iterdir())}
     keeper = safekeeping.Folder(folder, load(config))
-    for _ in range(times):
-        file = draw.choice(files)
-        right = file.read_bytes()
-        wrong = bytearray(right)
-        wrong[draw.randrange(len(wrong))] ^= 1 << draw.randrange(8)
-        file.write_bytes(bytes(wrong))
+    for _ in range(-(-times // len(right))):
+        for file, content in right.items():
+            wrong = bytearray(content)
+            wrong[draw.randrange(len(wrong))] ^= 1 << draw.randrange(8)
+            file.write_bytes(bytes(wrong))
         keeper.go_on()
-        assert len(list((folder / "chunks").iterdir())) == len(files) - 1
-        file.write_bytes(right)
+        assert list((folder / "chunks").iterdir()) == []
+    for file, content in right.items():
+        file.write_bytes(content)
 
 
 def test_a_chunk_that_is_damaged_while_the_run_goes_on_is_done_again(
