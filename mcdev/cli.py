@@ -283,6 +283,8 @@ def _run_one(
                 STDERR.say(f"{folder} is finished; its results are as they were written")
                 tree = results.read(folder)
             else:
+                if resume and keeper.record.results is not None:
+                    STDERR.say(f"{folder / results.FILE_NAME} is not as it was written; it is made again")
                 with (
                     scheduler.workers(how.kind, how.number, how.address) as workers,
                     Progress(

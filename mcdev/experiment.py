@@ -481,10 +481,7 @@ class Experiment(Strict):
         for _, point in self.points():
             timeline = point.protocol.timeline()
             largest = float(np.max(np.abs([timeline.start, timeline.end])))
-            devices = {"device": point.device} | {
-                f"circuit.{key}": table for key, table in point.circuit.devices.items()
-            }
-            for place, table in devices.items():
+            for place, table in {"device": point.device, **point._beside}.items():
                 doubtful = (*table.concerns(), *table.overdriven(largest))
                 found |= {f"{place}.{key}: {text}": None for key, text in doubtful}
             found |= {f"protocol.{key}: {text}": None for key, text in point.protocol.concerns()}
@@ -493,23 +490,35 @@ class Experiment(Strict):
         return list(found)
 
     def _label_warnings(self) -> list[str]:
-        """Parameters that are changed, drawn or swept although they only label axes."""
+        """Parameters that are changed, drawn or swept although they only label axes, or although nothing here depends
+        on them."""
         found = []
-        places = {"device": self.device} | {f"circuit.{key}": table for key, table in self.circuit.devices.items()}
-        for place, table in places.items():
+        spectral = bool(self.protocol.frequencies.size)
+        points = [point for _, point in self.points()]
+        for place, table in {"device": self.device, **self._beside}.items():
             given = without_preset(table, table.model_dump(mode="json", exclude_none=True))
-            for name, others in table.labels.items():
+            why = {
+                name: "only what labels an axis (positions) changes with it; no current and no time does, because "
+                "others are given in units of it. For another device change "
+                f"{', '.join(f'{place}.{other}' for other in others)} as well"
+                for name, others in table.labels.items()
+            }
+            own = ({"device": point.device, **point._beside}[place].idle(spectral) for point in points)
+            everywhere = functools.reduce(lambda a, b: {name: a[name] for name in a if name in b}, own)
+            why |= {name: f"no result changes with it: {reason}" for name, reason in everywhere.items()}
+            for name, text in why.items():
                 path = f"{place}.{name}"
                 changed = getattr(table, "preset", None) is not None and name in given
                 changed |= path in self.sweep.axes or not isinstance(getattr(table, name), float)
                 changed |= bool({name if place == "device" else path} & set(self.ensemble.cycle_to_cycle))
                 if changed:
-                    keys = [f"{place}.{other}" for other in others]
-                    found.append(
-                        f"{path}: only what labels an axis (positions) changes with it; no current and no time does, "
-                        f"because others are given in units of it. For another device change {', '.join(keys)} as well"
-                    )
+                    found.append(f"{path}: {text}")
         return found
+
+    @property
+    def _beside(self) -> dict[str, Any]:
+        """The circuit's own devices by their key path."""
+        return {f"circuit.{key}": table for key, table in self.circuit.devices.items()}
 
 
 # -------------------------------------------------------------------------------------- loading

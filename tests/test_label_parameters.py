@@ -105,3 +105,16 @@ def test_a_preset_is_not_warned_of() -> None:
     assert not any("half_gap" in text for text in reduced().warnings())
     swept = reduced().with_({"sweep.axes": {"device.preset": ["wang2017_reduced", "wang2017_sioxny_ag"]}})
     assert not any("half_gap" in text for text in swept.warnings())
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "values"),
+    [("omiec_compact", "relative_permittivity", [3.0, 30.0]), ("omiec_pnp", "fast_rate", ["1 Hz", "100 Hz"])],
+)
+def test_a_parameter_without_effect_here_is_warned_of(name: str, key: str, values: list[Any]) -> None:
+    quiet = family(name)
+    assert not [w for w in quiet.warnings() if "no result changes" in w]
+    data = quiet.to_dict()
+    data["sweep"] = {"axes": {f"device.{key}": values}}
+    (warning,) = [w for w in mcdev.build(data).warnings() if "no result changes" in w]
+    assert warning.startswith(f"device.{key}: ")

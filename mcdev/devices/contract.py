@@ -144,6 +144,10 @@ class DeviceConfig(Strict, abc.ABC):
     alike: ClassVar[bool] = True
     """Whether two devices of equal parameters behave alike: no noise, nothing drawn but the parameters."""
 
+    def idle(self, spectral: bool) -> Mapping[str, str]:
+        """Parameter → why nothing depends on it as this device is set. ``spectral``: whether an impedance is taken."""
+        return {}
+
     @property
     def disordered(self) -> bool:
         """Whether devices of equal parameters differ in something that stays with each of them."""

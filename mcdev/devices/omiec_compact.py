@@ -17,6 +17,7 @@ With ``facilitation = "either_polarity"`` both states follow |V| and z is that o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
@@ -112,6 +113,9 @@ class OmiecCompact(DeviceConfig):
     @property
     def profile_bins(self) -> np.ndarray:
         return np.empty(0)
+
+    def idle(self, spectral: bool) -> Mapping[str, str]:
+        return {} if spectral else {"relative_permittivity": "it enters the impedance alone, and none is taken"}
 
     def pace(self, voltage: float) -> Pace:
         """Step: a share of the time in which the double layers charge at this voltage. The circuit is solved twice

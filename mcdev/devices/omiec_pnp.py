@@ -13,6 +13,7 @@ state m of the compact model is there to be declared, not derived.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -159,6 +160,11 @@ class OmiecPnp(DeviceConfig):
         drive = min(abs(voltage) / (extremes(self.hopping_field)[0] * extremes(self.thickness)[0]), 3.0)
         coupling = _COUPLING * charging / float(np.cosh(drive))
         return Pace(coupling, 0.5 * coupling)
+
+    def idle(self, spectral: bool) -> Mapping[str, str]:
+        if extremes(self.fast_gain)[1] > 0:
+            return {}
+        return dict.fromkeys(("fast_rate", "fast_capacitance"), "it acts through fast_gain, which is 0")
 
     def divided_pace(self, voltage: float) -> Pace:
         """The current follows the fast state, too, where it has a gain."""
