@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mcdev.figures.axes import measurement, points
 from mcdev.figures.spread import many_devices
-from mcdev.figures.style import BLUE, SMALL, dress, plain_ticks, remark, sheet
+from mcdev.figures.style import BLUE, SMALL, TEXT, dress, plain_ticks, remark, sheet
 from mcdev.statistics.correlation import Correlation, correlate
 from mcdev.statistics.readings import Reading, few, readings
 
@@ -45,13 +45,17 @@ def draw(tree: xr.DataTree) -> Figure:
                 _words(axes, levels, i, j)
                 continue
             log = [bool(np.nanmin(x) > 0 and np.nanmax(x) > 10 * np.nanmin(x)) for x, _ in (named[j], named[i])]
-            _scales(axes, log[0], log[1] and j < i)
+            _scales(axes, log[0], log[1] and j < i, (1, 3) if size < 4 else (1,))
             dress(axes, named[j][1] if i == size - 1 else "", named[i][1] if j == 0 and i > 0 else "")
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.label.set_fontsize(TEXT if size < 4 else SMALL - 1)  # a panel is narrow
             axes.tick_params(labelbottom=i == size - 1, labelleft=j == 0 and i > 0)
     figure.align_labels()
     title, texts = points(tree)
-    if texts:
-        figure.suptitle(f"{title}: {texts[found[0].index]}", fontsize=SMALL)
+    devices, drawn = tree["realisations"].sizes["device"], named[0][0].size
+    dots = f"{devices} devices" if drawn == devices else f"{drawn} of {devices} devices"
+    where = f"{title}: {texts[found[0].index]}; " if texts else ""
+    figure.suptitle(f"{where}a dot is one of {dots}", fontsize=SMALL)
     return figure
 
 
@@ -98,10 +102,10 @@ def _words(axes: Axes, levels: list[Correlation], i: int, j: int) -> None:
     remark(axes, "\n".join(lines) or "-")
 
 
-def _scales(axes: Axes, x: bool, y: bool) -> None:
+def _scales(axes: Axes, x: bool, y: bool, each: tuple[float, ...]) -> None:
     for axis, log, name in ((axes.xaxis, x, "x"), (axes.yaxis, y, "y")):
         if log:
             (axes.set_xscale if name == "x" else axes.set_yscale)("log")
-            plain_ticks(axis, (1, 3))  # a panel is narrow
+            plain_ticks(axis, each)
         else:
             axis.set_major_locator(MaxNLocator(3))
