@@ -45,7 +45,7 @@ def draw(tree: xr.DataTree) -> Figure:
                 _words(axes, levels, i, j)
                 continue
             log = [bool(np.nanmin(x) > 0 and np.nanmax(x) > 10 * np.nanmin(x)) for x, _ in (named[j], named[i])]
-            _scales(axes, log[0], log[1] and j < i, (1, 3) if size < 4 else (1,))
+            _scales(axes, log[0], log[1] and j < i)
             dress(axes, named[j][1] if i == size - 1 else "", named[i][1] if j == 0 and i > 0 else "")
             for axis in (axes.xaxis, axes.yaxis):
                 axis.label.set_fontsize(TEXT if size < 4 else SMALL - 1)  # a panel is narrow
@@ -102,10 +102,11 @@ def _words(axes: Axes, levels: list[Correlation], i: int, j: int) -> None:
     remark(axes, "\n".join(lines) or "-")
 
 
-def _scales(axes: Axes, x: bool, y: bool, each: tuple[float, ...]) -> None:
+def _scales(axes: Axes, x: bool, y: bool) -> None:
     for axis, log, name in ((axes.xaxis, x, "x"), (axes.yaxis, y, "y")):
         if log:
             (axes.set_xscale if name == "x" else axes.set_yscale)("log")
-            plain_ticks(axis, each)
+            low, high = axis.get_view_interval()
+            plain_ticks(axis, (1, 3) if high < 30 * low else (1,))  # a panel is narrow
         else:
             axis.set_major_locator(MaxNLocator(3))
