@@ -220,7 +220,10 @@ def answered(experiment: Experiment) -> list[PointResult]:
                 sem=dict.fromkeys(channels, course),
                 quantiles=dict.fromkeys(channels, np.zeros((cycles, len(variant.output.quantiles), timeline.samples))),
                 trajectories=dict.fromkeys(channels, course[:, None])
-                | {"position": np.zeros((*course[:, None].shape, variant.device.parts))},
+                | {
+                    name: np.zeros((*course[:, None].shape, variant.device.parts))
+                    for name in variant.device.coordinates
+                },
                 profile={"density": np.zeros((*course.shape, variant.device.profile_bins.size))},
                 impedance=np.empty((devices, cycles, 0), complex),
                 intact=np.ones((devices, cycles), bool),
