@@ -244,7 +244,7 @@ def refused_in_one_line(what: str) -> Iterator[None]:
         assert len(text) < 25_000, what
         lines = text.split("\n") if isinstance(error, ConfigError) else [text]
         assert all(line.isprintable() for line in lines), (what, text)
-    except Exception as error:
+    except Exception as error:  # whatever else it is, a user would see its traceback
         raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
 
 

@@ -39,20 +39,22 @@ from mcdev.structure import Unreadable, hdf5
 
 FILE_NAME = "calibration.h5"
 _SCHEMA = 1
-_T: tuple[str, ...] = ("target",)
-_P: tuple[str, ...] = ("parameter",)
-_M: tuple[str, ...] = ("model",)
-_S: tuple[str, ...] = ("sample",)
+
+
+def _along(dimension: str, *names: str) -> dict[str, tuple[str, ...]]:
+    return dict.fromkeys(names, (dimension,))
+
+
 _READ: dict[str, dict[str, tuple[str, ...]]] = {
-    "targets": dict.fromkeys(("reported", "uncertainty", "simulated", "simulated_error", "pull", "weight"), _T)
-    | {"target": _T, "unit": _T},
-    "parameters": dict.fromkeys(("value", "low", "high", "sd", "determined"), _P)
-    | {"parameter": _P, "unit": _P, "singular_value": ("direction",), "correlation": ("parameter", "other")},
+    "targets": _along("target", "target", "unit", "reported", "uncertainty", "simulated", "simulated_error")
+    | _along("target", "pull", "weight"),
+    "parameters": _along("parameter", "parameter", "unit", "value", "low", "high", "sd", "determined")
+    | {"singular_value": ("direction",), "correlation": ("parameter", "other")},
     "starts": {"loss": ("start",), "begin": ("start", "parameter")},
-    "history": dict.fromkeys(("start", "stage", "loss", "taken"), ("line",)),
-    "models": dict.fromkeys(("parameters", "numbers", "chi_square", "worst", "aic", "aicc", "bic"), _M) | {"model": _M},
-    "curve": dict.fromkeys(("time", "measured", "simulated", "sd"), _S),
-    "profile": dict.fromkeys(("value", "chi_square"), ("grid",)),
+    "history": _along("line", "start", "stage", "loss", "taken"),
+    "models": _along("model", "model", "parameters", "numbers", "chi_square", "worst", "aic", "aicc", "bic"),
+    "curve": _along("sample", "time", "measured", "simulated", "sd"),
+    "profile": _along("grid", "value", "chi_square"),
 }
 """What tables and pictures read, with its dimensions, by the group's name without its number."""
 _TEXT = ("target", "unit", "parameter", "model")
