@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcdev.integrators.noise import realisation_key, threefry
-from mcdev.program import compiler_options
+from mcdev.simulation.program import compiler_options
 
 SEED, PARTICLES = 1, 40
 WIDE, LONG = 2**20, 2**16

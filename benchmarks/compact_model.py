@@ -24,7 +24,7 @@ import reference
 from step_cost import pin, ratio, record
 
 from mcdev.devices.omiec_compact import OmiecCompact, OmiecCompactDevices, OmiecState
-from mcdev.program import compiler_options
+from mcdev.simulation.program import compiler_options
 
 DEVICES, STEPS, STEP, VOLTAGE, ROUNDS = 10_000, 1000, 2e-3, 3.5, 5
 CAP = 3.0

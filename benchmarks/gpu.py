@@ -35,8 +35,8 @@ import reference
 from step_cost import CHECK_STEP, CHECK_STEPS, CHECK_VOLTAGE, COUPLINGS, PARTICLES, STEP, VOLTAGE, Engine, machine
 
 import mcdev
-from mcdev import ensemble
 from mcdev.integrators import langevin
+from mcdev.simulation import ensemble
 
 HOUSE = Path(__file__).parents[1]
 EVERY = COUPLINGS[-1]

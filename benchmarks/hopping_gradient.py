@@ -20,9 +20,9 @@ import numpy as np
 from step_cost import RESULTS, record
 
 import mcdev
-from mcdev import ensemble
 from mcdev.calibration.hopping import contribute, direction, estimate, point_of, stack
-from mcdev.experiment import Experiment
+from mcdev.configuration.experiment import Experiment
+from mcdev.simulation import ensemble
 
 GROUP = 256
 HYBRID, DIFFERENCES = 2048, 4096

@@ -23,7 +23,7 @@ import reference
 from step_cost import COUPLINGS, PARTICLES, STEP, VOLTAGE, Engine, pin, record
 
 import mcdev
-from mcdev import ensemble
+from mcdev.simulation import ensemble
 
 SIZES = (64, 128, 256, 1024, 4096, 32768)
 LENGTHS = (2048, 4096, 8192, 32768)

@@ -17,7 +17,8 @@ from pathlib import Path
 from step_cost import record
 
 import mcdev
-from mcdev import chunks, ensemble, scheduler
+from mcdev.results import scheduler
+from mcdev.simulation import chunks, ensemble
 
 CONFIG = Path(__file__).parents[1] / "configs" / "variability" / "omiec_array.toml"
 DEVICES, ROUNDS = 10_240, 7

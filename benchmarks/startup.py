@@ -29,7 +29,7 @@ spent = collections.Counter()
 def count(event, seconds, **_): spent[event.rpartition("/")[2]] += seconds
 jax.monitoring.register_event_duration_secs_listener(count)
 import mcdev
-from mcdev import ensemble
+from mcdev.simulation import ensemble
 ensemble.simulate(mcdev.load({str(CONFIG)!r}).with_({{"ensemble.devices": 256}}), threads=1)
 print(json.dumps({{"tracing": spent["jaxpr_trace_duration"] + spent["jaxpr_to_mlir_module_duration"],
     "compiling": spent["backend_compile_duration"]}}))
@@ -78,7 +78,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             for name, times in (("cold", cold), ("warm", warm)):
                 times.append(first_chunk(Path(place) / "cache", Path(place) / name))
-    imports = {what: min(importing(what) for _ in range(ROUNDS)) for what in ("import jax", "import mcdev.cli")}
+    imports = {
+        what: min(importing(what) for _ in range(ROUNDS)) for what in ("import jax", "import mcdev.interface.cli")
+    }
     compiled = compiling()
     load = os.getloadavg()[0]
     for name, times in (("cold", cold), ("warm", warm)):

@@ -31,7 +31,7 @@ import numpy as np
 import reference
 
 import mcdev
-from mcdev import chunks, ensemble, program
+from mcdev.simulation import chunks, ensemble, program
 
 REALISATIONS, PARTICLES = 1024, 40
 STEP, VOLTAGE = 2e-6, 1.0

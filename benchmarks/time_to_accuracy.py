@@ -22,8 +22,8 @@ import numpy as np
 from step_cost import PARTICLES, RESULTS, record
 
 import mcdev
-from mcdev import ensemble, program
 from mcdev.devices import Diffusive
+from mcdev.simulation import ensemble, program
 
 PAPER_STEP = 2e-6
 NAIVE = "naive JAX float32"

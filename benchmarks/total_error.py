@@ -31,9 +31,9 @@ from step_cost import PARTICLES, RESULTS, pin, record
 from time_to_accuracy import CHUNK, PAPER_STEP, Estimate, estimate, percent, train
 
 import mcdev
-from mcdev import ensemble
-from mcdev.chunks import Progress, chains, lanes_of
-from mcdev.threads import cores, thread_pool
+from mcdev.machine.threads import cores, thread_pool
+from mcdev.simulation import ensemble
+from mcdev.simulation.chunks import Progress, chains, lanes_of
 
 GOAL = 0.01
 ROUNDS, TIMED, NAIVE_STEPS = 5, 1024, 64

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from mcdev.ensemble import simulate
 from mcdev.export import desk, export, instances, ngspice
 from mcdev.export.single import one_device
 from mcdev.protocols.timeline import Timeline
-from mcdev.results import read
+from mcdev.results.file import read
+from mcdev.simulation.ensemble import simulate
 from mcdev.statistics import make_card, read_card, to_toml
 
 BIN, EDGE, SPIKE = 0.01, 1e-5, 5  # s, s, bins: spikes of 50 ms begin on a grid of 10 ms and rise within 10 us

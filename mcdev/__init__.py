@@ -14,25 +14,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import xarray as xr
 
-    from mcdev.experiment import Experiment as Experiment
-    from mcdev.experiment import build as build
-    from mcdev.experiment import load as load
-    from mcdev.preset_tables import presets as presets
-    from mcdev.problems import ConfigError as ConfigError
-    from mcdev.results import ResultsError as ResultsError
-    from mcdev.results import experiment_of as experiment_of
-    from mcdev.results import read as read
-    from mcdev.results import run as run
-    from mcdev.results import write as write
+    from mcdev.configuration.experiment import Experiment as Experiment
+    from mcdev.configuration.experiment import build as build
+    from mcdev.configuration.experiment import load as load
+    from mcdev.configuration.preset_tables import presets as presets
+    from mcdev.configuration.problems import ConfigError as ConfigError
+    from mcdev.files.whole_file import ResultsError as ResultsError
+    from mcdev.results.file import read as read
+    from mcdev.results.file import write as write
+    from mcdev.results.tree import experiment_of as experiment_of
+    from mcdev.results.tree import run as run
     from mcdev.statistics import summarise as summarise
 
 # Imported when first asked for: JAX, xarray and SciPy take seconds, and the command line has to say how JAX logs before
 # it is imported.
 _HOMES = {
-    "mcdev.experiment": ("Experiment", "build", "load"),
-    "mcdev.preset_tables": ("presets",),
-    "mcdev.problems": ("ConfigError",),
-    "mcdev.results": ("ResultsError", "experiment_of", "read", "run", "write"),
+    "mcdev.configuration.experiment": ("Experiment", "build", "load"),
+    "mcdev.configuration.preset_tables": ("presets",),
+    "mcdev.configuration.problems": ("ConfigError",),
+    "mcdev.files.whole_file": ("ResultsError",),
+    "mcdev.results.file": ("read", "write"),
+    "mcdev.results.tree": ("experiment_of", "run"),
     "mcdev.statistics": ("summarise",),
 }
 __all__ = sorted(["plot", *(name for names in _HOMES.values() for name in names)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from mcdev import compilation_cache
+from mcdev.machine import compilation_cache
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     if compilation_cache.folder() is not None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        from mcdev.cli import main as command_line
+        from mcdev.interface.cli import main as command_line
     except (ImportError, RuntimeError) as error:  # a package is missing, or two do not belong together
         remedy = "install it anew: pip install --force-reinstall mcdev"
         print(f"error: mcdev cannot start: {error}; {remedy}", file=sys.stderr)

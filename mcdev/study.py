@@ -27,12 +27,12 @@ from typing import Any, NamedTuple
 import xarray as xr
 from pydantic import Field, ValidationError
 
-from mcdev import structure
-from mcdev.experiment import Experiment, load, read_toml
-from mcdev.plain_text import CsvWriter
-from mcdev.problems import ConfigError, Problem, beside, described, key_path, unique
-from mcdev.results import read
-from mcdev.safekeeping import is_finished
+from mcdev.configuration.experiment import Experiment, load, read_toml
+from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, unique
+from mcdev.files import structure
+from mcdev.files.plain_text import CsvWriter
+from mcdev.results.file import read
+from mcdev.results.safekeeping import is_finished
 from mcdev.schema import FileName, Strict, file_names, nearest
 
 TABLE, FIGURES = "table.csv", "figures"

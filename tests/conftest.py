@@ -15,15 +15,15 @@ import xarray as xr
 from hypothesis import settings
 
 import mcdev
-import mcdev.ensemble
-from mcdev import compilation_cache, identity
+import mcdev.simulation.ensemble
+from mcdev.configuration.experiment import Experiment
 from mcdev.devices.contract import LaneKey
 from mcdev.devices.diffusive import Diffusive, DiffusiveDevices, DiffusiveState
-from mcdev.draws import draw_parameters
-from mcdev.experiment import Experiment
 from mcdev.export import ngspice
 from mcdev.integrators.noise import realisation_key
-from mcdev.program import compiler_options
+from mcdev.machine import compilation_cache, identity
+from mcdev.simulation.draws import draw_parameters
+from mcdev.simulation.program import compiler_options
 
 if "MCDEV_COMPILATION_CACHE" not in os.environ:  # tests leave nothing in the user's folders, and find nothing there
     _cache = tempfile.TemporaryDirectory(prefix="mcdev-tests-")  # of this session and the programs that it starts
@@ -108,7 +108,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def forget_programs() -> None:
     """Drop everything compiled, so that what is patched next (or patched back) takes effect."""
-    mcdev.program._programs.clear()
+    mcdev.simulation.program._programs.clear()
     clear: Callable[[], None] = jax.clear_caches
     clear()
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import mcdev
-from mcdev import chunks
+from mcdev.configuration.problems import ConfigError
 from mcdev.devices import Device
-from mcdev.ensemble import simulate
 from mcdev.measurements import AnyMeasurement
-from mcdev.problems import ConfigError
-from mcdev.program import Program, program
+from mcdev.simulation import chunks
+from mcdev.simulation.ensemble import simulate
+from mcdev.simulation.program import Program, program
 
 pytestmark = pytest.mark.promise
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import mcdev
-import mcdev.ensemble
-from mcdev.problems import Problem
+import mcdev.simulation.ensemble
+from mcdev.configuration.problems import Problem
 
 GOOD: dict[str, Any] = {
     "name": "good",
@@ -68,7 +68,7 @@ def _nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     def program() -> None:
         raise AssertionError("a program was asked for")
 
-    monkeypatch.setattr(mcdev.chunks, "program", program)
+    monkeypatch.setattr(mcdev.simulation.chunks, "program", program)
 
 
 def changed(path: Path_, value: Any) -> dict[str, Any]:

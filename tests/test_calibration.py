@@ -33,10 +33,10 @@ from mcdev.calibration.plan import Plan
 from mcdev.calibration.report import Outcome
 from mcdev.calibration.search import search
 from mcdev.calibration.uncertainty import known
-from mcdev.ensemble import simulate
-from mcdev.identity import Identity
-from mcdev.problems import ConfigError
-from mcdev.program import drive
+from mcdev.configuration.problems import ConfigError
+from mcdev.machine.identity import Identity
+from mcdev.simulation.ensemble import simulate
+from mcdev.simulation.program import drive
 
 __all__ = ["mcdev_main"]
 

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from mcdev.calibration import report
-from mcdev.results import ResultsError
+from mcdev.files.whole_file import ResultsError
 
 Layout = dict[str, dict[str, tuple[str, ...]]]
 LAYOUT: Layout = {

@@ -20,10 +20,10 @@ import pytest
 import tomli_w
 
 import mcdev
-import mcdev.cli
-import mcdev.ensemble
+import mcdev.simulation.ensemble
 from mcdev.calibration import is_job
-from mcdev.experiment import load
+from mcdev.configuration.experiment import load
+from mcdev.interface import cli
 from mcdev.statistics import COLUMNS
 from mcdev.study import is_study
 
@@ -65,7 +65,7 @@ def mcdev_main(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str
         monkeypatch.setattr(sys, "argv", ["mcdev", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "160")
         with pytest.raises(SystemExit) as ended:
-            mcdev.cli.main()
+            cli.main()
         code = ended.value.code
         assert code is None or isinstance(code, int)
         return Ended(code or 0, *capfd.readouterr())
@@ -188,14 +188,14 @@ def test_a_realisation_that_broke_down_is_said(
     config: Path, tmp_path: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everything is written, and the exit code tells."""
-    compute = mcdev.chunks.compute
+    compute = mcdev.simulation.chunks.compute
 
-    def with_one_broken(*arguments: Any) -> mcdev.chunks.Arrays:
+    def with_one_broken(*arguments: Any) -> mcdev.simulation.chunks.Arrays:
         arrays = compute(*arguments)
         arrays["intact"][3] = False
         return arrays
 
-    monkeypatch.setattr(mcdev.ensemble, "compute", with_one_broken)
+    monkeypatch.setattr(mcdev.simulation.ensemble, "compute", with_one_broken)
     ended = mcdev_main("run", config, "--no-figures", "--out", tmp_path / "run")
     one_message(ended, 1, "1 of 16 realisations broke down")
     assert (tmp_path / "run" / "results.h5").exists()

@@ -18,14 +18,13 @@ import mcdev
 import mcdev.integrators.ion_transport as ion_module
 import mcdev.integrators.root as root_module
 import mcdev.measurements.exponential_fit as fit_module
-import mcdev.program as program_module
+import mcdev.simulation.program as program_module
 from mcdev.calibration.reverse import trajectory
 from mcdev.circuits.alone import AloneCircuit
 from mcdev.circuits.contract import Circuit
 from mcdev.circuits.series_resistor import SeriesResistorCircuit
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.devices.injection import Injection
-from mcdev.draws import draw_parameters
 from mcdev.fits import Arrhenius, DoubleExponential
 from mcdev.fits.contract import Fit
 from mcdev.integrators.checkpointed import checkpointed_loop
@@ -35,7 +34,8 @@ from mcdev.integrators.root import solve_monotone
 from mcdev.measurements.contract import Trajectory
 from mcdev.measurements.exponential_fit import Exponential, fit_exponential
 from mcdev.measurements.least_squares import levenberg_marquardt
-from mcdev.program import drive
+from mcdev.simulation.draws import draw_parameters
+from mcdev.simulation.program import drive
 
 quick = functools.partial(  # half the time to compile, slower code
     jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}

@@ -15,7 +15,7 @@ from test_langevin import boltzmann_cumulative
 import mcdev
 from mcdev.devices.diffusive import DiffusiveDevices, DiffusiveState
 from mcdev.integrators.langevin import SCHEMES
-from mcdev.program import sample
+from mcdev.simulation.program import sample
 
 PULSE = {"kind": "pulse", "amplitude": "2 V", "width": "0.4 s", "relaxation": "0.2 s", "samples_per_pulse": 8}
 PULSE |= {"relaxation_samples": 8}
@@ -310,7 +310,7 @@ def test_compiled_sample_is_eager(lanes: int) -> None:
     devices, circuit = devices_of(experiment, lanes), experiment.circuit.build(np.float32)
     key = lane_keys(lanes)
     state = compiled(devices.rest)(key)
-    carry = mcdev.program.Carry(state, None, jnp.uint32(0), devices.intact(state))
+    carry = mcdev.simulation.program.Carry(state, None, jnp.uint32(0), devices.intact(state))
     row = (jnp.float32(0.0), jnp.float32(3.0), jnp.uint32(2), jnp.uint32(1), jnp.float32(3e-4))
     counted = jnp.ones(lanes, bool)
 

@@ -13,12 +13,12 @@ import pytest
 from conftest import array, devices_of, lane_keys, reduced
 
 import mcdev
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.preset_tables import presets
 from mcdev.devices.diffusive_density import DensityState, DiffusiveDensity, DiffusiveDensityDevices
 from mcdev.devices.tunnelling import relative_conductance
-from mcdev.draws import draw_parameters
-from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
-from mcdev.preset_tables import presets
+from mcdev.simulation.draws import draw_parameters
 
 LANES = 8
 RELAXATION = {

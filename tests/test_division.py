@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 import mcdev
-from mcdev.ensemble import simulate
-from mcdev.experiment import Experiment
+from mcdev.configuration.experiment import Experiment
+from mcdev.simulation.ensemble import simulate
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "shin2022"
 DEFAULT = 3e-3  # largest error that a default step may leave

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import mcdev
-from mcdev.draws import draw_parameters, of_cycle
-from mcdev.experiment import Experiment
-from mcdev.problems import ConfigError
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.problems import ConfigError
+from mcdev.simulation.draws import draw_parameters, of_cycle
 
 pytestmark = pytest.mark.promise
 

@@ -12,10 +12,10 @@ import xarray as xr
 from conftest import array, reduced
 
 import mcdev
+from mcdev.configuration.experiment import Experiment
 from mcdev.devices.diffusive import Diffusive
-from mcdev.draws import draw_parameters
-from mcdev.experiment import Experiment
 from mcdev.measurements.contract import FAILED, OK
+from mcdev.simulation.draws import draw_parameters
 
 pytestmark = pytest.mark.promise
 

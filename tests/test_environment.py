@@ -17,9 +17,9 @@ import pytest
 from rich.table import Table
 from test_cli import MCDEV
 
-import mcdev.cli
-from mcdev import compilation_cache, doctor, environment, terminal
-from mcdev.environment import NoBackend, backend, computing
+from mcdev.interface import cli, doctor, terminal
+from mcdev.machine import compilation_cache, environment
+from mcdev.machine.environment import NoBackend, backend, computing
 
 
 def shell(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -50,7 +50,7 @@ def test_a_command_says_in_words_that_jax_cannot_start(
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     monkeypatch.setattr(sys, "argv", ["mcdev", command, str(tmp_path / "x.toml")])
     with pytest.raises(SystemExit) as ended:
-        mcdev.cli.main()
+        cli.main()
     assert ended.value.code == 2
     assert "error: JAX_PLATFORMS = cuda: JAX cannot start" in capsys.readouterr().err.replace("\n", " ")
 
@@ -99,7 +99,7 @@ def test_nan_is_a_result_whatever_jax_is_told(setting: str) -> None:
 
 def test_everything_is_computed_by_the_same_rules() -> None:
     """JAX's own switch of precision is used in one place, which sets the other rules too."""
-    files = Path(mcdev.cli.__file__).parent.rglob("*.py")
+    files = Path(mcdev.__file__).parent.rglob("*.py")
     users = {file.name for file in files if "jax.enable_x64" in file.read_text(encoding="utf-8")}
     assert users == {"environment.py"}
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"), computing(True):
@@ -134,7 +134,7 @@ def test_what_is_computed_survives_its_output(
     monkeypatch.setattr(sys, "stdout", Full(number))
     monkeypatch.setattr(sys, "argv", ["mcdev", "presets"])
     with pytest.raises(SystemExit) as ended:
-        mcdev.cli.main()
+        cli.main()
     assert ended.value.code == code
     err = capsys.readouterr().err
     assert said in err
@@ -146,7 +146,7 @@ def test_output_that_is_closed_from_the_start(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "argv", ["mcdev", "schema"])
     with pytest.raises(SystemExit) as ended:
-        mcdev.cli.main()
+        cli.main()
     assert ended.value.code == 0
 
 
@@ -156,7 +156,7 @@ def test_letters_that_an_output_has_not_are_written_out(encoding: str, monkeypat
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
     monkeypatch.setattr(sys, "argv", ["mcdev", "presets"])
     with pytest.raises(SystemExit) as ended:
-        mcdev.cli.main()
+        cli.main()
     assert ended.value.code == 0
     assert b"\\u03b3" in raw.getvalue() or b"\\u03ba" in raw.getvalue()
 

@@ -18,19 +18,19 @@ import pytest
 import tomli_w
 
 import mcdev
-import mcdev.cli
-from mcdev.chunks import read, references
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.problems import ConfigError
 from mcdev.devices.omiec_compact import OmiecCompact, OmiecState
-from mcdev.draws import draw_parameters
-from mcdev.ensemble import simulate
-from mcdev.experiment import Experiment
 from mcdev.export import LANGUAGES, Model, desk, export, instances, model_of, module, ngspice, subcircuit, swarm
 from mcdev.export.model import SHUNT
 from mcdev.export.names import OWN_WORDS, comment
 from mcdev.export.single import one_device
 from mcdev.export.swarm import relative_rms
-from mcdev.problems import ConfigError
+from mcdev.interface import cli
 from mcdev.protocols.timeline import Timeline
+from mcdev.simulation.chunks import read, references
+from mcdev.simulation.draws import draw_parameters
+from mcdev.simulation.ensemble import simulate
 from mcdev.statistics import make_card, to_toml
 
 HOUSE = Path(__file__).parents[1]
@@ -590,7 +590,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyt
     def call(*arguments: Any) -> int:
         monkeypatch.setattr(sys, "argv", ["mcdev", "export", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            mcdev.cli.main()
+            cli.main()
         assert ended.value.code is None or isinstance(ended.value.code, int)
         return ended.value.code or 0
 
@@ -600,11 +600,11 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyt
         "dut.sub",
         "dut_instances.sub",
     ]
-    assert call(tmp_path / "fitted", "--to", "verilog-a", "--output", out, "--name", "a-b") == mcdev.cli.CONFIG
+    assert call(tmp_path / "fitted", "--to", "verilog-a", "--output", out, "--name", "a-b") == cli.CONFIG
     assert "write --name a_b" in capfd.readouterr().err
     (tmp_path / "file").touch()
-    assert call(tmp_path / "fitted", "--to", "spice", "--output", tmp_path / "file") == mcdev.cli.FILES
-    assert call(tmp_path / "nowhere", "--to", "spice") == mcdev.cli.FILES
+    assert call(tmp_path / "fitted", "--to", "spice", "--output", tmp_path / "file") == cli.FILES
+    assert call(tmp_path / "nowhere", "--to", "spice") == cli.FILES
 
 
 # -------------------------------------------------------------------------------------- the simulator

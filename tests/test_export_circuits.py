@@ -15,11 +15,11 @@ from test_export_pair import alone, drawn, unfitted
 from test_series_memristor import DRIFT, VOLATILE
 
 from mcdev.devices.omiec_compact import OmiecCompactDevices, OmiecState
-from mcdev.draws import draw_parameters
-from mcdev.ensemble import simulate
 from mcdev.export import model_of, ngspice, subcircuit
 from mcdev.export.model import SHUNT
 from mcdev.export.swarm import relative_rms
+from mcdev.simulation.draws import draw_parameters
+from mcdev.simulation.ensemble import simulate
 
 HOLD = {"kind": "hold", "duration": "1 s"}
 ORGANIC = {"preset": "device_1s"}

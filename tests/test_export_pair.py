@@ -14,16 +14,16 @@ from test_export import EDGE, HOUSE, in_ngspice, in_python
 from test_series_memristor import DRIFT, ECM, VOLATILE, diffusive, organic
 
 import mcdev
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.problems import ConfigError
 from mcdev.devices import one_state
-from mcdev.draws import draw_parameters, of_device
-from mcdev.ensemble import simulate
-from mcdev.experiment import Experiment
 from mcdev.export import export, instances, model_of, module, ngspice, subcircuit, swarm
 from mcdev.export.model import SHUNT
 from mcdev.export.names import checked_name
 from mcdev.export.swarm import relative_rms
-from mcdev.problems import ConfigError
 from mcdev.protocols.timeline import Timeline
+from mcdev.simulation.draws import draw_parameters, of_device
+from mcdev.simulation.ensemble import simulate
 from mcdev.statistics import make_card, to_toml
 
 STDP = HOUSE / "configs" / "shin2022" / "fig7_stdp.toml"

@@ -17,7 +17,7 @@ from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED, Trajector
 from mcdev.measurements.equivalent_circuit import EquivalentCircuit, circuit_impedance
 from mcdev.measurements.exponential_fit import ExponentialFit, fit_exponential
 from mcdev.protocols.timeline import growing
-from mcdev.results import fit_along
+from mcdev.results.fits_along_axes import fit_along
 
 T = np.linspace(0.05, 19.95, 200)
 REPETITIONS = 400

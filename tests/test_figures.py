@@ -38,8 +38,8 @@ from mcdev.figures import (
     train_response,
     waveform,
 )
+from mcdev.files.whole_file import ResultsError
 from mcdev.measurements.contract import FAILED, OK, RIGHT_CENSORED
-from mcdev.results import ResultsError
 
 SMALL: dict[str, Any] = {"particles": 6, "friction": 1.0}
 PHYSICAL: dict[str, Any] = {

@@ -16,7 +16,8 @@ import pytest
 from conftest import reduced
 
 import mcdev
-from mcdev import compilation_cache, ensemble, forecast
+from mcdev.machine import compilation_cache
+from mcdev.simulation import ensemble, forecast
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 MCDEV = Path(sys.executable).with_name("mcdev")

@@ -10,10 +10,10 @@ import pytest
 from test_series_memristor import DRIFT, VOLATILE
 
 import mcdev
+from mcdev.configuration.problems import ConfigError
 from mcdev.devices.contract import DeviceConfig
 from mcdev.devices.volatile_threshold import VolatileThreshold
 from mcdev.devices.yakopcic import Yakopcic
-from mcdev.problems import ConfigError
 
 V_TH, V_HOLD, RATE, RATIO = 0.5, 0.2, 1e3, 100.0
 """Of ``VOLATILE``: V, V, Hz, G_on/G_off."""

@@ -13,10 +13,10 @@ import scipy.sparse.linalg
 from conftest import MEAN, compiled, lane_keys, reduced
 
 import mcdev
-from mcdev import ensemble
 from mcdev.calibration import hopping
 from mcdev.calibration.hopping import Contributions, Estimate, Point, contribute, direction, estimate, point_of, stack
-from mcdev.experiment import Experiment
+from mcdev.configuration.experiment import Experiment
+from mcdev.simulation import ensemble
 
 FAST: dict[str, Any] = {"kind": "pulse_train", "amplitude": "4 V", "width": "0.0205 s", "period": "0.041 s"}
 FAST |= {"samples_per_pulse": 8, "samples_per_gap": 4}

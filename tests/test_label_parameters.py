@@ -12,7 +12,7 @@ from conftest import array, reduced
 from test_series_memristor import DRIFT, VOLATILE
 
 import mcdev
-from mcdev.experiment import Experiment
+from mcdev.configuration.experiment import Experiment
 from mcdev.schema import typical
 
 SWEEP = {"kind": "triangular_sweep", "loops": 1, "samples_per_branch": 6}

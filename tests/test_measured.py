@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import mcdev
 from mcdev.calibration import resolve
+from mcdev.configuration.problems import ConfigError
 from mcdev.measured import Layout, Quantity, read_table
-from mcdev.problems import ConfigError
 
 CURVE: tuple[Quantity, ...] = ("time", "voltage", "current")
 WAVE: tuple[Quantity, ...] = ("time", "voltage")

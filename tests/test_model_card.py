@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from test_cli import Ended, mcdev_main, one_message
 from test_statistics import made
 
+from mcdev.configuration.problems import ConfigError
 from mcdev.measurements.contract import OK, RIGHT_CENSORED
-from mcdev.problems import ConfigError
-from mcdev.results import write
+from mcdev.results.file import write
 from mcdev.statistics import LONG, Card, long_table, make_card, read_card, summarise, to_toml, write_parquet
 from mcdev.statistics.card import MOST_CYCLES, PROBABILITIES
 from mcdev.statistics.copula import nearest

@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 
 import mcdev
-from mcdev import safekeeping
-from mcdev.chunks import Chunk, layout
-from mcdev.ensemble import Made, NotEnoughMemory, empty
-from mcdev.experiment import Experiment
-from mcdev.identity import Origin
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.problems import ConfigError
+from mcdev.files.whole_file import ResultsError
+from mcdev.machine.identity import Origin
 from mcdev.measurements.contract import OK
-from mcdev.problems import ConfigError
-from mcdev.results import ResultsError, assemble
+from mcdev.results import safekeeping
+from mcdev.results.tree import assemble
+from mcdev.simulation.chunks import Chunk, layout
+from mcdev.simulation.ensemble import Made, NotEnoughMemory, empty
 from mcdev.statistics.card import read_card, to_toml
 from mcdev.statistics.draw import write_devices
 from mcdev.statistics.issue import make_card

@@ -23,13 +23,13 @@ from test_cli import Ended, mcdev_main
 
 import mcdev
 from mcdev.calibration.plan import fitted_name, resolve
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.problems import ConfigError, key_path, keys_of
 from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.ensemble import PointResult
-from mcdev.experiment import Experiment
 from mcdev.figures import distributions
-from mcdev.problems import ConfigError, key_path, keys_of
-from mcdev.results import assemble
+from mcdev.results.tree import assemble
 from mcdev.schema import FileName, Name, file_name, folded
+from mcdev.simulation.ensemble import PointResult
 from mcdev.statistics import compare, fit_records, long_table, make_card, read_card, to_csv, to_toml, write_devices
 
 __all__ = ["mcdev_main"]
@@ -492,7 +492,7 @@ def test_a_former_version_is_named_where_it_cannot_be_read(former: Path, tmp_pat
         (overwritten, "version 2 .* the status of tau was overwritten"),
         (missing, "version 2 .*tau"),
     ):
-        with pytest.raises(mcdev.results.ResultsError, match=phrase):
+        with pytest.raises(mcdev.ResultsError, match=phrase):
             mcdev.read(changed(work))
 
 

@@ -15,11 +15,11 @@ from conftest import array
 from scipy.integrate import solve_ivp
 
 import mcdev
+from mcdev.configuration.experiment import Experiment
 from mcdev.devices.injection import Injection
 from mcdev.devices.omiec_compact import OmiecCompactDevices
-from mcdev.draws import draw_parameters
-from mcdev.experiment import Experiment
 from mcdev.integrators.exponential import rosenbrock_euler
+from mcdev.simulation.draws import draw_parameters
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "shin2022"
 MEAN = {"g": {"kind": "mean_conductance"}}
@@ -202,7 +202,8 @@ def test_small_sine_in_time_is_the_linearised_admittance() -> None:
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
     """Level 1 of the study as the command line runs it."""
-    from mcdev import results, study
+    from mcdev import study
+    from mcdev.results import file
 
     folder = tmp_path_factory.mktemp("table1")
     plan = study.load_study(CONFIGS / "table1.toml")
@@ -210,7 +211,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
         plan.study.model_copy(update={"variants": {"level 1": plan.study.variants["level 1"]}}),
         tuple(m for m in plan.members if m.variant == "level 1"),
     )
-    trees = study.perform(plan, folder, lambda member, place: results.write(results.run(member.experiment), place))
+    trees = study.perform(plan, folder, lambda member, place: file.write(mcdev.run(member.experiment), place))
     return list(csv.DictReader(study.to_csv(study.table(plan, trees)).splitlines()))
 
 

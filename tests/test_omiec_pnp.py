@@ -11,9 +11,9 @@ import xarray as xr
 from conftest import array
 
 import mcdev
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.problems import ConfigError
 from mcdev.devices import OmiecPnp
-from mcdev.experiment import Experiment
-from mcdev.problems import ConfigError
 
 PULSE = {
     "kind": "pulse",

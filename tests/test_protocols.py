@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from mcdev.ensemble import total_steps
-from mcdev.experiment import build
-from mcdev.problems import ConfigError
+from mcdev.configuration.experiment import build
+from mcdev.configuration.problems import ConfigError
 from mcdev.protocols import AnyProtocol
 from mcdev.protocols.timeline import NoTimeline, Piece, Timeline, growing, timeline
 from mcdev.protocols.waveform import Waveform
+from mcdev.simulation.ensemble import total_steps
 
 
 def timeline_of(**table: Any) -> Timeline:

@@ -14,12 +14,15 @@ from conftest import reduced
 from scipy.constants import Boltzmann, electron_volt
 
 import mcdev
-from mcdev.ensemble import PointResult
-from mcdev.experiment import Experiment
+from mcdev.configuration.experiment import Experiment
+from mcdev.files.whole_file import ResultsError
 from mcdev.fits import Arrhenius
 from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.protocols.timeline import Piece, timeline
-from mcdev.results import FILE_NAME, SCHEMA_VERSION, ResultsError, fit_along, folder_name
+from mcdev.results.file import FILE_NAME, folder_name
+from mcdev.results.fits_along_axes import fit_along
+from mcdev.results.provenance import SCHEMA_VERSION
+from mcdev.simulation.ensemble import PointResult
 
 pytestmark = pytest.mark.promise
 

@@ -22,14 +22,15 @@ from conftest import elsewhere
 from test_cli import Ended, mcdev_main, one_message
 
 import mcdev
-from mcdev import ensemble, safekeeping
-from mcdev.chunks import Arrays, Chunk, Share, chains, compute, kept_cycles
-from mcdev.ensemble import Made
-from mcdev.experiment import Experiment, load
-from mcdev.identity import Origin
-from mcdev.record import unused
-from mcdev.results import ResultsError
-from mcdev.scheduler import workers
+from mcdev.configuration.experiment import Experiment, load
+from mcdev.files.whole_file import ResultsError
+from mcdev.machine.identity import Origin
+from mcdev.results import safekeeping
+from mcdev.results.record import unused
+from mcdev.results.scheduler import workers
+from mcdev.simulation import ensemble
+from mcdev.simulation.chunks import Arrays, Chunk, Share, chains, compute, kept_cycles
+from mcdev.simulation.ensemble import Made
 
 __all__ = ["mcdev_main"]
 

@@ -19,17 +19,18 @@ from scipy.special import lambertw
 import mcdev
 from mcdev.circuits.series_memristor import SeriesMemristor, SeriesMemristorCircuit, Turned
 from mcdev.circuits.series_memristor import divide as uncompiled
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.problems import ConfigError
 from mcdev.devices.diffusive import Ohmic
 from mcdev.devices.omiec_compact import OmiecCompact
 from mcdev.devices.volatile_threshold import VolatileThreshold
 from mcdev.devices.yakopcic import HyperbolicSine, Yakopcic
-from mcdev.ensemble import simulate
-from mcdev.experiment import Experiment
 from mcdev.figures import PICTURES, along_axis, learning_map, srdp, stdp_window
 from mcdev.fits.stdp_window import StdpWindow
 from mcdev.integrators.exponential import adaptive_rosenbrock
-from mcdev.problems import ConfigError
-from mcdev.results import assemble
+from mcdev.results.tree import assemble
+from mcdev.simulation.draws import draw_parameters
+from mcdev.simulation.ensemble import simulate
 
 VOLTS = np.array([3.0, 0.1, 1e-6, 0.0, -0.1, -2.5])
 
@@ -552,10 +553,8 @@ def test_drawing_the_memristor_moves_no_other_stream() -> None:
     spread = {"distribution": "lognormal", "median": "0.55 V", "sigma": 0.1}
     device = {"preset": "wang2017_sioxny_ag", "threshold_voltage": spread}
     both = TAOX | {"positive_threshold": {"distribution": "uniform", "low": "1 V", "high": "1.2 V"}}
-    one = mcdev.draws.draw_parameters(diffusive(device=device, circuit={"kind": "alone"}, measurements=MEAN), 0, 9)
-    two = mcdev.draws.draw_parameters(
-        diffusive(device=device, circuit={"kind": "series_memristor", "memristor": both}), 0, 9
-    )
+    one = draw_parameters(diffusive(device=device, circuit={"kind": "alone"}, measurements=MEAN), 0, 9)
+    two = draw_parameters(diffusive(device=device, circuit={"kind": "series_memristor", "memristor": both}), 0, 9)
     np.testing.assert_array_equal(one["threshold_voltage"], two["threshold_voltage"])
     assert np.std(two["circuit.memristor.positive_threshold"]) > 0
 

@@ -14,9 +14,9 @@ from conftest import reduced
 
 import mcdev
 from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.ensemble import PointResult
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
-from mcdev.results import assemble
+from mcdev.results.tree import assemble
+from mcdev.simulation.ensemble import PointResult
 from mcdev.statistics import COLUMNS, compare, fit_records, point_label, to_csv, to_json
 
 KEYS = {"measurement", "unit", "point", "n", "n_ok", "n_censored", "mean", "sem", "sd", "median", "q05", "q95"}

@@ -20,12 +20,14 @@ from hypothesis import strategies as st
 from rich.table import Table
 
 import mcdev
-from mcdev import structure, terminal
 from mcdev.calibration import resolve
-from mcdev.experiment import load
-from mcdev.plain_text import CsvWriter, visible
-from mcdev.problems import ConfigError, beside
-from mcdev.results import FILE_NAME, ResultsError
+from mcdev.configuration.experiment import load
+from mcdev.configuration.problems import ConfigError, beside
+from mcdev.files import structure
+from mcdev.files.plain_text import CsvWriter, visible
+from mcdev.files.whole_file import ResultsError
+from mcdev.interface import terminal
+from mcdev.results.file import FILE_NAME
 from mcdev.statistics.card import read_card
 from mcdev.statistics.tables import to_json
 from mcdev.study import load_study

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 from test_cli import CONFIGS, Ended, mcdev_main, one_message
 
 import mcdev
-from mcdev import results, safekeeping, study
-from mcdev.draws import draw_parameters
+from mcdev import study
+from mcdev.configuration.problems import ConfigError
 from mcdev.figures import draw_study
-from mcdev.problems import ConfigError
-from mcdev.results import ResultsError
-from mcdev.scheduler import workers
+from mcdev.files.whole_file import ResultsError
+from mcdev.results import file, safekeeping
+from mcdev.results.scheduler import workers
 from mcdev.schema import file_names, folded
+from mcdev.simulation.draws import draw_parameters
 
 __all__ = ["mcdev_main"]
 
@@ -91,7 +92,7 @@ def perform(
         place.mkdir(parents=True, exist_ok=True)
         with safekeeping.Folder(place, member.experiment) as keeper, workers() as pool:
             tree, _ = safekeeping.work(keeper, keeper.begin(pool.number), pool, lambda done, total: None)
-            results.write(tree, place)
+            file.write(tree, place)
             keeper.done()
 
     return plan, study.perform(plan, folder / "out", run), done
@@ -149,7 +150,7 @@ def test_members_do_not_share_a_folder_nor_numbers(folder: Path) -> None:
     plan, trees, done = perform(folder, {"ensemble.devices": 1})
     assert len(done) == len(trees) == len({str(member.folder).casefold() for member in plan.members}) == 4
     for member in plan.members:
-        assert results.experiment_of(trees[member.run, member.variant]) == member.experiment
+        assert mcdev.experiment_of(trees[member.run, member.variant]) == member.experiment
         assert (folder / "out" / member.folder / "results.h5").exists()
     assert [row.run for row in study.table(plan, trees)] == ["train.toml"] * 3 + ["sub/train.toml"] * 3
 

@@ -12,14 +12,14 @@ from test_statistics import made
 
 import mcdev
 from mcdev.figures.axes import counted, mean_label
+from mcdev.interface.terminal import with_error
 from mcdev.measurements.contract import OK, RIGHT_CENSORED
-from mcdev.rounding import resolved, rounding, settled
+from mcdev.simulation.rounding import resolved, rounding, settled
 from mcdev.statistics import contents, long_table, make_card, summarise
 from mcdev.statistics.components import variance_components
 from mcdev.statistics.correlation import correlate
 from mcdev.statistics.readings import readings
 from mcdev.statistics.screen import screens
-from mcdev.terminal import with_error
 
 ODD = 3.334812939751995664
 """A number of which the mean of 60 is not the number itself."""

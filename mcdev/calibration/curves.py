@@ -12,9 +12,9 @@ import numpy as np
 from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.job import ONLY, Curve, Job, placed
-from mcdev.experiment import Experiment, build
+from mcdev.configuration.experiment import Experiment, build
+from mcdev.configuration.problems import ConfigError, Problem, beside
 from mcdev.measured import Layout, read_table
-from mcdev.problems import ConfigError, Problem, beside
 from mcdev.schema import Unit, nearest, sentence
 
 

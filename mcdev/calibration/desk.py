@@ -22,10 +22,11 @@ from mcdev.calibration.calibrate import calibrate
 from mcdev.calibration.misfit import Book
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.search import Step
-from mcdev.identity import Identity, Origin
-from mcdev.plain_text import CsvWriter
-from mcdev.record import Record, agreed, changes, read_record, write_record
-from mcdev.results import time_stamp, whole_file
+from mcdev.files.plain_text import CsvWriter
+from mcdev.files.whole_file import whole_file
+from mcdev.machine.identity import Identity, Origin
+from mcdev.results.file import time_stamp
+from mcdev.results.record import Record, agreed, changes, read_record, write_record
 
 RECORD = "job.json"
 

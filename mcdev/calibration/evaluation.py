@@ -11,10 +11,10 @@ from mcdev.calibration import exact, noisy
 from mcdev.calibration.covariance import reduced
 from mcdev.calibration.plan import Case, Goal, Plan
 from mcdev.calibration.reading import Reading
-from mcdev.experiment import axis_unit, axis_values
-from mcdev.jackknife import standard_error
+from mcdev.configuration.experiment import axis_unit, axis_values
+from mcdev.machine.threads import thread_pool
 from mcdev.schema import Unit
-from mcdev.threads import thread_pool
+from mcdev.simulation.jackknife import standard_error
 
 
 class Evaluation(NamedTuple):

@@ -22,13 +22,13 @@ from jaxtyping import Array
 from mcdev.calibration.plan import Case
 from mcdev.calibration.reading import Reading
 from mcdev.calibration.reverse import advance_for_reverse
+from mcdev.configuration.experiment import Experiment
 from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.draws import draw_parameters, of_device
-from mcdev.environment import computing
-from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
+from mcdev.machine.environment import computing
 from mcdev.measurements.contract import OK, Trajectory
-from mcdev.program import advance, drive, impedance_of, rest, settling
+from mcdev.simulation.draws import draw_parameters, of_device
+from mcdev.simulation.program import advance, drive, impedance_of, rest, settling
 
 _WIDTH = 1e-5  # of a central difference, relative
 _REVERSE_FROM = 10

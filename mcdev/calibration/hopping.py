@@ -26,19 +26,19 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 
-from mcdev.chunks import lanes_of
 from mcdev.circuits.contract import Circuit
+from mcdev.configuration.experiment import Experiment
 from mcdev.devices.contract import Devices, LaneKey, PerLane
 from mcdev.devices.diffusive import Diffusive, DiffusiveDevices, DiffusiveState, Integrator, Ohmic
 from mcdev.devices.landscape import Landscape, PeriodicPinning
 from mcdev.devices.tunnelling import relative_conductance
-from mcdev.draws import draw_parameters, of_device
-from mcdev.environment import backend, computing
-from mcdev.experiment import Experiment
 from mcdev.integrators.langevin import Positions, euler_maruyama, reflect
 from mcdev.integrators.noise import normal_pair, realisation_key
-from mcdev.program import BATCH, Drive, advance, compiler_options, drive, rest, settling
-from mcdev.threads import thread_pool
+from mcdev.machine.environment import backend, computing
+from mcdev.machine.threads import thread_pool
+from mcdev.simulation.chunks import lanes_of
+from mcdev.simulation.draws import draw_parameters, of_device
+from mcdev.simulation.program import BATCH, Drive, advance, compiler_options, drive, rest, settling
 
 HORIZON = 8
 """Windows after which the critic stands for the rest of an output: two periods of a pulse train."""

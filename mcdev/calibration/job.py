@@ -32,9 +32,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mcdev import structure
+from mcdev.configuration.problems import Problem, key_path
+from mcdev.files import structure
 from mcdev.measured import Layout
-from mcdev.problems import Problem, key_path
 from mcdev.schema import FileName, Fraction, Name, Strict, Unit
 
 ONLY = "[device]"

@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcdev import structure
 from mcdev.calibration import covariance
 from mcdev.calibration.evaluation import Evaluation, evaluate
 from mcdev.calibration.plan import Goal, Plan
-from mcdev.identity import Identity, Origin
-from mcdev.results import whole_file
+from mcdev.files import structure
+from mcdev.files.whole_file import whole_file
+from mcdev.machine.identity import Identity, Origin
 
 _FAR = 1e3  # deviation that stands for a number that cannot be read
 

@@ -20,13 +20,13 @@ import numpy as np
 from mcdev.calibration import hopping
 from mcdev.calibration.plan import Case
 from mcdev.calibration.reading import Reading
+from mcdev.configuration.experiment import Experiment
 from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.ensemble import PointResult, simulate
-from mcdev.environment import computing
-from mcdev.experiment import Experiment
-from mcdev.jackknife import standard_error
+from mcdev.machine.environment import computing
 from mcdev.measurements.contract import OK, Measurement, Trajectory
 from mcdev.schema import typical
+from mcdev.simulation.ensemble import PointResult, simulate
+from mcdev.simulation.jackknife import standard_error
 
 _WIDTH = 1e-4  # relative, of the central difference of what the program starts from
 _MANY = 16  # parameters from which the estimator is the cheaper at equal error (docs/calibration.md)

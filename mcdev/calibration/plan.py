@@ -20,12 +20,12 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
-from mcdev import structure
 from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.curves import Trace, read_curve, traces_of
 from mcdev.calibration.job import ONLY, Free, Job, PerDeviceValue, Prior, Read, Stage, Target, placed
-from mcdev.experiment import Experiment, build, read_toml, set_value
-from mcdev.problems import ConfigError, Problem, beside, described, key_path, unique
+from mcdev.configuration.experiment import Experiment, build, read_toml, set_value
+from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, unique
+from mcdev.files import structure
 from mcdev.schema import Unit, file_name, folded, nearest, percentage, sentence
 
 _SECTIONS = ("circuit", "protocol", "ensemble", "measurements", "fits", "sweep")

@@ -20,9 +20,9 @@ import numpy as np
 from mcdev.calibration.misfit import Misfit, Objective
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.search import stage_seed
-from mcdev.environment import computing
-from mcdev.problems import ConfigError, Problem
-from mcdev.threads import thread_pool
+from mcdev.configuration.problems import ConfigError, Problem
+from mcdev.machine.environment import computing
+from mcdev.machine.threads import thread_pool
 
 _STEP = 1e-4  # of the derivative of the coordinates' own densities
 _LEAPFROG = 0.5  # step, in standard deviations: short enough to be accepted, as the metric is known

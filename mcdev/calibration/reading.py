@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mcdev.jackknife import without_groups
+from mcdev.simulation.jackknife import without_groups
 
 
 @dataclass

@@ -31,11 +31,12 @@ from mcdev.calibration.plan import Goal, Plan, fitted_name
 from mcdev.calibration.posterior import Posterior
 from mcdev.calibration.search import Run
 from mcdev.calibration.uncertainty import CONFIDENCE, Gain, Knowledge, Profile
-from mcdev.experiment import Experiment
-from mcdev.identity import Origin, together, written
-from mcdev.results import ResultsError, git_commit, whole_file
+from mcdev.configuration.experiment import Experiment
+from mcdev.files.structure import Unreadable, hdf5
+from mcdev.files.whole_file import ResultsError, whole_file
+from mcdev.machine.identity import Origin, together, written
+from mcdev.results.provenance import git_commit
 from mcdev.schema import Unit, file_name
-from mcdev.structure import Unreadable, hdf5
 
 FILE_NAME = "calibration.h5"
 _SCHEMA = 1

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 from mcdev.circuits.contract import Circuit
 from mcdev.devices.contract import Devices, LaneKey
 from mcdev.integrators.checkpointed import checkpointed_loop, checkpointed_scan
-from mcdev.program import Drive, rest, sample
+from mcdev.simulation.program import Drive, rest, sample
 
 
 def trajectory(
@@ -37,7 +37,7 @@ def trajectory(
 
 @functools.cache
 def advance_for_reverse(bound: int, pairs: int) -> Callable[..., Any]:
-    """``mcdev.program.advance`` for derivatives in reverse mode: at most ``bound`` circuit solutions in a sample,
+    """``program.advance`` for derivatives in reverse mode: at most ``bound`` circuit solutions in a sample,
     ``pairs`` pairs of steps between two. Cached, so that the same numbers are the same function to the compiler."""
     loop = checkpointed_loop(bound)
 

@@ -22,7 +22,7 @@ import optax
 from mcdev.calibration.job import Stage
 from mcdev.calibration.misfit import Misfit, Objective
 from mcdev.calibration.plan import Plan
-from mcdev.environment import computing
+from mcdev.machine.environment import computing
 
 _NOISY = 0.5  # a gradient is mostly noise if its error is more than this share of its length
 _LONGEST = 1.0  # step of a parameter's natural coordinate

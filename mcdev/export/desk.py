@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mcdev.experiment import Experiment, load, read_toml
+from mcdev.configuration.experiment import Experiment, load, read_toml
+from mcdev.configuration.problems import shown
 from mcdev.export import instances, spice, verilog_a
 from mcdev.export.model import Model, model_of, words_of_pair
 from mcdev.export.names import LANGUAGES, checked_name, comment
 from mcdev.export.refusal import refused
-from mcdev.problems import shown
-from mcdev.results import experiment_of, read, whole_file
+from mcdev.files.whole_file import whole_file
+from mcdev.results.file import read
+from mcdev.results.tree import experiment_of
 from mcdev.statistics.card import FORMAT, read_card
 
 

@@ -7,13 +7,13 @@ import re
 
 import numpy as np
 
-from mcdev.draws import draw_parameters
-from mcdev.experiment import Experiment
+from mcdev.configuration.experiment import Experiment
 from mcdev.export.model import Model, of_pair
 from mcdev.export.names import number
 from mcdev.export.refusal import refused
-from mcdev.plain_text import CsvWriter
+from mcdev.files.plain_text import CsvWriter
 from mcdev.schema import Unit, nearest
+from mcdev.simulation.draws import draw_parameters
 from mcdev.statistics.card import PARAMETER, Card
 from mcdev.statistics.draw import resample
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from mcdev.circuits.series_memristor import SeriesMemristor
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.preset_tables import presets
 from mcdev.devices.omiec_compact import OmiecCompact
 from mcdev.devices.volatile_threshold import VolatileThreshold
 from mcdev.devices.yakopcic import Yakopcic
-from mcdev.experiment import Experiment
 from mcdev.export import swarm
 from mcdev.export.names import comment
 from mcdev.export.refusal import refused
-from mcdev.preset_tables import presets
 from mcdev.schema import typical
 
 FAR = 80.0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mcdev.problems import ConfigError, Problem
+from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.protocols.timeline import Timeline
 
 _TIMEOUT = 600  # s

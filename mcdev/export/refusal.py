@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcdev.problems import ConfigError, Problem
+from mcdev.configuration.problems import ConfigError, Problem
 
 
 def refused(key: str, value: Any, message: str) -> ConfigError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mcdev.experiment import Experiment, build
+from mcdev.configuration.experiment import Experiment, build
 from mcdev.schema import typical
 
 

@@ -29,13 +29,13 @@ from jaxtyping import Array, Float
 from scipy import optimize
 from scipy.constants import Boltzmann
 
-from mcdev.ensemble import simulate
-from mcdev.environment import computing
-from mcdev.experiment import Experiment, build
+from mcdev.configuration.experiment import Experiment, build
 from mcdev.export.refusal import refused
 from mcdev.export.single import one_device
+from mcdev.machine.environment import computing
 from mcdev.protocols.timeline import Timeline
 from mcdev.schema import typical
+from mcdev.simulation.ensemble import simulate
 
 FAR = 100.0
 """x_i is held within it: e^x must be a number at whatever voltage a simulator tries."""

@@ -38,7 +38,7 @@ from mcdev.figures import (
     train_response,
     waveform,
 )
-from mcdev.results import whole_file
+from mcdev.files.whole_file import whole_file
 from mcdev.schema import file_names
 
 

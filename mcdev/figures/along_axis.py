@@ -29,7 +29,7 @@ from mcdev.figures.numbers import published, with_unit
 from mcdev.figures.references import diamond, references, said
 from mcdev.figures.style import GREY, dress, key, plain_ticks, remark, sheet
 from mcdev.fits.double_exponential import DoubleExponential
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 from mcdev.statistics import fit_records, summarise
 
 NAME = "along_axis"

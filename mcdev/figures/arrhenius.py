@@ -14,7 +14,8 @@ from mcdev.figures.references import diamond, references, said
 from mcdev.figures.style import BLACK, BLUE, RED, dress, legend, plain_ticks, remark, sheet
 from mcdev.fits.arrhenius import Arrhenius
 from mcdev.fits.contract import Fit
-from mcdev.results import ensemble_value, experiment_of
+from mcdev.results.fits_along_axes import ensemble_value
+from mcdev.results.tree import experiment_of
 from mcdev.statistics import fit_records, summarise
 
 NAME = "arrhenius"

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from mcdev.figures.style import categories, colours
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _PREFIXED = {"s", "V", "V/s", "A", "S", "m", "eV", "Hz", "ohm"}

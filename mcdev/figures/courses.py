@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from mcdev.figures.axes import Scale
 from mcdev.figures.style import MEAN, SINGLE
 from mcdev.protocols.timeline import Timeline
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from mcdev.figures.spread import LEAST_CYCLES, LEAST_DEVICES, Shown, shown
 from mcdev.figures.style import BLACK, BLUE, GREY, MEAN, SMALL, dress, legend_above, plain_ticks, sheet
 from mcdev.measurements.contract import RIGHT_CENSORED
-from mcdev.results import in_order
+from mcdev.results.fits_along_axes import in_order
 from mcdev.statistics.autocorrelation import Autocorrelation, autocorrelation
 from mcdev.statistics.readings import Reading
 

@@ -10,13 +10,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcdev.environment import computing
 from mcdev.figures.axes import counted, first_cycle, mean_label, one_a_curve, point_colours, quantity
 from mcdev.figures.courses import Course, course, window
 from mcdev.figures.numbers import published, with_unit
 from mcdev.figures.style import GREEN, dress, key, remark, sheet
+from mcdev.machine.environment import computing
 from mcdev.measurements.exponential_fit import ExponentialFit, fit_exponential
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 from mcdev.statistics import summarise
 
 NAME = "exponential_fits"

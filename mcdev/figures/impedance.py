@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 from scipy.optimize import least_squares
 
-from mcdev.environment import computing
 from mcdev.figures.axes import counted, first_cycle, mean_label, point_colours, points, scale, shown_points, sweep_title
 from mcdev.figures.numbers import published, with_unit
 from mcdev.figures.style import GREY, dress, legend_above, remark, sheet
+from mcdev.machine.environment import computing
 from mcdev.measurements.equivalent_circuit import EquivalentCircuit, circuit_impedance
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 from mcdev.statistics import summarise
 
 NAME = "impedance"

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from mcdev.figures.axes import Scale, axis_words, measurement, scale, sweep_axis
 from mcdev.figures.style import BLACK, SMALL, TEXT, dress, key, remark, sheet
 from mcdev.measurements.memristor_change import MemristorChange
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 from mcdev.statistics import summarise
 
 NAME = "learning_map"

@@ -26,7 +26,7 @@ from mcdev.figures.courses import Course, course, window
 from mcdev.figures.style import BLACK, BLUE, GREY, MEAN, RED, SINGLE, SMALL, TEXT, dress, key, remark, sheet
 from mcdev.measurements.hold_voltage import HoldVoltage
 from mcdev.measurements.threshold_voltage import ThresholdVoltage
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 from mcdev.statistics import summarise
 
 NAME = "loops"

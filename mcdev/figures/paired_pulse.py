@@ -18,7 +18,7 @@ from mcdev.figures.style import BLACK, GREY, MEAN, dress, legend_above, remark, 
 from mcdev.measurements.paired_pulse import PairedPulse
 from mcdev.protocols import PulseTrain
 from mcdev.protocols.timeline import Timeline
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 from mcdev.statistics import summarise
 
 NAME = "paired_pulse"

@@ -9,7 +9,7 @@ import xarray as xr
 
 from mcdev.figures.courses import course, window
 from mcdev.measurements.contract import OK
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from mcdev.figures.pulses import conductance_at
 from mcdev.figures.references import diamond, references
 from mcdev.figures.style import GREY, ORANGE, SMALL, dress, legend, remark, sheet
 from mcdev.protocols import RateChange
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 
 NAME = "rate_change"
 

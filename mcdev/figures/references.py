@@ -7,9 +7,9 @@ import textwrap
 import xarray as xr
 from matplotlib.axes import Axes
 
-from mcdev.experiment import Reference, published
+from mcdev.configuration.experiment import Reference, published
 from mcdev.figures.style import BLACK
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 
 
 def references(tree: xr.DataTree, name: str, coefficient: str | None = None) -> list[tuple[Reference, float]]:

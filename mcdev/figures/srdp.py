@@ -12,7 +12,7 @@ from mcdev.figures.axes import counted, curves, measurement, point_colours, poin
 from mcdev.figures.style import FRAME, GREY, dress, legend_above, plain_ticks, remark, sheet
 from mcdev.measurements.contract import OK
 from mcdev.measurements.memristor_change import MemristorChange
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 from mcdev.statistics import summarise
 
 NAME = "srdp"

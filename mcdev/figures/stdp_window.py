@@ -15,7 +15,7 @@ from mcdev.figures.axes import Scale, measurement, point_colours, points, scale,
 from mcdev.figures.numbers import with_unit
 from mcdev.figures.style import FRAME, GREY, dress, key, remark, sheet
 from mcdev.fits.stdp_window import StdpWindow
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 from mcdev.statistics import fit_records
 
 NAME = "stdp_window"

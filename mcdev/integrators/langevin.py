@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, UInt32
 
-from mcdev.environment import backend
 from mcdev.integrators.noise import normal_pair
+from mcdev.machine.environment import backend
 
 Positions = Float[Array, "particle lane"]
 PerLane = Float[Array, " lane"]

@@ -16,8 +16,8 @@ import tomli_w
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 from scipy import special
 
-from mcdev.experiment import read_toml
-from mcdev.problems import ConfigError, described, unique
+from mcdev.configuration.experiment import read_toml
+from mcdev.configuration.problems import ConfigError, described, unique
 from mcdev.schema import Strict, refuse
 from mcdev.statistics.readings import Support
 

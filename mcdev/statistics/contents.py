@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from mcdev.results import experiment_of
+from mcdev.results.tree import experiment_of
 
 
 class Contents(NamedTuple):

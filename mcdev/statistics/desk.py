@@ -8,8 +8,9 @@ from typing import Any
 
 import xarray as xr
 
-from mcdev.problems import ConfigError, Problem
-from mcdev.results import read, whole_file
+from mcdev.configuration.problems import ConfigError, Problem
+from mcdev.files.whole_file import whole_file
+from mcdev.results.file import read
 from mcdev.statistics.card import Card, read_card, to_toml
 from mcdev.statistics.draw import check_size, write_devices
 from mcdev.statistics.issue import make_card

@@ -7,8 +7,8 @@ from typing import Any, TextIO
 import numpy as np
 from scipy import special
 
-from mcdev.plain_text import CsvWriter
-from mcdev.problems import ConfigError, Problem
+from mcdev.configuration.problems import ConfigError, Problem
+from mcdev.files.plain_text import CsvWriter
 from mcdev.statistics.card import PROBABILITIES, Card, CardPoint, Curve, Quantity, Tabulated
 from mcdev.statistics.copula import root
 

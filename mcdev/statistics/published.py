@@ -6,8 +6,8 @@ from typing import Any
 
 import xarray as xr
 
-from mcdev.experiment import published
-from mcdev.results import axis_labels, experiment_of
+from mcdev.configuration.experiment import published
+from mcdev.results.tree import axis_labels, experiment_of
 from mcdev.statistics.readings import point_label
 from mcdev.statistics.summary import summarise
 

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
-from mcdev.rounding import settled
+from mcdev.simulation.rounding import settled
 from mcdev.statistics.contents import contents
 
 

@@ -9,7 +9,7 @@ import xarray as xr
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from mcdev.plain_text import visible
+from mcdev.files.plain_text import visible
 from mcdev.statistics.autocorrelation import autocorrelation
 from mcdev.statistics.contents import Contents, contents
 from mcdev.statistics.correlation import Correlation, correlate

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from mcdev.jackknife import standard_error
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
-from mcdev.results import in_order
-from mcdev.rounding import resolved
+from mcdev.results.fits_along_axes import in_order
+from mcdev.simulation.jackknife import standard_error
+from mcdev.simulation.rounding import resolved
 from mcdev.statistics.censored import fit_laws, sample
 from mcdev.statistics.components import Components, Estimate, own_means, variance_components
 from mcdev.statistics.drift import drift

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from mcdev.plain_text import CsvWriter
-from mcdev.problems import ConfigError, Problem
-from mcdev.results import whole_file
+from mcdev.configuration.problems import ConfigError, Problem
+from mcdev.files.plain_text import CsvWriter
+from mcdev.files.whole_file import whole_file
 from mcdev.statistics.autocorrelation import autocorrelation
 from mcdev.statistics.censored import sample
 from mcdev.statistics.correlation import correlate

@@ -18,7 +18,15 @@ import jax
 import numpy as np
 import psutil
 
-from mcdev.chunks import (
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.problems import ConfigError, Problem
+from mcdev.devices.contract import CIRCUIT_CHANNELS
+from mcdev.machine.environment import computing
+from mcdev.machine.identity import Origin
+from mcdev.machine.threads import cores, thread_pool
+from mcdev.measurements.contract import FAILED, OK
+from mcdev.protocols.timeline import Timeline
+from mcdev.simulation.chunks import (
     Arrays,
     Chunk,
     Progress,
@@ -33,16 +41,8 @@ from mcdev.chunks import (
     references,
     share,
 )
-from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.environment import computing
-from mcdev.experiment import Experiment
-from mcdev.identity import Origin
-from mcdev.jackknife import GROUPS, without_groups
-from mcdev.measurements.contract import FAILED, OK
-from mcdev.problems import ConfigError, Problem
-from mcdev.program import drive, settling
-from mcdev.protocols.timeline import Timeline
-from mcdev.threads import cores, thread_pool
+from mcdev.simulation.jackknife import GROUPS, without_groups
+from mcdev.simulation.program import drive, settling
 
 _SAMPLES = 64  # of all realisations that are held together
 _FREE = 0.8  # share of the free memory that is the budget where none is given

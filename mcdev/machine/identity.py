@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcdev.environment import backend
-from mcdev.provenance import code_version, libraries
+from mcdev.machine.environment import backend
+from mcdev.machine.provenance import code_version, libraries
 from mcdev.schema import Strict
 
 ACCEPT = "--accept-other-machine"

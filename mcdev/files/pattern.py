@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from mcdev.structure import Unreadable
+from mcdev.files.structure import Unreadable
 
 _FIXED = ("units", "kind", "path", "axis", "fit", "measurement", "statistic", "coefficient", "flag_values")
 """Attributes that programs read: they are as they must be. The others are words for people."""
@@ -19,7 +19,7 @@ _WORDS = ("curve",)
 
 
 def check(tree: xr.DataTree, pattern: xr.DataTree, optional: Mapping[str, Sequence[xr.Dataset]] | None = None) -> None:
-    """Raises :class:`mcdev.structure.Unreadable` with the first difference: the groups, arrays, dimensions, sizes,
+    """Raises :class:`structure.Unreadable` with the first difference: the groups, arrays, dimensions, sizes,
     kinds and attributes of ``pattern``, the values of its coordinates and windows, and no others.
 
     ``optional``: path of a group → arrays that it may have besides, in sets: where the first of a set is, all are.

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import Any, Literal, NamedTuple
 
-from mcdev.results import ResultsError
-from mcdev.threads import cores, thread_pool
+from mcdev.files.whole_file import ResultsError
+from mcdev.machine.threads import cores, thread_pool
 
 
 class Workers(NamedTuple):

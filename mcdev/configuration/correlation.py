@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from mcdev.problems import Problem
+from mcdev.configuration.problems import Problem
 from mcdev.schema import PureNumber, Strict
 
 

@@ -24,14 +24,23 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mcdev.environment import NoBackend, backend
-from mcdev.experiment import Experiment, load
-from mcdev.identity import ACCEPT
-from mcdev.plain_text import one_line, visible
-from mcdev.preset_tables import presets
-from mcdev.problems import ConfigError
+from mcdev.configuration.experiment import Experiment, load
+from mcdev.configuration.preset_tables import presets
+from mcdev.configuration.problems import ConfigError
+from mcdev.files.plain_text import one_line, visible
+from mcdev.interface.terminal import (
+    STDERR,
+    STDOUT,
+    outlets,
+    print_calibration,
+    print_study,
+    print_tables,
+    published,
+    with_error,
+)
+from mcdev.machine.environment import NoBackend, backend
+from mcdev.machine.identity import ACCEPT
 from mcdev.protocols.waveform import PointsFile
-from mcdev.terminal import STDERR, STDOUT, outlets, print_calibration, print_study, print_tables, published, with_error
 
 BROKEN, CONFIG, FILES, MEMORY = 1, 2, 3, 4
 STOPPED = 128
@@ -121,8 +130,8 @@ def main() -> None:
 
 
 def _main() -> None:
-    from mcdev.ensemble import NotEnoughMemory
-    from mcdev.results import ResultsError
+    from mcdev.files.whole_file import ResultsError
+    from mcdev.simulation.ensemble import NotEnoughMemory
 
     before = [signal.signal(number, _interrupt) for number in _SIGNALS]
     try:
@@ -195,7 +204,9 @@ def run(
     ] = False,
 ) -> None:
     """Run an experiment: results.h5, statistics.csv, figures and a table. Or a study of several, with their table."""
-    from mcdev import compilation_cache, results, safekeeping
+    from mcdev.machine import compilation_cache
+    from mcdev.results import safekeeping
+    from mcdev.results.file import folder_name
     from mcdev.study import is_study
 
     if scheduler not in ("threads", "dask"):
@@ -215,7 +226,7 @@ def run(
         _run_study(config, set_, resume or out, how)
         return
     experiment = load(config or safekeeping.configuration(resume or Path()), _overrides(set_))
-    folder = resume or _begun(out or Path(experiment.output.directory) / results.folder_name(experiment), experiment)
+    folder = resume or _begun(out or Path(experiment.output.directory) / folder_name(experiment), experiment)
     again = _command("run", "--resume", folder, *_again(None, accept))
     with _to_be_gone_on_with(again, folder / safekeeping.RECORD):
         tree, records, aside = _run_one(experiment, folder, how, resume is not None, again)
@@ -241,7 +252,8 @@ def run(
 
 
 def _print_forecast(config: Path, overrides: dict[str, Any], threads: int | None) -> None:
-    from mcdev import forecast, study
+    from mcdev import study
+    from mcdev.simulation import forecast
 
     if study.is_study(config):
         members = study.load_study(config, overrides).members
@@ -271,7 +283,9 @@ def _run_one(
 ) -> tuple[Any, list[dict[str, Any]], dict[Any, str]]:
     """Run an experiment under a progress bar and write its results; the tree, its statistics, and what failed.
     ``again``: the command that goes on with it."""
-    from mcdev import results, safekeeping, scheduler
+    from mcdev.files.whole_file import ResultsError, whole_file
+    from mcdev.results import safekeeping, scheduler
+    from mcdev.results.file import FILE_NAME, read, write
 
     known = experiment.warnings()
     for warning in known:
@@ -281,10 +295,10 @@ def _run_one(
         with safekeeping.Folder(folder, experiment, how.accept) as keeper:
             if resume and keeper.finished():
                 STDERR.say(f"{folder} is finished; its results are as they were written")
-                tree = results.read(folder)
+                tree = read(folder)
             else:
                 if resume and keeper.record.results is not None:
-                    STDERR.say(f"{folder / results.FILE_NAME} is not as it was written; it is made again")
+                    STDERR.say(f"{folder / FILE_NAME} is not as it was written; it is made again")
                 with (
                     scheduler.workers(how.kind, how.number, how.address) as workers,
                     Progress(
@@ -304,12 +318,12 @@ def _run_one(
                     tree, aside = safekeeping.work(
                         keeper, shares, workers, lambda done, total: bar.update(task, completed=done, total=total)
                     )
-                results.write(tree, folder)
+                write(tree, folder)
                 if not aside:
                     keeper.done()
-    except results.ResultsError as error:
+    except ResultsError as error:
         if not resume and (folder / safekeeping.RECORD).exists():
-            raise results.ResultsError(f"{error}; what was computed is kept, go on with: {again}") from None
+            raise ResultsError(f"{error}; what was computed is kept, go on with: {again}") from None
         raise
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
@@ -320,10 +334,10 @@ def _run_one(
     from mcdev import statistics  # slow to import, and wanted last
 
     records = statistics.summarise(tree)
-    with results.whole_file(folder / "statistics.csv") as temporary:
+    with whole_file(folder / "statistics.csv") as temporary:
         temporary.write_text(statistics.to_csv(records), encoding="utf-8")
     if tree["realisations"].sizes["device"] > 1:
-        with results.whole_file(folder / "card.toml") as temporary:
+        with whole_file(folder / "card.toml") as temporary:
             temporary.write_text(statistics.to_toml(statistics.make_card(tree)), encoding="utf-8")
     return tree, records, aside
 
@@ -333,8 +347,10 @@ def _broken(tree: Any) -> int:
 
 
 def _run_study(config: Path, set_: list[str] | None, out: Path | None, how: _How) -> None:
-    from mcdev import record, safekeeping, study
-    from mcdev.results import time_stamp, whole_file
+    from mcdev import study
+    from mcdev.files.whole_file import whole_file
+    from mcdev.results import record, safekeeping
+    from mcdev.results.file import time_stamp
 
     plan = study.load_study(config, _overrides(set_))
     folder = out or Path(plan.members[0].experiment.output.directory) / f"{plan.study.name}-{time_stamp()}"
@@ -386,9 +402,9 @@ def calibrate(
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
 ) -> None:
     """Fit device parameters to reported numbers and measured curves: values, intervals, what is not determined."""
-    from mcdev import compilation_cache
     from mcdev.calibration import desk, load_job
-    from mcdev.record import alone
+    from mcdev.machine import compilation_cache
+    from mcdev.results.record import alone
 
     backend()
     compilation_cache.switch_on()
@@ -452,7 +468,7 @@ def stats(
 def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)]) -> None:
     """Published numbers beside ours, as a Markdown table."""
     from mcdev import statistics
-    from mcdev.results import read
+    from mcdev.results.file import read
 
     STDOUT.say("| run | quantity | published | mcdev | source |")
     STDOUT.say("|---|---|---|---|---|")
@@ -471,7 +487,7 @@ def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", 
 def plot(run: RunFolder, out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None) -> None:
     """Draw the pictures of a run or calibration again, from its results file alone."""
     from mcdev.calibration import report
-    from mcdev.results import find, read
+    from mcdev.results.file import find, read
 
     if report.is_calibration(run):
         tree = report.read(run)
@@ -533,8 +549,8 @@ def validate(config: ConfigFile, set_: Overrides = None) -> None:
 
 
 def _validate(name: str, experiment: Experiment) -> None:
-    from mcdev.ensemble import check_memory, memory_needed, total_steps
-    from mcdev.threads import cores
+    from mcdev.machine.threads import cores
+    from mcdev.simulation.ensemble import check_memory, memory_needed, total_steps
 
     check_memory(experiment, in_memory=False)
     points = experiment.points()
@@ -589,7 +605,7 @@ def list_presets() -> None:
 @app.command()
 def doctor() -> None:
     """Show backend, versions and settings, and what is known to be wrong with them."""
-    from mcdev import doctor as examination
+    from mcdev.interface import doctor as examination
 
     findings = examination.examine()
     for name, value in findings.facts.items():
@@ -605,7 +621,7 @@ def doctor() -> None:
 
 def _claim(folder: Path, own: dict[str, str]) -> Path:
     """Make the folder of new work, in which nothing lies but ``own`` files of it (name → text) that a kill has left."""
-    from mcdev.record import unused
+    from mcdev.results.record import unused
 
     if folder.exists() and not unused(folder, own):
         raise _Leave(
@@ -618,7 +634,7 @@ def _claim(folder: Path, own: dict[str, str]) -> Path:
 
 def _begun(folder: Path, experiment: Experiment) -> Path:
     """The same for a run, which writes its configuration before anything else."""
-    from mcdev.safekeeping import CONFIG as name
+    from mcdev.results.safekeeping import CONFIG as name
 
     return _claim(folder, {name: experiment.to_toml()})
 

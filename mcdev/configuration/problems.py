@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from mcdev.plain_text import one_line, visible
+from mcdev.files.plain_text import one_line, visible
 from mcdev.schema import Unit, nearest
 
 _KIND = re.compile(r"expected (an? (?:string|number|integer|table|list))")

@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 from scipy import special
 
-from mcdev.experiment import Experiment
+from mcdev.configuration.experiment import Experiment
 
 
 def draw_parameters(experiment: Experiment, first: int, last: int) -> dict[str, np.ndarray]:

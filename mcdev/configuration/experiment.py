@@ -24,15 +24,16 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from mcdev import structure
 from mcdev.circuits import Alone, AnyCircuit
-from mcdev.correlation import Correlation
+from mcdev.configuration.correlation import Correlation
+from mcdev.configuration.preset_tables import fill, without_preset
+from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, keys_of, shown, unique
+from mcdev.configuration.sweep import Sweep, expand
 from mcdev.devices import Device
 from mcdev.devices.contract import Observable, Pace
+from mcdev.files import structure
 from mcdev.fits import AnyFit
 from mcdev.measurements import AnyMeasurement
-from mcdev.preset_tables import fill, without_preset
-from mcdev.problems import ConfigError, Problem, beside, described, key_path, keys_of, shown, unique
 from mcdev.protocols import AnyProtocol
 from mcdev.protocols.timeline import NoTimeline
 from mcdev.protocols.waveform import PointsFile, read_points
@@ -48,7 +49,6 @@ from mcdev.schema import (
     nearest,
     sentence,
 )
-from mcdev.sweep import Sweep, expand
 
 
 class Ensemble(Strict):

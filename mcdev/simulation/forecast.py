@@ -23,13 +23,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcdev.chunks import Group, Progress, kept_cycles, lanes_of, read, references
+from mcdev.configuration.experiment import Experiment
 from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.ensemble import memory_needed, steps_of, total_steps
-from mcdev.environment import computing
-from mcdev.experiment import Experiment
-from mcdev.program import BATCH, Carry, Drive, drive, program, settling
-from mcdev.threads import cores
+from mcdev.machine.environment import computing
+from mcdev.machine.threads import cores
+from mcdev.simulation.chunks import Group, Progress, kept_cycles, lanes_of, read, references
+from mcdev.simulation.ensemble import memory_needed, steps_of, total_steps
+from mcdev.simulation.program import BATCH, Carry, Drive, drive, program, settling
 
 _LEAST = 0.1  # seconds that each of the calibrating batches takes at least
 _MOST = 2**14
@@ -217,7 +217,7 @@ def _reading(point: Experiment, group: Group, recorded: dict[str, np.ndarray]) -
 def elsewhere(experiment: Experiment, moves: int) -> dict[str, float]:
     """Seconds for ``moves``, steps of a realisation or of each of its particles, on each accelerator that has been
     measured (``accelerators.json``, which ``benchmarks/gpu.py`` writes), for the families that were measured there."""
-    text = resources.files("mcdev").joinpath("accelerators.json").read_text(encoding="utf-8")
+    text = resources.files("mcdev.simulation").joinpath("accelerators.json").read_text(encoding="utf-8")
     found = {}
     for name, families in json.loads(text).items():
         figures = families.get(experiment.device.kind)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Discriminator, Field, Tag
 
-from mcdev.problems import shown
+from mcdev.configuration.problems import shown
 from mcdev.schema import Strict, converted, number_and_unit
 
 

@@ -17,8 +17,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from mcdev.plain_text import visible
-from mcdev.rounding import resolved
+from mcdev.files.plain_text import visible
+from mcdev.simulation.rounding import resolved
 
 
 class _Outlet:

@@ -9,7 +9,7 @@ import tomllib
 from importlib import resources
 from typing import Any
 
-from mcdev.problems import Problem
+from mcdev.configuration.problems import Problem
 from mcdev.schema import Strict, nearest
 
 PLACES = ("device", "circuit.memristor")

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcdev import compilation_cache
-from mcdev.environment import NoBackend, backend, computing
-from mcdev.program import compiler_options
-from mcdev.threads import cores
+from mcdev.machine import compilation_cache
+from mcdev.machine.environment import NoBackend, backend, computing
+from mcdev.machine.threads import cores
+from mcdev.simulation.program import compiler_options
 
 _PACKAGES = ("mcdev", "jax", "jaxlib", "equinox", "numpy", "scipy", "pydantic", "xarray", "h5netcdf", "h5py")
 _ABSENT = "absent"

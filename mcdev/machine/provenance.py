@@ -14,7 +14,7 @@ _NUMERICS = ("jax", "jaxlib", "numpy", "scipy", "equinox", "optax")
 def code_version() -> str:
     """SHA-256 of this package's sources and presets."""
     digest = hashlib.sha256()
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".toml")):
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(path.read_bytes())

@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mcdev.configuration.experiment import Experiment
 from mcdev.devices.contract import CIRCUIT_CHANNELS, Devices, LaneKey
-from mcdev.draws import draw_parameters, of_cycle, of_device
-from mcdev.environment import backend, computing
-from mcdev.experiment import Experiment
+from mcdev.machine.environment import backend, computing
 from mcdev.measurements.contract import FAILED, OK, UNDEFINED, Trajectory
-from mcdev.program import BATCH, Carry, Drive, drive, program, settling
 from mcdev.protocols.timeline import Timeline
+from mcdev.simulation.draws import draw_parameters, of_cycle, of_device
+from mcdev.simulation.program import BATCH, Carry, Drive, drive, program, settling
 
 GRAIN = 2e9
 """Steps of inner coordinates in a chunk, at most: some 20 s of work, the price of losing one."""

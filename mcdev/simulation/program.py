@@ -18,12 +18,12 @@ from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, UInt32
 
 from mcdev.circuits.contract import Circuit, Division
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.devices.contract import CurrentLaw, Devices, LaneKey
-from mcdev.environment import backend
-from mcdev.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
+from mcdev.machine.environment import backend
 from mcdev.measurements.contract import Trajectory
-from mcdev.problems import ConfigError, Problem
 from mcdev.protocols.timeline import Timeline
 
 BATCH = 64

@@ -27,15 +27,17 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
-from mcdev import structure
-from mcdev.chunks import Chunk, Progress, Share, chains, layout
-from mcdev.ensemble import Made, gather, perform, plan, total_steps
-from mcdev.experiment import Experiment
-from mcdev.identity import ACCEPT, Identity, Origin, differences, told
-from mcdev.record import Record, agreed, alone, changes, read_record, write_record
-from mcdev.results import FILE_NAME, ResultsError, assemble, whole_file
-from mcdev.scheduler import Workers
+from mcdev.configuration.experiment import Experiment
+from mcdev.files import structure
+from mcdev.files.whole_file import ResultsError, whole_file
+from mcdev.machine.identity import ACCEPT, Identity, Origin, differences, told
+from mcdev.results.file import FILE_NAME
+from mcdev.results.record import Record, agreed, alone, changes, read_record, write_record
+from mcdev.results.scheduler import Workers
+from mcdev.results.tree import assemble
 from mcdev.schema import Strict
+from mcdev.simulation.chunks import Chunk, Progress, Share, chains, layout
+from mcdev.simulation.ensemble import Made, gather, perform, plan, total_steps
 
 RECORD, CONFIG = "run.json", "config.toml"
 _MADE = (FILE_NAME, "statistics.csv", "card.toml")
@@ -61,7 +63,7 @@ def identity(experiment: Experiment) -> Identity:
 
 
 class Folder:
-    """The folder of one run, held by one process. Keeps finished chunks (``mcdev.ensemble.Keeper``).
+    """The folder of one run, held by one process. Keeps finished chunks (``mcdev.simulation.ensemble.Keeper``).
 
     ``accept``: whether another machine's part in it is accepted (`record.py`).
     """
@@ -258,7 +260,7 @@ class _Stored(Mapping[str, np.ndarray]):
 
 
 def _holds(file: Path, wanted: Mapping[str, tuple[tuple[int | None, ...], str]]) -> bool:
-    """Whether a chunk's file has the arrays that ``mcdev.chunks.layout`` says, and no others."""
+    """Whether a chunk's file has the arrays that ``mcdev.simulation.chunks.layout`` says, and no others."""
     try:
         with structure.hdf5(file) as handle:
             found = {name: (item.shape, item.dtype.kind) for name, item in structure.members(handle)}

@@ -14,9 +14,9 @@ from typing import Any, Literal, TypeVar
 import filelock
 from pydantic import BaseModel, ValidationError
 
-from mcdev.identity import ACCEPT, Identity, Origin, changed_keys, differences, exclusive, told
-from mcdev.problems import shown
-from mcdev.results import ResultsError, whole_file
+from mcdev.configuration.problems import shown
+from mcdev.files.whole_file import ResultsError, whole_file
+from mcdev.machine.identity import ACCEPT, Identity, Origin, changed_keys, differences, exclusive, told
 from mcdev.schema import Strict
 
 _SHOWN = 6  # changed keys that a message names

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from mcdev.experiment import Experiment
+from mcdev.configuration.experiment import Experiment
 
 VERSION = 2
 """The oldest version that is read."""

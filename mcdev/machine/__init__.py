@@ -1,0 +1,1 @@
+"""This machine and this process: backend, threads, kept programs, versions, and who computed what."""

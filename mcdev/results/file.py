@@ -1,0 +1,143 @@
+"""The results' file: written whole, read only if it has what a run of its own configuration would have written."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.problems import ConfigError
+from mcdev.files.pattern import check as check_pattern
+from mcdev.files.structure import Unreadable, hdf5
+from mcdev.files.whole_file import ResultsError, whole_file
+from mcdev.results import former_results
+from mcdev.results.fits_along_axes import coefficients, curves
+from mcdev.results.provenance import SCHEMA_VERSION
+from mcdev.results.tree import axis_labels, experiment_of, unfitted
+from mcdev.simulation.chunks import kept_cycles
+from mcdev.simulation.ensemble import empty
+
+FILE_NAME = "results.h5"
+
+
+def write(tree: xr.DataTree, folder: Path) -> Path:
+    """Write ``results.h5`` and ``config.toml`` into a folder."""
+    path = folder / FILE_NAME
+    big = {
+        group.path: {
+            n: {"zlib": True, "complevel": 1, "shuffle": True} for n, v in group.variables.items() if v.size > 4096
+        }
+        for group in tree.subtree
+    }
+    with whole_file(path) as temporary:
+        tree.to_netcdf(temporary, engine="h5netcdf", encoding=big)
+    with whole_file(folder / "config.toml") as temporary:
+        temporary.write_text(str(tree["config/toml"].item()), encoding="utf-8")
+    return path
+
+
+def find(path: str | Path) -> Path:
+    """The results file of a run's folder, or the file itself."""
+    path = Path(path)
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.exists():
+        raise ResultsError(f"{file} does not exist; give the folder of a run, as printed at its end")
+    return file
+
+
+def read(path: str | Path) -> xr.DataTree:
+    """The tree of a run's folder or results file. Raises ``ResultsError`` for what is not one."""
+    file = find(path)
+    try:
+        with hdf5(file) as handle:
+            version = np.ravel(handle.attrs.get("mcdev_schema_version", []))
+        if version.size != 1:
+            raise ResultsError(f"{file} is an HDF5 file but no results file of mcdev")
+        if int(version[0]) > SCHEMA_VERSION:
+            raise ResultsError(f"{file} was written by a newer mcdev (schema {int(version[0])}); update mcdev")
+        if int(version[0]) < former_results.VERSION:
+            raise ResultsError(
+                f"{file} was written by an early mcdev (schema {int(version[0])}), which this one no longer reads; run "
+                "its config.toml again"
+            )
+        with (
+            file.open("rb") as stream,
+            xr.open_datatree(stream, engine="h5netcdf", phony_dims="access") as tree,
+        ):  # closed whatever happens
+            loaded = tree.load()
+        migrated = int(version[0]) < SCHEMA_VERSION
+        if migrated:
+            loaded = _migrated(loaded, file)
+        _check(loaded, migrated)
+    except (ResultsError, ConfigError):
+        raise
+    except Unreadable as error:
+        raise ResultsError(f"{file} is not read: {error}") from None
+    except Exception as error:  # h5py and xarray raise many kinds for a damaged file
+        raise ResultsError(f"{file} cannot be read as a results file: damaged or cut off ({error})") from None
+    return loaded
+
+
+def _migrated(tree: xr.DataTree, file: Path) -> xr.DataTree:
+    """A tree of an older version in the layout of this one."""
+    try:
+        experiment = experiment_of(tree)
+        new = former_results.migrated(tree, experiment, axis_labels(experiment))
+    except (KeyError, ValueError) as error:
+        raise ResultsError(
+            f"{file} has version {former_results.VERSION} of the results' layout and cannot be read as version "
+            f"{SCHEMA_VERSION}: {error}; run its config.toml again"
+        ) from None
+    new.attrs["mcdev_schema_version"] = SCHEMA_VERSION
+    return new
+
+
+def _check(tree: xr.DataTree, migrated: bool) -> None:
+    """Raises :class:`mcdev.files.structure.Unreadable` unless a tree has what a run of its own configuration would have
+    written: the pattern is such a run in which nothing was computed. A ``migrated`` tree is given the attributes that
+    its version had not, since they follow from the configuration."""
+    experiment = experiment_of(tree)
+    timelines = [point.protocol.timeline() for _, point in experiment.points()]
+    sizes = {
+        "point": len(timelines),
+        "device": experiment.ensemble.devices,
+        "cycle": experiment.ensemble.cycles,
+        "kept_cycle": kept_cycles(experiment).size,
+        "sample": max(timeline.samples for timeline in timelines),
+        "quantile": len(experiment.output.quantiles),
+    }
+    found = {dim: size for group in tree.subtree for dim, size in group.sizes.items()}
+    for dim, size in sizes.items():  # before anything of that size is made
+        if found.get(dim) != size:
+            raise Unreadable(f"it has {found.get(dim, 0)} of the dimension {dim}; its configuration gives {size}")
+    traced = found.get("trajectory", 0)  # the backend of the run decided, too
+    if traced > min(experiment.output.trajectories, experiment.ensemble.devices):
+        raise Unreadable(f"it has {traced} trajectories, more than its configuration gives")
+    points = [empty(point, line, traced) for (_, point), line in zip(experiment.points(), timelines, strict=True)]
+    pattern = unfitted(experiment, points)
+    if traced == 0:  # arrays of nothing are not always written
+        pattern["/trajectories"] = tree["trajectories"].to_dataset() if "trajectories" in tree else xr.Dataset()
+    about = {"title": "", "description": "", "config_hash": "", "seed": 0, "reduced_units": "", "warnings": ""}
+    pattern["/"] = xr.Dataset(attrs=about)
+    labels = axis_labels(experiment)
+    pattern |= {f"/fits/{name}": curves(experiment, fit, labels) for name, fit in experiment.fits.items()}
+    optional = {f"/fits/{name}": coefficients(experiment, fit) for name, fit in experiment.fits.items()}
+    for group in tree.subtree if migrated else ():
+        wanted = pattern[group.path].variables if group.path in pattern else {}
+        for name, variable in group.variables.items():
+            if name in wanted:
+                variable.attrs = dict(wanted[name].attrs) | dict(variable.attrs)
+    check_pattern(tree, xr.DataTree.from_dict(pattern), optional)
+
+
+def folder_name(experiment: Experiment) -> str:
+    """Name of a new run's folder: experiment, UTC time, hash."""
+    return f"{experiment.name}-{time_stamp()}-{experiment.hash}"
+
+
+def time_stamp() -> str:
+    """Now, in UTC, as a folder's name has it."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
