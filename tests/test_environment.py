@@ -17,6 +17,7 @@ import pytest
 from rich.table import Table
 from test_cli import MCDEV
 
+import mcdev
 from mcdev.interface import cli, doctor, terminal
 from mcdev.machine import compilation_cache, environment
 from mcdev.machine.environment import NoBackend, backend, computing
