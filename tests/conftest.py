@@ -70,7 +70,7 @@ def array(tree: xr.DataTree, path: str) -> xr.DataArray:
 
 def lane_keys(lanes: int, seed: int = 1, cycle: int = 0) -> LaneKey:
     """Keys of realisations 0 … lanes-1."""
-    return realisation_key(jnp.uint32(seed), jnp.arange(lanes, dtype=jnp.uint32), jnp.uint32(cycle))
+    return realisation_key(jnp.full(lanes, seed, jnp.uint32), jnp.arange(lanes, dtype=jnp.uint32), jnp.uint32(cycle))
 
 
 def devices_of(experiment: Experiment, lanes: int, dtype: Any = np.float32) -> DiffusiveDevices:

@@ -13,7 +13,7 @@ import mcdev
 from mcdev.configuration.problems import ConfigError
 from mcdev.devices import Device
 from mcdev.measurements import AnyMeasurement
-from mcdev.simulation import chunks
+from mcdev.simulation import reading
 from mcdev.simulation.ensemble import simulate
 from mcdev.simulation.program import Program, program
 
@@ -137,14 +137,14 @@ def test_measurements_see_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(backend)
             measure = self.measure
 
-            def watched(measurements: Any, trajectories: Any, windows: Any) -> Any:
+            def watched(measurements: Any, trajectories: Any) -> Any:
                 shapes.add(tuple(leaf.shape for leaf in jax.tree.leaves(trajectories)))
-                return measure(measurements, trajectories, windows)
+                return measure(measurements, trajectories)
 
             self.measure = watched
 
     watched = Watched(jax.default_backend())
-    monkeypatch.setattr(chunks, "program", lambda: watched)
+    monkeypatch.setattr(reading, "program", lambda: watched)
     protocol = protocols("volatile_threshold")[0]
     for devices in (1, FEW, 70, 250):  # groups of 64 lanes, and of 256
         simulate(experiment("volatile_threshold", protocol, {"g": {"kind": "mean_conductance"}}, devices), threads=1)

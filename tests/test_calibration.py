@@ -36,7 +36,7 @@ from mcdev.calibration.uncertainty import known
 from mcdev.configuration.problems import ConfigError
 from mcdev.machine.identity import Identity
 from mcdev.simulation.ensemble import simulate
-from mcdev.simulation.program import drive
+from mcdev.simulation.trial import Trial
 
 __all__ = ["mcdev_main"]
 
@@ -803,7 +803,7 @@ def test_a_difference_is_right_where_the_number_of_steps_changes() -> None:
 
 
 def steps_of(experiment: mcdev.Experiment) -> np.ndarray:
-    rows = drive(experiment, experiment.protocol.timeline())
+    rows = Trial(experiment).rows
     return np.stack([rows.solutions, rows.pairs], axis=1)
 
 

@@ -190,9 +190,9 @@ def test_a_realisation_that_broke_down_is_said(
     """Everything is written, and the exit code tells."""
     compute = mcdev.simulation.chunks.compute
 
-    def with_one_broken(*arguments: Any) -> mcdev.simulation.chunks.Arrays:
+    def with_one_broken(*arguments: Any) -> list[dict[str, Any]]:
         arrays = compute(*arguments)
-        arrays["intact"][3] = False
+        arrays[0]["intact"][3] = False
         return arrays
 
     monkeypatch.setattr(mcdev.simulation.ensemble, "compute", with_one_broken)

@@ -29,13 +29,14 @@ from mcdev.fits import Arrhenius, DoubleExponential
 from mcdev.fits.contract import Fit
 from mcdev.integrators.checkpointed import checkpointed_loop
 from mcdev.integrators.drift_diffusion import graded_mesh
+from mcdev.integrators.interval import Interval
 from mcdev.integrators.ion_transport import IonState, IonTransport
 from mcdev.integrators.root import solve_monotone
-from mcdev.measurements.contract import Trajectory
 from mcdev.measurements.exponential_fit import Exponential, fit_exponential
 from mcdev.measurements.least_squares import levenberg_marquardt
 from mcdev.simulation.draws import draw_parameters
-from mcdev.simulation.program import drive
+from mcdev.simulation.reading import trajectory as put_together
+from mcdev.simulation.trial import drive
 
 quick = functools.partial(  # half the time to compile, slower code
     jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -257,7 +258,7 @@ def ions(cells: int = 12) -> tuple[IonTransport, IonState]:
     """Three devices at rest: with a limit, dilute, and one that does not exist."""
     one = jnp.ones(3)
     transport = IonTransport(
-        widths=jnp.asarray(graded_mesh(cells, 0.02)),
+        widths=jnp.asarray(graded_mesh(cells, 0.02))[:, None] * one,
         charges=(-1,),
         screening=400.0 * one,
         stern=0.01 * one,
@@ -280,7 +281,7 @@ def ion_derivatives() -> tuple[Any, Any, Any]:
         def arrived(p: Any) -> Any:
             """By κ², the Stern layer, the rate, the limit, the fixed charge, the field scale, widths, the voltage,
             the duration and the densities that it starts from."""
-            widths = transport.widths * (1 + (p[7] - 1) * jnp.linspace(-1, 1, 12))
+            widths = transport.widths * (1 + (p[7] - 1) * jnp.linspace(-1, 1, 12)[:, None])
             own = IonTransport(
                 widths, (-1,), transport.screening * p[0], transport.stern * p[1], transport.rates * p[2],
                 transport.packing + 0.45 * (p[3] - 1), transport.fixed_charge * p[4], transport.field_scale * p[5],
@@ -290,7 +291,7 @@ def ion_derivatives() -> tuple[Any, Any, Any]:
             begin = eqx.tree_at(lambda s: s.log_ratio, state, state.log_ratio + 0.1 * (p[9] - 1))
 
             def piece(state: IonState, drive: tuple[Any, Any]) -> tuple[IonState, Any]:
-                after = own.advance(state, drive[0] * volts, drive[1] * p[8])
+                after = own.advance(state, drive[0] * volts, drive[1] * p[8] * jnp.ones(3))
                 walls = jnp.stack(own.wall_fields(after, drive[0] * volts))
                 return after, jnp.concatenate([after.potential[::3], after.log_ratio[:, ::4].reshape(-1, 3), walls])
 
@@ -330,7 +331,7 @@ def test_more_steps_than_are_recorded_give_no_derivative() -> None:
     transport = eqx.tree_at(lambda t: t.fixed_step, transport, jnp.array([0.01, 0.001, 0.01]))
 
     def arrived(v: Any) -> Any:
-        return transport.advance(state, v * jnp.ones(3), jnp.asarray(0.14)).potential
+        return transport.advance(state, v * jnp.ones(3), jnp.full(3, 0.14)).potential
 
     value, slope = quick(lambda v: jax.jvp(arrived, (v,), (1.0,)))(10.0)
     assert np.isfinite(value).all()
@@ -378,7 +379,6 @@ class Whole:
         self.nominal = {n: v[0] for n, v in draw_parameters(self.experiment, 0, 1).items()}
         self.timeline = self.experiment.protocol.timeline()
         self.rows = drive(self.experiment, self.timeline)
-        self.circuit = self.experiment.circuit.build(np.float64)
 
     def devices(self, factors: np.ndarray) -> Any:
         """Lanes whose parameters are the nominal ones times factors [parameter, lane]."""
@@ -392,18 +392,15 @@ class Whole:
         def of(x: Any) -> Any:
             return jnp.broadcast_to(x, (lanes, *x.shape))
 
-        trajectories = Trajectory(
-            widths=of(jnp.asarray(self.timeline.widths)),
-            **{name: means[name].T for name in CIRCUIT_CHANNELS},
-            observed={},
-            frequency=of(jnp.empty(0)),
-            impedance=of(jnp.empty(0, complex)),
-            full_scale=none,
-            cell_constant=none,
-            windows={},
+        trajectories = put_together(
+            of(jnp.asarray(self.timeline.widths)),
+            {name: means[name].T for name in CIRCUIT_CHANNELS},
+            of(jnp.empty(0)),
+            of(jnp.empty(0, complex)),
+            {"full_scale": none, "cell_constant": none},
+            {name: of(jnp.asarray(spans)) for name, spans in self.timeline.windows.items()},
         )
-        windows = {name: jnp.asarray(spans) for name, spans in self.timeline.windows.items()}
-        readings = program_module.measure(tuple(self.experiment.measurements.values()), trajectories, windows)
+        readings = program_module.measure(tuple(self.experiment.measurements.values()), trajectories)
         turn_on, mean, facilitation, spikes = (value for value, _ in readings)
         return jnp.concatenate([jnp.log(jnp.stack([turn_on, mean])), facilitation[None], spikes[:, 1:].T])
 
@@ -421,16 +418,21 @@ class Whole:
         """As the ensemble computes it."""
         key = lane_keys(devices.fast.shape[0])
         kinds = (np.float64, np.float64, np.uint32, np.uint32, np.float64)
-        rows = tuple(jnp.asarray(x).astype(kind) for x, kind in zip(self.scaled(drive_by), kinds, strict=True))
-        begin = program_module.rest(devices, self.circuit, key)
-        _, (means, _, _) = program_module.advance(devices, self.circuit, key, begin, rows, begin.intact, 0)
+        columns = zip(self.scaled(drive_by), kinds, strict=True)
+        rows = program_module.Row(*(jnp.asarray(x).astype(kind)[:, None] for x, kind in columns))
+        lanes = key[0].shape[0]
+        circuit = self.experiment.circuit.build(lanes, np.float64)
+        begin = program_module.rest(devices, circuit, key)
+        place = program_module.Place(lanes, 0)
+        means = program_module.advance(devices, circuit, key, begin, rows, begin.intact, place)[1].channels
         return self.numbers(means), means["current"]
 
     def backwards(self, devices: Any, drive_by: Any) -> Any:
         """The same for reverse mode."""
         key = lane_keys(devices.fast.shape[0])
         counted = jnp.ones(key[0].shape, bool)
-        means, _ = trajectory(devices, self.circuit, key, self.scaled(drive_by), counted)
+        circuit = self.experiment.circuit.build(counted.size, np.float64)
+        means, _ = trajectory(devices, circuit, key, self.scaled(drive_by), counted)
         return self.numbers(means), means["current"]
 
 
@@ -515,7 +517,8 @@ def test_memory_in_reverse_grows_less_than_twofold_for_tenfold_steps() -> None:
     def memory(steps: int) -> int:
         def charge(devices: Any) -> Any:
             def body(i: Any, state: Any) -> Any:
-                return devices.advance(state, volts, volts, step, np.uint32(1), key, i)
+                interval = Interval.alike(step, np.uint32(1), 64)
+                return devices.advance(state, volts, volts, interval, key, interval.pairs)
 
             return jnp.sum(checkpointed_loop(steps)(0, steps, body, devices.rest(key)).q)
 

@@ -14,8 +14,9 @@ from test_langevin import boltzmann_cumulative
 
 import mcdev
 from mcdev.devices.diffusive import DiffusiveDevices, DiffusiveState
+from mcdev.integrators.interval import Interval
 from mcdev.integrators.langevin import SCHEMES
-from mcdev.simulation.program import sample
+from mcdev.simulation.program import Carry, Place, Row, sample
 
 PULSE = {"kind": "pulse", "amplitude": "2 V", "width": "0.4 s", "relaxation": "0.2 s", "samples_per_pulse": 8}
 PULSE |= {"relaxation_samples": 8}
@@ -40,7 +41,8 @@ def heat(devices: DiffusiveDevices, state: DiffusiveState, voltage: Any, interva
     def go(state: DiffusiveState) -> Any:
         def body(state: DiffusiveState, i: Any) -> Any:
             current = devices.current_law(state).current(volts)
-            after = devices.advance(state, volts, current, step, count, lane_keys(lanes), i * count)
+            clock = jnp.full(lanes, i * count)
+            after = devices.advance(state, volts, current, Interval.alike(step, count, lanes), lane_keys(lanes), clock)
             return after, after.theta
 
         return jax.lax.scan(body, state, jnp.arange(intervals, dtype=jnp.uint32))[1]
@@ -284,7 +286,8 @@ def test_compiled_is_eager_is_plain_python(lanes: int) -> None:
 
     def advance(state: DiffusiveState, clock: Any) -> DiffusiveState:
         current = devices.current_law(state).current(voltage)
-        return devices.advance(state, voltage, current, jnp.float32(step), jnp.uint32(pairs), key, clock)
+        interval = Interval.alike(jnp.float32(step), jnp.uint32(pairs), lanes)
+        return devices.advance(state, voltage, current, interval, key, jnp.full(lanes, clock))
 
     fast, start = compiled(advance), compiled(devices.rest)(key)
     quick, eager = start, start
@@ -307,20 +310,22 @@ def test_compiled_is_eager_is_plain_python(lanes: int) -> None:
 def test_compiled_sample_is_eager(lanes: int) -> None:
     """The whole sample of the ensemble, circuit and recording included."""
     experiment = reduced(particles=3)
-    devices, circuit = devices_of(experiment, lanes), experiment.circuit.build(np.float32)
+    devices, circuit = devices_of(experiment, lanes), experiment.circuit.build(lanes, np.float32)
     key = lane_keys(lanes)
     state = compiled(devices.rest)(key)
-    carry = mcdev.simulation.program.Carry(state, None, jnp.uint32(0), devices.intact(state))
-    row = (jnp.float32(0.0), jnp.float32(3.0), jnp.uint32(2), jnp.uint32(1), jnp.float32(3e-4))
+    carry = Carry(state, None, jnp.zeros(lanes, jnp.uint32), devices.intact(state))
+    kinds = (jnp.float32, jnp.float32, jnp.uint32, jnp.uint32, jnp.float32)
+    row = Row(*(jnp.full(lanes, x, kind) for x, kind in zip((0.0, 3.0, 2, 1, 3e-4), kinds, strict=True)))
     counted = jnp.ones(lanes, bool)
 
     def go(devices: DiffusiveDevices, carry: Any) -> Any:
-        return sample(devices, circuit, key, carry, row, counted, 4)
+        return sample(devices, circuit, key, carry, row, counted, Place(lanes, 4))
 
     after, (means, profile, snapshot) = compiled(go)(devices, carry)
     with jax.disable_jit():
         after_eager, (means_eager, profile_eager, snapshot_eager) = go(devices, carry)
-    assert int(after.clock) == int(after_eager.clock) == 2
+    assert np.all(after.clock == 2)
+    assert np.all(after_eager.clock == 2)
     assert bool(jnp.all(after.intact))
     for name in means:
         np.testing.assert_allclose(means[name], means_eager[name], rtol=2e-4, atol=1e-7)
@@ -398,7 +403,7 @@ def test_broken_lane_is_seen() -> None:
     assert np.all(devices.intact(state))
     broken = state._replace(x=state.x.at[1, 0].set(jnp.nan), theta=state.theta.at[2].set(jnp.inf))
     np.testing.assert_array_equal(devices.intact(broken), [False, True, False])
-    profile = devices.profile(broken, jnp.array([0.0, 1.0, 0.0]))["density"]
+    profile = devices.profile(broken)["density"][:, 1]
     assert float(jnp.sum(profile) * 2 / devices.bins) == pytest.approx(4)
 
 

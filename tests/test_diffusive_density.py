@@ -17,6 +17,7 @@ from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.preset_tables import presets
 from mcdev.devices.diffusive_density import DensityState, DiffusiveDensity, DiffusiveDensityDevices
 from mcdev.devices.tunnelling import relative_conductance
+from mcdev.integrators.interval import Interval
 from mcdev.integrators.noise import realisation_key
 from mcdev.simulation.draws import draw_parameters
 
@@ -50,7 +51,7 @@ def dense(
 
 
 _rest = jax.jit(lambda devices, key: devices.rest(key))
-_profile = jax.jit(lambda devices, state, weight: devices.profile(state, weight))
+_profile = jax.jit(lambda devices, state: devices.profile(state))
 
 
 def batch(lanes: int = LANES, **device: Any) -> tuple[DiffusiveDensityDevices, DensityState]:
@@ -67,7 +68,8 @@ def _advanced(devices: DiffusiveDensityDevices, state: DensityState, volts: Any,
 
     def body(_: Any, state: DensityState) -> DensityState:
         current = devices.current_law(state).current(voltage)
-        return devices.advance(state, voltage, current, step, one, key, one)
+        interval = Interval.alike(step, one, state.theta.size)
+        return devices.advance(state, voltage, current, interval, key, interval.pairs)
 
     final: DensityState = jax.lax.fori_loop(0, pairs, body, state)
     return final
@@ -188,7 +190,7 @@ def outcome(steps: int = 6) -> tuple[dict[str, Any], Callable[[dict[str, Any]], 
     experiment = dense(mesh={"cells": 106})  # no cell at which the pinning passes zero
     device = experiment.device
     draws = draw_parameters(experiment, 0, LANES)
-    key = realisation_key(jnp.uint32(1), jnp.arange(LANES, dtype=jnp.uint32), jnp.uint32(0))
+    key = realisation_key(jnp.full(LANES, 1, jnp.uint32), jnp.arange(LANES, dtype=jnp.uint32), jnp.uint32(0))
 
     def mean(parameters: dict[str, Any]) -> Any:
         devices = device.build(parameters, 1, np.arange(LANES), np.float64)
@@ -196,7 +198,8 @@ def outcome(steps: int = 6) -> tuple[dict[str, Any], Callable[[dict[str, Any]], 
 
         def body(state: Any, _: None) -> tuple[Any, Any]:
             current = devices.current_law(state).current(voltage)
-            state = devices.advance(state, voltage, current, jnp.asarray(6e-3), one, key, one)
+            interval = Interval.alike(jnp.asarray(6e-3), one, LANES)
+            state = devices.advance(state, voltage, current, interval, key, interval.pairs)
             return state, jnp.mean(current / voltage)
 
         return jax.lax.scan(body, devices.rest(key), length=steps)[1].mean()

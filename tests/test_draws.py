@@ -84,13 +84,13 @@ def test_sobol_fills_evenly() -> None:
 def test_cycles_change_by_the_factor_asked_for() -> None:
     experiment = drawn(cycle_to_cycle={"friction": 0.1})
     base = draw_parameters(experiment, 0, N)
-    cycles = [of_cycle(experiment, base, 0, c) for c in range(3)]
+    cycles = [of_cycle(experiment, base, 0, N, c) for c in range(3)]
     logs = np.array([np.log(c["friction"] / base["friction"]) for c in cycles])
     assert logs.std() == pytest.approx(0.1, rel=5 / np.sqrt(2 * logs.size))
     assert abs(logs.mean()) < 5 * 0.1 / np.sqrt(logs.size)
     assert np.max(np.abs(np.corrcoef(logs) - np.eye(3))) < 5 / np.sqrt(N)
     np.testing.assert_array_equal(cycles[0]["heating"], base["heating"])
-    part = of_cycle(experiment, draw_parameters(experiment, 258, 300), 258, 2)
+    part = of_cycle(experiment, draw_parameters(experiment, 258, 300), 258, 42, 2)
     np.testing.assert_array_equal(part["friction"], cycles[2]["friction"][258:300])
 
 
@@ -102,7 +102,7 @@ def test_a_parameter_that_changes_from_cycle_to_cycle_changes_what_is_measured()
     experiment = reduced(PULSE, MEASURED, ensemble, particles=6)
     changed = mcdev.run(experiment)
     base = draw_parameters(experiment, 0, 8)
-    factor = np.stack([of_cycle(experiment, base, 0, c)["maximum_conductance"] for c in range(4)], axis=1)
+    factor = np.stack([of_cycle(experiment, base, 0, 8, c)["maximum_conductance"] for c in range(4)], axis=1)
     ratio = changed["measurements/mean/value"].values[0] / fixed["measurements/mean/value"].values[0]
     np.testing.assert_allclose(ratio, factor, rtol=1e-4)
 

@@ -28,9 +28,10 @@ from mcdev.export.single import one_device
 from mcdev.export.swarm import relative_rms
 from mcdev.interface import cli
 from mcdev.protocols.timeline import Timeline
-from mcdev.simulation.chunks import read, references
 from mcdev.simulation.draws import draw_parameters
 from mcdev.simulation.ensemble import simulate
+from mcdev.simulation.reading import read
+from mcdev.simulation.trial import Trial
 from mcdev.statistics import make_card, to_toml
 
 HOUSE = Path(__file__).parents[1]
@@ -138,10 +139,10 @@ def measured(experiment: Experiment, current: np.ndarray) -> dict[str, float]:
     conductance = current / np.where(voltage == 0, np.inf, voltage)
     seen = {"voltage": voltage, "device_voltage": voltage, "current": current, "conductance": conductance}
     seen |= dict.fromkeys(experiment.device.channels, np.zeros_like(current))
-    own = references(experiment, draw_parameters(experiment, 0, 1))
+    own = experiment.device.references(draw_parameters(experiment, 0, 1))
     with jax.enable_x64(True):
         channels = {name: series[:, None] for name, series in seen.items()}
-        readings = read(experiment, timeline, channels, np.empty((0, 1), complex), own)
+        readings = read([Trial(experiment)], np.zeros(1, int), channels, np.empty((0, 1), complex), own)
     return {name: float(value[0]) for name, (value, _) in zip(experiment.measurements, readings, strict=True)}
 
 

@@ -38,7 +38,7 @@ def film(
     contents = np.stack([one, salt])
     diffusivity = conductivity * THERMAL / (ELEMENTARY * density * contents.sum(0))
     devices = IonTransport(
-        widths=jnp.asarray(graded_mesh(cells, 2e-4 * 60 / cells)),
+        widths=jnp.asarray(graded_mesh(cells, 2e-4 * 60 / cells))[:, None] * one,
         charges=(-1, 1),
         screening=jnp.asarray(one * ELEMENTARY * density * thickness**2 / (permittivity * THERMAL)),
         stern=jnp.asarray(one * permittivity / (0.25 * thickness)),
@@ -59,7 +59,7 @@ def electrolyte(
     """A symmetric 1:1 electrolyte with both ions mobile, of density 1 each; rate 1, Debye length ``debye`` L."""
     one = jnp.ones(lanes)
     devices = IonTransport(
-        widths=jnp.asarray(graded_mesh(cells, finest)),
+        widths=jnp.asarray(graded_mesh(cells, finest))[:, None] * one,
         charges=(-1, 1),
         screening=one / (2 * debye**2),
         stern=one * stern,
@@ -75,7 +75,7 @@ def electrolyte(
 
 @jax.jit
 def advance(devices: IonTransport, state: IonState, voltage: Any, duration: Any) -> IonState:
-    return devices.advance(state, voltage, duration)
+    return devices.advance(state, voltage, jnp.broadcast_to(duration, state.voltage.shape))
 
 
 def along(devices: IonTransport, state: IonState, volts: Any, durations: Any) -> list[IonState]:
@@ -88,7 +88,7 @@ def along(devices: IonTransport, state: IonState, volts: Any, durations: Any) ->
 
 
 def amounts(devices: IonTransport, state: IonState) -> Any:
-    return np.einsum("i,sil->sl", devices.widths, devices.densities(state))
+    return np.einsum("il,sil->sl", devices.widths, devices.densities(state))
 
 
 # ------------------------------------------------------------------------------------ ions and bounds
@@ -159,7 +159,7 @@ def check_double_layer(packing: float) -> None:
     grown = np.log1p(packing * rise) / packing if packing else rise
     np.testing.assert_allclose(left, np.sqrt(2 * devices.screening * grown), rtol=0.01)
     if not packing:
-        x = np.cumsum(devices.widths) - 0.5 * devices.widths
+        x = np.cumsum(devices.widths[:, 0]) - 0.5 * devices.widths[:, 0]
         decay = np.exp(-x[:, None] * np.sqrt(2 * devices.screening * middle))
         exact = 4 * np.arctanh(np.tanh(zeta / 4) * decay)
         found = state.potential - state.potential[59:61].mean(0)

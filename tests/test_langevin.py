@@ -22,6 +22,7 @@ from scipy.linalg import expm
 from test_landscape import energy_of_paper
 
 from mcdev.devices.diffusive import DiffusiveDevices
+from mcdev.integrators.interval import Interval
 from mcdev.integrators.langevin import SCHEMES, WRITTEN_OUT, diffuse, reflect
 
 # ------------------------------------------------------------------------------------ weak order
@@ -138,7 +139,8 @@ def test_a_stretch_may_be_cut_anywhere(name: str) -> None:
 
     @jax.jit
     def run(x: Any, before: Any, first: Any, pairs: Any) -> Any:
-        return diffuse(SCHEMES[name], jnp.sin, x, before, h, s, key, first, pairs)
+        interval = Interval.alike(jnp.float32(1.0), pairs, 16)
+        return diffuse(SCHEMES[name], jnp.sin, x, before, h, s, key, jnp.full(16, first), interval)
 
     whole = run(x, jnp.zeros_like(x), jnp.uint32(7), jnp.uint32(5))
     half = run(*run(x, jnp.zeros_like(x), jnp.uint32(7), jnp.uint32(2)), jnp.uint32(9), jnp.uint32(3))
@@ -156,8 +158,8 @@ def test_pairs_written_out_are_the_same_steps(name: str, count: int, monkeypatch
     h, s = jnp.full(16, 1e-3), jnp.full(16, 0.03)
 
     def run() -> tuple[Any, Any]:
-        arguments = (SCHEMES[name], jnp.sin, x, jnp.zeros_like(x), h, s, key, jnp.uint32(7), jnp.uint32(11))
-        return jax.jit(lambda: diffuse(*arguments))()
+        interval, first = Interval.alike(jnp.float32(1.0), jnp.uint32(11), 16), jnp.full(16, 7, jnp.uint32)
+        return jax.jit(lambda: diffuse(SCHEMES[name], jnp.sin, x, jnp.zeros_like(x), h, s, key, first, interval))()
 
     monkeypatch.setitem(WRITTEN_OUT, jax.default_backend(), 1)
     one_by_one = run()
@@ -189,7 +191,8 @@ def moved(devices: DiffusiveDevices, x: np.ndarray, time: float, pairs: int, vol
         quiet, step = jnp.zeros(lanes), jnp.float32(time / (2 * pairs))
         state = state_at(devices, x)
         key = lane_keys(lanes)
-        return devices.advance(state, quiet + voltage, quiet, step, jnp.uint32(pairs), key, jnp.uint32(0)).x
+        interval = Interval.alike(step, jnp.uint32(pairs), lanes)
+        return devices.advance(state, quiet + voltage, quiet, interval, key, jnp.zeros(lanes, jnp.uint32)).x
 
     return np.asarray(compiled(go)(devices, jnp.asarray(x, jnp.float32)), np.float64)
 
@@ -301,7 +304,8 @@ def passage_time(scheme: str, theta: float, voltage: float, lanes: int, multiple
 
         def body(i: Any, carry: Any) -> Any:
             state, arrivals = carry
-            state = devices.advance(state, quiet + voltage, quiet, h, one, key, i)
+            interval = Interval.alike(h, one, lanes)
+            state = devices.advance(state, quiet + voltage, quiet, interval, key, jnp.full(lanes, i))
             arrived = state.x > target
             return state._replace(x=jnp.where(arrived, start, state.x)), arrivals + arrived
 

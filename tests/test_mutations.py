@@ -24,6 +24,7 @@ from mcdev.results import safekeeping
 from mcdev.results.tree import assemble
 from mcdev.simulation.chunks import Chunk, layout
 from mcdev.simulation.ensemble import Made, NotEnoughMemory, empty
+from mcdev.simulation.trial import Trial, trials
 from mcdev.statistics.card import read_card, to_toml
 from mcdev.statistics.draw import write_devices
 from mcdev.statistics.issue import make_card
@@ -52,7 +53,7 @@ def experiment() -> Experiment:
 def filled(at: Experiment) -> Any:
     """A sweep point as if it had been computed: nothing is compiled here."""
     draw = np.random.default_rng(1)
-    point = empty(at, at.protocol.timeline(), 2)
+    point = empty(Trial(at), 2)
     for arrays in (point.values, point.of_mean, point.parameters, point.mean, point.sem, point.trajectories):
         for array in arrays.values():
             array[...] = draw.lognormal(size=array.shape)
@@ -272,7 +273,7 @@ def try_chunks(folder: Path, seeds: range) -> None:
     whole = experiment()
     with safekeeping.Folder(folder, whole) as keeper:
         keeper.begin(1)
-        wanted = layout(whole.points()[0][1], CHUNK)
+        wanted = layout(trials(whole)[0], CHUNK)
         arrays: Any = {name: np.zeros(shape, kinds[0]) for name, (shape, kinds) in wanted.items()}
         keeper.put(CHUNK, Made(arrays, Origin.here()))
         (file,) = keeper.chunks.iterdir()

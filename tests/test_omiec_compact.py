@@ -19,6 +19,7 @@ from mcdev.configuration.experiment import Experiment
 from mcdev.devices.injection import Injection
 from mcdev.devices.omiec_compact import OmiecCompactDevices
 from mcdev.integrators.exponential import rosenbrock_euler
+from mcdev.integrators.interval import Interval
 from mcdev.simulation.draws import draw_parameters
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "shin2022"
@@ -122,9 +123,9 @@ def test_step_is_of_second_order() -> None:
     with jax.enable_x64(True):
         finals = {}
         for h in (0.1, 0.05, 0.025):
-            steps = jnp.uint32(round(1.6 / h))
+            pairs = jnp.uint32(round(0.8 / h))
             finals[h] = float(
-                rosenbrock_euler(lambda x: 1.2 * jnp.sinh(1.0 - x), jnp.zeros(1), jnp.asarray(h), steps)[0]
+                rosenbrock_euler(lambda x: 1.2 * jnp.sinh(1.0 - x), jnp.zeros(1), Interval.alike(h, pairs, 1))[0]
             )
         exact = solve_ivp(lambda t, x: 1.2 * np.sinh(1 - x), (0, 1.6), [0.0], rtol=1e-12, atol=1e-13).y[0, -1]
     errors = [abs(finals[h] - exact) for h in (0.1, 0.05, 0.025)]
@@ -134,9 +135,10 @@ def test_step_is_of_second_order() -> None:
 
 def test_step_is_exact_for_a_linear_law_and_stable_beyond_it() -> None:
     with jax.enable_x64(True):
-        linear = rosenbrock_euler(lambda x: 3.0 * (2.0 - x), jnp.zeros(1), jnp.asarray(0.7), jnp.uint32(2))
+        linear = rosenbrock_euler(lambda x: 3.0 * (2.0 - x), jnp.zeros(1), Interval.alike(0.7, jnp.uint32(1), 1))
         assert float(linear[0]) == pytest.approx(2 * (1 - np.exp(-3 * 1.4)), rel=1e-12)
-        stiff = rosenbrock_euler(lambda x: 1e6 * jnp.sinh(1.0 - x), jnp.zeros(1), jnp.asarray(1.0), jnp.uint32(20))
+        interval = Interval.alike(1.0, jnp.uint32(10), 1)
+        stiff = rosenbrock_euler(lambda x: 1e6 * jnp.sinh(1.0 - x), jnp.zeros(1), interval)
         assert float(stiff[0]) == pytest.approx(1.0, abs=1e-6)
 
 

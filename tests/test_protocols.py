@@ -19,6 +19,7 @@ from mcdev.protocols import AnyProtocol
 from mcdev.protocols.timeline import NoTimeline, Piece, Timeline, growing, timeline
 from mcdev.protocols.waveform import Waveform
 from mcdev.simulation.ensemble import total_steps
+from mcdev.simulation.trial import trials
 
 
 def timeline_of(**table: Any) -> Timeline:
@@ -235,7 +236,7 @@ def values_of(kind: str, key: str) -> list[Any]:
 def builds_or_says_why(protocol: dict[str, Any]) -> None:
     try:
         experiment = build({**MEASURED, "protocol": protocol})
-        assert total_steps(experiment) > 0
+        assert total_steps(trials(experiment)) > 0
         experiment.warnings()
     except ConfigError:
         return
@@ -279,7 +280,7 @@ def test_every_extreme_number_gives_a_timeline_or_one_error(preset: str, monkeyp
 )
 def test_an_extreme_number_is_named(change: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        total_steps(build({**MEASURED, "protocol": {"kind": "pulse", **EVERY["pulse"], **change}}))
+        total_steps(trials(build({**MEASURED, "protocol": {"kind": "pulse", **EVERY["pulse"], **change}})))
 
 
 @pytest.mark.parametrize(("duration", "first", "samples"), [(5.0, 2e-5, 2000), (1.0, 0.999 / 7, 7), (1e9, 1e-9, 9999)])

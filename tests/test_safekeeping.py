@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,17 @@ from conftest import elsewhere
 from test_cli import Ended, mcdev_main, one_message
 
 import mcdev
-from mcdev.configuration.experiment import Experiment, load
+from mcdev.configuration.experiment import load
 from mcdev.files.whole_file import ResultsError
 from mcdev.machine.identity import Origin
 from mcdev.results import safekeeping
 from mcdev.results.record import unused
 from mcdev.results.scheduler import workers
 from mcdev.simulation import ensemble
-from mcdev.simulation.chunks import Arrays, Chunk, Share, chains, compute, kept_cycles
+from mcdev.simulation.chunks import Chunk, Share, Work, chains, compute
 from mcdev.simulation.ensemble import Made
+from mcdev.simulation.group import Arrays
+from mcdev.simulation.trial import Trial, kept_cycles, trials
 
 __all__ = ["mcdev_main"]
 
@@ -247,9 +249,10 @@ def test_another_run_s_chunk_is_not_taken_for_ours(
 ) -> None:
     """Of another seed, cut the same; or one of ours under another one's name. Both are whole, and both are left out."""
     other = load(config, {"ensemble.seed": 2})
-    chunk = chains(other.points()[0][1], 0, CUT[0])[0][0]
+    trial = trials(other)[0]
+    chunk = chains(trial, 0, CUT[0])[0][0]
     with safekeeping.Folder(tmp_path, other) as keeper:
-        keeper.put(chunk, Made(compute(other.points()[0][1], chunk, None), Origin.here()))
+        keeper.put(chunk, Made(compute([Work(trial, chunk)])[0], Origin.here()))
     (foreign,) = (tmp_path / "chunks").iterdir()
     named = {file.name.split(".")[0]: file for file in (stopped / "chunks").iterdir()}
     named["0-0-256-0-1"].unlink()
@@ -405,11 +408,12 @@ def test_a_chunk_that_fails_is_tried_again_and_then_set_aside(
     """Three times; the rest finishes, what is missing counts as broken down, and is tried when the run goes on."""
     tries: list[Chunk] = []
 
-    def failing(experiment: Experiment, chunk: Chunk, *more: Any) -> Arrays:
-        if chunk.point == 1 and chunk.first == 0:
-            tries.append(chunk)
-            raise RuntimeError("planted")
-        return compute(experiment, chunk, *more)
+    def failing(works: Sequence[Work], *more: Any) -> list[Arrays]:
+        for chunk in [work.chunk for work in works]:
+            if chunk.point == 1 and chunk.first == 0:
+                tries.append(chunk)
+                raise RuntimeError("planted")
+        return compute(works, *more)
 
     monkeypatch.setattr(ensemble, "compute", failing)
     ended = mcdev_main("run", config, "--out", tmp_path / "run")
@@ -483,7 +487,7 @@ def test_chunks_cover_everything_once(config: Path) -> None:
     for groups in (1, 2, 3):
         for cycles in (1, 3, 10):
             seen = np.zeros((600, 10), int)
-            for chain in chains(experiment, 0, Share(groups, cycles)):
+            for chain in chains(Trial(experiment), 0, Share(groups, cycles)):
                 assert [c.begin for c in chain[1:]] == [c.end for c in chain[:-1]]
                 for chunk in chain:
                     seen[chunk.first : chunk.last, chunk.begin : chunk.end] += 1
@@ -495,7 +499,7 @@ def test_a_budget_bounds_the_chunks_and_refuses_what_does_not_fit(
 ) -> None:
     """A smaller budget cuts more finely; below what must be held together, one error before any work."""
     experiment = load(config, {"ensemble.devices": 100_000, "output.trajectories": 0})
-    sizes = [ensemble.plan(experiment, 2, gib * 2**30, in_memory=False)[0].groups for gib in (0.6, 1.0)]
+    sizes = [ensemble.plan(trials(experiment), 2, gib * 2**30, in_memory=False)[0].groups for gib in (0.6, 1.0)]
     assert sizes[0] < sizes[1]
     one_message(
         mcdev_main("run", config, "--memory", 0.2, "--set", "ensemble.devices=1000000"), 4, "its budget is 0.2 GiB"

@@ -28,6 +28,7 @@ from mcdev.devices.yakopcic import HyperbolicSine, Yakopcic
 from mcdev.figures import PICTURES, along_axis, learning_map, srdp, stdp_window
 from mcdev.fits.stdp_window import StdpWindow
 from mcdev.integrators.exponential import adaptive_rosenbrock
+from mcdev.integrators.interval import Interval
 from mcdev.results.tree import assemble
 from mcdev.simulation.draws import draw_parameters
 from mcdev.simulation.ensemble import simulate
@@ -248,7 +249,8 @@ def test_yakopcic_ends_where_scipy_does() -> None:
     volts = np.array([0.6, -0.6, 0.15, 0.2, 1.5, -3.0])
     start = jnp.asarray([0.05, 0.95, 0.5, 0.29, 0.4, 0.6])
     none = jnp.zeros(6)
-    end = batch.advance(start, jnp.asarray(volts), none, jnp.asarray(5e-4), jnp.uint32(1), lane_keys(6), jnp.uint32(0))
+    interval = Interval.alike(5e-4, jnp.uint32(1), 6)
+    end = batch.advance(start, jnp.asarray(volts), none, interval, lane_keys(6), interval.pairs)
     for x, v, found in zip(np.asarray(start), volts, np.asarray(end), strict=True):
         exact = solve_ivp(lambda _, y, v=v: [yakopcic_rate(y[0], v)], (0, 1e-3), [x], rtol=1e-11, atol=1e-13).y[0, -1]
         assert found == pytest.approx(exact, abs=5e-5)
@@ -261,9 +263,8 @@ def test_volatile_threshold_has_its_three_regimes() -> None:
     batch = device.build(draws, 0, np.arange(8), np.float64)
     volts = np.array([1.0, -1.0, 0.75, 0.5, 0.2, 0.1, -0.1, 0.0])
     x, t = 0.4, 2e-3
-    end = batch.advance(
-        jnp.full(8, x), jnp.asarray(volts), jnp.zeros(8), jnp.asarray(t / 2), jnp.uint32(1), lane_keys(8), jnp.uint32(0)
-    )
+    interval = Interval.alike(t / 2, jnp.uint32(1), 8)
+    end = batch.advance(jnp.full(8, x), jnp.asarray(volts), jnp.zeros(8), interval, lane_keys(8), interval.pairs)
     up = [1 - 0.6 * np.exp(-1e3 * t), 1 - 0.6 * np.exp(-1e3 * 0.25 * t)]
     down = [x * np.exp(-t / 10e-3 * 0.5), x * np.exp(-t / 10e-3)]
     np.testing.assert_allclose(end, [up[0], up[0], up[1], x, x, down[0], down[0], down[1]], rtol=1e-9)
@@ -393,7 +394,8 @@ def test_own_polarity_opposes_the_other() -> None:
         )
         rested = batch.rest(lane_keys(2))
         low, still = jnp.asarray([6.0, -6.0]), jnp.zeros(2)
-        spiked = batch.advance(rested, low, still, jnp.asarray(1e-3), jnp.uint32(100), lane_keys(2), jnp.uint32(0))
+        interval = Interval.alike(1e-3, jnp.uint32(100), 2)
+        spiked = batch.advance(rested, low, still, interval, lane_keys(2), interval.pairs)
         for polarity in (1, -1):
             volts = polarity * jnp.asarray([18.0, -18.0])
             now, then = (np.asarray(batch.current_law(s).current(volts)) for s in (spiked, rested))
@@ -422,7 +424,7 @@ def test_two_identical_devices_share_the_voltage() -> None:
 def pair(memristor: dict[str, Any], **more: Any) -> SeriesMemristorCircuit:
     """A circuit of as many lanes as there are voltages."""
     table = SeriesMemristor.model_validate_json(json.dumps({"memristor": memristor} | more))
-    return table.build(np.float64, {name: np.full(VOLTS.size, law) for name, law in table.laws.items()})
+    return table.build(VOLTS.size, np.float64, {name: np.full(VOLTS.size, law) for name, law in table.laws.items()})
 
 
 @jax.jit
@@ -434,7 +436,7 @@ def solve(circuit: SeriesMemristorCircuit, state: Any, applied: Any, law: Ohmic)
 def advance(circuit: SeriesMemristorCircuit, applied: Any, law: Ohmic, seconds: Any) -> Any:
     state = circuit.rest(VOLTS.size, np.float64)
     division = circuit.solve(state, applied, law)
-    return circuit.advance(state, applied, law, division, seconds / 2, jnp.uint32(1))
+    return circuit.advance(state, applied, law, division, Interval.alike(seconds / 2, jnp.uint32(1), VOLTS.size))
 
 
 def after(circuit: SeriesMemristorCircuit, volts: np.ndarray, law: Ohmic, seconds: float) -> np.ndarray:

@@ -23,12 +23,12 @@ from mcdev.calibration.plan import Case
 from mcdev.calibration.reading import Reading
 from mcdev.calibration.reverse import advance_for_reverse
 from mcdev.configuration.experiment import Experiment
-from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.integrators.noise import realisation_key
 from mcdev.machine.environment import computing
-from mcdev.measurements.contract import OK, Trajectory
-from mcdev.simulation.draws import draw_parameters, of_device
-from mcdev.simulation.program import advance, drive, impedance_of, rest, settling
+from mcdev.measurements.contract import OK
+from mcdev.simulation.program import Place, Row, advance, measure, record
+from mcdev.simulation.reading import likeness, trajectory
+from mcdev.simulation.trial import Drive, Trial
 
 _WIDTH = 1e-5  # of a central difference, relative
 _REVERSE_FROM = 10
@@ -37,7 +37,7 @@ where a tangent costs 0.4 and a walk back 4 runs of values alone."""
 
 
 class Start(NamedTuple):
-    """What the program starts from, one lane a realisation; every array depends smoothly on the parameters."""
+    """What the program starts from; every array depends smoothly on the parameters and has the lanes last."""
 
     devices: Any
     circuit: Any
@@ -46,29 +46,34 @@ class Start(NamedTuple):
     end: Any
     widths: Any
     """Lengths of the samples [sample, lane] (s)."""
-    full_scale: Any
-    cell_constant: Any
+    references: dict[str, Any]
+    """What measurements refer to besides, as ``DeviceConfig.references`` gives it [lane]."""
     settle: Any
     """Lengths of the samples of the equilibration [sample, lane]; none without one."""
+
+
+class _Counts(NamedTuple):
+    """Steps of each sample, which are held [sample, lane]."""
+
+    solutions: Any
+    pairs: Any
 
 
 class _Batch(NamedTuple):
     """Cases that one call computes."""
 
     cases: list[Case]
-    experiments: list[Experiment]
+    trials: list[Trial]
     start: Start
     directions: Start | None
     """The same, each array with one more leading axis [path]."""
     paths: tuple[str, ...]
-    solutions: np.ndarray
-    pairs: np.ndarray
-    settling: tuple[np.ndarray, ...]
+    counts: _Counts
+    settling: _Counts
     windows: dict[str, np.ndarray]
+    """Name → [case, n, 2]."""
     lanes: int
     """Of each case."""
-    by_lane: Any
-    """Whether each array has an axis of lanes, its last."""
 
 
 def lanes_needed(experiment: Experiment, devices: int) -> int:
@@ -77,25 +82,21 @@ def lanes_needed(experiment: Experiment, devices: int) -> int:
     return devices if drawn or not experiment.device.alike else 1
 
 
-def _start(experiment: Experiment, lanes: int) -> Start:
+def _start(trial: Trial, lanes: int) -> Start:
     """Float64 arrays on the host."""
-    device, seed = experiment.device, experiment.ensemble.seed
-    draws = draw_parameters(experiment, 0, lanes)
-    timeline = experiment.protocol.timeline()
-    settle = settling(experiment)
-    none = np.full(lanes, np.nan)
+    draws, timeline, settle = trial.draw(0, lanes), trial.timeline, trial.settle
 
     def each(series: np.ndarray) -> np.ndarray:
         return np.repeat(series[:, None], lanes, axis=1)
 
+    devices, circuit = trial.build(draws, np.arange(lanes), np.float64)
     return Start(
-        devices=device.build(of_device(experiment, draws), seed, np.arange(lanes), np.float64),
-        circuit=experiment.circuit.build(np.float64, draws),
+        devices=devices,
+        circuit=circuit,
         start=each(timeline.start),
         end=each(timeline.end),
         widths=each(timeline.widths),
-        full_scale=device.full_scale.of(draws) if device.full_scale else none,
-        cell_constant=draws["thickness"] / draws["area"] if device.layer else none,
+        references=trial.experiment.device.references(draws),
         settle=each(settle.step * 2 * settle.pairs * settle.solutions if settle else np.empty(0)),
     )
 
@@ -104,7 +105,7 @@ def _moved(case: Case, values: Mapping[str, float], path: str, lanes: int) -> St
     """Derivative of the start by one parameter."""
     here = values[path]
     h = _WIDTH * abs(here) if here != 0 else _WIDTH
-    low, high = (_start(case.at({**values, path: here + side * h}), lanes) for side in (-1, 1))
+    low, high = (_start(Trial(case.at({**values, path: here + side * h})), lanes) for side in (-1, 1))
 
     def slope(a: Any, b: Any) -> np.ndarray:
         return np.asarray((np.asarray(b, np.float64) - np.asarray(a, np.float64)) / (2 * h))
@@ -116,98 +117,66 @@ def _moved(case: Case, values: Mapping[str, float], path: str, lanes: int) -> St
 def _batches(
     cases: Sequence[Case], values: Mapping[tuple[str, str], Mapping[str, float]], devices: int, slopes: bool
 ) -> list[_Batch]:
-    """Cases of like shape, concatenated lane after lane."""
+    """Cases of like shape side by side, lane after lane; each lane keeps its own steps."""
     kinds: dict[Any, list[int]] = {}
-    experiments = [case.at(values[case.experiment, case.device]) for case in cases]
-    starts, directions, counts, lane_leaves, settlings = [], [], [], [], []
-    paths = tuple(dict.fromkeys(path for case in cases for path in values[case.experiment, case.device]))
-    lanes = max(lanes_needed(e, devices) for e in experiments)
-    for i, (case, e) in enumerate(zip(cases, experiments, strict=True)):
-        start = _start(e, lanes)
-        fewer, more = (eqx.filter(side, eqx.is_array) for side in (start, _start(e, lanes + 1)))
-        by_lane = jax.tree.map(lambda a, b: np.shape(a) != np.shape(b), fewer, more)
-        own = values[case.experiment, case.device]
-        moved = [_moved(case, own, p, lanes) if p in own else None for p in paths] if slopes else []
-        timeline = e.protocol.timeline()
-        rows, settle = drive(e, timeline), settling(e)
-        starts.append(start)
-        lane_leaves.append(by_lane)
-        directions.append(moved)
-        counts.append((rows.solutions, rows.pairs))
-        settlings.append((settle.solutions, settle.pairs) if settle else (np.empty(0), np.empty(0)))
-        shared = [
-            np.asarray(leaf).tobytes()
-            for leaf, lane in zip(
-                jax.tree.leaves(eqx.filter(start, eqx.is_array)), jax.tree.leaves(by_lane), strict=True
-            )
-            if not lane
-        ]
-        kind = (
-            jax.tree.structure(start),
-            tuple(np.shape(leaf)[:-1] for leaf in jax.tree.leaves(start)),
-            tuple((name, spans.tobytes()) for name, spans in sorted(timeline.windows.items())),
-            e.protocol.frequencies.tobytes(),
-            tuple(e.measurements.items()),
-            tuple(shared),
-        )
-        kinds.setdefault(kind, []).append(i)
+    own = [values[case.experiment, case.device] for case in cases]
+    trials = [Trial(case.at(given)) for case, given in zip(cases, own, strict=True)]
+    lanes = max(lanes_needed(trial.experiment, devices) for trial in trials)
+    starts = [_start(trial, lanes) for trial in trials]
+    paths = tuple(dict.fromkeys(path for given in own for path in given))
+    for i, (trial, start) in enumerate(zip(trials, starts, strict=True)):
+        shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(start))
+        kinds.setdefault((jax.tree.structure(start), shapes, likeness(trial)), []).append(i)
 
-    def join(which: list[int], trees: list[Any]) -> Any:
-        """One tree; leaves that belong to lanes are joined along their last axis."""
-        by_lane = lane_leaves[which[0]]
-        return jax.tree.map(
-            lambda lane, *leaves: np.concatenate([np.asarray(x) for x in leaves], axis=-1) if lane else leaves[0],
-            by_lane,
-            *trees,
-        )
+    def join(trees: list[Any]) -> Any:
+        return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(x) for x in leaves], axis=-1), *trees)
+
+    def towards(i: int, path: str) -> Any:
+        if path in own[i]:
+            return _moved(cases[i], own[i], path, lanes)
+        return jax.tree.map(np.zeros_like, eqx.filter(starts[i], eqx.is_inexact_array))
 
     found = []
     for which in kinds.values():
-        static = eqx.filter(starts[which[0]], eqx.is_array, inverse=True)
-        start = eqx.combine(join(which, [eqx.filter(starts[i], eqx.is_array) for i in which]), static)
-        arrays = eqx.filter(start, eqx.is_array)
-        zero = {i: jax.tree.map(np.zeros_like, eqx.filter(starts[i], eqx.is_inexact_array)) for i in which}
-        moved = []
-        if slopes:
-            for j in range(len(paths)):
-                parts = [directions[i][j] if directions[i][j] is not None else zero[i] for i in which]
-                lanes_of_inexact = jax.tree.map(
-                    lambda lane, leaf: lane if eqx.is_inexact_array(leaf) else None, lane_leaves[which[0]], arrays
-                )
-                moved.append(
-                    jax.tree.map(
-                        lambda lane, *leaves: np.concatenate(leaves, axis=-1) if lane else leaves[0],
-                        lanes_of_inexact,
-                        *parts,
-                    )
-                )
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *moved) if moved else None
+        timelines = [trials[i].timeline for i in which]
+        moved = [join([towards(i, path) for i in which]) for path in paths] if slopes else []
         found.append(
             _Batch(
                 [cases[i] for i in which],
-                [experiments[i] for i in which],
-                start,
-                stacked,
+                [trials[i] for i in which],
+                join([starts[i] for i in which]),
+                jax.tree.map(lambda *leaves: np.stack(leaves), *moved) if moved else None,
                 paths,
-                np.max([counts[i][0] for i in which], axis=0),
-                np.max([counts[i][1] for i in which], axis=0),
-                tuple(np.max([settlings[i][k] for i in which], axis=0) for k in (0, 1)),
-                experiments[which[0]].protocol.timeline().windows,
+                _counts([trials[i].rows for i in which], lanes),
+                _counts([trials[i].settle for i in which], lanes),
+                {name: np.stack([line.windows[name] for line in timelines]) for name in timelines[0].windows},
                 lanes,
-                lane_leaves[which[0]],
             )
         )
     return found
 
 
+def _counts(rows: Sequence[Drive | None], lanes: int) -> _Counts:
+    """Of each lane, case after case."""
+    none = np.empty(0)
+    columns = [(of.solutions, of.pairs) if of else (none, none) for of in rows]
+    return _Counts(*(np.repeat(np.stack(column, axis=1), lanes, axis=1) for column in zip(*columns, strict=True)))
+
+
 # -------------------------------------------------------------------------------------- the program
+
+
+def _row(start: Array, end: Array, widths: Array, counts: _Counts) -> Row:
+    """Samples of these lengths, cut into their steps."""
+    steps = 2.0 * counts.solutions * counts.pairs
+    return Row(start, end, counts.solutions, counts.pairs, widths / steps.astype(widths.dtype))
 
 
 def _simulate(
     onward: Callable[..., Any],
     fixed: Any,
-    counts: tuple[Array, ...],
-    settling: tuple[Array, ...],
+    counts: _Counts,
+    settling: _Counts,
     windows: dict[str, Array],
     frequency: Array,
     key: Any,
@@ -219,26 +188,15 @@ def _simulate(
     """(values and mean current, (status, intact, current of each lane)) for all lanes, or values of the mean trajectory
     of each case. ``onward``: ``program.advance``, or its like that may be walked back."""
     start: Start = eqx.combine(at, fixed)
-    lanes = start.full_scale.shape[0]
-    counted = jnp.ones(lanes, bool)
-    carry = rest(start.devices, start.circuit, key)
+    lanes = key[0].shape[0]
+    settle = None
     if start.settle.shape[0]:
-        solutions, pairs = settling
-        step = start.settle / (2.0 * solutions * pairs).astype(start.settle.dtype)[:, None]
         quiet = jnp.zeros_like(start.settle)
-        carry, _ = onward(start.devices, start.circuit, key, carry, (quiet, quiet, *settling, step), counted, 0)
-        carry = carry._replace(clock=jnp.uint32(0))
-    solutions, pairs = counts
-    step = start.widths / (2.0 * solutions * pairs).astype(start.widths.dtype)[:, None]
-    rows = (start.start, start.end, solutions, pairs, step)
-    carry, (channels, _, _) = onward(start.devices, start.circuit, key, carry, rows, counted, 0)
-    intact = carry.intact
-    impedance = jnp.zeros((0, lanes), complex)
-    if frequency.shape[0]:
-        impedance = impedance_of(start.devices, start.circuit, carry, start.end[-1], frequency)
-    references = {"full_scale": start.full_scale, "cell_constant": start.cell_constant}
-    channels = {name: jnp.where(intact, series, 0.0) for name, series in channels.items()}
-    widths = start.widths
+        settle = _row(quiet, quiet, start.settle, settling)
+    rows = _row(start.start, start.end, start.widths, counts)
+    carry, seen, impedance = record(start.devices, start.circuit, key, settle, rows, frequency, Place(lanes, 0), onward)
+    intact, references, widths = carry.intact, start.references, start.widths
+    channels = {name: jnp.where(intact, series, 0.0) for name, series in seen.channels.items()}
     share = jnp.where(intact, 1.0, 0.0).reshape(cases, -1)
     share = share / jnp.maximum(share.sum(axis=1, keepdims=True), 1.0)
 
@@ -252,21 +210,21 @@ def _simulate(
         impedance = 1.0 / mean(1.0 / impedance) if frequency.shape[0] else mean(impedance)
         references = {name: mean(value) for name, value in references.items()}
         widths = mean(widths)
-    own = {name: channels.pop(name) for name in CIRCUIT_CHANNELS}
+    else:
+        windows = {name: jnp.repeat(spans, lanes // cases, axis=0) for name, spans in windows.items()}
 
-    def one(widths: Array, own: Any, observed: Any, impedance: Array, references: Any) -> list[Any]:
-        trajectory = Trajectory(
-            widths=widths,
-            **own,
-            observed=observed,
-            frequency=frequency,
-            impedance=impedance,
-            **references,
-            windows=windows,
-        )
-        return [tuple(m.measure(trajectory)) for m in measurements]
+    def first(array: Array) -> Array:
+        return jnp.moveaxis(array, -1, 0)
 
-    readings = jax.vmap(one, in_axes=(1, 1, 1, 1, 0))(widths, own, channels, impedance, references)
+    whole = trajectory(
+        first(widths),
+        {name: first(series) for name, series in channels.items()},
+        jnp.broadcast_to(frequency, (widths.shape[-1], *frequency.shape)),
+        first(impedance),
+        references,
+        windows,
+    )
+    readings = measure(measurements, whole)
     values = [value for value, _ in readings]
     return (values, current), ([status for _, status in readings], intact, courses)
 
@@ -301,25 +259,21 @@ def _with_pullback(at: Any, *arguments: Any) -> tuple[Any, list[Any], Any]:
     return (values, current), gradients, others
 
 
-def _back(batch: _Batch, first: Experiment, names: Sequence[str], curves: bool) -> Callable[..., Any] | None:
+def _back(batch: _Batch, names: Sequence[str], curves: bool) -> Callable[..., Any] | None:
     """What to advance with in reverse mode; None where forward mode is the cheaper, or the only one: a curve has as
-    many numbers as samples, and what lanes share (a circuit's resistance) has one derivative for all of them."""
-    timeline = first.protocol.timeline()
-    outputs = sum(first.measurements[name].entries(timeline) or 1 for name in names)
-    devices = (first.device, *first.circuit.devices.values())
+    many numbers as samples."""
+    trial = batch.trials[0]
+    outputs = sum(trial.experiment.measurements[name].entries(trial.timeline) or 1 for name in names)
+    devices = (trial.experiment.device, *trial.experiment.circuit.devices.values())
     if curves or batch.directions is None or len(batch.paths) < _REVERSE_FROM * outputs:
         return None
     if not all(device.in_reverse for device in devices):
         return None
-    shared = jax.tree.map(
-        lambda lane, moved: not lane and bool(np.any(moved)),
-        jax.tree.map(lambda lane, moved: lane, batch.by_lane, batch.directions),
-        batch.directions,
-    )
-    pairs = np.concatenate([batch.pairs, batch.settling[1]]).astype(int)
-    if any(jax.tree.leaves(shared)) or np.any(pairs != pairs[0]):
+    pairs = np.concatenate([batch.counts.pairs, batch.settling.pairs]).astype(int)
+    if np.any(pairs != pairs[0, 0]):
         return None
-    return advance_for_reverse(int(np.concatenate([batch.solutions, batch.settling[0]]).max()), int(pairs[0]))
+    most = np.concatenate([batch.counts.solutions, batch.settling.solutions]).max()
+    return advance_for_reverse(int(most), int(pairs[0, 0]))
 
 
 def _along(batch: _Batch, values: list[np.ndarray], gradients: list[Any], of_mean: bool) -> list[np.ndarray]:
@@ -332,7 +286,6 @@ def _along(batch: _Batch, values: list[np.ndarray], gradients: list[Any], of_mea
             # what a number does not depend on may be none itself (G_max of a family without)
             np.where(np.asarray(g) == 0, 0.0, np.asarray(g) * d).reshape(len(batch.paths), -1, d.shape[-1]).sum(axis=1)
             for g, d in zip(jax.tree.leaves(gradient), leaves, strict=True)
-            if d.ndim > 1 and d.shape[-1] == len(batch.cases) * batch.lanes
         ]
         total = np.sum(parts, axis=0)
         return total.reshape(len(batch.paths), len(batch.cases), -1).sum(axis=2) if of_mean else total
@@ -361,24 +314,23 @@ def read(
     found: dict[Case, Reading] = {}
     with computing(True):
         for batch in _batches(cases, values, devices, slopes):
-            first = batch.experiments[0]
-            measurements = tuple(first.measurements[name] for name in names)
+            first = batch.trials[0]
+            measurements = tuple(first.experiment.measurements[name] for name in names)
             at, fixed = eqx.partition(jax.tree.map(_device_array, batch.start), eqx.is_inexact_array)
             count = len(batch.cases)
             index = jnp.asarray(np.tile(np.arange(batch.lanes), count), jnp.uint32)
-            key = realisation_key(jnp.uint32(seed), index, jnp.uint32(0))
-            arguments = (
+            key = realisation_key(jnp.full_like(index, seed), index, jnp.uint32(0))
+            back = _back(batch, names, curves)
+            arguments: tuple[Any, ...] = (
                 fixed,
-                tuple(jnp.asarray(c, jnp.uint32) for c in (batch.solutions, batch.pairs)),
-                tuple(jnp.asarray(c, jnp.uint32) for c in batch.settling),
+                *(_Counts(*(jnp.asarray(c, jnp.uint32) for c in own)) for own in (batch.counts, batch.settling)),
                 {name: jnp.asarray(spans) for name, spans in batch.windows.items()},
-                jnp.asarray(first.protocol.frequencies),
+                jnp.asarray(first.frequency),
                 key,
                 measurements,
                 count,
                 of_mean,
             )
-            back = _back(batch, first, names, curves)
             moved: Any = None
             if slopes and batch.paths and back is not None:
                 whole, gradients, others = _with_pullback(at, back, *arguments)
@@ -388,7 +340,7 @@ def read(
                     jax.tree.map(jnp.asarray, batch.directions), at, advance, *arguments
                 )
             else:
-                whole, others = _values(advance, *arguments, at)
+                whole, others = _values(advance, *(*arguments, at))
             found |= _unpack(batch, names, of_mean, whole, moved, others, curves)
     return found
 

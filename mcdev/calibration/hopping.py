@@ -32,13 +32,13 @@ from mcdev.devices.contract import Devices, LaneKey, PerLane
 from mcdev.devices.diffusive import Diffusive, DiffusiveDevices, DiffusiveState, Integrator, Ohmic
 from mcdev.devices.landscape import Landscape, PeriodicPinning
 from mcdev.devices.tunnelling import relative_conductance
+from mcdev.integrators.interval import Interval
 from mcdev.integrators.langevin import Positions, euler_maruyama, reflect
 from mcdev.integrators.noise import normal_pair, realisation_key
 from mcdev.machine.environment import backend, computing
 from mcdev.machine.threads import thread_pool
-from mcdev.simulation.chunks import lanes_of
-from mcdev.simulation.draws import draw_parameters, of_device
-from mcdev.simulation.program import BATCH, Drive, advance, compiler_options, drive, rest, settling
+from mcdev.simulation.program import Place, Row, advance, compiler_options, rest
+from mcdev.simulation.trial import BATCH, Drive, Trial
 
 HORIZON = 8
 """Windows after which the critic stands for the rest of an output: two periods of a pulse train."""
@@ -119,13 +119,10 @@ def point_of(experiment: Experiment, realisations: int, dtype: Any = np.float64)
     integrator = Integrator(scheme="euler_maruyama", coupling_interval=device.integrator.coupling_interval)
     experiment = experiment.model_copy(update={"device": device.model_copy(update={"integrator": integrator})})
     with computing(np.dtype(dtype) == np.float64):
-        draws = draw_parameters(experiment, 0, realisations)
-        devices = experiment.device.build(
-            of_device(experiment, draws), experiment.ensemble.seed, np.arange(realisations), dtype
-        )
+        trial = Trial(experiment)
+        devices, circuit = trial.build(trial.draw(0, realisations), np.arange(realisations), dtype)
         assert isinstance(devices, DiffusiveDevices)
-        rows = drive(experiment, experiment.protocol.timeline())
-        return Point(devices, experiment.circuit.build(dtype, draws), rows, settling(experiment))
+        return Point(devices, circuit, trial.rows, trial.settle)
 
 
 def direction(at: Point, low: Point, high: Point, interval: float) -> Point:
@@ -334,12 +331,12 @@ class ScoredDevices(Devices):
         state: ScoredState,
         voltage: PerLane,
         current: PerLane,
-        step: Float[Array, ""],
-        pairs: UInt32[Array, ""],
+        interval: Interval,
         key: LaneKey,
-        clock: UInt32[Array, ""],
+        clock: UInt32[Array, " lane"],
     ) -> ScoredState:
-        move, live = self.inner.kinetics(state.theta, voltage, current, step, pairs), pairs > 0
+        """All lanes take the same number of steps here."""
+        move, live = self.inner.kinetics(state.theta, voltage, current, interval), interval.most > 0
         particle = jnp.arange(state.x.shape[0], dtype=jnp.uint32)[:, None]
 
         def body(i: UInt32[Array, ""], carry: tuple[Positions, PerLane]) -> tuple[Positions, PerLane]:
@@ -351,14 +348,14 @@ class ScoredDevices(Devices):
                 score = score + excess
             return x, score
 
-        x, score = lax.fori_loop(jnp.uint32(0), pairs, body, (state.x, state.score))
+        x, score = lax.fori_loop(jnp.uint32(0), interval.most, body, (state.x, state.score))
         g = _conductance(x, self.inner.parameters["tunnelling_length"])
         return ScoredState(x, move.theta, g, score)
 
     def observe(self, state: ScoredState, voltage: PerLane) -> dict[str, PerLane]:
         return {"temperature": state.theta * self.inner.kelvin}
 
-    def profile(self, state: ScoredState, weight: PerLane) -> dict[str, Float[Array, " bin"]]:
+    def profile(self, state: ScoredState) -> dict[str, Float[Array, "bin lane"]]:
         return {}
 
     def snapshot(self, state: ScoredState) -> dict[str, Float[Array, "part lane"]]:
@@ -426,9 +423,9 @@ def _go_on(fixed: Any, at: Any, towards: Any, key: LaneKey) -> tuple[Any, Any, A
     def function(at: Any) -> tuple[Any, Any]:
         devices, circuit, carry, rows = eqx.combine(at, fixed)
         lanes = carry.intact.shape[0]
-        carry, (means, _, kept) = advance(devices, circuit, key, carry, rows, jnp.ones(lanes, bool), lanes)
+        carry, seen = advance(devices, circuit, key, carry, rows, jnp.ones(lanes, bool), Place(lanes, lanes))
         leaves, others = _split(carry)
-        return (leaves, means, kept["score"][:, 0]), (others, kept["feature"])
+        return (leaves, seen.channels, seen.snapshot["score"][:, 0, 0]), (others, seen.snapshot["feature"][:, :, 0])
 
     return _along(function, at, towards)
 
@@ -452,16 +449,11 @@ def _of_group(point: Point, tangents: Point, lanes: slice, size: int, dtype: Any
         missing = size - array.shape[-1]
         return np.concatenate([array, np.repeat(array[..., -1:], missing, axis=-1)], axis=-1).astype(dtype)
 
-    def wire(leaf: Any) -> Any:
-        return jnp.asarray(leaf, dtype)
-
-    devices = jax.tree.map(lambda leaf: jnp.asarray(cut(leaf)), point.devices)
-    towards = jax.tree.map(lambda leaf: jnp.asarray(cut(leaf)), tangents.devices)
-    wells = _wells(point.devices)
-    return (
-        (ScoredDevices(devices, wells), jax.tree.map(wire, point.circuit)),
-        (ScoredDevices(towards, wells), jax.tree.map(wire, tangents.circuit)),
+    (devices, circuit), (d_devices, d_circuit) = (
+        jax.tree.map(lambda leaf: jnp.asarray(cut(leaf)), (of.devices, of.circuit)) for of in (point, tangents)
     )
+    wells = _wells(point.devices)
+    return (ScoredDevices(devices, wells), circuit), (ScoredDevices(d_devices, wells), d_circuit)
 
 
 def _run_group(
@@ -500,7 +492,7 @@ def _run_group(
         (carry, means, _), (d_carry, d_means, d_score), (others, features) = compiled.go_on(
             (*fixed, others, rows[1]), (*at, carry, rows[0]), (*towards, d_carry, d_rows), key
         )
-        samples = int(np.count_nonzero(np.asarray(rows[1][2])))
+        samples = int(np.count_nonzero(np.asarray(rows[1].solutions)))
         for name, weight in weights.items():
             part = weight[:, done : done + samples]
             # The sum over a window's samples, as one product: the window each sample belongs to.
@@ -530,12 +522,13 @@ def _batches(rows: Drive, d_rows: Drive, dtype: Any) -> Iterator[tuple[Any, Any]
 
         def fill(column: Any, kind: Any, missing: int = missing) -> Array:
             column = np.asarray(column)
-            return jnp.asarray(np.concatenate([column, np.zeros((*column.shape[:-1], missing))], -1).astype(kind))
+            whole = np.concatenate([column, np.zeros((*column.shape[:-1], missing))], -1)
+            return jnp.asarray(whole[..., None].astype(kind))  # one point
 
         start, end, step = (fill(column, dtype) for column in (part.start, part.end, part.step))
-        counts = (None, None, fill(part.solutions, np.uint32), fill(part.pairs, np.uint32), None)
+        counts = Row(_HELD, _HELD, fill(part.solutions, np.uint32), fill(part.pairs, np.uint32), _HELD)
         d_start, d_end, d_step = (fill(c[:, samples], dtype) for c in (d_rows.start, d_rows.end, d_rows.step))
-        yield ((start, end, None, None, step), counts), (d_start, d_end, None, None, d_step)
+        yield (Row(start, end, _HELD, _HELD, step), counts), Row(d_start, d_end, _HELD, _HELD, d_step)
         done += part.start.size
 
 
@@ -575,13 +568,13 @@ def contribute(
     dtype = np.dtype(experiment.precision)
     realisations = point.devices.theta_0.shape[-1]
     windows = windows_of(point.rows) if windows is None else np.asarray(windows)
-    size = min(lanes_of(experiment), -(-realisations // _BLOCK) * _BLOCK)
+    size = min(Trial(experiment).lanes, -(-realisations // _BLOCK) * _BLOCK)
     x64 = dtype == np.float64
 
     def one(first: int) -> tuple[Contributions, np.ndarray]:
         with computing(x64):
             index = jnp.arange(first, first + size, dtype=jnp.uint32)
-            key = jax.jit(realisation_key)(jnp.uint32(seed), index, jnp.uint32(0))
+            key = jax.jit(realisation_key)(jnp.full_like(index, seed), index, jnp.uint32(0))
             lanes = slice(first, min(first + size, realisations))
             return _run_group(point, tangents, weights, windows, key, lanes, size, dtype)
 

@@ -21,12 +21,12 @@ from mcdev.calibration import hopping
 from mcdev.calibration.plan import Case
 from mcdev.calibration.reading import Reading
 from mcdev.configuration.experiment import Experiment
-from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.machine.environment import computing
-from mcdev.measurements.contract import OK, Measurement, Trajectory
+from mcdev.measurements.contract import OK, Measurement
 from mcdev.schema import typical
 from mcdev.simulation.ensemble import PointResult, simulate
 from mcdev.simulation.jackknife import standard_error
+from mcdev.simulation.reading import trajectory
 
 _WIDTH = 1e-4  # relative, of the central difference of what the program starts from
 _MANY = 16  # parameters from which the estimator is the cheaper at equal error (docs/calibration.md)
@@ -141,10 +141,9 @@ def _estimate(
         ends = [_sized(case, {**values, path: here + side * h}, devices, seed) for side in (-1, 1)]
         low, high = (hopping.point_of(e, devices) for e in ends)
         directions.append(hopping.direction(at, low, high, 2 * h))
-        widths, scale = (
-            (np.asarray(b) - np.asarray(a)) / (2 * h) for a, b in zip(*(_references(e) for e in ends), strict=True)
-        )
-        explicit.append(np.concatenate([own(widths, scale) for _, own in linear]))
+        below, above = (_references(e) for e in ends)
+        change = {name: (above[name] - below[name]) / (2 * h) for name in below}
+        explicit.append(np.concatenate([own(change) for _, own in linear]))
     found = hopping.hopping_gradient(experiment, at, hopping.stack(directions), joined, seed % 2**32)
     reading.left_out = max(reading.left_out, found.left_out)
     slope = found.gradient.T + np.array(explicit)  # [path, output]
@@ -161,45 +160,39 @@ def _estimate(
     return noisy
 
 
-def _references(experiment: Experiment) -> tuple[np.ndarray, float]:
-    """Lengths of the samples, and the full scale: what a measurement refers to besides the recorded channels."""
+def _references(experiment: Experiment) -> dict[str, np.ndarray]:
+    """Lengths of the samples and all else that a measurement refers to besides the recorded channels; one where a
+    family has none, so that it has no derivative."""
     device = experiment.device
     parameters = {name: typical(getattr(device, name)) for name in device.parameters()}
-    scale = device.full_scale.of(parameters) if device.full_scale else 1.0  # nothing refers to it then
-    return experiment.protocol.timeline().widths, float(scale)
+    own = {name: np.nan_to_num(value, nan=1.0) for name, value in device.references(parameters).items()}
+    return {"widths": experiment.protocol.timeline().widths} | own
 
 
 def _linearise(
     experiment: Experiment, measurement: Measurement, result: PointResult
 ) -> tuple[dict[str, np.ndarray], Any]:
-    """(weights channel → [entry, sample], derivative by sample lengths and full scale) at the mean trajectory."""
+    """(weights channel → [entry, sample], derivative by what it refers to) at the mean trajectory."""
     with computing(True):
-        widths, scale = _references(experiment)
+        refers = {name: jnp.asarray(value) for name, value in _references(experiment).items()}
         windows = {name: jnp.asarray(spans) for name, spans in result.timeline.windows.items()}
         own = {name: jnp.asarray(series[0], jnp.float64) for name, series in result.mean.items()}
 
-        def measured(channels: dict[str, Any], widths: Any, scale: Any) -> Any:
-            trajectory = Trajectory(
-                widths=widths,
-                **{name: channels[name] for name in CIRCUIT_CHANNELS},
-                observed={name: s for name, s in channels.items() if name not in CIRCUIT_CHANNELS},
-                frequency=jnp.empty(0),
-                impedance=jnp.empty(0, complex),
-                full_scale=scale,
-                cell_constant=jnp.asarray(jnp.nan),
-                windows=windows,
-            )
-            return jnp.atleast_1d(measurement.measure(trajectory).value)
+        def measured(channels: dict[str, Any], refers: dict[str, Any]) -> Any:
+            others = {name: value for name, value in refers.items() if name != "widths"}
+            none = jnp.empty(0)
+            mean = trajectory(refers["widths"], channels, none, none.astype(complex), others, windows)
+            return jnp.atleast_1d(measurement.measure(mean).value)
 
-        arguments = (own, jnp.asarray(widths), jnp.asarray(scale))
-        by_channel, by_widths, by_scale = jax.jacrev(measured, argnums=(0, 1, 2))(*arguments)
+        by_channel, by_reference = jax.jacrev(measured, argnums=(0, 1))(own, refers)
         weights = {name: np.asarray(w) for name, w in by_channel.items() if name != "voltage" and np.any(w)}
-        by_widths, by_scale = np.asarray(by_widths), np.asarray(by_scale)
     if not weights:
         weights = {"conductance": np.asarray(by_channel["conductance"])}
 
-    def explicit(widths: np.ndarray, scale: float) -> np.ndarray:
-        return np.asarray(by_widths @ widths + by_scale * scale)
+    def explicit(change: dict[str, np.ndarray]) -> np.ndarray:
+        return np.sum(
+            [np.tensordot(by_reference[name], change[name], np.ndim(change[name])) for name in change], axis=0
+        )
 
     return {name: np.nan_to_num(w) for name, w in weights.items()}, explicit
 

@@ -14,7 +14,8 @@ from jaxtyping import Array, Bool, Float
 from mcdev.circuits.contract import Circuit
 from mcdev.devices.contract import Devices, LaneKey
 from mcdev.integrators.checkpointed import checkpointed_loop, checkpointed_scan
-from mcdev.simulation.program import Drive, rest, sample
+from mcdev.simulation.program import Place, Recorded, Row, rest, sample
+from mcdev.simulation.trial import Drive
 
 
 def trajectory(
@@ -29,10 +30,11 @@ def trajectory(
     solutions, pairs = (np.asarray(x, np.uint32) for x in (rows.solutions, rows.pairs))
     if np.any(pairs != pairs[0]):
         raise ValueError(f"pairs of steps from {pairs.min()} to {pairs.max()}; reverse mode needs the same in all rows")
-    columns = tuple(jnp.asarray(x) for x in (rows.start, rows.end, solutions, pairs, rows.step))
+    lanes = counted.shape[0]
+    columns = Row(*(jnp.repeat(jnp.asarray(x)[:, None], lanes, axis=1) for x in rows._replace(solutions=solutions)))
     onward = advance_for_reverse(int(solutions.max()), int(pairs[0]))
-    end, (means, _, _) = onward(devices, circuit, key, rest(devices, circuit, key), columns, counted, 0)
-    return means, end.intact
+    end, seen = onward(devices, circuit, key, rest(devices, circuit, key), columns, counted, Place(lanes, 0))
+    return seen.channels, end.intact
 
 
 @functools.cache
@@ -46,19 +48,17 @@ def advance_for_reverse(bound: int, pairs: int) -> Callable[..., Any]:
         circuit: Circuit,
         key: LaneKey,
         carry: Any,
-        rows: tuple[Any, ...],
+        rows: Row,
         counted: Bool[Array, " lane"],
-        kept: int,
-    ) -> tuple[Any, tuple[Any, ...]]:
+        place: Place,
+    ) -> tuple[Any, Recorded]:
         def body(carry: Any, row: tuple[Any, ...]) -> tuple[Any, Any]:
-            start, end, number, step = row
-            carry, (means, _, _) = sample(
-                devices, circuit, key, carry, (start, end, number, np.uint32(pairs), step), counted, kept, loop
-            )
-            return carry, means
+            start, end, solutions, step = row
+            own = Row(start, end, solutions, jnp.full_like(solutions, pairs), step)
+            carry, seen = sample(devices, circuit, key, carry, own, counted, place, loop, np.uint32(pairs))
+            return carry, seen.channels
 
-        start, end, solutions, _, step = rows
-        carry, means = checkpointed_scan(body, carry, (start, end, solutions, step))
-        return carry, (means, {}, {})
+        carry, means = checkpointed_scan(body, carry, (rows.start, rows.end, rows.solutions, rows.step))
+        return carry, Recorded(means, {}, {})
 
     return advance

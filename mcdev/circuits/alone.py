@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex
 
-from mcdev.circuits.compliance import limit_current
+from mcdev.circuits.compliance import limit_current, limits
 from mcdev.circuits.contract import NO_DRAWS, CircuitConfig, Division, Memoryless
 from mcdev.devices.contract import CurrentLaw, PerLane
 from mcdev.schema import Unit
 
 
 class AloneCircuit(Memoryless):
-    compliance: Float[Array, ""] | None
+    compliance: PerLane | None
 
     @property
     def divides(self) -> bool:
@@ -40,5 +39,5 @@ class Alone(CircuitConfig):
     def divides(self) -> bool:
         return self.compliance is not None
 
-    def build(self, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> AloneCircuit:
-        return AloneCircuit(None if self.compliance is None else jnp.asarray(self.compliance, dtype))
+    def build(self, lanes: int, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> AloneCircuit:
+        return AloneCircuit(limits(self.compliance, lanes, dtype))

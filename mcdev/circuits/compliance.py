@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from mcdev.devices.contract import CurrentLaw, PerLane
 from mcdev.integrators.root import solve_monotone
 
 
 def limit_current(
-    voltage: PerLane, current: PerLane, limit: Float[Array, ""] | None, law: CurrentLaw
+    voltage: PerLane, current: PerLane, limit: PerLane | None, law: CurrentLaw
 ) -> tuple[PerLane, PerLane]:
     """(voltage, current) where |current| ≤ limit, or without a limit; otherwise the voltage at which I(V) = ± limit."""
     if limit is None:
@@ -22,3 +23,8 @@ def limit_current(
     limited = solve_monotone(lambda v: law.current(v) - aim, guess, voltage, limit)
     over = jnp.abs(current) > limit
     return jnp.where(over, limited, voltage), jnp.where(over, aim, current)
+
+
+def limits(compliance: float | None, lanes: int, dtype: Any) -> PerLane | None:
+    """The compliance (A) of each lane; None without one."""
+    return None if compliance is None else jnp.full(lanes, compliance, dtype)

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Complex, Float, UInt32
+from jaxtyping import Array, Complex
 
 from mcdev.devices.contract import CurrentLaw, DeviceConfig, Observable, Pace, PerLane
+from mcdev.integrators.interval import Interval
 from mcdev.schema import Drawn, Strict, Unit
 
 NO_DRAWS: Mapping[str, np.ndarray] = MappingProxyType({})
@@ -29,7 +30,8 @@ class Division(NamedTuple):
 
 
 class Circuit(eqx.Module):
-    """How a batch of devices is wired to the source. Elements with a memory keep it in the circuit's state."""
+    """How a batch of devices is wired to the source. Elements with a memory keep it in the circuit's state. Every array
+    has the lanes as its last axis."""
 
     @property
     def divides(self) -> bool:
@@ -60,11 +62,9 @@ class Circuit(eqx.Module):
         applied: PerLane,
         law: CurrentLaw,
         division: Division,
-        step: Float[Array, ""],
-        pairs: UInt32[Array, ""],
+        interval: Interval,
     ) -> Any:
-        """The circuit's state ``2 · pairs`` steps of ``step`` seconds later, with this law of the device and this
-        division held."""
+        """The circuit's state an interval later, with this law of the device and this division held."""
 
 
 class Memoryless(Circuit):
@@ -82,8 +82,7 @@ class Memoryless(Circuit):
         applied: PerLane,
         law: CurrentLaw,
         division: Division,
-        step: Float[Array, ""],
-        pairs: UInt32[Array, ""],
+        interval: Interval,
     ) -> None:
         return None
 
@@ -133,6 +132,6 @@ class CircuitConfig(Strict, abc.ABC):
         }
 
     @abc.abstractmethod
-    def build(self, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> Circuit:
-        """The circuit. ``draws``: its devices' parameters, named as in ``units`` (SI, one value a lane); others in it
-        are ignored."""
+    def build(self, lanes: int, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> Circuit:
+        """The circuit of as many devices, one a lane. ``draws``: parameters of its own devices, named as in ``units``
+        (SI, one value a lane); others in it are ignored."""

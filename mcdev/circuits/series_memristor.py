@@ -22,14 +22,15 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Complex, Float, UInt32
+from jaxtyping import Array, Complex
 
-from mcdev.circuits.compliance import limit_current
+from mcdev.circuits.compliance import limit_current, limits
 from mcdev.circuits.contract import NO_DRAWS, Circuit, CircuitConfig, Division
 from mcdev.devices import Deterministic
 from mcdev.devices.contract import CurrentLaw, DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
 from mcdev.devices.one_state import OneState, OneStateDevices
 from mcdev.integrators.exponential import adaptive_rosenbrock
+from mcdev.integrators.interval import Interval
 from mcdev.integrators.root import solve_monotone
 from mcdev.schema import Unit
 
@@ -80,7 +81,7 @@ def divide(applied: PerLane, first: CurrentLaw, second: CurrentLaw) -> tuple[Per
 
 class SeriesMemristorCircuit(Circuit):
     memristor: Devices
-    compliance: Float[Array, ""] | None
+    compliance: PerLane | None
     reversed: bool = eqx.field(static=True)
 
     def rest(self, lanes: int, dtype: Any) -> Any:
@@ -122,8 +123,7 @@ class SeriesMemristorCircuit(Circuit):
         applied: PerLane,
         law: CurrentLaw,
         division: Division,
-        step: Float[Array, ""],
-        pairs: UInt32[Array, ""],
+        interval: Interval,
     ) -> Any:
         memristor = self.memristor
         if isinstance(memristor, OneStateDevices):
@@ -133,11 +133,11 @@ class SeriesMemristorCircuit(Circuit):
                 assert voltage is not None
                 return memristor.drift(x, self.own(voltage))
 
-            elapsed = 2.0 * step * pairs.astype(step.dtype)
-            return adaptive_rosenbrock(drift, state, elapsed, memristor.tolerance)
+            return adaptive_rosenbrock(drift, state, interval.duration, memristor.tolerance)
         assert division.memristor is not None
         voltage, current = self.own(division.memristor), self.own(division.current)
-        return memristor.advance(state, voltage, current, step, pairs, _no_noise(applied.shape[0]), jnp.uint32(0))
+        key = _no_noise(applied.shape[0])
+        return memristor.advance(state, voltage, current, interval, key, jnp.zeros_like(interval.pairs))
 
 
 def _no_noise(lanes: int) -> LaneKey:
@@ -177,10 +177,8 @@ class SeriesMemristor(CircuitConfig):
     def pace(self, voltage: float) -> Pace | None:
         return None if isinstance(self.memristor, OneState) else self.memristor.divided_pace(voltage)
 
-    def build(self, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> SeriesMemristorCircuit:
+    def build(self, lanes: int, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> SeriesMemristorCircuit:
         own = {name: draws[f"circuit.memristor.{name}"] for name in self.memristor.parameters()}
-        lanes = next(iter(own.values())).size
         # No device without noise asks for a seed or an index.
         memristor = self.memristor.build(own, 0, np.arange(lanes), dtype)
-        limit = None if self.compliance is None else jnp.asarray(self.compliance, dtype)
-        return SeriesMemristorCircuit(memristor, limit, self.reversed)
+        return SeriesMemristorCircuit(memristor, limits(self.compliance, lanes, dtype), self.reversed)

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex
 
-from mcdev.circuits.compliance import limit_current
+from mcdev.circuits.compliance import limit_current, limits
 from mcdev.circuits.contract import NO_DRAWS, CircuitConfig, Division, Memoryless
 from mcdev.devices.contract import CurrentLaw, PerLane
 from mcdev.integrators.root import solve_monotone
@@ -17,8 +17,8 @@ from mcdev.schema import Unit
 
 
 class SeriesResistorCircuit(Memoryless):
-    resistance: Float[Array, ""]
-    compliance: Float[Array, ""] | None
+    resistance: PerLane
+    compliance: PerLane | None
 
     def solve(self, state: None, applied: PerLane, law: CurrentLaw) -> Division:
         guess = applied / (1.0 + self.resistance * law.chord(applied))
@@ -38,6 +38,5 @@ class SeriesResistor(CircuitConfig):
     compliance: Annotated[float, Unit("A", gt=0)] | None = None
     """Largest current that the source lets through."""
 
-    def build(self, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> SeriesResistorCircuit:
-        limit = None if self.compliance is None else jnp.asarray(self.compliance, dtype)
-        return SeriesResistorCircuit(jnp.asarray(self.resistance, dtype), limit)
+    def build(self, lanes: int, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> SeriesResistorCircuit:
+        return SeriesResistorCircuit(jnp.full(lanes, self.resistance, dtype), limits(self.compliance, lanes, dtype))

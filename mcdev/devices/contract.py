@@ -15,6 +15,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, UInt32
 
+from mcdev.integrators.interval import Interval
 from mcdev.schema import Strict, Unit
 
 State = TypeVar("State")
@@ -37,7 +38,9 @@ follows: the midpoint rule over z relaxation times is wrong by z²/12, or 0.2 %,
 
 
 class Devices(eqx.Module):
-    """A batch of devices, one a lane. Immutable: what changes in time is the state."""
+    """A batch of devices, one a lane. Immutable: what changes in time is the state.
+
+    Every array in it, and in its state, has the lanes as its last axis, so that batches can be joined and cut."""
 
     noisy: ClassVar[bool] = False
     """Whether ``advance`` draws random numbers, so that where a device will be is not known beforehand."""
@@ -56,14 +59,14 @@ class Devices(eqx.Module):
         state: Any,
         voltage: PerLane,
         current: PerLane,
-        step: Float[Array, ""],
-        pairs: UInt32[Array, ""],
+        interval: Interval,
         key: LaneKey,
-        clock: UInt32[Array, ""],
+        clock: UInt32[Array, " lane"],
     ) -> Any:
-        """The state after ``2 · pairs`` steps of ``step`` seconds at this voltage (V) and current (A).
+        """The state an interval later, at this voltage (V) and current (A).
 
-        ``clock`` counts the pairs of steps taken since the cycle began; with ``key`` it names the random numbers.
+        ``clock`` counts the pairs of steps that each lane has taken since the cycle began; with ``key`` it names the
+        random numbers.
         """
 
     @abc.abstractmethod
@@ -71,10 +74,9 @@ class Devices(eqx.Module):
         """What a recorder reads besides voltage and current, in SI units; names as in ``DeviceConfig.channels``."""
 
     @abc.abstractmethod
-    def profile(self, state: Any, weight: PerLane) -> dict[str, Float[Array, " bin"]]:
-        """What varies along the device on the bins of ``DeviceConfig.profile_bins``, each lane times its weight,
-        summed over lanes; names as in ``DeviceConfig.profiles``. A lane of weight zero may hold NaN and must not
-        show."""
+    def profile(self, state: Any) -> dict[str, Float[Array, "bin lane"]]:
+        """What varies along the device on the bins of ``DeviceConfig.profile_bins``; names as in
+        ``DeviceConfig.profiles``."""
 
     @abc.abstractmethod
     def snapshot(self, state: Any) -> dict[str, Float[Array, "part lane"]]:
@@ -234,6 +236,16 @@ class DeviceConfig(Strict, abc.ABC):
         """The same where a circuit divides the voltage by what the device's states are: an interval must then resolve
         states, too, that are followed exactly under a voltage that is known."""
         return self.pace(voltage)
+
+    def references(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """What a measurement may refer to besides what was recorded, one number a device: fields of
+        ``measurements.contract.Trajectory`` by name. NaN where a family has none. Parameters in SI units; of floats or
+        of arrays [lane]."""
+        none = np.full(np.shape(next(iter(parameters.values()))), np.nan)
+        return {
+            "full_scale": self.full_scale.of(parameters) if self.full_scale else none,
+            "cell_constant": parameters["thickness"] / parameters["area"] if self.layer else none,
+        }
 
     @abc.abstractmethod
     def rest_report(self, duration: float) -> list[str]:

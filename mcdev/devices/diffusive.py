@@ -25,6 +25,7 @@ from mcdev.devices.contract import CurrentLaw, Devices, LaneKey, Pace, PerLane
 from mcdev.devices.landscape import Attraction, Landscape, curvature_bound
 from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
 from mcdev.devices.tunnelling import relative_conductance
+from mcdev.integrators.interval import Interval
 from mcdev.integrators.langevin import SCHEMES, Scheme, diffuse
 from mcdev.schema import Share, Strict, Unit, extremes, refuse, typical
 
@@ -291,13 +292,12 @@ class DiffusiveDevices(Devices):
         state: DiffusiveState,
         voltage: PerLane,
         current: PerLane,
-        step: Float[Array, ""],
-        pairs: UInt32[Array, ""],
+        interval: Interval,
         key: LaneKey,
-        clock: UInt32[Array, ""],
+        clock: UInt32[Array, " lane"],
     ) -> DiffusiveState:
         """Advance temperature and particles with voltage and current held over the interval."""
-        move = self.kinetics(state.theta, voltage, current, step, pairs)
+        move = self.kinetics(state.theta, voltage, current, interval)
         x, before = diffuse(
             self.scheme,
             lambda x: self.landscape.force(x) + move.pull,
@@ -307,31 +307,31 @@ class DiffusiveDevices(Devices):
             move.s,
             key,
             clock,
-            pairs,
+            interval,
         )
         return DiffusiveState(x, move.theta, before, self._relative_conductance(x))
 
-    def kinetics(
-        self, theta: PerLane, voltage: PerLane, current: PerLane, step: Float[Array, ""], pairs: UInt32[Array, ""]
-    ) -> Kinetics:
+    def kinetics(self, theta: PerLane, voltage: PerLane, current: PerLane, interval: Interval) -> Kinetics:
         """Power is held over the interval, for which eq. 5 is solved exactly; the particles move at the
         temperature of the interval's middle."""
         p = self.parameters
         v = voltage / p["threshold_voltage"]
         power = p["heating"] * v * current / (p["threshold_voltage"] * p["maximum_conductance"])
-        elapsed = p["cooling_rate"] * step * (2.0 * pairs.astype(step.dtype))
+        step = p["cooling_rate"] * interval.step
+        elapsed = step * (2.0 * interval.pairs.astype(step.dtype))
         middle, after = warmed(theta, self.theta_0, power, elapsed)
-        h = p["cooling_rate"] * step / p["friction"]
+        h = step / p["friction"]
         return Kinetics(h, jnp.sqrt(2.0 * middle * h), p["drift"] * v, after)
 
     def observe(self, state: DiffusiveState, voltage: PerLane) -> dict[str, PerLane]:
         return {"temperature": state.theta * self.kelvin}
 
-    def profile(self, state: DiffusiveState, weight: PerLane) -> dict[str, Float[Array, " bin"]]:
+    def profile(self, state: DiffusiveState) -> dict[str, Float[Array, "bin lane"]]:
         """Nanoparticles per metre in each bin, on the axis of the typical gap (devices may differ in theirs)."""
         bin_of = jnp.clip(((state.x + 1.0) * (0.5 * self.bins)).astype(jnp.int32), 0, self.bins - 1)
-        share = jnp.broadcast_to(weight * (0.5 * self.bins / self.profile_scale), state.x.shape)
-        return {"density": jnp.zeros(self.bins, share.dtype).at[bin_of].add(share)}
+        lane = jnp.broadcast_to(jnp.arange(state.x.shape[1]), bin_of.shape)
+        count = jnp.zeros((self.bins, state.x.shape[1]), state.x.dtype).at[bin_of, lane].add(1.0)
+        return {"density": count * (0.5 * self.bins / self.profile_scale)}
 
     def snapshot(self, state: DiffusiveState) -> dict[str, Float[Array, "part lane"]]:
         return {"position": state.x * self.parameters["half_gap"]}

@@ -34,6 +34,7 @@ from mcdev.devices.diffusive import Ohmic
 from mcdev.devices.landscape import Landscape
 from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
 from mcdev.integrators.drift_diffusion import fokker_planck_step
+from mcdev.integrators.interval import Interval
 from mcdev.schema import Strict, Unit, extremes, typical
 
 # Coupling interval at v = 1 in units of 1/κ (η = 4).
@@ -104,7 +105,7 @@ class DiffusiveDensity(Nanoparticles):
             landscape=self.landscape(draws, seed, devices, lanes),
             theta_0=lanes(Boltzmann * draws["background_temperature"] / draws["pinning_energy"]),
             kelvin=lanes(draws["pinning_energy"] / Boltzmann),
-            bridge=jnp.asarray(self.initial_state == "bridge"),
+            bridge=jnp.full(devices.size, self.initial_state == "bridge"),
             particles=self.particles,
             left=self.left,
             cells=self.mesh.cells,
@@ -141,7 +142,7 @@ class DiffusiveDensityDevices(Devices):
     landscape: Landscape
     theta_0: PerLane
     kelvin: PerLane
-    bridge: Bool[Array, ""]
+    bridge: Bool[Array, " lane"]
     """Not static: the sums of a constant density, folded by the compiler, take longer than the rest of a run."""
     particles: int = eqx.field(static=True)
     left: int | None = eqx.field(static=True)
@@ -198,10 +199,9 @@ class DiffusiveDensityDevices(Devices):
         state: DensityState,
         voltage: PerLane,
         current: PerLane,
-        step: Float[Array, ""],
-        pairs: UInt32[Array, ""],
+        interval: Interval,
         key: LaneKey,
-        clock: UInt32[Array, ""],
+        clock: UInt32[Array, " lane"],
     ) -> DensityState:
         """Power is held over the interval, for which eq. 5 is solved exactly; the densities move at the temperature
         of the interval's middle. The family's pace asks for one pair of steps; more are taken as longer ones, so that
@@ -209,7 +209,7 @@ class DiffusiveDensityDevices(Devices):
         p = self.parameters
         v = voltage / p["threshold_voltage"]
         power = p["heating"] * v * current / (p["threshold_voltage"] * p["maximum_conductance"])
-        dt = p["cooling_rate"] * step * pairs.astype(step.dtype)
+        dt = p["cooling_rate"] * (0.5 * interval.duration)
         middle, after = warmed(state.theta, self.theta_0, power, 2.0 * dt)
 
         centres, energy = self._energy()
@@ -225,16 +225,17 @@ class DiffusiveDensityDevices(Devices):
     def observe(self, state: DensityState, voltage: PerLane) -> dict[str, PerLane]:
         return {"temperature": state.theta * self.kelvin}
 
-    def profile(self, state: DensityState, weight: PerLane) -> dict[str, Float[Array, " bin"]]:
+    def profile(self, state: DensityState) -> dict[str, Float[Array, "bin lane"]]:
         """Nanoparticles per metre in each bin, on the axis of the typical gap (devices may differ in theirs)."""
         left = jnp.sum(state.share <= 1.0, axis=0)
         held = state.density[:, 0] * left + state.density[:, 1] * (self.particles - left)
-        total = jnp.sum(jnp.where(weight > 0, weight * held, 0.0), axis=1)
-        edges = np.linspace(-1.0, 1.0, self.bins + 1)
-        faces = self._faces()
-        overlap = np.minimum(edges[1:, None], faces[1:]) - np.maximum(edges[:-1, None], faces[:-1])
-        average = np.maximum(overlap, 0.0) * (0.5 * self.bins)
-        return {"density": jnp.sum(jnp.asarray(average, total.dtype) * total, axis=1) / self.profile_scale}
+        below = jnp.concatenate(
+            [jnp.zeros_like(held[:1]), jnp.cumsum(held, axis=0)]
+        )  # to the left of each face, in cells
+        edge = np.linspace(0.0, self.cells, self.bins + 1)  # of the bins, in cells
+        cell = np.minimum(edge.astype(int), self.cells - 1)
+        at_edge = below[cell] + jnp.asarray(edge - cell, held.dtype)[:, None] * held[cell]
+        return {"density": (at_edge[1:] - at_edge[:-1]) * (self.bins / self.cells / self.profile_scale)}
 
     def snapshot(self, state: DensityState) -> dict[str, Float[Array, "part lane"]]:
         return {"position": state.x * self.parameters["half_gap"]}

@@ -31,6 +31,7 @@ from scipy.constants import epsilon_0
 from mcdev.devices.contract import FOLLOWED, DeviceConfig, Devices, FullScale, LaneKey, Observable, Pace, PerLane
 from mcdev.devices.injection import Injection
 from mcdev.integrators.exponential import exact_relaxation, rosenbrock_euler
+from mcdev.integrators.interval import Interval
 from mcdev.schema import Drawn, PerDevice, Strict, Unit, extremes
 
 _LARGEST = 3.0  # where the argument of the sinh is held
@@ -219,14 +220,13 @@ class OmiecCompactDevices(Devices):
         state: OmiecState,
         voltage: PerLane,
         current: PerLane,
-        step: Float[Array, ""],
-        pairs: UInt32[Array, ""],
+        interval: Interval,
         key: LaneKey,
-        clock: UInt32[Array, ""],
+        clock: UInt32[Array, " lane"],
     ) -> OmiecState:
         voltage = jnp.abs(voltage) if self.either else voltage
-        q = rosenbrock_euler(lambda q: self.charging(q, voltage), state.q, step, 2 * pairs)
-        return OmiecState(q, exact_relaxation(state.m, voltage, self.fast, step * (2.0 * pairs.astype(step.dtype))))
+        q = rosenbrock_euler(lambda q: self.charging(q, voltage), state.q, interval)
+        return OmiecState(q, exact_relaxation(state.m, voltage, self.fast, interval.duration))
 
     def observe(self, state: OmiecState, voltage: PerLane) -> dict[str, PerLane]:
         return {
@@ -235,7 +235,7 @@ class OmiecCompactDevices(Devices):
             "fast_state": state.m,
         }
 
-    def profile(self, state: OmiecState, weight: PerLane) -> dict[str, Float[Array, " bin"]]:
+    def profile(self, state: OmiecState) -> dict[str, Float[Array, "bin lane"]]:
         return {}
 
     def snapshot(self, state: OmiecState) -> dict[str, Float[Array, "part lane"]]:

@@ -28,6 +28,7 @@ from mcdev.devices.contract import FOLLOWED, DeviceConfig, Devices, FullScale, L
 from mcdev.devices.injection import Injection
 from mcdev.integrators.drift_diffusion import graded_mesh
 from mcdev.integrators.exponential import exact_relaxation
+from mcdev.integrators.interval import Interval
 from mcdev.integrators.ion_transport import FINE, TOLERANCE, IonState, IonTransport
 from mcdev.schema import Drawn, PerDevice, Strict, Unit, extremes, typical
 
@@ -216,7 +217,7 @@ class OmiecPnp(DeviceConfig):
             return jnp.asarray(value, dtype)
 
         transport = IonTransport(
-            widths=lanes(self.widths),
+            widths=lanes(np.repeat(self.widths[:, None], length.size, axis=1)),
             charges=self.charges,
             screening=lanes(e * density * length**2 / (permittivity * thermal)),
             stern=lanes(permittivity / (p["stern_capacitance"] * length)),
@@ -289,12 +290,11 @@ class OmiecPnpDevices(Devices):
         state: PnpState,
         voltage: PerLane,
         current: PerLane,
-        step: Float[Array, ""],
-        pairs: UInt32[Array, ""],
+        interval: Interval,
         key: LaneKey,
-        clock: UInt32[Array, ""],
+        clock: UInt32[Array, " lane"],
     ) -> PnpState:
-        duration = step * (2.0 * pairs.astype(step.dtype))
+        duration = interval.duration
         ions = self.transport.advance(state.ions, voltage * self.volt, duration)
         return PnpState(ions, voltage, exact_relaxation(state.m, voltage, self.fast, duration))
 
@@ -306,13 +306,11 @@ class OmiecPnpDevices(Devices):
             "fast_state": state.m,
         }
 
-    def profile(self, state: PnpState, weight: PerLane) -> dict[str, Float[Array, " bin"]]:
-        def total(x: Float[Array, "cell lane"]) -> Float[Array, " cell"]:
-            return jnp.sum(jnp.where(weight > 0, x * weight, 0.0), axis=1)
-
+    def profile(self, state: PnpState) -> dict[str, Float[Array, "bin lane"]]:
         densities = self.transport.densities(state.ions) * self.parameters["ion_density"]
-        ions = {name: total(density) for name, density in zip(("anions", "cations"), densities, strict=False)}
-        return ions | {"potential": total(state.ions.potential / self.volt)}
+        return dict(zip(("anions", "cations"), densities, strict=False)) | {
+            "potential": state.ions.potential / self.volt
+        }
 
     def snapshot(self, state: PnpState) -> dict[str, Float[Array, "part lane"]]:
         return {}

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from mcdev.devices.contract import DeviceConfig, Devices, FullScale, LaneKey, Observable, Pace, PerLane
 from mcdev.integrators.exponential import adaptive_rosenbrock
+from mcdev.integrators.interval import Interval
 from mcdev.schema import Strict, Unit
 
 _SHARE = 0.02  # of the state's range, by which it moves at most between two solutions of a circuit
@@ -96,18 +97,16 @@ class OneStateDevices(Devices):
         state: PerLane,
         voltage: PerLane,
         current: PerLane,
-        step: Float[Array, ""],
-        pairs: UInt32[Array, ""],
+        interval: Interval,
         key: LaneKey,
-        clock: UInt32[Array, ""],
+        clock: UInt32[Array, " lane"],
     ) -> PerLane:
-        elapsed = 2.0 * step * pairs.astype(step.dtype)
-        return adaptive_rosenbrock(lambda x: self.drift(x, voltage), state, elapsed, self.tolerance)
+        return adaptive_rosenbrock(lambda x: self.drift(x, voltage), state, interval.duration, self.tolerance)
 
     def observe(self, state: PerLane, voltage: PerLane) -> dict[str, PerLane]:
         return {"state": state}
 
-    def profile(self, state: PerLane, weight: PerLane) -> dict[str, Float[Array, " bin"]]:
+    def profile(self, state: PerLane) -> dict[str, Float[Array, "bin lane"]]:
         return {}
 
     def snapshot(self, state: PerLane) -> dict[str, Float[Array, "part lane"]]:

@@ -95,7 +95,7 @@ def graded_mesh(cells: int, finest: float) -> np.ndarray:
     return widths(float(brentq(lambda a: np.log(widths(a)[0] / finest), 1e-3, 17.0, xtol=1e-14)))
 
 
-def gaps(widths: Float[Array, " cell"]) -> Float[Array, " face"]:
+def gaps(widths: Float[Array, "cell ..."]) -> Float[Array, "face ..."]:
     """Distances of neighbouring cell centres [cell - 1]."""
     return 0.5 * (widths[1:] + widths[:-1])
 

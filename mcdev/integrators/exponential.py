@@ -11,32 +11,32 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 
+from mcdev.integrators.interval import Interval
+
 PerLane = Float[Array, " lane"]
 
 _MOST_STEPS = 10_000
 
 
-def exact_relaxation(x: PerLane, target: PerLane, rate: PerLane, duration: Float[Array, ""]) -> PerLane:
+def exact_relaxation(x: PerLane, target: PerLane, rate: PerLane, duration: PerLane) -> PerLane:
     """dx/dt = rate (target - x), solved exactly."""
     return x - (target - x) * jnp.expm1(-rate * duration)
 
 
-def rosenbrock_euler(
-    f: Callable[[PerLane], PerLane], x: PerLane, step: Float[Array, ""], steps: UInt32[Array, ""]
-) -> PerLane:
+def rosenbrock_euler(f: Callable[[PerLane], PerLane], x: PerLane, interval: Interval) -> PerLane:
     """x' = f(x) by x + h φ(h f') f, φ(z) = (e^z - 1)/z: order 2, exact for linear f, stable for any f' ≤ 0
     (exponential Rosenbrock-Euler; Hochbruck, Ostermann, Schweitzer 2009, doi:10.1137/080717717)."""
 
-    def body(_: UInt32[Array, ""], x: PerLane) -> PerLane:
+    def body(i: UInt32[Array, ""], x: PerLane) -> PerLane:
         here, slope = jax.jvp(f, (x,), (jnp.ones_like(x),))
-        return x + step * _phi(step * slope) * here
+        after = x + interval.step * _phi(interval.step * slope) * here
+        return jnp.where(i < 2 * interval.pairs, after, x)
 
-    return lax.fori_loop(np.uint32(0), steps, body, x)  # a known number of steps can be differentiated in reverse
+    # a known number of steps can be differentiated in reverse
+    return lax.fori_loop(np.uint32(0), 2 * interval.most, body, x)
 
 
-def adaptive_rosenbrock(
-    f: Callable[[PerLane], PerLane], x: PerLane, duration: Float[Array, ""], tolerance: float
-) -> PerLane:
+def adaptive_rosenbrock(f: Callable[[PerLane], PerLane], x: PerLane, duration: PerLane, tolerance: float) -> PerLane:
     """x' = f(x) through ``duration`` seconds, each lane with steps of its own: those of :func:`rosenbrock_euler`,
     each compared with two of half its length, whose error (a third of the difference, at order 2) stays below
     ``tolerance``. NaN where some ten thousand steps do not suffice.

@@ -137,7 +137,7 @@ class _Record(NamedTuple):
 class IonTransport(eqx.Module):
     """Parameters of a batch of devices, in reduced units."""
 
-    widths: Float[Array, " cell"]
+    widths: Float[Array, "cell lane"]
     """Widths of the cells in L; sum 1."""
     charges: tuple[int, ...] = eqx.field(static=True)
     """z of each mobile species."""
@@ -180,7 +180,7 @@ class IonTransport(eqx.Module):
         left, right = self._walls()
         return (voltage - state.potential[0]) * left, state.potential[-1] * right
 
-    def advance(self, state: IonState, voltage: PerLane, duration: Float[Array, ""]) -> IonState:
+    def advance(self, state: IonState, voltage: PerLane, duration: PerLane) -> IonState:
         """``duration`` seconds later, at constant voltage (in kT/e).
 
         Every lane takes its own steps; one that fails keeps its last good state and says so in ``status``. Derivatives
@@ -207,7 +207,7 @@ class IonTransport(eqx.Module):
 
     # ---------------------------------------------------------------------------------- the march
 
-    def _beginning(self, state: IonState, voltage: PerLane, duration: Float[Array, ""]) -> _March:
+    def _beginning(self, state: IonState, voltage: PerLane, duration: PerLane) -> _March:
         x = _pack(state)
         c = self._densities(x)[0]
         jump = jnp.abs(voltage - state.voltage)
@@ -222,14 +222,14 @@ class IonTransport(eqx.Module):
             state.status, state.steps, state.rejected, state.iterations,
         )  # fmt: skip
 
-    def _steps(self, state: IonState, voltage: PerLane, duration: Float[Array, ""]) -> _March:
+    def _steps(self, state: IonState, voltage: PerLane, duration: PerLane) -> _March:
         def unfinished(march: _March) -> Bool[Array, ""]:
             return jnp.any(_open(march, duration))
 
         begin = self._beginning(state, voltage, duration)
         return lax.while_loop(unfinished, lambda march: self._iterate(march, voltage, duration)[0], begin)
 
-    def _recorded(self, state: IonState, voltage: PerLane, duration: Float[Array, ""]) -> tuple[_March, _Record]:
+    def _recorded(self, state: IonState, voltage: PerLane, duration: PerLane) -> tuple[_March, _Record]:
         """The same steps, and what their derivatives are taken from."""
         begin = self._beginning(state, voltage, duration)
         lanes = jnp.arange(begin.h.shape[0])
@@ -256,7 +256,7 @@ class IonTransport(eqx.Module):
 
     # ---------------------------------------------------------------------------------- one Newton iteration
 
-    def _iterate(self, m: _March, voltage: PerLane, duration: Float[Array, ""]) -> tuple[_March, Unknowns]:
+    def _iterate(self, m: _March, voltage: PerLane, duration: PerLane) -> tuple[_March, Unknowns]:
         """One Newton iteration of every open lane, and the end of its stage or step where that is due; with the
         unknowns it arrived at.
 
@@ -281,7 +281,7 @@ class IonTransport(eqx.Module):
         first, last = converged & ~m.second, converged & m.second
 
         wrong = jnp.abs((after - m.history) - (m.history - m.before) / HISTORY)
-        moved = jnp.max(jnp.sum(self.widths[:, None, None] * wrong, axis=0), axis=0)
+        moved = jnp.max(jnp.sum(self.widths[:, None] * wrong, axis=0), axis=0)
         error = moved / (self.tolerance * self._charge_scale())
         fixed = self.fixed_step > 0
         good = last & (fixed | (error <= 1.0))
@@ -335,7 +335,7 @@ class IonTransport(eqx.Module):
         is lost, and what it costs in accuracy the error estimate sees. The transport is summed up from the nearer
         wall, so that the traces of ions in a depleted layer are not lost in the rounding of the whole.
         """
-        widths = self.widths[:, None, None]
+        widths = self.widths[:, None]
         gain = HISTORY * widths * (after - before)
         wanting = before * widths + gain < 0
         # Mostly nothing is wanting, and a fifth of an iteration would go into cutting nothing.
@@ -357,9 +357,9 @@ class IonTransport(eqx.Module):
     ) -> Unknowns:
         """S, what is left of Gauss's law and of c - gh f(c) = history: zero at the end of a stage."""
         flux = faces.left - faces.right
-        widths = self.widths[:, None, None]
+        widths = self.widths[:, None]
         kept = widths * (history - c) - gh * (flux[1:] - flux[:-1])
-        gauss = self.screening * self.widths[:, None] * self._charge(c) - curvature
+        gauss = self.screening * self.widths * self._charge(c) - curvature
         return jnp.concatenate([gauss[:, None], kept], axis=1)
 
     def _solve(
@@ -456,8 +456,7 @@ class IonTransport(eqx.Module):
 
     def _inverse_gaps(self) -> Float[Array, "face lane"]:
         left, right = self._walls()
-        inner = jnp.broadcast_to((1 / gaps(self.widths))[:, None], (self.widths.shape[0] - 1, *left.shape))
-        return jnp.concatenate([left[None], inner, right[None]])
+        return jnp.concatenate([left[None], 1 / gaps(self.widths), right[None]])
 
     def _debye_time(self) -> PerLane:
         """ε/σ at density N0, in s."""
@@ -502,7 +501,7 @@ def _pack(state: IonState) -> Unknowns:
     return jnp.concatenate([state.potential[:, None], jnp.moveaxis(state.log_ratio, 0, 1)], axis=1)
 
 
-def _open(march: _March, duration: Float[Array, ""]) -> Bool[Array, " lane"]:
+def _open(march: _March, duration: PerLane) -> Bool[Array, " lane"]:
     return (march.status == FINE) & (march.clock < duration)
 
 
@@ -528,7 +527,7 @@ def _arrived(end: _March, voltage: PerLane) -> IonState:
 
 
 @jax.custom_jvp
-def _advanced(transport: IonTransport, state: IonState, voltage: PerLane, duration: Float[Array, ""]) -> IonState:
+def _advanced(transport: IonTransport, state: IonState, voltage: PerLane, duration: PerLane) -> IonState:
     return _arrived(transport._steps(state, voltage, duration), voltage)
 
 
@@ -551,7 +550,7 @@ def _advanced_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[
             own, applied = (_only(taken, a, 1.0) for a in (transport, voltage))
             d_own, d_applied, d_start = (_only(taken, a, 0.0) for a in (d_transport, d_voltage, dx))
             x_start, x_first, x_last = (_only(taken, x, 0.0) for x in stages)
-            gh, d_gh = GAMMA * h, GAMMA * h / duration * d_duration
+            gh, d_gh = GAMMA * h, GAMMA * h / jnp.where(taken, duration, 1.0) * d_duration
             before, d_before = jax.jvp(_densities_of, (own, x_start), (d_own, d_start))
 
             def stage(x: Unknowns, history: Densities, d_history: Densities) -> tuple[Unknowns, Densities, Densities]:
@@ -593,10 +592,5 @@ def _source_of(x: Unknowns, transport: IonTransport, history: Densities, gh: Per
 
 
 def _only(taken: Bool[Array, " lane"], values: Any, otherwise: float) -> Any:
-    """The same, with ``otherwise`` in the lanes that are not taken. The widths of the cells belong to all lanes."""
-
-    def pick(path: Any, value: Array) -> Array:
-        shared = isinstance(values, IonTransport) and path[-1].name == "widths"
-        return value if shared else jnp.where(taken, value, otherwise)
-
-    return jax.tree_util.tree_map_with_path(pick, values)
+    """The same, with ``otherwise`` in the lanes that are not taken."""
+    return jax.tree.map(lambda value: jnp.where(taken, value, otherwise), values)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, UInt32
 
+from mcdev.integrators.interval import Interval
 from mcdev.integrators.noise import normal_pair
 from mcdev.machine.environment import backend
 
@@ -86,22 +87,25 @@ def diffuse(
     h: PerLane,
     s: PerLane,
     key: tuple[UInt32[Array, " lane"], UInt32[Array, " lane"]],
-    first_pair: UInt32[Array, ""],
-    pairs: UInt32[Array, ""],
+    first_pair: UInt32[Array, " lane"],
+    interval: Interval,
 ) -> tuple[Positions, Positions]:
-    """Take ``2 · pairs`` steps at constant force field and temperature.
+    """Take the steps of an interval at constant force field and temperature.
 
     Random numbers come in pairs (Box-Muller), so steps do too: pair ``first_pair + i`` of this realisation's
-    stream drives steps 2i and 2i+1. Returns the positions and the last noise.
+    stream drives steps 2i and 2i+1. A lane whose pairs are done takes steps of no length. Returns the positions and
+    the last noise.
     """
-    particle = jnp.arange(x.shape[0], dtype=jnp.uint32)[:, None]
+    particle, pairs = jnp.arange(x.shape[0], dtype=jnp.uint32)[:, None], interval.most
 
     def pair(i: UInt32[Array, ""], carry: tuple[Positions, Positions]) -> tuple[Positions, Positions]:
         x, before = carry
+        active = i < interval.pairs
+        own_h, own_s = jnp.where(active, h, 0.0), jnp.where(active, s, 0.0)
         for xi in normal_pair(key, (jnp.broadcast_to(first_pair + i, x.shape), particle), x.dtype):
-            x = reflect(scheme.step(force, x, h, s, xi, before))
+            x = reflect(scheme.step(force, x, own_h, own_s, xi, before))
             if scheme.remembers_noise:
-                before = xi
+                before = jnp.where(active, xi, before)
         return x, before
 
     count = WRITTEN_OUT[backend()]

@@ -551,15 +551,15 @@ def validate(config: ConfigFile, set_: Overrides = None) -> None:
 def _validate(name: str, experiment: Experiment) -> None:
     from mcdev.machine.threads import cores
     from mcdev.simulation.ensemble import check_memory, memory_needed, total_steps
+    from mcdev.simulation.trial import trials
 
-    check_memory(experiment, in_memory=False)
-    points = experiment.points()
-    size = experiment.ensemble
-    steps = total_steps(experiment) / (size.devices * size.cycles)
+    points, size = trials(experiment), experiment.ensemble
+    check_memory(points, in_memory=False)
+    steps = total_steps(points) / (size.devices * size.cycles)
     STDOUT.say(
         f"{name}: valid. {len(points)} sweep point{'s' if len(points) > 1 else ''}, {size.devices} devices, "
         f"{size.cycles} cycle{'s' if size.cycles > 1 else ''}, {steps * size.cycles:.3g} steps a device, "
-        f"about {memory_needed(experiment, cores(), in_memory=False) / 2**20:.0f} MiB"
+        f"about {memory_needed(points, cores(), in_memory=False) / 2**20:.0f} MiB"
     )
     for warning in experiment.warnings():
         STDOUT.say(warning, "warning", "yellow")

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.protocols.timeline import Piece, Protocol
 from mcdev.schema import Duration, Voltage
 
 
@@ -25,11 +25,11 @@ class BipolarCycle(Protocol):
 
     equilibrium: ClassVar[bool] = False
 
-    def timeline(self) -> Timeline:
+    def pieces(self) -> list[Piece]:
         """Windows: pulse and read, the positive one first."""
         pieces = []
         for sign in (1.0, -1.0):
             high, low = sign * self.amplitude, sign * self.read_voltage
             pieces.append(Piece(self.width, high, high, self.samples_per_pulse, ("pulse",)))
             pieces.append(Piece(self.read_width, low, low, self.samples_per_read, ("read",)))
-        return timeline(pieces)
+        return pieces

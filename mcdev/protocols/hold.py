@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.protocols.timeline import Piece, Protocol
 from mcdev.schema import Duration, Voltage
 
 
@@ -21,5 +21,5 @@ class Hold(Protocol):
 
     equilibrium: ClassVar[bool] = True
 
-    def timeline(self) -> Timeline:
-        return timeline([Piece(self.duration, self.voltage, self.voltage, self.samples, ("hold",))])
+    def pieces(self) -> list[Piece]:
+        return [Piece(self.duration, self.voltage, self.voltage, self.samples, ("hold",))]

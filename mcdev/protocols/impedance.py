@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.protocols.timeline import Piece, Protocol
 from mcdev.schema import Duration, Unit, Voltage, refuse
 
 
@@ -48,5 +48,5 @@ class Impedance(Protocol):
         decades = np.log10(self.highest / self.lowest)
         return np.geomspace(self.lowest, self.highest, max(2, 1 + round(decades * self.per_decade)))
 
-    def timeline(self) -> Timeline:
-        return timeline([Piece(self.settling, self.bias, self.bias, self.samples, ("bias",))])
+    def pieces(self) -> list[Piece]:
+        return [Piece(self.settling, self.bias, self.bias, self.samples, ("bias",))]

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.protocols.timeline import Piece, Protocol
 from mcdev.schema import Duration, Interval, Voltage
 
 
@@ -27,12 +27,10 @@ class Pulse(Protocol):
 
     equilibrium: ClassVar[bool] = False
 
-    def timeline(self) -> Timeline:
+    def pieces(self) -> list[Piece]:
         read, sample = self.read_voltage, self.width / self.samples_per_pulse
-        return timeline(
-            [
-                Piece(self.rest, read, read, 20, ("rest",)),
-                Piece(self.width, self.amplitude, self.amplitude, self.samples_per_pulse, ("pulse",)),
-                Piece(self.relaxation, read, read, self.relaxation_samples, ("relaxation",), sample),
-            ]
-        )
+        return [
+            Piece(self.rest, read, read, 20, ("rest",)),
+            Piece(self.width, self.amplitude, self.amplitude, self.samples_per_pulse, ("pulse",)),
+            Piece(self.relaxation, read, read, self.relaxation_samples, ("relaxation",), sample),
+        ]

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.protocols.timeline import Piece, Protocol
 from mcdev.schema import Duration, Interval, Voltage, refuse
 
 
@@ -48,7 +48,7 @@ class PulseTrain(Protocol):
             )
         return self
 
-    def timeline(self) -> Timeline:
+    def pieces(self) -> list[Piece]:
         gap = self.gap if self.gap is not None else (self.period or 0.0) - self.width
         read, sample = self.read_voltage, self.width / self.samples_per_pulse
         pieces = []
@@ -56,4 +56,4 @@ class PulseTrain(Protocol):
             pieces.append(Piece(self.width, self.amplitude, self.amplitude, self.samples_per_pulse, ("pulse",)))
             pieces.append(Piece(gap, read, read, self.samples_per_gap, ("gap",), sample))
         pieces.append(Piece(self.relaxation, read, read, self.relaxation_samples, ("relaxation",), sample))
-        return timeline(pieces)
+        return pieces

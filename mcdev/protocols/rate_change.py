@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.protocols.timeline import Piece, Protocol
 from mcdev.schema import Duration, Rate, Voltage, refuse
 
 
@@ -43,7 +43,7 @@ class RateChange(Protocol):
                 )
         return self
 
-    def timeline(self) -> Timeline:
+    def pieces(self) -> list[Piece]:
         read, sample = self.read_voltage, self.width / self.samples_per_pulse
         pieces = []
         for section, (rate, count) in enumerate(zip(self.rates, self.counts, strict=True), start=1):
@@ -58,4 +58,4 @@ class RateChange(Protocol):
                     )
                 )
                 pieces.append(Piece(1 / rate - self.width, read, read, self.samples_per_gap, ("gap",), sample))
-        return timeline(pieces)
+        return pieces

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.protocols.timeline import Piece, Protocol
 from mcdev.schema import Duration, Voltage
 
 
@@ -30,9 +30,9 @@ class Recovery(Protocol):
 
     equilibrium: ClassVar[bool] = False
 
-    def timeline(self) -> Timeline:
+    def pieces(self) -> list[Piece]:
         read, sample = self.read_voltage, self.width / self.samples_per_pulse
         pulse = Piece(self.width, self.amplitude, self.amplitude, self.samples_per_pulse, ("pulse",))
         gap = Piece(self.gap, read, read, self.samples_per_gap, ("gap",), sample)
         recovery = Piece(self.recovery, read, read, self.recovery_samples, ("recovery",), sample)
-        return timeline([*([pulse, gap] * (self.count - 1)), pulse, recovery, pulse])
+        return [*([pulse, gap] * (self.count - 1)), pulse, recovery, pulse]

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.protocols.timeline import Piece, Protocol
 from mcdev.schema import Duration, Interval, Voltage
 
 
@@ -33,10 +33,10 @@ class Srdp(Protocol):
 
     equilibrium: ClassVar[bool] = False
 
-    def timeline(self) -> Timeline:
+    def pieces(self) -> list[Piece]:
         sample = self.width / self.samples_per_pulse
         read = Piece(self.read_width, self.read_voltage, self.read_voltage, self.samples_per_read, ("read",))
         pulse = Piece(self.width, self.amplitude, self.amplitude, self.samples_per_pulse, ("pulse",))
         gap = Piece(self.t_zero, 0.0, 0.0, self.samples_per_gap, ("gap",), sample)
         rest = Piece(self.rest, 0.0, 0.0, self.samples_per_gap, ("rest",), sample)
-        return timeline([read, *([pulse, gap] * (self.count - 1)), pulse, rest, read])
+        return [read, *([pulse, gap] * (self.count - 1)), pulse, rest, read]

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.protocols.timeline import Piece, Protocol
 from mcdev.schema import Duration, Interval, Unit, Voltage, refuse
 
 
@@ -54,7 +54,7 @@ class Stdp(Protocol):
             )
         return self
 
-    def timeline(self) -> Timeline:
+    def pieces(self) -> list[Piece]:
         def spike(high: float, low: float) -> list[Piece]:
             return [
                 Piece(self.high_width, high, high, self.samples_per_high, ("high",)),
@@ -69,4 +69,4 @@ class Stdp(Protocol):
         sample = self.low_width / self.samples_per_low
         gap = Piece(abs(self.delta_t), 0.0, 0.0, self.samples_per_gap, ("gap",), sample)
         rest = Piece(self.rest, 0.0, 0.0, self.samples_per_gap, ("rest",), sample)
-        return timeline([read, *first, gap, *second, rest, read])
+        return [read, *first, gap, *second, rest, read]

@@ -48,9 +48,12 @@ class Timeline:
     windows: dict[str, np.ndarray] = field(default_factory=dict)
     """Name → [n, 2] first sample and one past the last, for every window of that name."""
 
-    @property
+    @functools.cached_property
     def widths(self) -> np.ndarray:
-        return np.diff(self.edges)
+        """Length of each sample (s)."""
+        found = np.diff(self.edges)
+        found.flags.writeable = False
+        return found
 
     @property
     def samples(self) -> int:
@@ -119,18 +122,16 @@ def timeline(pieces: list[Piece]) -> Timeline:
 
 
 def _joined(pieces: list[Piece]) -> Timeline:
+    shapes: dict[Piece, tuple[np.ndarray, np.ndarray]] = {}  # a train repeats the same few
     widths, start, end = [], [], []
     windows: dict[str, list[tuple[int, int]]] = {}
     at = 0
     for piece in pieces:
         if piece.duration <= 0:
             continue
-        if piece.first_sample is None:
-            w = np.full(piece.samples, piece.duration / piece.samples)
-        else:
-            w = growing(piece.duration, piece.first_sample, piece.samples)
-        share = np.concatenate([[0.0], np.cumsum(w)]) / w.sum()
-        ramp = piece.start + (piece.end - piece.start) * share
+        if piece not in shapes:
+            shapes[piece] = _cut(piece)
+        w, ramp = shapes[piece]
         widths.append(w)
         start.append(ramp[:-1])
         end.append(ramp[1:])
@@ -138,20 +139,41 @@ def _joined(pieces: list[Piece]) -> Timeline:
             windows.setdefault(name, []).append((at, at + piece.samples))
         at += piece.samples
     windows["all"] = [(0, at)]
-    return Timeline(
+    found = Timeline(
         edges=np.concatenate([[0.0], np.cumsum(np.concatenate(widths))]),
         start=np.concatenate(start),
         end=np.concatenate(end),
         windows={name: np.array(spans) for name, spans in windows.items()},
     )
+    for array in (found.edges, found.start, found.end, *found.windows.values()):
+        array.flags.writeable = False  # all who ask for it get the same
+    return found
+
+
+def _cut(piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+    """Widths of the piece's samples, and the voltages between them."""
+    if piece.first_sample is None:
+        w = np.full(piece.samples, piece.duration / piece.samples)
+    else:
+        w = growing(piece.duration, piece.first_sample, piece.samples)
+    share = np.concatenate([[0.0], np.cumsum(w)]) / w.sum()
+    return w, piece.start + (piece.end - piece.start) * share
 
 
 class Protocol(Strict, abc.ABC):
     """The ``[protocol]`` table of one kind."""
 
     @abc.abstractmethod
+    def pieces(self) -> list[Piece]:
+        """The source's voltage against time: straight pieces, one after the other."""
+
     def timeline(self) -> Timeline:
-        """The source's voltage against time, as samples and windows."""
+        """The same as samples and windows. Raises :class:`NoTimeline`."""
+        return self._timeline
+
+    @functools.cached_property
+    def _timeline(self) -> Timeline:
+        return timeline(self.pieces())
 
     def concerns(self) -> Iterable[tuple[str, str]]:
         """(key, text) of what runs but should be known."""

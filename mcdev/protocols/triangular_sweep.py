@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.protocols.timeline import Piece, Protocol
 from mcdev.schema import Unit
 
 _POLARITIES = {"positive": (1,), "negative": (-1,), "positive_first": (1, -1), "negative_first": (-1, 1)}
@@ -26,7 +26,7 @@ class TriangularSweep(Protocol):
 
     equilibrium: ClassVar[bool] = False
 
-    def timeline(self) -> Timeline:
+    def pieces(self) -> list[Piece]:
         quarter, n = self.amplitude / self.rate, self.samples_per_branch
         pieces = []
         for _ in range(self.loops):
@@ -34,4 +34,4 @@ class TriangularSweep(Protocol):
                 name, top = ("positive" if sign > 0 else "negative"), sign * self.amplitude
                 pieces.append(Piece(quarter, 0.0, top, n, (f"{name}_up",)))
                 pieces.append(Piece(quarter, top, 0.0, n, (f"{name}_down",)))
-        return timeline(pieces)
+        return pieces

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mcdev.measured import SENTINEL, Layout, read_table
-from mcdev.protocols.timeline import Piece, Protocol, Timeline, timeline
+from mcdev.protocols.timeline import Piece, Protocol
 from mcdev.schema import refuse
 
 MOST_POINTS = 200_000
@@ -71,13 +71,11 @@ class Waveform(Protocol):
             text = f"{self.samples_per_point} gives {samples} samples in all, each a mean over its time; measurements "
             yield "samples_per_point", text + "read these, so that a fast change within one is not seen: raise it"
 
-    def timeline(self) -> Timeline:
-        return timeline(
-            [
-                Piece(t1 - t0, v0, v1, self.samples_per_point)
-                for (t0, v0), (t1, v1) in itertools.pairwise(zip(self.time, self.voltage, strict=True))
-            ]
-        )
+    def pieces(self) -> list[Piece]:
+        return [
+            Piece(t1 - t0, v0, v1, self.samples_per_point)
+            for (t0, v0), (t1, v1) in itertools.pairwise(zip(self.time, self.voltage, strict=True))
+        ]
 
 
 def read_points(path: Path, layout: Layout) -> tuple[list[float], list[float]]:

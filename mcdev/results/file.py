@@ -17,8 +17,8 @@ from mcdev.results import former_results
 from mcdev.results.fits_along_axes import coefficients, curves
 from mcdev.results.provenance import SCHEMA_VERSION
 from mcdev.results.tree import axis_labels, experiment_of, unfitted
-from mcdev.simulation.chunks import kept_cycles
 from mcdev.simulation.ensemble import empty
+from mcdev.simulation.trial import trials
 
 FILE_NAME = "results.h5"
 
@@ -100,13 +100,13 @@ def _check(tree: xr.DataTree, migrated: bool) -> None:
     written: the pattern is such a run in which nothing was computed. A ``migrated`` tree is given the attributes that
     its version had not, since they follow from the configuration."""
     experiment = experiment_of(tree)
-    timelines = [point.protocol.timeline() for _, point in experiment.points()]
+    resolved = trials(experiment)
     sizes = {
-        "point": len(timelines),
+        "point": len(resolved),
         "device": experiment.ensemble.devices,
         "cycle": experiment.ensemble.cycles,
-        "kept_cycle": kept_cycles(experiment).size,
-        "sample": max(timeline.samples for timeline in timelines),
+        "kept_cycle": resolved[0].kept.size,
+        "sample": max(trial.timeline.samples for trial in resolved),
         "quantile": len(experiment.output.quantiles),
     }
     found = {dim: size for group in tree.subtree for dim, size in group.sizes.items()}
@@ -116,7 +116,7 @@ def _check(tree: xr.DataTree, migrated: bool) -> None:
     traced = found.get("trajectory", 0)  # the backend of the run decided, too
     if traced > min(experiment.output.trajectories, experiment.ensemble.devices):
         raise Unreadable(f"it has {traced} trajectories, more than its configuration gives")
-    points = [empty(point, line, traced) for (_, point), line in zip(experiment.points(), timelines, strict=True)]
+    points = [empty(trial, traced) for trial in resolved]
     pattern = unfitted(experiment, points)
     if traced == 0:  # arrays of nothing are not always written
         pattern["/trajectories"] = tree["trajectories"].to_dataset() if "trajectories" in tree else xr.Dataset()

@@ -36,8 +36,10 @@ from mcdev.results.record import Record, agreed, alone, changes, read_record, wr
 from mcdev.results.scheduler import Workers
 from mcdev.results.tree import assemble
 from mcdev.schema import Strict
-from mcdev.simulation.chunks import Chunk, Progress, Share, chains, layout
+from mcdev.simulation.chunks import Chunk, Share, chains, layout
 from mcdev.simulation.ensemble import Made, gather, perform, plan, total_steps
+from mcdev.simulation.progress import Progress
+from mcdev.simulation.trial import trials
 
 RECORD, CONFIG = "run.json", "config.toml"
 _MADE = (FILE_NAME, "statistics.csv", "card.toml")
@@ -70,6 +72,7 @@ class Folder:
 
     def __init__(self, path: Path, experiment: Experiment, accept: bool = False):
         self.path, self.experiment = path, experiment
+        self.trials = trials(experiment)
         self.chunks = path / "chunks"
         self.accept = accept
         self.own = identity(experiment)
@@ -94,8 +97,8 @@ class Folder:
     def begin(self, workers: int, memory: float | None = None) -> list[Share]:
         """Make the folder one of this run; how it is cut, for a budget of ``memory`` bytes. What another run has left
         in it goes. Raises ``NotEnoughMemory`` and ``ConfigError`` before anything is written."""
-        total_steps(self.experiment)
-        shares = plan(self.experiment, workers, memory, in_memory=False)
+        total_steps(self.trials)
+        shares = plan(self.trials, workers, memory, in_memory=False)
         for name in _MADE:  # before the record: whose they are is not in doubt at any moment
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "figures", ignore_errors=True)
@@ -144,10 +147,9 @@ class Folder:
         """
         self.take_up()
         shares = [Share(cut.groups, cut.cycles) for cut in self.record.cut]
-        points = [point for _, point in self.experiment.points()]
-        if len(shares) != len(points):
-            raise ResultsError(f"{self.path / RECORD} is damaged: {len(shares)} sweep points for {len(points)}")
-        by_stem = {_stem(p): p for i, of in enumerate(shares) for chain in chains(points[i], i, of) for p in chain}
+        if len(shares) != len(self.trials):
+            raise ResultsError(f"{self.path / RECORD} is damaged: {len(shares)} sweep points for {len(self.trials)}")
+        by_stem = {_stem(p): p for i, of in enumerate(shares) for chain in chains(self.trials[i], i, of) for p in chain}
         ours = {text.model_dump_json(): text.origin for text in self.record.identities}
         self._files.clear()
         foreign: Counter[str] = Counter()
@@ -159,7 +161,7 @@ class Folder:
             if chunk is not None and whole:
                 said = _said(file)
                 ours_all = said.get("chunk") == _stem(chunk) and said.get("identity") in ours
-                if ours_all and _holds(file, layout(points[chunk.point], chunk)):
+                if ours_all and _holds(file, layout(self.trials[chunk.point], chunk)):
                     self._files[chunk], self._origins[chunk] = file, ours[said["identity"]]
                     continue
                 foreign[_whose(said, self.record.identity)] += 1
@@ -275,9 +277,10 @@ def _holds(file: Path, wanted: Mapping[str, tuple[tuple[int | None, ...], str]])
 
 
 def _fits(shape: tuple[int, ...], kind: str, wanted: tuple[int | None, ...], kinds: str) -> bool:
-    """Whether an array has a shape (its first dimensions, where the last of them is None) and a kind."""
-    if wanted and wanted[-1] is None:
-        shape, wanted = shape[: len(wanted) - 1], wanted[:-1]
+    """Whether an array has a shape (its last dimensions, where the first of them is None) and a kind."""
+    if wanted and wanted[0] is None:
+        wanted = wanted[1:]
+        shape = shape[-len(wanted) :]
     return shape == wanted and kind in kinds
 
 
@@ -342,12 +345,12 @@ def work(
 ) -> tuple[xr.DataTree, dict[Chunk, str]]:
     """Compute what is missing and put everything together: the results, and the chunks that failed for good with the
     reason. Every dataset is the same, bit for bit, however often the run was stopped."""
-    experiment, begin = folder.experiment, datetime.datetime.now(datetime.UTC)
+    points, begin = folder.trials, datetime.datetime.now(datetime.UTC)
     while True:
-        progress = Progress(total_steps(experiment), report)
-        aside = perform(experiment, shares, folder, workers.pool, workers.number, progress, ATTEMPTS, workers.alone)
+        progress = Progress(total_steps(points), report)
+        aside = perform(points, shares, folder, workers.pool, workers.number, progress, ATTEMPTS, workers.alone)
         if not folder.damaged():
-            points = gather(experiment, shares, folder)
+            found = gather(points, shares, folder)
             wall = (datetime.datetime.now(datetime.UTC) - begin).total_seconds()
             about = {"started": begin.isoformat(timespec="seconds"), "wall_time_s": wall}
-            return assemble(experiment, points, about, folder.origins), aside
+            return assemble(folder.experiment, found, about, folder.origins), aside

@@ -36,8 +36,8 @@ from mcdev.machine.identity import Origin
 from mcdev.measurements.contract import STATUS_MEANINGS
 from mcdev.results.fits_along_axes import fitted_group
 from mcdev.results.provenance import attributes
-from mcdev.simulation.chunks import kept_cycles
 from mcdev.simulation.ensemble import PointResult, simulate
+from mcdev.simulation.trial import kept_cycles
 
 
 def run(experiment: Experiment, report: Any = None, threads: int | None = None) -> xr.DataTree:

@@ -43,15 +43,18 @@ def of_device(experiment: Experiment, draws: dict[str, np.ndarray]) -> dict[str,
     return {name: draws[name] for name in experiment.device.parameters()}
 
 
-def of_cycle(experiment: Experiment, draws: dict[str, np.ndarray], first: int, cycle: int) -> dict[str, np.ndarray]:
-    """The parameters of devices from ``first`` on as they are in one cycle: those of ``ensemble.cycle_to_cycle`` times
-    a lognormal factor of median 1 for each device and cycle."""
+def of_cycle(
+    experiment: Experiment, draws: dict[str, np.ndarray], first: int, count: int, cycle: int
+) -> dict[str, np.ndarray]:
+    """The parameters of ``count`` devices from ``first`` on as they are in one cycle: those of
+    ``ensemble.cycle_to_cycle`` times a lognormal factor of median 1 for each device and cycle. What ``draws`` holds
+    beyond these devices only fills up, and is as the last."""
     changed = dict(draws)
     for name, sigma in experiment.ensemble.cycle_to_cycle.items():
         key = [experiment.ensemble.seed, _word(f"cycle {name}")]
-        stream = np.random.Philox(key=key, counter=[0, 0, 0, cycle + 1]).advance(first // 4)  # four numbers a count
-        u = np.random.Generator(stream).random(first % 4 + draws[name].size)[first % 4 :]
-        changed[name] = draws[name] * np.exp(sigma * special.ndtri(u))
+        u = _stream(key, first, count, [0, 0, 0, cycle + 1])
+        factor = np.exp(sigma * special.ndtri(u))
+        changed[name] = draws[name] * np.pad(factor, (0, draws[name].size - count), mode="edge")
     return changed
 
 
@@ -70,5 +73,11 @@ def _uniform(experiment: Experiment, names: list[str], first: int, last: int) ->
         many = 1 << (last - first - 1).bit_length()  # the sequence wants a power of two
         points = np.clip(sequence.random(many)[: last - first], 2.0**-33, 1 - 2.0**-33)
         return dict(zip(names, points.T, strict=True))
-    streams = {name: np.random.Generator(np.random.Philox(key=[seed, _word(name)])) for name in names}
-    return {name: stream.random(last)[first:] for name, stream in streams.items()}
+    return {name: _stream([seed, _word(name)], first, last - first) for name in names}
+
+
+def _stream(key: list[int], first: int, count: int, counter: list[int] | None = None) -> np.ndarray:
+    """Uniform numbers ``first`` … ``first + count - 1`` of a stream. Its counter is set, so that none before them is
+    made: one count makes four."""
+    stream = np.random.Philox(key=key, counter=counter).advance(first // 4)
+    return np.random.Generator(stream).random(first % 4 + count)[first % 4 :]

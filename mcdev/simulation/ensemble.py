@@ -8,11 +8,12 @@ depend on how the work was cut either.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -20,29 +21,27 @@ import psutil
 
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError, Problem
-from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.machine.environment import computing
 from mcdev.machine.identity import Origin
 from mcdev.machine.threads import cores, thread_pool
 from mcdev.measurements.contract import FAILED, OK
 from mcdev.protocols.timeline import Timeline
 from mcdev.simulation.chunks import (
-    Arrays,
     Chunk,
-    Progress,
     Share,
-    Stopped,
+    Work,
     bytes_of_group,
+    carried,
     chains,
     compute,
-    kept_cycles,
-    lanes_of,
-    read,
-    references,
     share,
+    together,
 )
+from mcdev.simulation.group import Arrays
 from mcdev.simulation.jackknife import GROUPS, without_groups
-from mcdev.simulation.program import drive, settling
+from mcdev.simulation.progress import Progress, Stopped
+from mcdev.simulation.reading import likeness, read
+from mcdev.simulation.trial import Trial, trials
 
 _SAMPLES = 64  # of all realisations that are held together
 _FREE = 0.8  # share of the free memory that is the budget where none is given
@@ -131,24 +130,24 @@ def simulate(
 
     Raises ``NotEnoughMemory``; ``ConfigError`` for a cycle of more steps than its random numbers can name.
     """
-    workers = threads or cores()
+    workers, points = threads or cores(), trials(experiment)
     keeper = InMemory()
-    shares = plan(experiment, workers)
-    progress = Progress(total_steps(experiment), report or (lambda done, total: None))
+    shares = plan(points, workers)
+    progress = Progress(total_steps(points), report or (lambda done, total: None))
     with thread_pool(workers) as pool:
-        perform(experiment, shares, keeper, pool, workers, progress)
-    return gather(experiment, shares, keeper, courses)
+        perform(points, shares, keeper, pool, workers, progress)
+    return gather(points, shares, keeper, courses)
 
 
-def plan(experiment: Experiment, workers: int, memory: float | None = None, in_memory: bool = True) -> list[Share]:
+def plan(points: Sequence[Trial], workers: int, memory: float | None = None, in_memory: bool = True) -> list[Share]:
     """How each sweep point is cut, for a budget of ``memory`` bytes. Raises as :func:`simulate`, before any work."""
-    check_memory(experiment, workers, memory, in_memory)
-    room = _budget(memory) - memory_needed(experiment, 0, in_memory)
-    return [share(point, workers, room / workers) for _, point in experiment.points()]
+    check_memory(points, workers, memory, in_memory)
+    room = _budget(memory) - memory_needed(points, 0, in_memory)
+    return [share(trial, workers, room / workers) for trial in points]
 
 
 def perform(
-    experiment: Experiment,
+    points: Sequence[Trial],
     shares: Sequence[Share],
     keeper: Keeper,
     pool: Executor,
@@ -162,25 +161,30 @@ def perform(
 
     ``alone``: the pool's workers are other processes, which cannot report on the way.
     """
-    points = [point for _, point in experiment.points()]
-    lines = [c for i, (point, of) in enumerate(zip(points, shares, strict=True)) for c in chains(point, i, of)]
+    lines = [c for i, (trial, of) in enumerate(zip(points, shares, strict=True)) for c in chains(trial, i, of)]
     predecessor = {after: before for line in lines for before, after in itertools.pairwise(line)}
-    waiting = deque(lines)
-    running: dict[Future[Made], list[Chunk]] = {}
+    waiting = deque(together(points, lines))
+    running: dict[Future[list[Made]], list[list[Chunk]]] = {}
     failures: dict[Chunk, int] = {}
     aside: dict[Chunk, str] = {}
     places = itertools.cycle(range(len(jax.local_devices())))
 
-    def begin(chain: list[Chunk]) -> None:
-        """Go on with a chain at its first chunk that is missing."""
-        for number, chunk in enumerate(chain):
-            if not keeper.has(chunk):
-                left = predecessor.get(chunk)
-                before = None if left is None else _carried(keeper.get(left))
-                way = None if alone else progress
-                running[pool.submit(_at, next(places), points[chunk.point], chunk, before, way)] = chain[number:]
-                return
-            progress.add(_steps(points[chunk.point], chunk))
+    def begin(side_by_side: list[list[Chunk]]) -> None:
+        """Go on with each chain at its first chunk that is missing; those at the same one go on together."""
+        ready: dict[int, list[list[Chunk]]] = {}
+        for chain in side_by_side:
+            for number, chunk in enumerate(chain):
+                if not keeper.has(chunk):
+                    ready.setdefault(number, []).append(chain[number:])
+                    break
+                progress.add(_steps(points[chunk.point], chunk))
+        for left in ready.values():
+            works = [Work(points[chain[0].point], chain[0], before_of(chain[0])) for chain in left]
+            running[pool.submit(_at, next(places), works, None if alone else progress)] = left
+
+    def before_of(chunk: Chunk) -> Mapping[str, np.ndarray] | None:
+        before = predecessor.get(chunk)
+        return None if before is None else carried(keeper.get(before))
 
     try:
         while waiting or running:
@@ -188,22 +192,28 @@ def perform(
                 begin(waiting.popleft())
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for task in done:
-                chain = running.pop(task)
+                left = running.pop(task)
                 try:
                     made = task.result()
                 except Exception as error:  # whatever a worker died of: the others' work is not lost for it
-                    failures[chain[0]] = failures.get(chain[0], 0) + 1
                     if attempts == 1 or isinstance(error, Stopped):
                         raise
+                    if len(left) > 1:  # which of them it was is found out one by one
+                        waiting.extendleft([chain] for chain in left)
+                        continue
+                    (chain,) = left
+                    failures[chain[0]] = failures.get(chain[0], 0) + 1
                     if failures[chain[0]] < attempts:
-                        begin(chain)
+                        waiting.appendleft([chain])
                     else:
                         aside |= dict.fromkeys(chain, f"{type(error).__name__}: {error}")
                     continue
-                keeper.put(chain[0], made)
-                if alone:
-                    progress.add(_steps(points[chain[0].point], chain[0]))
-                begin(chain[1:])
+                for chain, one in zip(left, made, strict=True):
+                    keeper.put(chain[0], one)
+                    if alone:
+                        progress.add(_steps(points[chain[0].point], chain[0]))
+                if onward := [chain[1:] for chain in left if chain[1:]]:
+                    waiting.appendleft(onward)
     finally:  # an error or an interrupt: let nothing new begin
         if running:
             progress.stop.set()
@@ -212,69 +222,71 @@ def perform(
     return aside
 
 
-def _carried(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(arrays[name]) for name in arrays if name.startswith("carry/")}
-
-
-def _at(place: int, point: Experiment, chunk: Chunk, before: Arrays | None, progress: Progress | None) -> Made:
+def _at(place: int, works: Sequence[Work], progress: Progress | None) -> list[Made]:
     """Compute on one of this process's accelerators; chunks go round them. It is this process that says who it is: a
     cluster's may be of several kinds."""
     devices = jax.local_devices()
     with jax.default_device(devices[place % len(devices)]):
-        return Made(compute(point, chunk, before, progress), Origin.here())
+        return [Made(arrays, Origin.here()) for arrays in compute(works, progress)]
 
 
-def _steps(point: Experiment, chunk: Chunk) -> int:
+def _steps(trial: Trial, chunk: Chunk) -> int:
     """Realisation-steps of a chunk."""
-    settle = settling(point)
-    rested = point.ensemble.between_cycles == "rest"
-    settled = (chunk.end - chunk.begin if rested else int(chunk.begin == 0)) * (settle.steps if settle else 0)
-    steps = drive(point, point.protocol.timeline()).steps
-    return (steps * (chunk.end - chunk.begin) + settled) * (chunk.last - chunk.first)
+    return trial.steps(chunk.last - chunk.first, chunk.end - chunk.begin, chunk.begin == 0)
 
 
-def total_steps(experiment: Experiment) -> int:
+def total_steps(points: Sequence[Trial]) -> int:
     """Realisation-steps of everything. Raises ``ConfigError`` where a cycle has more than 2^33."""
     total = 0
-    for _, point in experiment.points():
-        steps = drive(point, point.protocol.timeline()).steps
-        settle = settling(point)
-        if steps + (settle.steps if settle else 0) >= 2**33:
+    for trial in points:
+        steps = trial.rows.steps
+        if steps + (trial.settle.steps if trial.settle else 0) >= 2**33:
             message = (
                 f"a cycle of {steps:.2g} steps has more than its 2^33 random numbers; shorten the protocol or split it "
                 'into cycles with ensemble.between_cycles = "continue"'
             )
-            raise ConfigError([Problem("protocol", point.protocol.kind, message)], experiment.name)
-        total += steps_of(point)
+            experiment = trial.experiment
+            raise ConfigError([Problem("protocol", experiment.protocol.kind, message)], experiment.name)
+        total += trial.all_steps
     return total
-
-
-def steps_of(point: Experiment) -> int:
-    """Realisation-steps of one sweep point."""
-    return _steps(point, Chunk(0, 0, point.ensemble.devices, 0, point.ensemble.cycles))
 
 
 # -------------------------------------------------------------------------------------- putting together
 
 
 def gather(
-    experiment: Experiment, shares: Sequence[Share], keeper: Keeper, courses: Sequence[str] = ()
+    points: Sequence[Trial], shares: Sequence[Share], keeper: Keeper, courses: Sequence[str] = ()
 ) -> list[PointResult]:
     """The results of all sweep points from their chunks. Chunks that are not there count as broken down."""
-    found = []
-    for i, ((_, point), of) in enumerate(zip(experiment.points(), shares, strict=True)):
-        chunks = [chunk for chain in chains(point, i, of) for chunk in chain]
-        with computing(point.precision == "float64"):
-            found.append(_gathered(point, {p: keeper.get(p) for p in chunks if keeper.has(p)}, courses))
+    with computing(points[0].experiment.precision == "float64"):
+        found, means = [], []
+        for i, (trial, of) in enumerate(zip(points, shares, strict=True)):
+            chunks = [chunk for chain in chains(trial, i, of) for chunk in chain]
+            result, own = _gathered(trial, {p: keeper.get(p) for p in chunks if keeper.has(p)}, courses)
+            found.append(result)
+            means += [(trial, result, mean) for mean in own]
+        _measure_means(means)
     return found
 
 
+class _Mean(NamedTuple):
+    """The mean trajectories of one kept cycle: of all devices, and of all but each group."""
+
+    cycle: int
+    """Number among the kept ones."""
+    channels: Arrays
+    """Name → [T, replicate]."""
+    impedance: np.ndarray
+    """[F, replicate]."""
+    references: Arrays
+    """Name → [replicate]."""
+
+
 def _gathered(
-    experiment: Experiment, parts: Mapping[Chunk, Mapping[str, np.ndarray]], courses: Sequence[str]
-) -> PointResult:
-    timeline = experiment.protocol.timeline()
-    traced = min(experiment.output.trajectories, experiment.ensemble.devices, lanes_of(experiment))
-    result = empty(experiment, timeline, traced)
+    trial: Trial, parts: Mapping[Chunk, Mapping[str, np.ndarray]], courses: Sequence[str]
+) -> tuple[PointResult, list[_Mean]]:
+    experiment, timeline = trial.experiment, trial.timeline
+    result = empty(trial, min(experiment.output.trajectories, experiment.ensemble.devices, trial.slot))
     for name in courses:
         size = (*result.mean[name].shape[:1], experiment.ensemble.devices, timeline.samples)
         result.courses[name] = np.full(size, np.nan, result.mean[name].dtype)
@@ -287,27 +299,27 @@ def _gathered(
             result.status[name][d, c] = arrays[f"status/{name}"][()]
         result.intact[d, c] = arrays["intact"][()]
         result.impedance[d, c] = arrays["impedance"][()]
-    for k, cycle in enumerate(kept_cycles(experiment)):
+    means = []
+    for k, cycle in enumerate(trial.kept):
         own = {chunk: arrays for chunk, arrays in parts.items() if chunk.begin <= cycle < chunk.end}
-        _collect(experiment, timeline, k, int(cycle), own, result)
-    return result
+        if (mean := _collect(trial, k, int(cycle), own, result)) is not None:
+            means.append(mean)
+    return result, means
 
 
-def empty(experiment: Experiment, timeline: Timeline, traced: int) -> PointResult:
+def empty(trial: Trial, traced: int) -> PointResult:
     """A sweep point of which nothing is known: NaN, and every realisation broken down; courses of
     ``traced`` realisations."""
+    experiment, timeline, dtype = trial.experiment, trial.timeline, trial.dtype
     size, output = experiment.ensemble, experiment.output
-    d, c, k, t = size.devices, size.cycles, kept_cycles(experiment).size, timeline.samples
-    dtype = np.dtype(experiment.precision)
-    names = [*CIRCUIT_CHANNELS, *experiment.channels]
+    d, c, k, t = size.devices, size.cycles, trial.kept.size, timeline.samples
     bins, parts = experiment.device.profile_bins.size, experiment.device.parts
     values, status, of_mean = {}, {}, {}
-    for name, measurement in experiment.measurements.items():
-        entries = measurement.entries(timeline)
-        tail = () if entries is None else (entries,)
-        values[name] = np.full((d, c, *tail), np.nan)
-        status[name] = np.full((d, c, *tail), FAILED, dtype=np.int8)
-        of_mean[name] = np.full((k, 1 + min(GROUPS, d), *tail), np.nan)
+    for name, entries in trial.entries.items():
+        values[name] = np.full((d, c, *entries), np.nan)
+        status[name] = np.full((d, c, *entries), FAILED, dtype=np.int8)
+        of_mean[name] = np.full((k, 1 + min(GROUPS, d), *entries), np.nan)
+    names = trial.channels
     return PointResult(
         timeline=timeline,
         parameters={name: np.full(d, np.nan) for name in experiment.laws},
@@ -320,31 +332,26 @@ def empty(experiment: Experiment, timeline: Timeline, traced: int) -> PointResul
         trajectories={name: np.full((k, traced, t), np.nan, dtype) for name in names}
         | {name: np.full((k, traced, t, parts), np.nan, dtype) for name in experiment.device.coordinates},
         profile={name: np.full((k, t, bins), np.nan, dtype) for name in experiment.device.profiles},
-        impedance=np.full((d, c, experiment.protocol.frequencies.size), np.nan, complex),
+        impedance=np.full((d, c, trial.frequency.size), np.nan, complex),
         intact=np.zeros((d, c), dtype=bool),
     )
 
 
 def _collect(
-    experiment: Experiment,
-    timeline: Timeline,
-    k: int,
-    cycle: int,
-    parts: Mapping[Chunk, Mapping[str, np.ndarray]],
-    result: PointResult,
-) -> None:
-    """Fold the courses of one kept cycle into the point's result."""
+    trial: Trial, k: int, cycle: int, parts: Mapping[Chunk, Mapping[str, np.ndarray]], result: PointResult
+) -> _Mean | None:
+    """Fold the courses of one kept cycle into the point's result; the mean trajectories, where a device is left."""
+    experiment, samples = trial.experiment, trial.timeline.samples
     intact = result.intact[:, cycle]
-    kept = kept_cycles(experiment)
-    place = {chunk: int(cycle_index(kept, chunk, cycle)) for chunk in parts}
+    place = {chunk: int(cycle_index(trial.kept, chunk, cycle)) for chunk in parts}
     n = int(intact.sum())
     left = without_groups(n).T.astype(float)
     weights = left / np.maximum(left.sum(axis=0), 1.0)  # of the means of all realisations, and of all but each group
     means: Arrays = {}
     for name, mean in result.mean.items():
         replicates = []
-        for begin in range(0, timeline.samples, _SAMPLES):
-            span = slice(begin, min(begin + _SAMPLES, timeline.samples))
+        for begin in range(0, samples, _SAMPLES):
+            span = slice(begin, min(begin + _SAMPLES, samples))
             block = np.full((span.stop - span.start, intact.size), np.nan, mean.dtype)
             for chunk, arrays in parts.items():
                 block[:, chunk.first : chunk.last] = arrays[f"series/{name}"][place[chunk], span]
@@ -360,19 +367,39 @@ def _collect(
             replicates.append(wide @ weights)
         if n:
             means[name] = np.concatenate(replicates)
-    if n:
-        for name, store in result.profile.items():
-            groups = (g for chunk, arrays in parts.items() for g in arrays[f"profile/{name}"][:, place[chunk]])
-            store[k] = sum(group.astype(np.float64) for group in groups) / n
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parallel = 1.0 / ((1.0 / result.impedance[intact, cycle].T) @ weights)  # currents add, so admittances do
-        own = {name: value[intact] @ weights for name, value in references(experiment, result.parameters).items()}
-        readings = read(experiment, timeline, means, parallel, own)
-        for name, (value, status) in zip(experiment.measurements, readings, strict=True):
-            result.of_mean[name][k, : value.shape[0]] = np.where(status == OK, value, np.nan)
     for chunk, arrays in parts.items():
         if chunk.first == 0:
             _keep_traces(k, place[chunk], arrays, result)
+    if not n:
+        return None
+    for name, store in result.profile.items():
+        groups = (g for chunk, arrays in parts.items() for g in arrays[f"profile/{name}"][:, place[chunk]])
+        store[k] = sum(group.astype(np.float64) for group in groups) / n
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parallel = 1.0 / ((1.0 / result.impedance[intact, cycle].T) @ weights)  # currents add, so admittances do
+    own = experiment.device.references(result.parameters)
+    return _Mean(k, means, parallel, {name: value[intact] @ weights for name, value in own.items()})
+
+
+def _measure_means(means: Sequence[tuple[Trial, PointResult, _Mean]]) -> None:
+    """Every measurement of the mean trajectories, those of alike points together."""
+    kinds: dict[Any, list[tuple[Trial, PointResult, _Mean]]] = {}
+    for member in means:
+        kinds.setdefault(likeness(member[0]), []).append(member)
+    for members in kinds.values():
+        of = [mean for _, _, mean in members]
+        counts = [mean.impedance.shape[1] for mean in of]
+        readings = read(
+            [trial for trial, _, _ in members],
+            np.repeat(np.arange(len(members)), counts),
+            {name: np.concatenate([mean.channels[name] for mean in of], axis=1) for name in of[0].channels},
+            np.concatenate([mean.impedance for mean in of], axis=1),
+            {name: np.concatenate([mean.references[name] for mean in of]) for name in of[0].references},
+        )
+        for name, (value, status) in zip(members[0][0].experiment.measurements, readings, strict=True):
+            fine = np.split(np.where(status == OK, value, np.nan), np.cumsum(counts)[:-1])
+            for (_, result, mean), own in zip(members, fine, strict=True):
+                result.of_mean[name][mean.cycle, : own.shape[0]] = own
 
 
 def cycle_index(kept: np.ndarray, chunk: Chunk, cycle: int) -> int:
@@ -392,24 +419,23 @@ def _keep_traces(k: int, at: int, arrays: Mapping[str, np.ndarray], result: Poin
 # -------------------------------------------------------------------------------------- memory
 
 
-def memory_needed(experiment: Experiment, workers: int, in_memory: bool = True) -> int:
+def memory_needed(points: Sequence[Trial], workers: int, in_memory: bool = True) -> int:
     """Bytes at the peak: what every sweep point keeps until the file is written, all realisations over a few samples,
     and a group for each worker; ``in_memory``: the courses of all realisations besides."""
     kept, peak = 0, 0
-    size, output = experiment.ensemble, experiment.output
-    width = np.dtype(experiment.precision).itemsize
-    for _, point in experiment.points():
-        timeline, device = point.protocol.timeline(), point.device
-        t, d, c, k = timeline.samples, size.devices, size.cycles, kept_cycles(point).size
-        channels = len(CIRCUIT_CHANNELS) + len(point.channels)
-        readings = sum((m.entries(timeline) or 1) * 9 for m in point.measurements.values())
-        kept += c * d * (readings + 1 + 16 * point.protocol.frequencies.size) + d * 8 * len(point.laws)
+    for trial in points:
+        size, output, device = trial.experiment.ensemble, trial.experiment.output, trial.experiment.device
+        width = trial.dtype.itemsize
+        t, d, c, k = trial.timeline.samples, size.devices, size.cycles, trial.kept.size
+        channels = len(trial.channels)
+        readings = sum(math.prod(entries) * 9 for entries in trial.entries.values())
+        kept += c * d * (readings + 1 + 16 * trial.frequency.size) + d * 8 * len(trial.experiment.laws)
         singles = (channels + device.parts * len(device.coordinates)) * output.trajectories
         means = channels * (2 + len(output.quantiles)) + len(device.profiles) * device.profile_bins.size
         kept += k * t * width * (singles + means)
         kept += k * t * d * channels * width * in_memory
         together = min(t, _SAMPLES) * d * (2 * width + 16)
-        peak = max(peak, together + workers * bytes_of_group(point, timeline))
+        peak = max(peak, together + workers * bytes_of_group(trial))
     return kept + peak
 
 
@@ -419,10 +445,10 @@ def _budget(memory: float | None) -> float:
 
 
 def check_memory(
-    experiment: Experiment, workers: int | None = None, memory: float | None = None, in_memory: bool = True
+    points: Sequence[Trial], workers: int | None = None, memory: float | None = None, in_memory: bool = True
 ) -> None:
     """Raises ``NotEnoughMemory`` before anything is computed."""
-    needed = memory_needed(experiment, workers or cores(), in_memory)
+    needed = memory_needed(points, workers or cores(), in_memory)
     budget = _budget(memory)
     if needed > budget:
         raise NotEnoughMemory(

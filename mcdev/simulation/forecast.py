@@ -24,12 +24,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcdev.configuration.experiment import Experiment
-from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.machine.environment import computing
 from mcdev.machine.threads import cores
-from mcdev.simulation.chunks import Group, Progress, kept_cycles, lanes_of, read, references
-from mcdev.simulation.ensemble import memory_needed, steps_of, total_steps
-from mcdev.simulation.program import BATCH, Carry, Drive, drive, program, settling
+from mcdev.simulation.chunks import Share, chains, together
+from mcdev.simulation.ensemble import memory_needed, total_steps
+from mcdev.simulation.group import Group, Piece
+from mcdev.simulation.program import Carry, program
+from mcdev.simulation.progress import unseen
+from mcdev.simulation.reading import read
+from mcdev.simulation.trial import BATCH, Drive, Trial, trials
 
 _LEAST = 0.1  # seconds that each of the calibrating batches takes at least
 _MOST = 2**14
@@ -74,44 +77,49 @@ class Cost(NamedTuple):
 
 def forecast(experiment: Experiment, workers: int | None = None) -> Forecast:
     """What :func:`mcdev.run` would take for this experiment. Raises ``ConfigError`` as it does."""
-    steps, count = total_steps(experiment), workers or cores()
+    points, count = trials(experiment), workers or cores()
+    steps = total_steps(points)
     compiling = computing = 0.0
-    busy = 1
+    busy = 0
     calibrated: dict[Any, Cost] = {}
-    budget = _REHEARSAL / len(experiment.points())
-    for number, (_, point) in enumerate(experiment.points()):
-        own = number if point.device.adaptive else None
-        size = lanes_of(point), type(point.device), point.device.parts, point.protocol.timeline().samples
-        kind = (*size, tuple(point.measurements), own)
+    budget = _REHEARSAL / len(points)
+    size = experiment.ensemble
+    whole = [chain for i, trial in enumerate(points) for chain in chains(trial, i, Share(trial.groups, size.cycles))]
+    for members in together(points, whole):  # what shares a group is computed in the time of one
+        number = members[0][0].point
+        trial = points[number]
+        own = number if trial.experiment.device.adaptive else None
+        device, read_of = trial.experiment.device, tuple(trial.experiment.measurements)
+        kind = (trial.lanes, trial.slot, type(device), device.parts, trial.timeline.samples, read_of, own)
         if kind not in calibrated:
-            first, calibrated[kind] = calibrate(point, budget)
+            first, calibrated[kind] = calibrate(trial, budget)
             compiling += first
-        groups, seconds = _seconds(point, calibrated[kind])
+        groups, seconds = _seconds([points[chain[0].point] for chain in members], calibrated[kind])
         computing += seconds
-        busy = max(busy, groups * (1 if point.ensemble.between_cycles == "continue" else point.ensemble.cycles))
-    points = experiment.points()
-    moves = sum(steps_of(point) * max(1, point.device.parts) for _, point in points)
+        busy += groups * (1 if size.between_cycles == "continue" else size.cycles)
+    moves = sum(trial.all_steps * max(1, trial.experiment.device.parts) for trial in points)
     return Forecast(
         points=len(points),
-        realisations=experiment.ensemble.devices * experiment.ensemble.cycles,
+        realisations=size.devices * size.cycles,
         steps=steps,
-        memory=memory_needed(experiment, count, in_memory=False),
+        memory=memory_needed(points, count, in_memory=False),
         compiling=compiling,
         computing=computing,
-        workers=min(count, busy * len(points)),
+        workers=min(count, busy),
         accelerators=elsewhere(experiment, moves),
     )
 
 
-def _seconds(point: Experiment, cost: Cost) -> tuple[int, float]:
-    """Groups of a sweep point, and processor time of all of them through all cycles."""
-    size = point.ensemble
-    rows, settle = drive(point, point.protocol.timeline()), settling(point)
+def _seconds(side_by_side: list[Trial], cost: Cost) -> tuple[int, float]:
+    """Groups of trials that share them, and processor time of all of them through all cycles."""
+    trial = side_by_side[0]
+    size, settle = trial.experiment.ensemble, trial.settle
+    longest = max((other.rows for other in side_by_side), key=lambda rows: rows.steps)
     rests = 0 if settle is None else size.cycles if size.between_cycles == "rest" else 1
-    groups = -(-size.devices // lanes_of(point))
-    cycle = cost.reading + _stepping(rows, cost)
-    together = cost.gathering * point.protocol.timeline().samples * kept_cycles(point).size
-    return groups, groups * (size.cycles * cycle + (rests * _stepping(settle, cost) if settle else 0.0)) + together
+    cycle = cost.reading + _stepping(longest, cost)
+    kept = sum(cost.gathering * other.timeline.samples * other.kept.size for other in side_by_side)
+    begun = rests * _stepping(settle, cost) if settle else 0.0
+    return trial.groups, trial.groups * (size.cycles * cycle + begun) + kept
 
 
 def _stepping(rows: Drive, cost: Cost) -> float:
@@ -119,18 +127,17 @@ def _stepping(rows: Drive, cost: Cost) -> float:
     return cost.step * rows.steps + cost.solution * float(rows.solutions.sum()) + cost.sample * samples
 
 
-def calibrate(point: Experiment, budget: float = _REHEARSAL) -> tuple[float, Cost]:
-    """(seconds of compilation, cost of one group of this experiment), the latter from half a second of work, or of
+def calibrate(trial: Trial, budget: float = _REHEARSAL) -> tuple[float, Cost]:
+    """(seconds of compilation, cost of one group of this trial), the latter from half a second of work, or of
     devices that choose their own steps from ``budget`` seconds."""
-    with computing(point.precision == "float64"):
-        return _calibrate(point, budget)
+    with computing(trial.experiment.precision == "float64"):
+        return _calibrate(trial, budget)
 
 
-def _calibrate(point: Experiment, budget: float) -> tuple[float, Cost]:
+def _calibrate(trial: Trial, budget: float) -> tuple[float, Cost]:
     begin = time.perf_counter()
-    group = Group(point, 0, min(lanes_of(point), point.ensemble.devices))
-    rows, key = drive(point, point.protocol.timeline()), group.key(0)
-    progress = Progress(0, lambda done, total: None)
+    group = Group([Piece(trial, 0, min(trial.slot, trial.experiment.ensemble.devices))])
+    rows, key = trial.rows, group.key(0)
     strongest = int(np.argmax(np.maximum(np.abs(rows.start), np.abs(rows.end))))
     voltage, step = rows.end[strongest], rows.step[strongest] / 16  # far from anything that could go wrong
 
@@ -147,17 +154,17 @@ def _calibrate(point: Experiment, budget: float) -> tuple[float, Cost]:
 
     def work(drives: Drive) -> Any:
         group.carry = rested
-        return group.advance(key, drives, progress)
+        return group.advance(key, [drives], unseen())
 
-    channels = work(batch(1, 1))[0]
-    reading = _reading(point, group, channels)
+    channels = {name: series[:, group.own] for name, series in work(batch(1, 1)).channels.items()}
+    reading = _reading(group, channels)
     reading()
     compiling = time.perf_counter() - begin
-    around = _timed(reading) + _timed(at_rest), _gathering(point)
-    if point.device.adaptive:
+    around = _timed(reading) + _timed(at_rest), _gathering(trial)
+    if trial.experiment.device.adaptive:
         group.carry, done, begun = rested, 0, time.process_time()
         for part in rows.batches():
-            group.advance(key, part, progress)
+            group.advance(key, [part], unseen())
             done += part.steps
             if time.process_time() - begun > budget:
                 break
@@ -188,27 +195,27 @@ def _timed(work: Callable[[], Any], times: int = 3) -> float:
     return min(taken)
 
 
-def _gathering(point: Experiment) -> float:
+def _gathering(trial: Trial) -> float:
     """Seconds of the means and quantiles of all channels, for one sample."""
     few = 8
-    block = np.random.default_rng(0).standard_normal((few, point.ensemble.devices))
-    channels = len(CIRCUIT_CHANNELS) + len(point.channels)
+    block = np.random.default_rng(0).standard_normal((few, trial.experiment.ensemble.devices))
 
     def work() -> None:
-        np.quantile(block, point.output.quantiles, axis=1)
+        np.quantile(block, trial.experiment.output.quantiles, axis=1)
         block.std(axis=1)
 
-    return _timed(work) * channels / few
+    return _timed(work) * len(trial.channels) / few
 
 
-def _reading(point: Experiment, group: Group, recorded: dict[str, np.ndarray]) -> Callable[[], Any]:
+def _reading(group: Group, recorded: dict[str, np.ndarray]) -> Callable[[], Any]:
     """Taking every measurement of one cycle of a group, on channels of the protocol's length."""
-    timeline, frequency = point.protocol.timeline(), point.protocol.frequencies
-    names = [*CIRCUIT_CHANNELS, *point.channels]
-    spread = np.arange(timeline.samples) % len(recorded["current"])
-    channels = {name: recorded[name][spread] for name in names}
-    impedance = np.ones((frequency.size, group.count), complex)
-    return lambda: read(point, timeline, channels, impedance, references(point, group.parameters))
+    (piece,) = group.pieces
+    trial = piece.trial
+    spread = np.arange(trial.timeline.samples) % len(recorded["current"])
+    channels = {name: recorded[name][spread] for name in trial.channels}
+    impedance = np.ones((trial.frequency.size, piece.count), complex)
+    own = trial.experiment.device.references({name: value[: piece.count] for name, value in piece.draws.items()})
+    return lambda: read([trial], group.which, channels, impedance, own)
 
 
 # -------------------------------------------------------------------------------------- accelerators

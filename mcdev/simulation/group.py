@@ -1,0 +1,195 @@
+"""A group: lanes that advance together in one call of the compiled program.
+
+A lane is one device at one sweep point. Each point has a *slot* of neighbouring lanes: as many as its devices need, or
+the whole group where they fill it. A group is always full: lanes without a device of their own repeat a neighbour, and
+are dropped. Random numbers are named by seed, device and cycle, and each lane keeps its own point's steps, so a
+realisation comes out the same bit for bit whatever it shares a group with.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcdev.circuits.contract import Circuit
+from mcdev.devices.contract import Devices, LaneKey
+from mcdev.simulation.draws import of_cycle
+from mcdev.simulation.program import Carry, Place, Row, program
+from mcdev.simulation.progress import Progress
+from mcdev.simulation.reading import likeness
+from mcdev.simulation.trial import BATCH, Drive, Trial
+
+Arrays = dict[str, np.ndarray]
+
+_COUNTS = ("solutions", "pairs")  # columns of a row that are whole numbers
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Neighbouring devices of one trial, at most as many as its slot has lanes. Its arrays have the slot's lanes; the
+    last device also stands in those that are left."""
+
+    trial: Trial
+    first: int
+    last: int
+
+    @property
+    def count(self) -> int:
+        return self.last - self.first
+
+    @functools.cached_property
+    def indices(self) -> np.ndarray:
+        """Of the devices."""
+        return np.minimum(np.arange(self.first, self.first + self.trial.slot), self.last - 1)
+
+    @functools.cached_property
+    def draws(self) -> Arrays:
+        """Name → parameter (SI) of each lane."""
+        own = self.trial.draw(self.first, self.last)
+        return {name: value[self.indices - self.first] for name, value in own.items()}
+
+    @functools.cached_property
+    def built(self) -> tuple[Devices, Circuit]:
+        """Devices and circuits with these parameters."""
+        return self.trial.build(self.draws, self.indices)
+
+    def in_cycle(self, cycle: int) -> tuple[Devices, Circuit]:
+        """The same as they are in one cycle."""
+        if not self.trial.experiment.ensemble.cycle_to_cycle:
+            return self.built
+        changed = of_cycle(self.trial.experiment, self.draws, self.first, self.count, cycle)
+        return self.trial.build(changed, self.indices)
+
+    @functools.cached_property
+    def structure(self) -> Any:
+        """What pieces must have in common to share a group: all but the numbers in their arrays."""
+        leaves, tree = jax.tree.flatten(self.built)
+        size = self.trial.experiment.ensemble
+        return (
+            *(tree, tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)),
+            *(self.trial.lanes, self.trial.slot, self.trial.settle is None, size.between_cycles),
+            likeness(self.trial),
+        )
+
+
+class Cycle(NamedTuple):
+    """What one cycle of a group leaves behind, of the lanes with a device of their own, piece after piece."""
+
+    channels: Arrays
+    """Name → [T, lane]."""
+    profile: Arrays
+    """Name → [T, bin, piece], summed over the piece's intact lanes."""
+    snapshot: Arrays
+    """Name → [T, part, piece, kept]."""
+    impedance: np.ndarray
+    """[F, lane]."""
+    intact: np.ndarray
+    """[lane]."""
+
+
+class Group:
+    """Pieces of one structure, from cycle to cycle."""
+
+    def __init__(self, pieces: Sequence[Piece]):
+        trial = pieces[0].trial
+        self.pieces, self.slot, self.lanes, self.dtype = list(pieces), trial.slot, trial.lanes, trial.dtype
+        self.place = Place(self.slot, min(trial.experiment.output.trajectories, self.slot))
+        self.counts = np.array([piece.count for piece in pieces])
+        self.which = np.repeat(np.arange(self.counts.size), self.counts)
+        """Number of the piece of each lane that has a device of its own, piece after piece."""
+        has = [np.arange(self.slot) < count for count in self.counts]
+        self.own = np.flatnonzero(np.concatenate(has))
+        """These lanes."""
+        self.counted = jnp.asarray(self._full(has))
+        self.devices, self.circuit = self._together([piece.built for piece in pieces])
+        self.carry: Carry | None = None
+
+    def _full(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """Slots side by side; the last one also stands in what is left of the lanes."""
+        left = self.lanes // self.slot - len(parts)
+        return np.concatenate([*parts, *[parts[-1]] * left], axis=-1)
+
+    def _together(self, built: Sequence[tuple[Devices, Circuit]]) -> tuple[Devices, Circuit]:
+        if self.slot == self.lanes:
+            return built[0]
+        found: tuple[Devices, Circuit] = jax.tree.map(
+            lambda *leaves: jnp.asarray(self._full([np.asarray(leaf) for leaf in leaves])), *built
+        )
+        return found
+
+    def key(self, cycle: int) -> LaneKey:
+        """Of the random numbers of each lane."""
+        seeds = [np.full(self.slot, piece.trial.experiment.ensemble.seed) for piece in self.pieces]
+        words = (jnp.asarray(self._full(x), jnp.uint32) for x in (seeds, [piece.indices for piece in self.pieces]))
+        found: LaneKey = program().key(*words, jnp.uint32(cycle))
+        return found
+
+    def restore(self, leaves: Sequence[np.ndarray]) -> None:
+        """Go on from where other groups ended: as :meth:`leaves` gives it."""
+        blank = jax.eval_shape(program().rest, self.devices, self.circuit, self.key(0))
+        starts = np.cumsum(self.counts) - self.counts
+        lanes = [start + piece.indices - piece.first for start, piece in zip(starts, self.pieces, strict=True)]
+        places = self._full(lanes)
+        self.carry = jax.tree.unflatten(jax.tree.structure(blank), [jnp.asarray(leaf[..., places]) for leaf in leaves])
+
+    def leaves(self) -> list[np.ndarray]:
+        """Each array of the state, of the lanes with a device of their own."""
+        return [np.asarray(leaf)[..., self.own] for leaf in jax.tree.leaves(self.carry)]
+
+    def run(self, cycle: int, progress: Progress) -> Cycle:
+        """One cycle of every lane."""
+        key, trials = self.key(cycle), [piece.trial for piece in self.pieces]
+        self.devices, self.circuit = self._together([piece.in_cycle(cycle) for piece in self.pieces])
+        if self.carry is None or trials[0].experiment.ensemble.between_cycles == "rest":
+            self.carry = program().rest(self.devices, self.circuit, key)
+            if settle := [trial.settle for trial in trials if trial.settle is not None]:
+                self.advance(key, settle, progress)
+        self.carry = self.carry._replace(clock=jnp.zeros(self.lanes, jnp.uint32))
+        seen = self.advance(key, [trial.rows for trial in trials], progress)
+        impedance = np.empty((0, self.lanes), complex)
+        if trials[0].frequency.size:
+            bias = self._full([np.full(self.slot, trial.rows.end[-1]) for trial in trials])
+            at = (jnp.asarray(x, self.dtype) for x in (bias, trials[0].frequency))
+            impedance = np.asarray(program().impedance(self.devices, self.circuit, self.carry, *at))
+        return Cycle(
+            {name: series[:, self.own] for name, series in seen.channels.items()},
+            seen.profile,
+            seen.snapshot,
+            impedance[:, self.own],
+            np.asarray(self.carry.intact)[self.own],
+        )
+
+    def advance(self, key: LaneKey, drives: Sequence[Drive], progress: Progress) -> Any:
+        """Every piece through its own rows, all of one length; what was recorded, as NumPy's arrays."""
+        points = self.lanes // self.slot
+        rows = Drive(
+            *(
+                np.stack([*column, *[column[-1]] * (points - len(column))], axis=1)
+                for column in zip(*drives, strict=True)
+            )
+        )
+        parts = []
+        for batch in rows.batches():
+            samples = batch.start.shape[0]
+            empty = np.zeros((BATCH - samples, points))
+            filled = Row(
+                **{
+                    name: jnp.asarray(
+                        np.concatenate([column, empty]).astype(np.uint32 if name in _COUNTS else self.dtype)
+                    )
+                    for name, column in batch._asdict().items()
+                }
+            )
+            self.carry, out = program().advance(
+                self.devices, self.circuit, key, self.carry, filled, self.counted, place=self.place
+            )
+            parts.append(jax.tree.map(lambda series, n=samples: np.asarray(series)[:n], out))
+            steps = 2 * np.sum(batch.solutions * batch.pairs, axis=0)[: self.counts.size]
+            progress.add(int(steps @ self.counts))
+        return jax.tree.map(lambda *series: np.concatenate(series), *parts)

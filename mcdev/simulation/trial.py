@@ -1,0 +1,210 @@
+"""A trial: one sweep point, resolved. What follows from its configuration before any device is drawn, each once.
+
+for trial in trials(experiment):
+    trial.timeline, trial.rows, trial.settle, trial.lanes
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcdev.circuits.contract import Circuit
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.problems import ConfigError, Problem
+from mcdev.devices.contract import CIRCUIT_CHANNELS, Devices
+from mcdev.machine.environment import backend
+from mcdev.protocols.timeline import Timeline
+from mcdev.simulation.draws import draw_parameters, of_device
+
+BATCH = 64
+"""Samples a call of the compiled program takes."""
+BATCH_STEPS = 10_000
+"""Steps after which a call ends, if its sample does: the grain of progress and of interruption, about a second."""
+_NARROW, _MANY_STEPS = 16, 3e6
+_SLOTS = (1, 4, 16, 64, 256, 1024)
+_QUARTER, _WORTH = 64, 0.8  # fewest lanes that fill a processor's vectors; share of the lanes that is fewer by enough
+
+
+class Drive(NamedTuple):
+    """The samples of a timeline as the compiled program sees them; shape [sample], or [sample, …] of several."""
+
+    start: np.ndarray
+    """Source voltage (V)."""
+    end: np.ndarray
+    solutions: np.ndarray
+    """Times that the circuit is solved within the sample."""
+    pairs: np.ndarray
+    """Pairs of steps between two solutions."""
+    step: np.ndarray
+    """Seconds."""
+
+    @property
+    def steps(self) -> int:
+        return int(2 * np.sum(self.solutions * self.pairs))
+
+    def batches(self) -> Iterator[Drive]:
+        """The samples in order, at most ``BATCH`` and about ``BATCH_STEPS`` steps at a time."""
+        counts = self.solutions * self.pairs
+        most = counts if counts.ndim == 1 else counts.max(axis=tuple(range(1, counts.ndim)))
+        first, pairs = 0, 0.0
+        for i, more in enumerate(most.tolist()):
+            if i - first == BATCH or (i > first and 2 * (pairs + more) > BATCH_STEPS):
+                yield Drive(*(column[first:i] for column in self))
+                first, pairs = i, 0.0
+            pairs += more
+        yield Drive(*(column[first:] for column in self))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One sweep point, ready to be computed."""
+
+    experiment: Experiment
+    values: dict[str, Any] = field(default_factory=dict)
+    """Of the sweep's axes."""
+
+    @functools.cached_property
+    def timeline(self) -> Timeline:
+        return self.experiment.protocol.timeline()
+
+    @functools.cached_property
+    def frequency(self) -> np.ndarray:
+        """Frequencies (Hz) of the impedance that is taken at the end; none under most protocols."""
+        return self.experiment.protocol.frequencies
+
+    @functools.cached_property
+    def rows(self) -> Drive:
+        """The protocol. Raises ``ConfigError`` where it takes no finite number of steps."""
+        return drive(self.experiment, self.timeline)
+
+    @functools.cached_property
+    def settle(self) -> Drive | None:
+        """The time at zero volts before a cycle; None without one."""
+        return settling(self.experiment)
+
+    @functools.cached_property
+    def lanes(self) -> int:
+        """Realisations in a group, on this process's backend: as the family says, or a quarter of that on a CPU where
+        it leaves a good part fewer lanes to be computed and dropped. A few devices through very many steps have a
+        narrow program of their own. The numbers are the same."""
+        size, platform = self.experiment.ensemble, backend()
+        wide = self.experiment.device.lanes[platform]
+        if platform != "cpu":
+            return wide
+        if size.devices <= _NARROW < wide and self.rows.steps * size.cycles > _MANY_STEPS:
+            return _NARROW
+        quarter = wide // 4
+        fewer = -(-size.devices // quarter) * quarter < _WORTH * (-(-size.devices // wide) * wide)
+        return quarter if quarter >= _QUARTER and self.experiment.output.trajectories <= quarter and fewer else wide
+
+    @functools.cached_property
+    def slot(self) -> int:
+        """Lanes that this point has in a group that it shares with others: a power of four, so that there are few
+        programs; all lanes where it shares none."""
+        for size in _SLOTS:
+            if self.experiment.ensemble.devices <= size <= self.lanes // 2:
+                return size
+        return self.lanes
+
+    @property
+    def groups(self) -> int:
+        """Groups that the devices fill."""
+        return -(-self.experiment.ensemble.devices // self.lanes)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.experiment.precision)
+
+    @functools.cached_property
+    def channels(self) -> tuple[str, ...]:
+        """Names of all that is recorded."""
+        return (*CIRCUIT_CHANNELS, *self.experiment.channels)
+
+    @functools.cached_property
+    def kept(self) -> np.ndarray:
+        """The cycles whose course over time is kept."""
+        return kept_cycles(self.experiment)
+
+    @functools.cached_property
+    def entries(self) -> dict[str, tuple[int, ...]]:
+        """Measurement → shape of one value: () of a number, (n,) of a list."""
+        found = {name: m.entries(self.timeline) for name, m in self.experiment.measurements.items()}
+        return {name: () if count is None else (count,) for name, count in found.items()}
+
+    @property
+    def bytes_of_lane(self) -> int:
+        """What one lane's recorded channels take."""
+        return self.timeline.samples * len(self.channels) * self.dtype.itemsize
+
+    def draw(self, first: int, last: int) -> dict[str, np.ndarray]:
+        """Parameters of devices first … last-1, and of what the circuit puts beside them (SI)."""
+        return draw_parameters(self.experiment, first, last)
+
+    def build(self, draws: dict[str, np.ndarray], indices: np.ndarray, dtype: Any = None) -> tuple[Devices, Circuit]:
+        """The batch of devices with these parameters and indices, and their circuits."""
+        experiment, kind = self.experiment, self.dtype if dtype is None else dtype
+        devices = experiment.device.build(of_device(experiment, draws), experiment.ensemble.seed, indices, kind)
+        return devices, experiment.circuit.build(indices.size, kind, draws)
+
+    def steps(self, devices: int, cycles: int, first: bool = True) -> int:
+        """Realisation-steps of some cycles of some devices; ``first``: whether the first cycle is among them."""
+        rested = self.experiment.ensemble.between_cycles == "rest"
+        settled = (cycles if rested else int(first)) * (self.settle.steps if self.settle else 0)
+        return (self.rows.steps * cycles + settled) * devices
+
+    @property
+    def all_steps(self) -> int:
+        """Realisation-steps of the whole point."""
+        size = self.experiment.ensemble
+        return self.steps(size.devices, size.cycles)
+
+
+def trials(experiment: Experiment) -> list[Trial]:
+    """The sweep's points in order."""
+    return [Trial(point, values) for values, point in experiment.points()]
+
+
+def kept_cycles(experiment: Experiment) -> np.ndarray:
+    """The cycles whose course over time is kept: ``output.cycles`` of them, evenly spread, with the first and last."""
+    total = experiment.ensemble.cycles
+    return np.unique(np.linspace(0, total - 1, min(total, experiment.output.cycles)).round().astype(np.int64))
+
+
+def drive(experiment: Experiment, timeline: Timeline) -> Drive:
+    """Cut each sample into equal circuit intervals, and each of these into an even number of equal steps, so
+    that every boundary of the protocol is met exactly and no step exceeds the device's pace.
+
+    Raises ``ConfigError`` where that is no finite number of steps: at extreme voltages or times.
+    """
+    largest = np.maximum(np.abs(timeline.start), np.abs(timeline.end))
+    voltages, which = np.unique(largest, return_inverse=True)
+    paces = np.array([experiment.pace(float(voltage)) for voltage in voltages])
+    widths, coupling, longest = timeline.widths, paces[which, 0], paces[which, 1]
+    with np.errstate(all="ignore"):  # what overflows is looked at in the end
+        solutions = np.ceil(widths / coupling * (1 - 1e-9))
+        pairs = np.ceil(widths / solutions / (2 * longest) * (1 - 1e-9))
+        step = widths / (solutions * 2 * pairs)
+    endless = ~((step > 0) & np.isfinite(2 * solutions * pairs))
+    if endless.any():
+        i = int(np.argmax(endless))
+        message = (
+            f"{widths[i]:.3g} s at {largest[i]:.3g} V take no finite number of steps of at most {longest[i]:.3g} s; "
+            "expected times and voltages at which the device can be followed: shorten the one or lower the other"
+        )
+        raise ConfigError([Problem("protocol", experiment.protocol.kind, message)], experiment.name)
+    return Drive(timeline.start, timeline.end, solutions, pairs, step)
+
+
+def settling(experiment: Experiment) -> Drive | None:
+    """The time at zero volts before a cycle, cut as :func:`drive` cuts a protocol; None without one."""
+    if experiment.ensemble.equilibration == 0:
+        return None
+    duration = experiment.ensemble.equilibration
+    edges = np.linspace(0, duration, BATCH + 1)
+    quiet = np.zeros(BATCH)
+    return drive(experiment, Timeline(edges, quiet, quiet))
