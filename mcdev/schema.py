@@ -94,6 +94,19 @@ def _quantity(number: float, unit: str) -> Any:
     raise ValueError(f"'{unit[:60]}' is no known unit")
 
 
+@functools.lru_cache(maxsize=2**16)  # the points of a sweep have most quantities in common
+def _in_base_units(text: str, expected: str) -> float:
+    """A quantity in SI base units. Raises ``ValueError`` for text that is none, pint's error for another dimension."""
+    given = _quantity(*number_and_unit(text))
+    given.to(expected)  # refuses another dimension
+    return float(given.to_base_units().magnitude)
+
+
+@functools.lru_cache(maxsize=2**10)
+def _scale(unit: str) -> float:
+    return float(_units().Quantity(1.0, unit).to_base_units().magnitude) if unit else 1.0
+
+
 def converted(number: float, unit: str, other: str) -> float:
     """A number of one unit in another; the percent is one of a pure number. Raises ``ValueError`` for what is no unit,
     or one of another dimension."""
@@ -391,7 +404,7 @@ class Unit:
     @property
     def scale(self) -> float:
         """One of this unit in SI base units."""
-        return float(_units().Quantity(1.0, self.unit).to_base_units().magnitude) if self.unit else 1.0
+        return _scale(self.unit)
 
     @property
     def bounds(self) -> dict[str, float]:
@@ -439,9 +452,7 @@ class Unit:
         if not unit:
             refuse(value, f"expected {self.expectation}", self._with_unit(self._finite(value, number)))
         try:
-            given = _quantity(number, unit)
-            given.to(self.unit)  # refuses another dimension
-            base = given.to_base_units().magnitude
+            base = _in_base_units(value, self.unit)
         except pint.DimensionalityError:
             refuse(
                 value,
@@ -450,7 +461,7 @@ class Unit:
             )
         except ValueError as error:
             refuse(value, f"expected {self.expectation}, but {error}", f'write it like "{self.example}"')
-        return self._finite(value, float(base))
+        return self._finite(value, base)
 
     def _parse_pure(self, value: str | int | float) -> float:
         """A number as it stands, or a percentage in quotes."""

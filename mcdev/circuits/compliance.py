@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from mcdev.devices.contract import CurrentLaw, PerLane
+from mcdev.devices.contract import CurrentLaw, PerLane, per_lane
 from mcdev.integrators.root import solve_monotone
 
 
@@ -27,4 +27,4 @@ def limit_current(
 
 def limits(compliance: float | None, lanes: int, dtype: Any) -> PerLane | None:
     """The compliance (A) of each lane; None without one."""
-    return None if compliance is None else jnp.full(lanes, compliance, dtype)
+    return None if compliance is None else per_lane(compliance, dtype, lanes)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Complex
 
 from mcdev.circuits.compliance import limit_current, limits
 from mcdev.circuits.contract import NO_DRAWS, CircuitConfig, Division, Memoryless
-from mcdev.devices.contract import CurrentLaw, PerLane
+from mcdev.devices.contract import CurrentLaw, PerLane, per_lane
 from mcdev.integrators.root import solve_monotone
 from mcdev.schema import Unit
 
@@ -39,4 +39,4 @@ class SeriesResistor(CircuitConfig):
     """Largest current that the source lets through."""
 
     def build(self, lanes: int, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> SeriesResistorCircuit:
-        return SeriesResistorCircuit(jnp.full(lanes, self.resistance, dtype), limits(self.compliance, lanes, dtype))
+        return SeriesResistorCircuit(per_lane(self.resistance, dtype, lanes), limits(self.compliance, lanes, dtype))

@@ -229,7 +229,21 @@ class Experiment(Strict):
 
     @functools.cached_property
     def _points(self) -> list[tuple[dict[str, Any], Experiment]]:
-        return [(values, self._at(values)) for values in self.sweep.points()]
+        return [(values, self._point(number)) for number, values in enumerate(self._values)]
+
+    @functools.cached_property
+    def _values(self) -> list[dict[str, Any]]:
+        return self.sweep.points()
+
+    @functools.cached_property
+    def _made(self) -> dict[int, Experiment]:
+        return {}
+
+    def _point(self, number: int) -> Experiment:
+        """One sweep point, built once. Raises ``ConfigError`` where its values cannot be."""
+        if number not in self._made:
+            self._made[number] = self._at(self._values[number])
+        return self._made[number]
 
     def curves(self, axis: str) -> list[tuple[dict[str, Any], list[int]]]:
         """The sweep's points as curves along one axis: values of the other axes, and the numbers of the points. When
@@ -267,7 +281,7 @@ class Experiment(Strict):
             for number, values in enumerate(self.sweep.points(), start=1):
                 where = f"sweep point {number}: {', '.join(f'{path} = {shown(v)}' for path, v in values.items())}"
                 try:
-                    point = self._at(values)
+                    point = self._point(number - 1)
                     kinds, own = (", ".join(e.kinds) for e in (point, self))
                     if kinds != own:
                         message = f"is of kind {kinds}, the others of kind {own}: run them one by one"

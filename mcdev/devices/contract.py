@@ -37,6 +37,12 @@ FOLLOWED = 0.15
 follows: the midpoint rule over z relaxation times is wrong by z²/12, or 0.2 %, of what that state does."""
 
 
+def per_lane(value: Any, dtype: Any, lanes: int | None = None) -> Any:
+    """Numbers of a batch, the lanes last; one number for all of ``lanes``. They stay on the host, so that batches are
+    joined before they go to an accelerator."""
+    return np.asarray(value, dtype) if lanes is None else np.full(lanes, value, dtype)
+
+
 class Devices(eqx.Module):
     """A batch of devices, one a lane. Immutable: what changes in time is the state.
 

@@ -28,7 +28,17 @@ from jaxtyping import Array, Bool, Complex, Float, UInt32
 from pydantic import Field
 from scipy.constants import epsilon_0
 
-from mcdev.devices.contract import FOLLOWED, DeviceConfig, Devices, FullScale, LaneKey, Observable, Pace, PerLane
+from mcdev.devices.contract import (
+    FOLLOWED,
+    DeviceConfig,
+    Devices,
+    FullScale,
+    LaneKey,
+    Observable,
+    Pace,
+    PerLane,
+    per_lane,
+)
 from mcdev.devices.injection import Injection
 from mcdev.integrators.exponential import exact_relaxation, rosenbrock_euler
 from mcdev.integrators.interval import Interval
@@ -161,12 +171,12 @@ class OmiecCompact(DeviceConfig):
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> OmiecCompactDevices:
         p = {name: np.asarray(value, dtype=np.float64) for name, value in draws.items()}
         return OmiecCompactDevices(
-            parameters={name: jnp.asarray(value, dtype) for name, value in p.items()},
-            rate=jnp.asarray(p["conductivity"] / (p["thickness"] * p["capacitance"]), dtype),
-            fast=jnp.asarray(p["fast_rate"] + p["conductivity"] / (p["thickness"] * p["fast_capacitance"]), dtype),
-            hopping=jnp.asarray(p["hopping_field"] * p["thickness"], dtype),
-            geometric=jnp.asarray(epsilon_0 * p["relative_permittivity"] * p["area"] / p["thickness"], dtype),
-            layers=jnp.asarray(p["capacitance"] * p["area"], dtype),
+            parameters={name: per_lane(value, dtype) for name, value in p.items()},
+            rate=per_lane(p["conductivity"] / (p["thickness"] * p["capacitance"]), dtype),
+            fast=per_lane(p["fast_rate"] + p["conductivity"] / (p["thickness"] * p["fast_capacitance"]), dtype),
+            hopping=per_lane(p["hopping_field"] * p["thickness"], dtype),
+            geometric=per_lane(epsilon_0 * p["relative_permittivity"] * p["area"] / p["thickness"], dtype),
+            layers=per_lane(p["capacitance"] * p["area"], dtype),
             either=self.facilitation == "either_polarity",
         )
 

@@ -24,7 +24,17 @@ from jaxtyping import Array, Bool, Complex, Float, UInt32
 from pydantic import Field
 from scipy.constants import Boltzmann, e, epsilon_0
 
-from mcdev.devices.contract import FOLLOWED, DeviceConfig, Devices, FullScale, LaneKey, Observable, Pace, PerLane
+from mcdev.devices.contract import (
+    FOLLOWED,
+    DeviceConfig,
+    Devices,
+    FullScale,
+    LaneKey,
+    Observable,
+    Pace,
+    PerLane,
+    per_lane,
+)
 from mcdev.devices.injection import Injection
 from mcdev.integrators.drift_diffusion import graded_mesh
 from mcdev.integrators.exponential import exact_relaxation
@@ -213,8 +223,8 @@ class OmiecPnp(DeviceConfig):
         cations = np.maximum(p["salt"], _NO_CATIONS) if len(self.charges) > 1 else 0.0 * p["salt"]
         diffusion = p["conductivity"] * thermal / (e * density * (1.0 + cations))
 
-        def lanes(value: np.ndarray) -> Float[Array, "... lane"]:
-            return jnp.asarray(value, dtype)
+        def lanes(value: np.ndarray) -> Any:
+            return per_lane(value, dtype)
 
         transport = IonTransport(
             widths=lanes(np.repeat(self.widths[:, None], length.size, axis=1)),

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import model_validator
 
-from mcdev.devices.contract import CurrentLaw, FullScale, LaneKey, PerLane
+from mcdev.devices.contract import CurrentLaw, FullScale, LaneKey, PerLane, per_lane
 from mcdev.devices.one_state import OneState, OneStateDevices
 from mcdev.schema import Drawn, PerDevice, extremes, refuse
 
@@ -63,7 +63,7 @@ class VolatileThreshold(OneState):
     def build(
         self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
     ) -> VolatileThresholdDevices:
-        parameters = {name: jnp.asarray(value, dtype) for name, value in draws.items()}
+        parameters = {name: per_lane(value, dtype) for name, value in draws.items()}
         return VolatileThresholdDevices(parameters, self.integrator.tolerance)
 
 

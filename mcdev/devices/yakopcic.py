@@ -21,7 +21,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from mcdev.devices.contract import CurrentLaw, FullScale, LaneKey, PerLane
+from mcdev.devices.contract import CurrentLaw, FullScale, LaneKey, PerLane, per_lane
 from mcdev.devices.one_state import OneState, OneStateDevices
 from mcdev.schema import Drawn, PerDevice, extremes
 
@@ -72,7 +72,7 @@ class Yakopcic(OneState):
         return max(0.0, *over)
 
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> YakopcicDevices:
-        parameters = {name: jnp.asarray(value, dtype) for name, value in draws.items()}
+        parameters = {name: per_lane(value, dtype) for name, value in draws.items()}
         return YakopcicDevices(parameters, self.integrator.tolerance)
 
 

@@ -179,15 +179,16 @@ def _computed(works: Sequence[Work], pieces: Sequence[Piece], progress: Progress
     states = [_state(work, piece) for work, piece in zip(works, pieces, strict=True)]
     if states[0]:
         group.restore([np.concatenate(leaf, axis=-1) for leaf in zip(*states, strict=True)])
-    cuts = np.cumsum(group.counts)[:-1]
+    ends = np.cumsum(group.counts).tolist()
+    spans = [slice(end - piece.count, end) for end, piece in zip(ends, pieces, strict=True)]
     cycles: list[list[Arrays]] = [[] for _ in pieces]
     for cycle in range(chunk.begin, chunk.end):
         out = group.run(cycle, progress)
         found = _measured(group, out)
         for p, piece in enumerate(pieces):
-            cycles[p].append({name: np.split(value, cuts)[p] for name, value in found.items()})
+            cycles[p].append({name: value[spans[p]] for name, value in found.items()})
             if cycle in kept:
-                cycles[p][-1] |= {f"series/{name}": np.split(s, cuts, axis=1)[p] for name, s in out.channels.items()}
+                cycles[p][-1] |= {f"series/{name}": series[:, spans[p]] for name, series in out.channels.items()}
                 cycles[p][-1] |= {f"profile/{name}": total[..., p] for name, total in out.profile.items()}
                 if piece.first == 0:
                     cycles[p][-1] |= {f"inner/{name}": value[..., p, :] for name, value in out.snapshot.items()}
@@ -196,8 +197,8 @@ def _computed(works: Sequence[Work], pieces: Sequence[Piece], progress: Progress
         own |= {f"parameter/{name}": value[: piece.count] for name, value in piece.draws.items()}
     if size.between_cycles == "continue" and chunk.end < size.cycles:
         for i, leaf in enumerate(group.leaves()):
-            for own, part in zip(made, np.split(leaf, cuts, axis=-1), strict=True):
-                own[f"carry/{i}"] = part
+            for own, span in zip(made, spans, strict=True):
+                own[f"carry/{i}"] = leaf[..., span]
     return made
 
 

@@ -43,7 +43,8 @@ from mcdev.simulation.progress import Progress, Stopped
 from mcdev.simulation.reading import likeness, read
 from mcdev.simulation.trial import Trial, trials
 
-_SAMPLES = 64  # of all realisations that are held together
+_SAMPLES = 64  # of all realisations that are held together, at least
+_NUMBERS = 2**16  # that are held together, at least
 _FREE = 0.8  # share of the free memory that is the budget where none is given
 
 
@@ -348,10 +349,11 @@ def _collect(
     left = without_groups(n).T.astype(float)
     weights = left / np.maximum(left.sum(axis=0), 1.0)  # of the means of all realisations, and of all but each group
     means: Arrays = {}
+    together = _together(intact.size)
     for name, mean in result.mean.items():
         replicates = []
-        for begin in range(0, samples, _SAMPLES):
-            span = slice(begin, min(begin + _SAMPLES, samples))
+        for begin in range(0, samples, together):
+            span = slice(begin, min(begin + together, samples))
             block = np.full((span.stop - span.start, intact.size), np.nan, mean.dtype)
             for chunk, arrays in parts.items():
                 block[:, chunk.first : chunk.last] = arrays[f"series/{name}"][place[chunk], span]
@@ -402,6 +404,11 @@ def _measure_means(means: Sequence[tuple[Trial, PointResult, _Mean]]) -> None:
                 result.of_mean[name][mean.cycle, : own.shape[0]] = own
 
 
+def _together(devices: int) -> int:
+    """Samples of all realisations that are held together."""
+    return max(_SAMPLES, _NUMBERS // devices)
+
+
 def cycle_index(kept: np.ndarray, chunk: Chunk, cycle: int) -> int:
     """Number of a kept cycle among those of its chunk."""
     return int(np.sum((kept >= chunk.begin) & (kept < cycle)))
@@ -434,8 +441,8 @@ def memory_needed(points: Sequence[Trial], workers: int, in_memory: bool = True)
         means = channels * (2 + len(output.quantiles)) + len(device.profiles) * device.profile_bins.size
         kept += k * t * width * (singles + means)
         kept += k * t * d * channels * width * in_memory
-        together = min(t, _SAMPLES) * d * (2 * width + 16)
-        peak = max(peak, together + workers * bytes_of_group(trial))
+        block = min(t, _together(d)) * d * (2 * width + 16)
+        peak = max(peak, block + workers * bytes_of_group(trial))
     return kept + peak
 
 

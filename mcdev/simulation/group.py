@@ -117,7 +117,8 @@ class Group:
 
     def _together(self, built: Sequence[tuple[Devices, Circuit]]) -> tuple[Devices, Circuit]:
         if self.slot == self.lanes:
-            return built[0]
+            alone: tuple[Devices, Circuit] = jax.tree.map(jnp.asarray, built[0])
+            return alone
         found: tuple[Devices, Circuit] = jax.tree.map(
             lambda *leaves: jnp.asarray(self._full([np.asarray(leaf) for leaf in leaves])), *built
         )
