@@ -24,6 +24,7 @@ import reference
 from step_cost import pin, ratio, record
 
 from mcdev.devices.omiec_compact import OmiecCompact, OmiecCompactDevices, OmiecState
+from mcdev.integrators.interval import Interval
 from mcdev.simulation.program import compiler_options
 
 DEVICES, STEPS, STEP, VOLTAGE, ROUNDS = 10_000, 1000, 2e-3, 3.5, 5
@@ -115,10 +116,10 @@ def _devices(part: dict[str, np.ndarray]) -> OmiecCompactDevices:
 def _advance(devices: OmiecCompactDevices, intervals: int, pairs: int) -> jax.Array:
     key = (jnp.zeros(1, jnp.uint32), jnp.zeros(1, jnp.uint32))
     volts = jnp.full_like(devices.rate, VOLTAGE)
-    step = jnp.asarray(STEP, volts.dtype)
+    interval = Interval.alike(jnp.asarray(STEP, volts.dtype), jnp.uint32(pairs), volts.size)
 
     def body(_: int, state: OmiecState) -> OmiecState:
-        return devices.advance(state, volts, volts, step, jnp.uint32(pairs), key, jnp.uint32(0))
+        return devices.advance(state, volts, volts, interval, key, interval.pairs)
 
     return jax.lax.fori_loop(0, intervals, body, devices.rest(key)).q
 

@@ -16,6 +16,7 @@ from step_cost import PARTICLES, record
 from time_to_accuracy import Estimate, Row, percent
 
 from mcdev.devices.landscape import InterfacialWells, Landscape, PeriodicPinning
+from mcdev.integrators.interval import Interval
 from mcdev.integrators.langevin import SCHEMES, diffuse
 from mcdev.integrators.noise import realisation_key
 
@@ -51,9 +52,8 @@ def passage_study(scale: float) -> list[Row]:
         def body(i: Any, carry: Any) -> Any:
             x, before, count = carry
             pull = drift * voltage
-            x, before = diffuse(
-                SCHEMES[name], lambda x: landscape.force(x) + pull, x, before, h, s, key, first + i, jnp.uint32(1)
-            )
+            clock, one = jnp.full(lanes, first + i), Interval.alike(step, jnp.uint32(1), lanes)
+            x, before = diffuse(SCHEMES[name], lambda x: landscape.force(x) + pull, x, before, h, s, key, clock, one)
             there = x > goal
             return jnp.where(there, jnp.float32(x_start), x), before, count + there
 

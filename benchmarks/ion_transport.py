@@ -49,7 +49,7 @@ def batch(
     thickness, conductivity = 100e-9 * factors[0], 1.9e-8 * factors[1]
     diffusivity = conductivity * THERMAL / (ELEMENTARY * density * (1 + salt))
     devices = IonTransport(
-        widths=jnp.asarray(graded_mesh(cells, 2e-4 * 60 / cells)),
+        widths=jnp.asarray(graded_mesh(cells, 2e-4 * 60 / cells)[:, None] * one),
         charges=(-1, 1),
         screening=jnp.asarray(ELEMENTARY * density * thickness**2 / (permittivity * THERMAL)),
         stern=jnp.asarray(permittivity / (0.25 * thickness)),
@@ -66,7 +66,7 @@ def batch(
 def compiled() -> Callable[..., Any]:
     def run(devices: IonTransport, contents: Any, duration: Any) -> Any:
         voltage = jnp.full(devices.screening.shape, VOLTAGE)
-        state = devices.advance(devices.rest(contents), voltage, duration)
+        state = devices.advance(devices.rest(contents), voltage, jnp.broadcast_to(duration, voltage.shape))
         return state, devices.wall_fields(state, voltage)[0]
 
     return jax.jit(run, compiler_options=OPTIONS)

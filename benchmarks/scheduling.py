@@ -19,6 +19,8 @@ from step_cost import record
 import mcdev
 from mcdev.results import scheduler
 from mcdev.simulation import chunks, ensemble
+from mcdev.simulation.progress import unseen
+from mcdev.simulation.trial import trials
 
 CONFIG = Path(__file__).parents[1] / "configs" / "variability" / "omiec_array.toml"
 DEVICES, ROUNDS = 10_240, 7
@@ -26,16 +28,15 @@ LONG = 30.0
 
 
 def seconds(experiment: mcdev.Experiment, crew: scheduler.Workers) -> float:
-    progress = chunks.Progress(ensemble.total_steps(experiment), lambda done, total: None)
-    shares = [chunks.Share(1, 1)]
+    points, shares = trials(experiment), [chunks.Share(1, 1)]
     begin = time.perf_counter()
-    ensemble.perform(experiment, shares, ensemble.InMemory(), crew.pool, 1, progress, alone=crew.alone)
+    ensemble.perform(points, shares, ensemble.InMemory(), crew.pool, 1, unseen(), alone=crew.alone)
     return time.perf_counter() - begin
 
 
 def main() -> None:
     experiment = mcdev.load(CONFIG, {"ensemble.devices": DEVICES})
-    number = -(-DEVICES // chunks.lanes_of(experiment))
+    number = trials(experiment)[0].groups
     taken: dict[str, list[float]] = {"threads": [], "dask": []}
     with scheduler.workers("threads", 1) as thread, scheduler.workers("dask", 1) as dask:
         first = {name: seconds(experiment, crew) for name, crew in (("threads", thread), ("dask", dask))}

@@ -31,7 +31,10 @@ import numpy as np
 import reference
 
 import mcdev
-from mcdev.simulation import chunks, ensemble, program
+from mcdev.simulation import ensemble, program
+from mcdev.simulation.group import Group, Piece
+from mcdev.simulation.progress import unseen
+from mcdev.simulation.trial import BATCH, Drive, Trial
 
 REALISATIONS, PARTICLES = 1024, 40
 STEP, VOLTAGE = 2e-6, 1.0
@@ -73,10 +76,10 @@ class Engine:
     def __init__(self, scheme: str, realisations: int = REALISATIONS, particles: int = PARTICLES):
         changes = {"device.integrator.scheme": scheme, "device.particles": particles}
         experiment = held(changes | {"ensemble.devices": realisations})
-        lanes = chunks.lanes_of(experiment)
-        self.groups = [
-            chunks.Group(experiment, first, min(first + lanes, realisations)) for first in range(0, realisations, lanes)
-        ]
+        held_at = Trial(experiment)
+        firsts = range(0, realisations, held_at.slot)
+        pieces = [Piece(held_at, first, min(first + held_at.slot, realisations)) for first in firsts]
+        self.groups = [Group([piece]) for piece in pieces]
         self.keys = [group.key(0) for group in self.groups]
         begin = program.program().rest
         self.rest = [begin(g.devices, g.circuit, key) for g, key in zip(self.groups, self.keys, strict=True)]
@@ -84,22 +87,22 @@ class Engine:
     @property
     def positions(self) -> np.ndarray:
         """Positions at rest, [realisation, particle]."""
-        return np.concatenate([np.asarray(rest.state.x).T for rest in self.rest])
+        at_rest = zip(self.rest, self.groups, strict=True)
+        return np.concatenate([np.asarray(rest.state.x).T[group.own] for rest, group in at_rest])
 
     def run(self, coupled: int, steps: int, dt: float, v: float, threads: int = 1) -> np.ndarray:
         """g [realisation] after ``steps`` steps, resistance and temperature updated every ``coupled``."""
-        samples = min(program.BATCH, steps // coupled)
+        samples = min(BATCH, steps // coupled)
         each = [np.full(samples, value) for value in (v, v, steps // samples // coupled, coupled // 2, dt)]
-        rows = program.Drive(*each)
+        rows = Drive(*each)
         assert rows.steps == steps
-        progress = chunks.Progress(steps, lambda done, total: None)
 
         def one(i: int) -> np.ndarray:
             self.groups[i].carry = self.rest[i]
-            self.groups[i].advance(self.keys[i], rows, progress)
+            self.groups[i].advance(self.keys[i], [rows], unseen())
             carry = self.groups[i].carry
             assert carry is not None
-            return np.asarray(carry.state.g)
+            return np.asarray(carry.state.g)[self.groups[i].own]
 
         indices = range(len(self.groups))
         if threads == 1:

@@ -23,7 +23,8 @@ from step_cost import PARTICLES, RESULTS, record
 
 import mcdev
 from mcdev.devices import Diffusive
-from mcdev.simulation import ensemble, program
+from mcdev.simulation import ensemble
+from mcdev.simulation.trial import Trial
 
 PAPER_STEP = 2e-6
 NAIVE = "naive JAX float32"
@@ -75,7 +76,7 @@ def estimate(values: np.ndarray) -> Estimate:
 
 def in_pulse(experiment: mcdev.Experiment) -> tuple[float, float]:
     """(step, coupling interval) that a pulse really gets, once cut to its samples."""
-    rows = program.drive(experiment, experiment.protocol.timeline())
+    rows = Trial(experiment).rows
     return float(rows.step[0]), float(2 * rows.pairs[0] * rows.step[0])
 
 

@@ -33,7 +33,9 @@ from time_to_accuracy import CHUNK, PAPER_STEP, Estimate, estimate, percent, tra
 import mcdev
 from mcdev.machine.threads import cores, thread_pool
 from mcdev.simulation import ensemble
-from mcdev.simulation.chunks import Progress, chains, lanes_of
+from mcdev.simulation.chunks import chains
+from mcdev.simulation.progress import unseen
+from mcdev.simulation.trial import Trial
 
 GOAL = 0.01
 ROUNDS, TIMED, NAIVE_STEPS = 5, 1024, 64
@@ -77,11 +79,12 @@ def values(of: Observable, run: mcdev.Experiment) -> np.ndarray:
         found = ensemble.simulate(run)[0].values["value"][:, 0]
         last = found if found.ndim == 1 else found[:, of.pulses - 1]
         return last[np.isfinite(last)]
-    keeper, shares = ensemble.InMemory(), ensemble.plan(run, cores())
+    trial = Trial(run)
+    keeper, shares = ensemble.InMemory(), ensemble.plan([trial], cores())
     with thread_pool() as pool:
-        ensemble.perform(run, shares, keeper, pool, cores(), Progress(0, lambda done, total: None))
+        ensemble.perform([trial], shares, keeper, pool, cores(), unseen())
     end = run.protocol.timeline().windows["pulse"][of.pulses - 1, 1] - 1
-    kept = [keeper.get(chunk) for chain in chains(run, 0, shares[0]) for chunk in chain]
+    kept = [keeper.get(chunk) for chain in chains(trial, 0, shares[0]) for chunk in chain]
     groups = np.concatenate([arrays["profile/density"][:, 0, end] for arrays in kept])  # [group, bin]
     return groups[:, run.device.profile_bins < LEFT_WELL].sum(axis=1) / groups.sum(axis=1)
 
@@ -94,7 +97,7 @@ def error_of(of: Observable, integrator: dict[str, Any], devices: int, seed: int
         changes = {"ensemble.devices": min(devices, CHUNK), "ensemble.seed": seed + i}
         parts.append(values(of, run.with_(changes)))
     taken = np.concatenate(parts)
-    members = lanes_of(run) if of.measurement is None else 1
+    members = Trial(run).lanes if of.measurement is None else 1
     return estimate(taken), float(taken.std(ddof=1) / taken.mean() * np.sqrt(members))
 
 

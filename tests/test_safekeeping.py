@@ -22,7 +22,7 @@ from conftest import elsewhere
 from test_cli import Ended, mcdev_main, one_message
 
 import mcdev
-from mcdev.configuration.experiment import load
+from mcdev.configuration.experiment import build, load
 from mcdev.files.whole_file import ResultsError
 from mcdev.machine.identity import Origin
 from mcdev.results import safekeeping
@@ -32,6 +32,7 @@ from mcdev.simulation import ensemble
 from mcdev.simulation.chunks import Chunk, Share, Work, chains, compute
 from mcdev.simulation.ensemble import Made
 from mcdev.simulation.group import Arrays
+from mcdev.simulation.progress import unseen
 from mcdev.simulation.trial import Trial, kept_cycles, trials
 
 __all__ = ["mcdev_main"]
@@ -89,9 +90,7 @@ def begun(config: Path, folder: Path, cut: list[Share] | None = None) -> list[Sh
         shares = cut or keeper.begin(pool.number)
         keeper.cut(shares)
         (folder / "config.toml").write_text(load(config).to_toml())
-        ensemble.perform(
-            load(config), shares, keeper, pool.pool, pool.number, ensemble.Progress(0, lambda done, total: None)
-        )
+        ensemble.perform(keeper.trials, shares, keeper, pool.pool, pool.number, unseen())
     return shares
 
 
@@ -306,17 +305,17 @@ def test_a_worker_on_another_machine_is_noticed(
 ) -> None:
     """It is who computes that says who it is."""
     experiment = load(config, {"ensemble.between_cycles": "rest"})
-    monkeypatch.setattr(ensemble, "compute", lambda *_: {"nothing": np.zeros(1)})
-    progress = ensemble.Progress(0, lambda done, total: None)
+    monkeypatch.setattr(ensemble, "compute", lambda works, *_: [{"nothing": np.zeros(1)} for _ in works])
+    progress = unseen()
     with safekeeping.Folder(tmp_path, experiment, accept) as keeper, workers() as pool:
         shares = keeper.begin(pool.number)
         elsewhere(monkeypatch, processor="another")
         if accept:
-            ensemble.perform(experiment, shares, keeper, pool.pool, 1, progress)
+            ensemble.perform(keeper.trials, shares, keeper, pool.pool, 1, progress)
             assert [origin.processor for origin in keeper.record.accepted] == ["another"]
         else:
             with pytest.raises(ResultsError, match=r"a worker is another machine \(processor: .*another here"):
-                ensemble.perform(experiment, shares, keeper, pool.pool, 1, progress)
+                ensemble.perform(keeper.trials, shares, keeper, pool.pool, 1, progress)
 
 
 def test_a_finished_run_is_not_taken_for_one_of_another_configuration(
@@ -492,6 +491,30 @@ def test_chunks_cover_everything_once(config: Path) -> None:
                 for chunk in chain:
                     seen[chunk.first : chunk.last, chunk.begin : chunk.end] += 1
             assert np.all(seen == 1)
+
+
+def test_points_that_share_a_group_may_be_lost_one_by_one(tmp_path: Path) -> None:
+    """Each point keeps a chunk of its own, and is computed again without its neighbours: the same bit for bit, with
+    other steps, carried states and parameters that change from cycle to cycle."""
+    axes = {"protocol.width": ["0.02 s", "0.03 s", "0.05 s"], "device.background_temperature": ["0.40 K", "0.45 K"]}
+    ensemble_ = CONFIG["ensemble"] | {"devices": 3, "cycle_to_cycle": {"friction": 0.1}}
+    experiment = build(CONFIG | {"ensemble": ensemble_, "sweep": {"axes": axes}})
+    assert len({trial.rows.steps for trial in trials(experiment)}) == 3
+    whole = mcdev.run(experiment)
+    with safekeeping.Folder(tmp_path, experiment) as keeper, workers() as pool:
+        shares = [Share(1, 2)] * 6
+        keeper.begin(pool.number)
+        keeper.cut(shares)
+        ensemble.perform(keeper.trials, shares, keeper, pool.pool, 1, unseen())
+        assert len(list(keeper.chunks.iterdir())) == 12
+        for stem in ("0-0-3-2-3", "3-0-3-2-3", "4-0-3-0-2", "4-0-3-2-3"):
+            next(keeper.chunks.glob(f"{stem}.*")).unlink()
+        keeper.damaged()
+        tree, aside = safekeeping.work(keeper, shares, pool, lambda done, total: None)
+    assert not aside
+    for group in ("measurements/mean", "measurements/tau", "response", "profile", "trajectories", "realisations"):
+        for name, array in whole[group].data_vars.items():
+            np.testing.assert_array_equal(tree[group][name].values, array.values, err_msg=f"{group}/{name}")
 
 
 def test_a_budget_bounds_the_chunks_and_refuses_what_does_not_fit(

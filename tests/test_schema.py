@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from scipy import stats
 from scipy.constants import Boltzmann, electron_volt
 
+import mcdev
 from mcdev.schema import Lognormal, Normal, Uniform, Unit, converted, extremes, nearest, typical
 
 pytestmark = pytest.mark.promise
@@ -277,3 +279,14 @@ def test_a_number_in_another_unit() -> None:
     ):
         with pytest.raises(ValueError, match=re.escape(said)):
             converted(1.0, unit, other)
+
+
+def test_a_copy_with_other_values_is_worked_out_anew() -> None:
+    """Neither a timeline nor the device that sets the pace is carried over from the old values."""
+    experiment = mcdev.load(Path(__file__).parents[1] / "configs" / "shin2022" / "fig4_turn_on.toml").points()[0][1]
+    assert experiment.protocol.timeline().duration == pytest.approx(20)
+    before = experiment.pace(3.0)
+    changed = experiment.protocol.model_copy(update={"width": 99.0})
+    assert changed.timeline().duration == pytest.approx(99)
+    slower = experiment.device.model_copy(update={"capacitance": 2 * experiment.device.capacitance})
+    assert experiment.model_copy(update={"device": slower}).pace(3.0).step == pytest.approx(2 * before.step)

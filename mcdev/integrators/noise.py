@@ -39,7 +39,7 @@ def threefry(
 
 
 def realisation_key(
-    seed: UInt32[Array, " lane"], device: UInt32[Array, " lane"], cycle: UInt32[Array, ""]
+    seed: UInt32[Array, ...], device: UInt32[Array, " lane"], cycle: UInt32[Array, ""]
 ) -> tuple[UInt32[Array, " lane"], UInt32[Array, " lane"]]:
     """The key of each realisation: Threefry of (device, cycle) under the seed."""
     return threefry((seed, jnp.uint32(0)), (device, jnp.full_like(device, cycle)))
