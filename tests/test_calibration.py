@@ -29,7 +29,7 @@ from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.evaluation import Evaluation, evaluate
 from mcdev.calibration.job import ONLY
 from mcdev.calibration.misfit import Book, Objective
-from mcdev.calibration.plan import Plan
+from mcdev.calibration.plan import Case, Plan
 from mcdev.calibration.report import Outcome
 from mcdev.calibration.search import search
 from mcdev.calibration.uncertainty import known
@@ -902,3 +902,23 @@ def test_intervals_of_hopping_devices_cover_planted_parameters() -> None:
         covered += ((k.low < truth) & (truth < k.high)).tolist()
     print(f"coverage of 95 % intervals: {np.mean(covered):.3f} of {len(covered)}")
     assert 0.90 <= np.mean(covered) <= 1.0
+
+
+def test_a_calibration_computes_what_a_run_computes() -> None:
+    """Points of a sweep keep their own steps, side by side in one call as in a run."""
+    experiment = mcdev.build(
+        {
+            "name": "one",
+            "device": {"preset": "device_1s"},
+            "protocol": {"kind": "pulse", "amplitude": "3 V", "width": "20 s", "relaxation": "0 s"},
+            "measurements": {"tau_on": {"kind": "exponential_fit"}},
+            "ensemble": {"devices": 1},
+            "sweep": {"axes": {"protocol.amplitude": ["1.5 V", "2.5 V", "4 V"]}},
+        }
+    )
+    points = [point for _, point in experiment.points()]
+    assert len({Trial(point).rows.steps for point in points}) == 3
+    cases = [Case("one", "", number, point) for number, point in enumerate(points)]
+    found = exact_mode.read(cases, {("one", ""): {"device.charge_gain": 2.0}}, ["tau_on"], False, 1, 1, False)
+    for case, run in zip(cases, simulate(experiment.with_({"device.charge_gain": "2 1/V"})), strict=True):
+        assert found[case].value["tau_on"][0] == pytest.approx(run.values["tau_on"][0, 0], rel=1e-9)

@@ -54,10 +54,10 @@ def test_the_estimate_is_within_half_of_the_run(file: str) -> None:
 
 def test_the_estimate_grows_with_the_work() -> None:
     experiment = reduced({"kind": "hold", "duration": "0.5 s", "samples": 64}, ensemble={"devices": 256})
-    cost = forecast.calibrate(experiment)[1]
-    one = forecast._seconds(experiment, cost)[1]
-    longer = forecast._seconds(experiment.with_({"protocol.duration": "5 s"}), cost)[1]
-    wider = forecast._seconds(experiment.with_({"ensemble.devices": 1024}), cost)[1]
+    cost = forecast.calibrate(Trial(experiment))[1]
+    one = forecast._seconds([Trial(experiment)], cost)[1]
+    longer = forecast._seconds([Trial(experiment.with_({"protocol.duration": "5 s"}))], cost)[1]
+    wider = forecast._seconds([Trial(experiment.with_({"ensemble.devices": 1024}))], cost)[1]
     assert cost.step > 0
     assert longer > 5 * one
     assert wider == pytest.approx(4 * one, rel=0.1)

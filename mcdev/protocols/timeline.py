@@ -35,7 +35,7 @@ class Piece(NamedTuple):
     """If given, samples grow geometrically from this length (s), to resolve decades of time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Timeline:
     """The samples of a protocol, in order. All arrays are float64 and in SI units."""
 
