@@ -18,6 +18,7 @@ from conftest import reduced
 import mcdev
 from mcdev.machine import compilation_cache
 from mcdev.simulation import ensemble, forecast
+from mcdev.simulation.trial import Trial
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 MCDEV = Path(sys.executable).with_name("mcdev")

@@ -205,6 +205,20 @@ def test_every_module_is_documented() -> None:
     assert [str(f) for f in SOURCES if not ast.get_docstring(ast.parse(f.read_text()))] == []
 
 
+def test_the_map_names_what_is_there() -> None:
+    """Each folder and file of the package's root, with the sentence that the folder says of itself or none other."""
+    page = (HOUSE / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    places = page.split("## Where things are")[1].split("## Words")[0]
+    named = set(re.findall(r"`([a-z_]+(?:/|\.py))`", places)) - {"mcdev/"}
+    root = HOUSE / "mcdev"
+    there = {f"{path.name}/" for path in root.iterdir() if (path / "__init__.py").exists()}
+    there |= {path.name for path in root.glob("*.py") if not path.name.startswith("__")}
+    assert named == there
+    layers = tomllib.loads((HOUSE / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    listed = {name.strip().removeprefix("mcdev.") for layer in layers for name in layer.split("|")} - {"__main__"}
+    assert listed == {name.removesuffix("/").removesuffix(".py") for name in there}
+
+
 CONTRACTS = {"applies", "draw"}  # the functions of a picture; mcdev/figures/__init__.py documents them once
 
 
