@@ -18,7 +18,8 @@ import mcdev
 import mcdev.simulation.ensemble
 from mcdev.configuration.experiment import Experiment
 from mcdev.devices.contract import LaneKey
-from mcdev.devices.diffusive import Diffusive, DiffusiveDevices, DiffusiveState
+from mcdev.devices.diffusive import Diffusive
+from mcdev.devices.diffusive_particles import DiffusiveDevices, DiffusiveState
 from mcdev.export import ngspice
 from mcdev.integrators.noise import realisation_key
 from mcdev.machine import compilation_cache, identity

@@ -13,7 +13,7 @@ from conftest import array, compiled, devices_of, lane_keys, reduced, state_at
 from test_langevin import boltzmann_cumulative
 
 import mcdev
-from mcdev.devices.diffusive import DiffusiveDevices, DiffusiveState
+from mcdev.devices.diffusive_particles import DiffusiveDevices, DiffusiveState
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.langevin import SCHEMES
 from mcdev.simulation.program import Carry, Place, Row, sample

@@ -21,7 +21,7 @@ from scipy.integrate import cumulative_trapezoid
 from scipy.linalg import expm
 from test_landscape import energy_of_paper
 
-from mcdev.devices.diffusive import DiffusiveDevices
+from mcdev.devices.diffusive_particles import DiffusiveDevices
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.langevin import SCHEMES, WRITTEN_OUT, diffuse, reflect
 

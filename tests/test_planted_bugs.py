@@ -16,10 +16,10 @@ import test_diffusive
 import test_langevin
 import test_tunnelling
 
-import mcdev.devices.diffusive
+import mcdev.devices.diffusive_particles
 import mcdev.devices.tunnelling
 import mcdev.integrators.langevin
-from mcdev.devices.diffusive import DiffusiveDevices
+from mcdev.devices.diffusive_particles import DiffusiveDevices
 from mcdev.integrators.noise import normal_pair
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -43,7 +43,7 @@ def missing_root_two(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(scheme: Any, force: Any, x: Any, before: Any, h: Any, s: Any, *rest: Any) -> Any:
         return right(scheme, force, x, before, h, s / np.float32(np.sqrt(2)), *rest)
 
-    monkeypatch.setattr(mcdev.devices.diffusive, "diffuse", wrong)
+    monkeypatch.setattr(mcdev.devices.diffusive_particles, "diffuse", wrong)
 
 
 def same_noise_twice(monkeypatch: pytest.MonkeyPatch) -> None:

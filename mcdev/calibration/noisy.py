@@ -1,7 +1,7 @@
 """Values and derivatives of ensembles whose realisations differ: hopping particles, frozen quantiles of a density.
 
 Values are those of the ensemble as ``mcdev run`` computes it. Of hopping particles, derivatives come from the estimator
-in ``hopping.py`` for what is linear in the recorded trajectory or read off the mean trajectory: the measurement is
+in ``estimator.py`` for what is linear in the recorded trajectory or read off the mean trajectory: the measurement is
 linearised there, and the estimator gives the derivative of that sum. Everything else (a first passage of each device
 has no derivative along its own path) goes through differences with common random numbers, and so do densities, measured
 curves and what the estimator leaves mostly noise. A difference is taken between the logarithms of parameter and number
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcdev.calibration import hopping
+from mcdev.calibration import estimator
 from mcdev.calibration.plan import Case
 from mcdev.calibration.reading import Reading
 from mcdev.configuration.experiment import Experiment
@@ -134,17 +134,17 @@ def _estimate(
     channels = dict.fromkeys(c for weights, _ in linear for c in weights)
     counts = [next(iter(weights.values())).shape[0] for weights, _ in linear]
     joined = {c: np.concatenate([w.get(c, np.zeros_like(next(iter(w.values())))) for w, _ in linear]) for c in channels}
-    at = hopping.point_of(experiment, devices)
+    at = estimator.point_of(experiment, devices)
     directions, explicit = [], []
     for path, here in values.items():
         h = _WIDTH * abs(here) if here != 0 else _WIDTH
         ends = [_sized(case, {**values, path: here + side * h}, devices, seed) for side in (-1, 1)]
-        low, high = (hopping.point_of(e, devices) for e in ends)
-        directions.append(hopping.direction(at, low, high, 2 * h))
+        low, high = (estimator.point_of(e, devices) for e in ends)
+        directions.append(estimator.direction(at, low, high, 2 * h))
         below, above = (_references(e) for e in ends)
         change = {name: (above[name] - below[name]) / (2 * h) for name in below}
         explicit.append(np.concatenate([own(change) for _, own in linear]))
-    found = hopping.hopping_gradient(experiment, at, hopping.stack(directions), joined, seed % 2**32)
+    found = estimator.gradient(experiment, at, estimator.stack(directions), joined, seed % 2**32)
     reading.left_out = max(reading.left_out, found.left_out)
     slope = found.gradient.T + np.array(explicit)  # [path, output]
     error = found.gradient_se.T

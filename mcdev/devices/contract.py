@@ -136,6 +136,17 @@ class FullScale(NamedTuple):
     """G_max (S) from the parameters of the family by name, in SI units; of floats or of arrays [lane]."""
 
 
+class Score(NamedTuple):
+    """How a family's trajectories carry the derivative of their likelihood, for derivatives of what jumps."""
+
+    table: DeviceConfig
+    """The device as it is then simulated."""
+    carry: Callable[[Any, Any], Any]
+    """(some devices of an ensemble, or a direction of them; the whole ensemble's batch) → the same, whose state has a
+    ``score`` and whose tangents are damped. Its snapshot gives ``score`` and ``feature``, its ``features`` what a
+    critic may know of a state."""
+
+
 class DeviceConfig(Strict, abc.ABC):
     """The ``[device]`` table of one family."""
 
@@ -166,6 +177,12 @@ class DeviceConfig(Strict, abc.ABC):
         """Whether a calibration may follow derivatives along the trajectory. Devices that are alike, yes. The mean over
         a few frozen quantiles is smooth, but a staircase to a search: its derivative is that of a tread."""
         return self.differentiable and self.alike
+
+    @property
+    def score(self) -> Score | None:
+        """The estimator of its derivatives; None where a family has none. Raises ``ValueError`` for settings that it
+        does not know."""
+        return None
 
     @property
     @abc.abstractmethod

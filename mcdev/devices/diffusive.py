@@ -11,25 +11,22 @@ What the paper leaves open is resolved in docs/model.md.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt32
 from pydantic import model_validator
 from scipy.constants import Boltzmann
 
-from mcdev.devices.contract import CurrentLaw, Devices, LaneKey, Pace, PerLane
+from mcdev.devices.contract import Pace, Score, per_lane
+from mcdev.devices.diffusive_particles import DiffusiveDevices
+from mcdev.devices.diffusive_score import carrying_score
 from mcdev.devices.landscape import Attraction, Landscape, curvature_bound
-from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
-from mcdev.devices.tunnelling import relative_conductance
-from mcdev.integrators.interval import Interval
-from mcdev.integrators.langevin import SCHEMES, Scheme, diffuse
+from mcdev.devices.nanoparticles import Nanoparticles
+from mcdev.integrators.langevin import SCHEMES
 from mcdev.schema import Share, Strict, Unit, extremes, refuse, typical
 
-_GRID = 1024  # points of each half on which the resting density is inverted
+# Coupling interval at v = 1 in units of 1/κ (η = 4): below 0.1 % bias of the conductance, docs/numerics.md.
+_COUPLING = 2e-2
 
 
 class Integrator(Strict):
@@ -149,13 +146,24 @@ class Diffusive(Nanoparticles):
             ]
         return [] if self.interaction > 0 else super().rest_report(duration)
 
+    @property
+    def score(self) -> Score:
+        """By Euler-Maruyama at its default step, since the weight of a step must be that of one Gaussian."""
+        if self.interaction > 0:
+            raise ValueError(
+                "with an interaction between the particles the force on one depends on all others, which the score "
+                "does not know: use differences with common random numbers, or interaction = 0"
+            )
+        integrator = Integrator(scheme="euler_maruyama", coupling_interval=self.integrator.coupling_interval)
+        return Score(self.model_copy(update={"integrator": integrator}), carrying_score)
+
     # ------------------------------------------------------------------------------- building
 
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> DiffusiveDevices:
         p = {name: np.asarray(value, dtype=np.float64) for name, value in draws.items()}
 
-        def lanes(value: np.ndarray) -> Any:  # NumPy's, until all is put together: JAX compiles each operation
-            return np.asarray(value, dtype=dtype)
+        def lanes(value: np.ndarray) -> Any:
+            return per_lane(value, dtype)
 
         attraction = None
         if self.interaction > 0:
@@ -163,7 +171,7 @@ class Diffusive(Nanoparticles):
                 lanes(p["interfacial_energy"] * self.interaction), lanes(1.0 / p["interfacial_width"])
             )
         fixed = self.landscape(p, seed, devices, lanes, 1.0 - self.interaction)
-        built = DiffusiveDevices(
+        return DiffusiveDevices(
             parameters={name: lanes(value) for name, value in p.items()},
             landscape=Landscape(fixed.wells, fixed.pinning, attraction),
             full_depth=lanes(p["interfacial_energy"]),
@@ -176,165 +184,3 @@ class Diffusive(Nanoparticles):
             profile_scale=typical(self.half_gap),
             scheme=SCHEMES[self.integrator.scheme],
         )
-        found: DiffusiveDevices = jax.tree.map(jnp.asarray, built)
-        return found
-
-
-# Coupling interval at v = 1 in units of 1/κ (η = 4): below 0.1 % bias of the conductance, docs/numerics.md.
-_COUPLING = 2e-2
-
-
-class DiffusiveState(NamedTuple):
-    x: Float[Array, "particle lane"]
-    """Positions in units of L."""
-    theta: PerLane
-    """k_B T/w_p."""
-    before: Float[Array, "particle lane"]
-    """The last noise, which only leimkuhler_matthews uses."""
-    g: PerLane
-    """G/G_max at these positions. Part of the state so that a loop computes it once: otherwise the compiler
-    repeats the sorting of the particles in everything that uses it."""
-
-
-class Draw(NamedTuple):
-    """Positions at rest, and the densities exp(-U/θ_0)/Z of either half of the gap that they were drawn from."""
-
-    x: Float[Array, "particle lane"]
-    on_left: Bool[Array, "particle lane"]
-    landscape: Landscape
-    log_left: PerLane
-    """ln Z of the left half; the share of the halves in equilibrium is as their Z."""
-    log_right: PerLane
-
-
-class Kinetics(NamedTuple):
-    """What moves the particles while voltage and current are held, and the temperature after it."""
-
-    h: PerLane
-    """κ dt/η: the mobility times one step."""
-    s: PerLane
-    """Noise amplitude of one step."""
-    pull: PerLane
-    """f v, the force of the field."""
-    theta: PerLane
-    """θ at the end of the interval."""
-
-
-class Ohmic(CurrentLaw):
-    """I = G V: the tunnelling chain at fixed positions."""
-
-    conductance: PerLane
-
-    def current(self, voltage: PerLane) -> PerLane:
-        return self.conductance * voltage
-
-    def chord(self, voltage: PerLane) -> PerLane:
-        return self.conductance
-
-
-class DiffusiveDevices(Devices):
-    """A batch of diffusive memristors; see the module's equations."""
-
-    noisy: ClassVar[bool] = True
-
-    parameters: dict[str, PerLane]
-    landscape: Landscape
-    full_depth: PerLane
-    theta_0: PerLane
-    kelvin: PerLane
-    particles: int = eqx.field(static=True)
-    left: int | None = eqx.field(static=True)
-    bridge: bool = eqx.field(static=True)
-    bins: int = eqx.field(static=True)
-    profile_scale: float = eqx.field(static=True)
-    scheme: Scheme = eqx.field(static=True)
-
-    def rest(self, key: LaneKey) -> DiffusiveState:
-        """Each particle from the Boltzmann density of its half of the gap, by inversion, or anywhere; T = T_0."""
-        x = self.draw(key).x
-        return DiffusiveState(x, self.theta_0, jnp.zeros_like(x), self._relative_conductance(x))
-
-    def draw(self, key: LaneKey) -> Draw:
-        """Where the particles begin, and what they were drawn from."""
-        lanes, dtype = self.theta_0.shape[0], self.theta_0.dtype
-        u, side = initial_draws(key, self.particles, lanes, dtype)
-
-        wells = eqx.tree_at(lambda w: w.depth, self.landscape.wells, self.full_depth)
-        resting = Landscape(wells, self.landscape.pinning, None)
-        distance = jnp.linspace(0.0, 1.0, _GRID, dtype=dtype)[:, None]
-
-        def inverse(sign: float) -> tuple[Float[Array, "particle lane"], PerLane]:
-            energy = resting.single_particle_energy(sign * jnp.broadcast_to(distance, (_GRID, lanes)))
-            weight = jnp.exp((jnp.min(energy, axis=0) - energy) / self.theta_0)
-            cumulated = jnp.cumsum(0.5 * (weight[1:] + weight[:-1]), axis=0)
-            total = cumulated[-1]
-            cumulated = jnp.concatenate([jnp.zeros_like(total)[None], cumulated / total])
-            at = jax.vmap(lambda u, c: jnp.interp(u, c, distance[:, 0]), in_axes=1, out_axes=1)(u, cumulated)
-            return sign * at, jnp.log(total) - jnp.min(energy, axis=0) / self.theta_0
-
-        (x_left, log_left), (x_right, log_right) = inverse(-1.0), inverse(1.0)
-        if self.left is None:
-            on_left = side < jax.nn.sigmoid(log_left - log_right)
-        else:
-            on_left = jnp.broadcast_to(jnp.arange(self.particles)[:, None] < self.left, u.shape)
-        x = jnp.where(on_left, 1.0 - 2.0 * u, 2.0 * u - 1.0) if self.bridge else jnp.where(on_left, x_left, x_right)
-        step = jnp.log(distance[1, 0])
-        return Draw(x, on_left, resting, log_left + step, log_right + step)
-
-    def _relative_conductance(self, x: Float[Array, "particle lane"]) -> PerLane:
-        return relative_conductance(x, self.parameters["tunnelling_length"])
-
-    def current_law(self, state: DiffusiveState) -> Ohmic:
-        return Ohmic(self.parameters["maximum_conductance"] * state.g)
-
-    def advance(
-        self,
-        state: DiffusiveState,
-        voltage: PerLane,
-        current: PerLane,
-        interval: Interval,
-        key: LaneKey,
-        clock: UInt32[Array, " lane"],
-    ) -> DiffusiveState:
-        """Advance temperature and particles with voltage and current held over the interval."""
-        move = self.kinetics(state.theta, voltage, current, interval)
-        x, before = diffuse(
-            self.scheme,
-            lambda x: self.landscape.force(x) + move.pull,
-            state.x,
-            state.before,
-            move.h,
-            move.s,
-            key,
-            clock,
-            interval,
-        )
-        return DiffusiveState(x, move.theta, before, self._relative_conductance(x))
-
-    def kinetics(self, theta: PerLane, voltage: PerLane, current: PerLane, interval: Interval) -> Kinetics:
-        """Power is held over the interval, for which eq. 5 is solved exactly; the particles move at the
-        temperature of the interval's middle."""
-        p = self.parameters
-        v = voltage / p["threshold_voltage"]
-        power = p["heating"] * v * current / (p["threshold_voltage"] * p["maximum_conductance"])
-        step = p["cooling_rate"] * interval.step
-        elapsed = step * (2.0 * interval.pairs.astype(step.dtype))
-        middle, after = warmed(theta, self.theta_0, power, elapsed)
-        h = step / p["friction"]
-        return Kinetics(h, jnp.sqrt(2.0 * middle * h), p["drift"] * v, after)
-
-    def observe(self, state: DiffusiveState, voltage: PerLane) -> dict[str, PerLane]:
-        return {"temperature": state.theta * self.kelvin}
-
-    def profile(self, state: DiffusiveState) -> dict[str, Float[Array, "bin lane"]]:
-        """Nanoparticles per metre in each bin, on the axis of the typical gap (devices may differ in theirs)."""
-        bin_of = jnp.clip(((state.x + 1.0) * (0.5 * self.bins)).astype(jnp.int32), 0, self.bins - 1)
-        lane = jnp.broadcast_to(jnp.arange(state.x.shape[1]), bin_of.shape)
-        count = jnp.zeros((self.bins, state.x.shape[1]), state.x.dtype).at[bin_of, lane].add(1.0)
-        return {"density": count * (0.5 * self.bins / self.profile_scale)}
-
-    def snapshot(self, state: DiffusiveState) -> dict[str, Float[Array, "part lane"]]:
-        return {"position": state.x * self.parameters["half_gap"]}
-
-    def intact(self, state: DiffusiveState) -> Bool[Array, " lane"]:
-        return jnp.isfinite(state.theta) & jnp.all(jnp.isfinite(state.x), axis=0)

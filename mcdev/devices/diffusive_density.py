@@ -30,7 +30,7 @@ from pydantic import Field
 from scipy.constants import Boltzmann
 
 from mcdev.devices.contract import Devices, LaneKey, Pace, PerLane
-from mcdev.devices.diffusive import Ohmic
+from mcdev.devices.diffusive_particles import Ohmic
 from mcdev.devices.landscape import Landscape
 from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
 from mcdev.integrators.drift_diffusion import fokker_planck_step

@@ -13,8 +13,10 @@ import scipy.sparse.linalg
 from conftest import MEAN, compiled, lane_keys, reduced
 
 import mcdev
-from mcdev.calibration import hopping
-from mcdev.calibration.hopping import Contributions, Estimate, Point, contribute, direction, estimate, point_of, stack
+from mcdev.calibration import critic as critic_module
+from mcdev.calibration import estimator
+from mcdev.calibration.critic import Contributions, Estimate, estimate
+from mcdev.calibration.estimator import Point, contribute, direction, point_of, score_of, stack
 from mcdev.configuration.experiment import Experiment
 from mcdev.simulation import ensemble
 
@@ -178,10 +180,10 @@ def test_rested_state_follows_the_parameters(split: Any) -> None:
     table = WELLS | {"initial_split": split, "pinning_phase": "1.2 rad", "interfacial_energy": 1.0}
     experiment = reduced({"kind": "hold", "voltage": "0 V", "duration": "1 us", "samples": 1}, **table)
     at, ways = tangents(experiment, {f"device.{name}": value for name, value in names.items()}, 2048)
-    whole, towards = hopping._of_group(at, ways, slice(0, 2048), 2048, np.float32)
-    leaves, fixed = hopping._split(whole)
+    whole, towards = estimator._of_group(score_of(experiment), at, ways, slice(0, 2048), 2048, np.float32)
+    leaves, fixed = estimator._split(whole)
     keys = lane_keys(2048, 5)
-    carry, slopes, _ = compiled(hopping._begin)(fixed, leaves, towards, keys)
+    carry, slopes, _ = compiled(estimator._begin)(fixed, leaves, towards, keys)
     g, g_slope, score = (np.asarray(a, float) for a in (carry.state.g, slopes.state.g, slopes.state.score))
     every = g_slope + (g - g.mean()) * score
 
@@ -289,14 +291,14 @@ def test_estimate_is_unbiased_and_its_error_honest(horizon: int | None, realisat
 
 def test_baselines_that_saw_the_realisation_are_biased(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted bug: residuals of the fit itself in place of those that leave one out."""
-    honest = hopping._fit
+    honest = critic_module._fit
 
     def in_sample(features: np.ndarray, values: np.ndarray) -> Any:
         fit = honest(features, values)
         surprise = values - fit.design @ (fit.inverse @ (fit.design.T @ values))
         return fit._replace(prediction=values - surprise, surprise=surprise)
 
-    monkeypatch.setattr(hopping, "_fit", in_sample)
+    monkeypatch.setattr(critic_module, "_fit", in_sample)
     rng = np.random.default_rng(1)
     gradients = np.array([estimate(chain(rng, 32), 8).gradient[0, 0] for _ in range(100)])
     assert abs(gradients.mean() - CHAIN) > 5 * gradients.std() / np.sqrt(100)

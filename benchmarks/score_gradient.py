@@ -1,9 +1,9 @@
 """Gradients of hopping ensembles against differences with common random numbers.
 
-    python benchmarks/hopping_gradient.py [--scale 1] [--only slow fast …]
-                                          tables, and benchmarks/results/hopping_gradient.json
+    python benchmarks/score_gradient.py [--scale 1] [--only slow fast …]
+                                          tables, and benchmarks/results/score_gradient.json
 
-The hybrid (`mcdev/calibration/hopping.py`: damped tangents, likelihood ratio, critic) against central differences of
+The hybrid (`mcdev/calibration/estimator.py`: damped tangents, likelihood ratio, critic) against central differences of
 the default ensemble, ±5 % and ±10 % of each parameter, from other seeds. Read are the conductance over the last quarter
 of pulses, and at times after the last. ``z`` is their difference over its standard error.
 """
@@ -20,7 +20,8 @@ import numpy as np
 from step_cost import RESULTS, record
 
 import mcdev
-from mcdev.calibration.hopping import contribute, direction, estimate, point_of, stack
+from mcdev.calibration.critic import estimate
+from mcdev.calibration.estimator import contribute, direction, point_of, stack
 from mcdev.configuration.experiment import Experiment
 from mcdev.simulation import ensemble
 
@@ -45,7 +46,7 @@ def source(volts: float, width: float) -> Parameters:
 def train(volts: float, width: float, count: int, relaxation: float = 0.0, **more: Any) -> Experiment:
     return mcdev.build(
         {
-            "name": "hopping_gradient",
+            "name": "score_gradient",
             "device": {"preset": "wang2017_reduced"},
             "protocol": {
                 "kind": "pulse_train",
@@ -186,7 +187,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the realisations")
     parser.add_argument("--only", nargs="*", default=list(CASES))
     options = parser.parse_args()
-    path = RESULTS / "hopping_gradient.json"
+    path = RESULTS / "score_gradient.json"
     results = json.loads(path.read_text())["cases"] if path.exists() else {}
     for name in options.only:
         begin = time.time()
@@ -202,7 +203,7 @@ def main() -> None:
                 f"  tangent alone {row['damped_tangent_alone']:9.4f}"
             )
         print(results[name]["cost"], flush=True)
-        record("hopping_gradient", {"cases": results})
+        record("score_gradient", {"cases": results})
 
 
 if __name__ == "__main__":
