@@ -9,7 +9,8 @@ import numpy as np
 
 from mcdev.calibration import exact, noisy
 from mcdev.calibration.covariance import reduced
-from mcdev.calibration.plan import Case, Goal, Plan
+from mcdev.calibration.goals import Goal
+from mcdev.calibration.plan import Case, Plan
 from mcdev.calibration.reading import Reading
 from mcdev.configuration.experiment import axis_unit, axis_values
 from mcdev.machine.threads import thread_pool

@@ -246,3 +246,10 @@ def placed(key: str, wrong: Mapping[str, Sequence[Problem]], devices: Collection
         where = "" if set(having) == set(devices) else f" (device {', '.join(having)})"
         found.append(Problem(f"{key}.{p.key}", p.value, p.message + where))
     return found
+
+
+def given_for(value: PerDeviceValue | None, owner: tuple[str, ...]) -> Any:
+    """What stands there for these devices; None where nothing does."""
+    if isinstance(value, dict):
+        return next((value[d] for d in owner if d in value), None)
+    return value

@@ -22,7 +22,8 @@ import numpy as np
 
 from mcdev.calibration import covariance
 from mcdev.calibration.evaluation import Evaluation, evaluate
-from mcdev.calibration.plan import Goal, Plan
+from mcdev.calibration.goals import Goal
+from mcdev.calibration.plan import Plan
 from mcdev.files import structure
 from mcdev.files.whole_file import whole_file
 from mcdev.machine.identity import Identity, Origin

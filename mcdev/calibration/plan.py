@@ -9,72 +9,24 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import math
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import ValidationError
 
-from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.curves import Trace, read_curve, traces_of
-from mcdev.calibration.job import ONLY, Free, Job, PerDeviceValue, Prior, Read, Stage, Target, placed
+from mcdev.calibration.goals import Goal, candidates_of, goals_of
+from mcdev.calibration.job import ONLY, Job, Stage, placed
+from mcdev.calibration.parameters import Parameter, parameters_of
 from mcdev.configuration.experiment import Experiment, build, read_toml, set_value
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, unique
 from mcdev.files import structure
-from mcdev.schema import Unit, file_name, folded, nearest, percentage, sentence
+from mcdev.schema import file_name, folded, nearest
 
 _SECTIONS = ("circuit", "protocol", "ensemble", "measurements", "fits", "sweep")
-
-
-class Parameter(NamedTuple):
-    """One number to be fitted."""
-
-    path: str
-    devices: tuple[str, ...]
-    """The devices whose parameter it is: one, or all of them."""
-    experiments: tuple[str, ...]
-    """The experiments that have it."""
-    label: str
-    mark: Unit
-    coordinate: Coordinate
-    start: float
-    """SI."""
-    prior_centre: float | None
-    """In the natural coordinate; None without a prior."""
-    prior_sd: float
-
-
-class Goal(NamedTuple):
-    """One reported number."""
-
-    label: str
-    experiment: str
-    device: str
-    read: Read
-    unit: str
-    value: float
-    """SI."""
-    sigma: float
-    log: bool
-    weight: float
-    source: str
-
-    def deviation(self, simulated: float) -> float:
-        """(simulated - reported)/σ, or its logarithmic counterpart; infinite where there is no number."""
-        if not math.isfinite(simulated) or (self.log and simulated <= 0):
-            return math.inf
-        if self.log:
-            return math.log(simulated / self.value) * self.value / self.sigma
-        return (simulated - self.value) / self.sigma
-
-    def deviation_slope(self, simulated: float) -> float:
-        """d(deviation)/d(simulated)."""
-        return (self.value / simulated if self.log else 1.0) / self.sigma
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,12 +148,14 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
         found.append(Problem("experiments", None, "none is given, and no curve either: nothing to fit to"))
     if found:  # parameters and targets cannot be judged without the experiments
         raise ConfigError(unique(found + unread), source)
-    parameters = _parameters(job, tuple(devices), experiments, found)
+    parameters = parameters_of(job, tuple(devices), experiments, found)
     labels = None if found else [p.label for p in parameters]
     found += unread
-    goals = [g for i, t in enumerate(job.targets) for g in _goals(f"targets.{i}", t, devices, experiments, found)]
+    goals = [g for i, t in enumerate(job.targets) for g in goals_of(f"targets.{i}", t, devices, experiments, found)]
     candidates = [
-        g for i, c in enumerate(job.candidates) for g in _candidates(f"candidates.{i}", c, devices, experiments, found)
+        g
+        for i, c in enumerate(job.candidates)
+        for g in candidates_of(f"candidates.{i}", c, devices, experiments, found)
     ]
     if not job.targets and not job.curves:
         found.append(Problem("targets", None, "none is given, and no curve either: nothing to fit to"))
@@ -323,303 +277,6 @@ def _alike(experiments: Mapping[tuple[str, str], Experiment]) -> list[Problem]:
     return found
 
 
-# -------------------------------------------------------------------------------------- parameters
-
-
-def _mark(model: BaseModel, key: str) -> Unit | None:
-    known = type(model).model_fields.get(key)
-    if known is None:
-        return None
-    variants = [known, *typing.get_args(known.annotation)]  # of an optional number, the mark is on the number
-    marks = [m for v in variants for m in (*getattr(v, "metadata", ()), *getattr(v, "__metadata__", ()))]
-    return next((m for m in marks if isinstance(m, Unit)), None)
-
-
-def _parameters(
-    job: Job, devices: tuple[str, ...], experiments: dict[tuple[str, str], Experiment], found: list[Problem]
-) -> list[Parameter]:
-    parameters = []
-    for path, free in job.parameters.items():
-        key = key_path("parameters", path)
-        section, _, last = path.partition(".")
-        if section not in ("device", "circuit", "protocol") or not last or "." in last:
-            found.append(Problem(key, None, "expected a key path like device.NAME, circuit.NAME or protocol.NAME"))
-            continue
-        chosen = free.experiments or tuple(dict.fromkeys(name for name, _ in experiments))
-        unknown = [name for name in free.experiments if name not in job.experiments]
-        for name in unknown:
-            found.append(Problem(f"{key}.experiments", name, f"no such; {nearest(name, job.experiments)}"))
-        if unknown:
-            continue
-        having = {
-            pair: experiment
-            for pair, experiment in experiments.items()
-            if pair[0] in chosen and _mark(getattr(experiment, section), last) is not None
-        }
-        if not having:
-            known = sorted(
-                {
-                    name
-                    for pair, e in experiments.items()
-                    if pair[0] in chosen
-                    for name in type(getattr(e, section)).model_fields
-                    if _mark(getattr(e, section), name) is not None
-                }
-            )
-            kinds = ", ".join(sorted({str(getattr(e, section).kind) for e in experiments.values()}))
-            found.append(Problem(key, None, f"no such number of a {kinds} {section}; {nearest(last, known)}"))
-            continue
-        trouble = _unfit(key, path, having)
-        if trouble:
-            found += trouble
-            continue
-        mark = _mark(getattr(next(iter(having.values())), section), last)
-        assert mark is not None
-        having_it = tuple(d for d in devices if any(pair[1] == d for pair in having))
-        owners: list[tuple[str, ...]] = [(d,) for d in having_it] if free.per_device else [having_it]
-        for owner in owners:
-            parameters += _parameter(key, path, free, owner, len(devices), having, mark, found)
-    return parameters
-
-
-def _unfit(key: str, path: str, having: dict[tuple[str, str], Experiment]) -> list[Problem]:
-    section, _, last = path.partition(".")
-    found = []
-    for (name, device), experiment in having.items():
-        value = getattr(getattr(experiment, section), last)
-        if value is None or isinstance(value, str):
-            found.append(Problem(key, value, f"experiment {name} leaves it out; give it a value there to start from"))
-        elif not isinstance(value, (int, float)):
-            message = f"is a distribution on device {device}; expected one number where it is fitted"
-            found.append(Problem(key, None, message))
-        elif path in experiment.sweep.axes:
-            found.append(Problem(key, None, f"experiment {name} sweeps it; expected a key that is not swept"))
-    return found[:1]
-
-
-def _of(value: PerDeviceValue | None, owner: tuple[str, ...]) -> Any:
-    """What stands there for these devices; None where nothing does."""
-    if isinstance(value, dict):
-        return next((value[d] for d in owner if d in value), None)
-    return value
-
-
-def _parameter(
-    key: str,
-    path: str,
-    free: Free,
-    owner: tuple[str, ...],
-    devices: int,
-    having: dict[tuple[str, str], Experiment],
-    mark: Unit,
-    found: list[Problem],
-) -> list[Parameter]:
-    section, _, last = path.partition(".")
-    own = {pair: e for pair, e in having.items() if pair[1] in owner}
-    label = last if section == "device" else path
-    if free.per_device and devices > 1:
-        label += f"[{owner[0]}]"
-    try:
-        given = _of(free.start, owner)
-        values = {float(getattr(getattr(e, section), last)) for e in own.values()}
-        if given is not None:
-            start = mark.parse(given)
-        elif len(values) == 1:
-            start = values.pop()
-        else:
-            listed = ", ".join(f"{v / mark.scale:.4g}" for v in sorted(values))
-            message = f"is missing: the devices or experiments differ ({listed} {mark.unit}); add start = …"
-            found.append(Problem(f"{key}.start", None, message))
-            return []
-        free_of_bounds = Unit(mark.unit)
-        low = _bound(free.low, free_of_bounds, mark, mark.gt if mark.gt is not None else mark.ge)
-        high = _bound(free.high, free_of_bounds, mark, mark.lt if mark.lt is not None else mark.le)
-    except PydanticCustomError as error:
-        found.append(Problem(key, (error.context or {}).get("value"), sentence(error)))
-        return []
-    for name, bound, sense in (("low", low, 1), ("high", high, -1)):
-        own_bound = _bound(None, mark, mark, (mark.gt, mark.lt)[name == "high"])
-        if bound is not None and own_bound is not None and sense * (bound - own_bound) < 0:
-            message = f"lies outside what the parameter may be: expected {mark.expectation}"
-            found.append(Problem(f"{key}.{name}", getattr(free, name), message))
-            return []
-    if low is not None and high is not None and not low < high:
-        found.append(Problem(f"{key}.low", free.low, f"expected low < high (high is {free.high!r})"))
-        return []
-    coordinate = Coordinate(low, high, abs(start) or 1.0)
-    if not coordinate.inside(start):
-        shown = f"{start / mark.scale:.6g} {mark.unit}".strip()
-        where = " to ".join("…" if b is None else f"{b / mark.scale:.6g}" for b in (low, high))
-        message = f"the start, {shown}, does not lie between the bounds ({where} {mark.unit}); widen them or move it"
-        found.append(Problem(key, None, message))
-        return []
-    try:
-        centre, sd = _prior(key, free.prior, owner, mark, coordinate, found)
-    except PydanticCustomError as error:
-        found.append(Problem(f"{key}.prior", (error.context or {}).get("value"), sentence(error)))
-        return []
-    names = tuple(dict.fromkeys(pair[0] for pair in own))
-    return [Parameter(path, owner, names, label, mark, coordinate, start, centre, sd)]
-
-
-def _bound(written: Any, plain: Unit, mark: Unit, own: float | None) -> float | None:
-    if written is not None:
-        return plain.parse(written)
-    return None if own is None else own * mark.scale
-
-
-def _prior(
-    key: str, prior: Prior | None, owner: tuple[str, ...], mark: Unit, coordinate: Coordinate, found: list[Problem]
-) -> tuple[float | None, float]:
-    if prior is None:
-        return None, math.nan
-    median = mark.parse(_of(prior.median, owner))
-    if (prior.factor is None) == (prior.sd is None):
-        found.append(Problem(f"{key}.prior", None, "expected either factor or sd"))
-        return None, math.nan
-    if prior.factor is not None:
-        if not coordinate.positive:
-            found.append(Problem(f"{key}.prior.factor", prior.factor, "expected sd, for a parameter of either sign"))
-            return None, math.nan
-        return coordinate.natural(median), math.log(prior.factor)
-    sd = Unit(mark.unit, gt=0).parse(prior.sd)
-    return coordinate.natural(median), sd * abs(coordinate.natural_slope(median))
-
-
-# -------------------------------------------------------------------------------------- targets
-
-
-def _goals(
-    key: str,
-    target: Target,
-    devices: dict[str, Any],
-    experiments: dict[tuple[str, str], Experiment],
-    found: list[Problem],
-) -> list[Goal]:
-    goals = []
-    written = target.value if isinstance(target.value, dict) else None
-    for device in _read_devices(key, target, devices, written, found):
-        experiment = experiments.get((target.experiment, device))
-        unit = _readable(key, target, experiment, device, experiments, found)
-        if unit is None:
-            continue
-        mark = Unit("" if unit == "1" else unit)
-        at = f"{key}.value"
-        try:
-            value = mark.parse(_of(target.value, (device,)))
-            uncertainty, at = _of(target.uncertainty, (device,)), f"{key}.uncertainty"
-            if uncertainty is None:
-                found.append(Problem(at, None, f"has nothing for device {device}"))
-                continue
-            share = percentage(uncertainty)
-            sigma = abs(value) * share if share is not None else Unit(mark.unit, gt=0).parse(uncertainty)
-        except PydanticCustomError as error:
-            found.append(Problem(at, (error.context or {}).get("value"), sentence(error)))
-            continue
-        if not sigma > 0:
-            found.append(Problem(f"{key}.uncertainty", uncertainty, "expected more than zero; of a zero, a quantity"))
-            continue
-        log = target.scale == "log" or (target.scale == "auto" and share is not None and value > 0)
-        if log and value <= 0:
-            found.append(Problem(f"{key}.scale", "log", f"the value is {value:g}; expected a positive one, or linear"))
-            continue
-        label = _label(target, device, len(devices))
-        goals.append(
-            Goal(label, target.experiment, device, target, unit, value, sigma, log, target.weight, target.source)
-        )
-    return goals
-
-
-def _candidates(
-    key: str, candidate: Any, devices: dict[str, Any], experiments: dict[tuple[str, str], Experiment], found: list[Any]
-) -> list[Goal]:
-    goals = []
-    for device in _read_devices(key, candidate, devices, None, found):
-        experiment = experiments.get((candidate.experiment, device))
-        unit = _readable(key, candidate, experiment, device, experiments, found)
-        if unit is None:
-            continue
-        share, mark = percentage(candidate.uncertainty), Unit("" if unit == "1" else unit, gt=0)
-        try:
-            sigma = -share if share is not None else mark.parse(candidate.uncertainty)
-        except PydanticCustomError as error:
-            found.append(Problem(f"{key}.uncertainty", candidate.uncertainty, sentence(error)))
-            continue
-        label = _label(candidate, device, len(devices))
-        goals.append(Goal(label, candidate.experiment, device, candidate, unit, math.nan, sigma, False, 0.0, ""))
-    return goals
-
-
-def _label(read: Read, device: str, devices: int) -> str:
-    label = read.measurement if read.coefficient is None else f"{read.measurement}: {read.coefficient}"
-    if read.entry is not None:
-        label += f"[{read.entry}]"
-    if read.point > 1:
-        label += f"@{read.point}"
-    return f"{read.experiment}: {label}" + (f" ({device})" if devices > 1 else "")
-
-
-def _read_devices(
-    key: str, read: Read, devices: dict[str, Any], written: dict[str, Any] | None, found: list[Problem]
-) -> list[str]:
-    names = [read.device] if read.device is not None else list(written or devices)
-    for name in names:
-        if name not in devices:
-            where = f"{key}.device" if read.device is not None else f"{key}.value"
-            found.append(Problem(where, name, f"no such device; {nearest(name, devices)}"))
-            return []
-    return names
-
-
-def _readable(
-    key: str,
-    read: Read,
-    experiment: Experiment | None,
-    device: str,
-    experiments: dict[tuple[str, str], Experiment],
-    found: list[Problem],
-) -> str | None:
-    """The unit of what is read; None, with the reason in ``found``, where it cannot be."""
-    if experiment is None:
-        names = {name for name, _ in experiments}
-        if read.experiment not in names:
-            message = f"no such experiment; {nearest(read.experiment, names)}"
-        else:
-            message = f"is not done on device {device}"
-        found.append(Problem(f"{key}.experiment", read.experiment, message))
-        return None
-    name = read.measurement
-    fit = experiment.fit_read(name, read.coefficient)
-    if fit is not None:
-        if read.coefficient not in fit.coefficients:
-            message = f"is a fit; expected coefficient = …: {nearest(read.coefficient or '', fit.coefficients)}"
-            found.append(Problem(f"{key}.measurement", name, message))
-            return None
-        curves = len(experiment.curves(fit.axis))
-        if read.point > curves:
-            found.append(Problem(f"{key}.point", read.point, f"expected a curve between 1 and {curves}"))
-            return None
-        return fit.coefficients[read.coefficient]
-    if name not in experiment.measurements:
-        known = [*experiment.measurements, *experiment.fits]
-        message = f"experiment {read.experiment} does not measure it; {nearest(name, known)}"
-        found.append(Problem(f"{key}.measurement", name, message))
-        return None
-    points = len(experiment.points())
-    if read.point > points:
-        found.append(Problem(f"{key}.point", read.point, f"expected a sweep point between 1 and {points}"))
-        return None
-    measurement = experiment.measurements[name]
-    entries = measurement.entries(experiment.points()[read.point - 1][1].protocol.timeline())
-    if entries is not None and not 1 <= (read.entry or 0) <= entries:
-        found.append(Problem(f"{key}.entry", read.entry, f"'{name}' is a list; expected an entry from 1 to {entries}"))
-        return None
-    if entries is None and read.entry is not None:
-        found.append(Problem(f"{key}.entry", read.entry, f"'{name}' is a single number; leave the entry out"))
-        return None
-    return str(measurement.unit)
-
-
 # -------------------------------------------------------------------------------------- warnings
 
 
@@ -650,4 +307,4 @@ def _warnings(plan: Plan) -> list[str]:
     return found
 
 
-__all__ = ["Case", "Goal", "Parameter", "Plan", "Trace", "load_job", "resolve", "with_model"]
+__all__ = ["Case", "Plan", "Trace", "load_job", "resolve", "with_model"]

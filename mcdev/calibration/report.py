@@ -26,8 +26,9 @@ import xarray as xr
 
 from mcdev.calibration.covariance import covariance, noise, spread_out
 from mcdev.calibration.evaluation import Evaluation
+from mcdev.calibration.goals import Goal
 from mcdev.calibration.misfit import Misfit
-from mcdev.calibration.plan import Goal, Plan, fitted_name
+from mcdev.calibration.plan import Plan, fitted_name
 from mcdev.calibration.posterior import Posterior
 from mcdev.calibration.search import Run
 from mcdev.calibration.uncertainty import CONFIDENCE, Gain, Knowledge, Profile
