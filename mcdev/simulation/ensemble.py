@@ -365,7 +365,8 @@ def _collect(
             wide = good.astype(np.float64)
             mean[k, span] = wide.mean(axis=1)
             result.sem[name][k, span] = wide.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.nan
-            result.quantiles[name][k][:, span] = np.quantile(wide, experiment.output.quantiles, axis=1)
+            ranked = np.quantile(wide, experiment.output.quantiles, axis=1) if n > 1 else wide.T  # one is all of them
+            result.quantiles[name][k][:, span] = ranked
             replicates.append(wide @ weights)
         if n:
             means[name] = np.concatenate(replicates)
