@@ -414,7 +414,7 @@ def in_python(text: str, nodes: dict[str, float]) -> dict[str, float]:
         known[name] = float(value)
     body = text[text.index("analog begin") :]
     for left, arrow, right in re.findall(r"^\s*([\w(), ]+?) (=|<\+) (.*);$", body, re.MULTILINE):
-        choice = re.sub(r"^\((\w+ [<>] 0) \? (.*) : (.*)\)$", r"(\2 if \1 else \3)", right)
+        choice = re.sub(r"^\((.+ [<>] .+) \? (.*) : (.*)\)$", r"(\2 if \1 else \3)", right)
         value = eval(choice, {}, known)
         if arrow == "=":
             known[left] = value

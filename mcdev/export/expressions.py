@@ -271,7 +271,7 @@ def _text(e: Expression, word: Callable[[Expression], str | None]) -> tuple[str,
     """The text, and how closely it is bound: 3 for what stands alone, 2 for a product, 1 for a sum."""
     own = word(e)
     if own is not None:
-        return own, 1 if own.startswith("-") else 3
+        return (f"({own})" if own.startswith("-") else own), 3
 
     def bound(operand: Expression, level: int) -> str:
         written, its = _text(operand, word)
@@ -287,7 +287,7 @@ def _text(e: Expression, word: Callable[[Expression], str | None]) -> tuple[str,
     level = _LEVELS[e.operation]
     left, right = e.operands
     if e.operation == "-" and left.number == 0.0:
-        return f"-{bound(right, 3)}", 1
+        return f"(-{bound(right, 3)})", 3
     sign = f" {e.operation} " if level == 1 else e.operation
     return f"{bound(left, level)}{sign}{bound(right, level + 1)}", level
 

@@ -109,15 +109,14 @@ def _of_laws(laws: Laws, parameters: list[str]) -> list[str]:
 
     body = list(_CLOCK) if any(state.keeps for state in laws.states) else []
     for state in laws.states:
-        x, start, rate = state.name, text(state.start, word), text(state.rate, word)
+        x, start, time = state.name, text(state.start, word), number(state.time)
         held = f"({start} - V({x}))"
-        if state.keeps:
-            moved = f"V(t)*({rate}) + (1 - V(t))*{held}"
-        else:
-            moved = f"{number(state.time)}*({rate}) + {_LEAK}*{held}"
-        body += [f"* {state.about}", f"C{x} {x} 0 {number(state.time)}", *_wrapped(f"B{x} 0 {x} I={moved}")]
-        body.append(f".ic V({x})={start}")
-    return [*lines, *body, "* current", *_wrapped(f"Bp p n I={text(laws.current, word)}")]
+        moved = f"V(t)*V(d{x}) + (1 - V(t))*{held}" if state.keeps else f"V(d{x}) + {_LEAK}*{held}"
+        body += [f"* {state.about}; node d{x} is {time} s times its rate"]
+        body += [f"C{x} {x} 0 {time}", f"B{x} 0 {x} I={moved}", f".ic V({x})={start}"]
+        body += _wrapped(f"Bd{x} d{x} 0 V={time}*({text(state.rate, word)})")
+    current = _wrapped(f"Bp p n I={text(laws.current, word)}")
+    return [*lines, *body, "* current", *current]
 
 
 def _wrapped(line: str) -> list[str]:
