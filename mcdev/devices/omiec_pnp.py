@@ -138,8 +138,8 @@ class OmiecPnp(DeviceConfig):
     @property
     def rate_equations(self) -> str:
         return (
-            "resolved ions have no circuit model: export the level-1 family omiec_compact (presets device_p, device_1s, "
-            "device_2s), calibrated to the same numbers"
+            "resolved ions have no circuit model: export the level-1 family omiec_compact (presets device_p, "
+            "device_1s, device_2s), calibrated to the same numbers"
         )
 
     @property

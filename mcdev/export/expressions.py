@@ -107,7 +107,7 @@ class Expressions:
 
     def _simplified(self, operation: str, operands: tuple[Expression, ...]) -> Expression | None:
         numbers = [e.number for e in operands]
-        of = _OPERATORS.get(operation) or _FUNCTIONS.get(operation)
+        of: Callable[..., Any] | None = _OPERATORS.get(operation) or _FUNCTIONS.get(operation)
         if of and None not in numbers:
             with np.errstate(all="ignore"):
                 return self.number(float(of(*numbers)))
@@ -172,7 +172,7 @@ class Expressions:
 
     def hyperbolic(self, name: str, x: Expression) -> Expression:
         """sinh or cosh."""
-        if x.constant or (-FAR <= x.within[0] and x.within[1] <= FAR):
+        if x.constant or (x.within[0] >= -FAR and x.within[1] <= FAR):
             return self(name, x)
         near = self.bounded(x, -FAR, FAR)
         slope = self("cosh" if name == "sinh" else "sinh", near)
@@ -278,18 +278,17 @@ def _text(e: Expression, word: Callable[[Expression], str | None]) -> tuple[str,
         return written if its >= level else f"({written})"
 
     if e.operation == "? :":
-        comparison, then, other = e.operands
-        left, right = (_text(x, word)[0] for x in comparison.operands)
-        condition = f"{left} {comparison.operation} {right}"
-        return f"({condition} ? {_text(then, word)[0]} : {_text(other, word)[0]})", 3
+        comparison, *branches = e.operands
+        sides = [_text(x, word)[0] for x in (*comparison.operands, *branches)]
+        return f"({sides[0]} {comparison.operation} {sides[1]} ? {sides[2]} : {sides[3]})", 3
     if e.operation not in _LEVELS:
         return f"{e.operation}({', '.join(_text(x, word)[0] for x in reversed(e.operands))})", 3
     level = _LEVELS[e.operation]
-    left, right = e.operands
-    if e.operation == "-" and left.number == 0.0:
-        return f"(-{bound(right, 3)})", 3
+    first, second = e.operands
+    if e.operation == "-" and first.number == 0.0:
+        return f"(-{bound(second, 3)})", 3
     sign = f" {e.operation} " if level == 1 else e.operation
-    return f"{bound(left, level)}{sign}{bound(right, level + 1)}", level
+    return f"{bound(first, level)}{sign}{bound(second, level + 1)}", level
 
 
 def literal(e: Expression) -> str:

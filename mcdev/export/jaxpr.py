@@ -17,7 +17,7 @@ from mcdev.export.expressions import Expression, Expressions
 
 _CALLS = {"jit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 """Primitives that call another function, each with the name under which its jaxpr is."""
-_SAME = ("broadcast_in_dim", "reshape", "squeeze", "copy", "optimization_barrier")
+_SAME = ("broadcast_in_dim", "reshape", "squeeze", "copy", "stop_gradient", "optimization_barrier")
 
 
 class UnprintableError(Exception):
@@ -101,7 +101,7 @@ def _result(make: Expressions, equation: Any, operands: list[Expression]) -> lis
     if any(np.prod(var.aval.shape) != 1 for var in equation.outvars):
         raise UnprintableError(f"{name}, to an array of {equation.outvars[0].aval.shape} numbers")
     if name == "integer_pow":
-        return [make.whole_power(*operands, parameters["y"])]
+        return [make.whole_power(operands[0], parameters["y"])]
     if name in _RULES:
         return [_RULES[name](make, *operands)]
     if name in _SAME or (name == "convert_element_type" and jnp.issubdtype(parameters["new_dtype"], jnp.floating)):

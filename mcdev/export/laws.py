@@ -51,7 +51,7 @@ class Laws:
     """Parameters that are in none of them."""
 
 
-def laws_of(device: DeviceConfig, key: str) -> Laws:
+def laws_of(device: Any, key: str) -> Laws:
     """The laws of a device whose table stands at ``key``.
 
     Raises ``ConfigError`` for a family without rate equations, or with something in them that has no text.

@@ -47,8 +47,8 @@ class Model:
     """A device ready to be written in any language."""
 
     name: str
-    body: Laws | swarm.Numbers
-    """Its laws; of the diffusive family, where the numbers of its cells are."""
+    laws: Laws | swarm.Numbers
+    """Formulas; of the diffusive family the numbers of its cells."""
     parameters: dict[str, Parameter]
     """What an instance may be given; the same names as in a configuration."""
     fixed: dict[str, tuple[float, str]] = field(default_factory=dict)
@@ -128,7 +128,9 @@ def _exact(device: DeviceConfig, key: str, name: str, common: list[str]) -> Mode
     for state in laws.states:
         lines.append(f"State on node {state.name}: {state.about}.")
         if state.keeps:
-            lines.append(f"  Nothing moves {state.name} at rest: .op, .dc and .ac see it as it starts, at whatever bias.")
+            lines.append(
+                f"  Nothing moves {state.name} at rest: .op, .dc and .ac see it as it starts, at whatever bias."
+            )
     if laws.idle:
         lines.append(f"Without effect here, and kept so that a device can be given whole: {', '.join(laws.idle)}.")
     lines.append(f"Where they could overflow, exp, sinh and cosh go straight on from an argument of {FAR:g}.")
@@ -162,7 +164,7 @@ def _pair_header(circuit: SeriesMemristor, model: Model, provenance: str) -> tup
         lines.append("of the pair is negative to it.")
     if circuit.compliance is not None:
         lines.append(f"NOT in it: the compliance of the configuration, {circuit.compliance:g} A, is the source's.")
-    if isinstance(model.body, swarm.Numbers):
+    if isinstance(model.laws, swarm.Numbers):
         lines.append("The device is the mean of many; the pair of a mean is not the mean of many pairs.")
     lines.append("Parameters: the device's by their names, the second memristor's with memristor_ before them.")
     return _plain(lines)

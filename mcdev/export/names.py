@@ -41,7 +41,19 @@ _SPICE_FUNCTIONS = (
 )
 OWN_WORDS = {"spice": frozenset({"gnd", "temper"}), "verilog-a": frozenset(_VERILOG_A.split())}
 LANGUAGES = tuple(OWN_WORDS)
-_REPLACED = {"µ": "u", "Ω": "ohm", "→": "->", "≥": ">=", "≤": "<=", "×": "x", "·": " ", "–": "-", "±": "+/-", "∞": "infinity", "½": "1/2"}
+_REPLACED = {
+    "µ": "u",
+    "Ω": "ohm",
+    "→": "->",
+    "≥": ">=",
+    "≤": "<=",
+    "×": "x",
+    "·": " ",
+    "–": "-",
+    "±": "+/-",
+    "∞": "infinity",
+    "½": "1/2",
+}
 
 
 def checked_name(name: str, key: str, language: str, taken: Iterable[str] = ()) -> str:
@@ -59,11 +71,13 @@ def checked_name(name: str, key: str, language: str, taken: Iterable[str] = ()) 
 
 
 def check_words(words: Iterable[str], language: str, taken: Iterable[str]) -> None:
-    """Refuses parameters and states of a family that this language, or the model itself, would read as something else."""
+    """Refuses parameters and states of a family that this language, or the model itself, reads as something else."""
     found: set[str] = {*taken, *(_SPICE_FUNCTIONS.split() if language == "spice" else OWN_WORDS[language])}
     for word in words:
         if word.lower() in found or not _NAME.fullmatch(word):
-            message = f"is a word of {language}, or of the model's own: call the parameter or state otherwise in its family"
+            message = (
+                f"is a word of {language}, or of the model's own: call the parameter or state otherwise in its family"
+            )
             raise refused(word, None, message)
         found.add(word.lower())
 

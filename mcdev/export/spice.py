@@ -4,9 +4,9 @@ Each state is the voltage of a node with a capacitor and a behavioural current s
 inverse of the state's own rate, so that currents are of the order of the state itself and the simulator's relative
 tolerances decide the step, not its absolute ones.
 
-The formulas are those of ``laws``, or of ``swarm`` for the diffusive family. What only parameters are in is a ``.param``
-of its own; everything else is written wherever it is used: a node for it would be tried at any value on the way to a
-solution, and the bounds that its formula keeps would not hold there.
+The formulas are those of ``laws``, or of ``swarm`` for the diffusive family. What holds parameters only is a ``.param``
+of its own. All else is written wherever it is used: a node for it would be tried at any value on the way to a solution,
+outside the bounds that its formula keeps. A rate has a node: ngspice looks again until its nodes have settled.
 
 A brace in a behavioural source holds one name, never an expression: ngspice 39 puts the text of ``{1-a}`` into a larger
 expression without its brackets. Compound constants are parameters of their own.
@@ -15,6 +15,7 @@ expression without its brackets. Compound constants are parameters of their own.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 
 from mcdev.export import swarm
 from mcdev.export.expressions import Expression, literal, text
@@ -35,7 +36,8 @@ def subcircuit(model: Model) -> str:
 
 
 def _alone(model: Model) -> str:
-    body = _of_laws(model.body, list(model.parameters)) if isinstance(model.body, Laws) else _of_cells(model)
+    laws = model.laws
+    body = _of_laws(laws, list(model.parameters)) if isinstance(laws, Laws) else _of_cells(laws, model.fixed)
     lines = [f"* {line}".rstrip() for line in model.header]
     lines += ["*", "* Instance parameters:"]
     for name, p in model.parameters.items():
@@ -87,7 +89,8 @@ and .dc without a solution. It moves the state by 1e-12 of its distance in a tim
 
 
 def _of_laws(laws: Laws, parameters: list[str]) -> list[str]:
-    check_words([*parameters, *(state.name for state in laws.states)], "spice", {"p", "n", "t", "shunt"})
+    nodes = [f"{d}{state.name}" for state in laws.states for d in ("", "d")]
+    check_words([*parameters, *nodes], "spice", {"p", "n", "t", "shunt"})
     prefix = fresh("c", parameters)
     constants: dict[int, str] = {}
     lines: list[str] = []
@@ -123,12 +126,11 @@ def _wrapped(line: str) -> list[str]:
     return textwrap.wrap(line, 110, subsequent_indent="+ ", break_long_words=False, break_on_hyphens=False)
 
 
-def _of_cells(model: Model) -> list[str]:
-    assert isinstance(model.body, swarm.Numbers)
-    p, theta = model.body, "({background}+max(V(h),0))"
+def _of_cells(p: swarm.Numbers, fixed: Mapping[str, tuple[float, str]]) -> list[str]:
+    theta = "({background}+max(V(h),0))"
     cells = range(1, len(p.rest) + 1)
     lines = [
-        *(f".param {name}={number(value)}" for name, (value, _) in model.fixed.items()),
+        *(f".param {name}={number(value)}" for name, (value, _) in fixed.items()),
         ".param unit={1/cooling_rate}",
         ".param force={pull/threshold_voltage}",
         ".param power={heating/(threshold_voltage*threshold_voltage)}",

@@ -28,8 +28,8 @@ def module(model: Model) -> str:
 
 
 def _alone(model: Model) -> str:
-    of_laws = isinstance(model.body, Laws)
-    states, variables, body = _of_laws(model.body, list(model.parameters)) if of_laws else _of_cells(model)
+    laws = model.laws
+    states, variables, body = _of_laws(laws, list(model.parameters)) if isinstance(laws, Laws) else _of_cells(laws)
     lines = [f"// {line}".rstrip() for line in model.header]
     lines += [f"module {model.name}(p, n);", "  inout p, n;"]
     lines += ["  electrical p, n;", f"  electrical {', '.join(states)};", *_declared(model.parameters)]
@@ -101,9 +101,8 @@ def _of_laws(laws: Laws, parameters: list[str]) -> _Parts:
     return states, ["v", *names.values()], [*lines, f"I(p, n) <+ {text(laws.current, word)};"]
 
 
-def _of_cells(model: Model) -> _Parts:
-    assert isinstance(model.body, swarm.Numbers)
-    p, far = model.body, number(FAR)
+def _of_cells(p: swarm.Numbers) -> _Parts:
+    far = number(FAR)
     last = len(p.rest)
     cells = range(1, last + 1)
     lines = [
