@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from mcdev.export.expressions import FAR, Expression, Expressions, text
 from mcdev.export.jaxpr import UnprintableError, formulas
 from mcdev.export.laws import Laws, laws_of
 from mcdev.export.model import SHUNT
+from mcdev.integrators.interval import Interval
 from mcdev.schema import Drawn, PerDevice, typical
 
 HOLD = {"kind": "hold", "duration": "1 s"}
@@ -128,9 +130,20 @@ class Points:
             self.devices = device.build(draws, 1, np.arange(count), np.float64)
             shape = jax.tree.structure(self.devices.rest(lane_keys(count)))
             self.state = jax.tree.unflatten(shape, [jnp.asarray(x) for x in self.states.values()])
-            rates = jax.tree.leaves(equations.rate(self.devices, self.state, jnp.asarray(self.voltage)))
+            at = (self.devices, self.state, jnp.asarray(self.voltage))
+            rates = jax.tree.leaves(jax.jit(equations.rate)(*at))
             self.rates = dict(zip(self.states, map(np.asarray, rates), strict=True))
-            self.current = np.asarray(self.devices.current_law(self.state).current(jnp.asarray(self.voltage)))
+            self.current = np.asarray(jax.jit(lambda d, s, v: d.current_law(s).current(v))(*at))
+
+
+@functools.cache
+def points_of(name: str) -> Points:
+    return Points(DEVICES[name], 40)
+
+
+@functools.cache
+def model_named(name: str) -> Model:
+    return model(DEVICES[name])
 
 
 def model(device: DeviceConfig) -> Model:
@@ -139,7 +152,7 @@ def model(device: DeviceConfig) -> Model:
 
 @pytest.mark.parametrize("name", DEVICES)
 def test_verilog_a_is_what_jax_computes(name: str) -> None:
-    points, text = Points(DEVICES[name], 40), module(model(DEVICES[name]))
+    points, text = points_of(name), module(model_named(name))
     for i, v in enumerate(points.voltage):
         found = in_python(text, {"pn": v} | {state: x[i] for state, x in points.states.items()})
         for state, rate in points.rates.items():
@@ -151,7 +164,7 @@ def test_verilog_a_is_what_jax_computes(name: str) -> None:
 @pytest.mark.parametrize("name", DEVICES)
 def test_spice_is_what_jax_computes(name: str) -> None:
     """The subcircuit's nodes are held at each point in turn, and its rates and current read."""
-    points, own = Points(DEVICES[name], 40), model(DEVICES[name])
+    points, own = points_of(name), model_named(name)
     assert isinstance(own.laws, Laws)
     held = {"a": points.voltage} | {f"x1.{state}": x for state, x in points.states.items()}
     lines = [subcircuit(own), "X1 a 0 dut"]
@@ -169,13 +182,12 @@ def test_spice_is_what_jax_computes(name: str) -> None:
 
 @pytest.mark.parametrize("name", DEVICES)
 def test_the_rate_is_the_one_that_the_ensemble_follows(name: str) -> None:
-    points = Points(DEVICES[name], 40)
+    points = points_of(name)
     with jax.enable_x64(True):
         step = 1e-6 / max(np.abs(rate).max() for rate in points.rates.values())
-        none, voltage = jnp.zeros(40), jnp.asarray(points.voltage)
-        pairs, clock = jnp.uint32(1), jnp.uint32(0)
-        advance = points.devices.advance
-        after = advance(points.state, voltage, none, jnp.asarray(0.5 * step), pairs, lane_keys(40), clock)
+        interval = Interval.alike(0.5 * step, jnp.uint32(1), 40)
+        clock, voltage = jnp.zeros(40, jnp.uint32), jnp.asarray(points.voltage)
+        after = points.devices.advance(points.state, voltage, 0.0 * voltage, interval, lane_keys(40), clock)
         for x, y, rate in zip(
             jax.tree.leaves(points.state), jax.tree.leaves(after), points.rates.values(), strict=True
         ):
@@ -193,11 +205,12 @@ def stepped(device: DeviceConfig) -> np.ndarray:
     with jax.enable_x64(True):
         draws = {n: np.array([typical(getattr(device, n))]) for n in type(device).parameters()}
         devices = device.build(draws, 1, np.arange(1), np.float64)
-        key, half, none = lane_keys(1), jnp.asarray(0.5 * SPAN / EACH), jnp.zeros(1)
+        key, clock = lane_keys(1), jnp.zeros(1, jnp.uint32)
+        interval = Interval.alike(0.5 * SPAN / EACH, jnp.uint32(1), 1)
 
         def go(state: Any, volts: Any) -> tuple[Any, Any]:
             voltage = jnp.full(1, volts)
-            state = devices.advance(state, voltage, none, half, jnp.uint32(1), key, jnp.uint32(0))
+            state = devices.advance(state, voltage, 0.0 * voltage, interval, key, clock)
             return state, devices.current_law(state).current(voltage)[0]
 
         return np.asarray(jax.lax.scan(go, devices.rest(key), jnp.repeat(jnp.asarray(LEVELS), EACH))[1])
@@ -226,11 +239,11 @@ def test_the_header_says_what_a_family_says_of_itself() -> None:
     header = " ".join(model(SWITCH).header)
     assert "dut: An insulator that a voltage turns into a metal, for a while (mcdev family switch)" in header
     assert "State on node x: a number between 0 and 1" in header
-    organic = " ".join(model(DEVICES["organic"]).header)
+    organic = " ".join(model_named("organic").header)
     assert "Without effect here, and kept so that a device can be given whole: area, relative_permittivity." in organic
     assert "C dq/dt = (sigma/L) V_0 sinh{[(V - u)/V_0]_3}" in organic
     assert "I = I_0 G(V) [1 + z/n]_+^n" in organic
-    assert "Nothing moves x at rest" in " ".join(model(DEVICES["drift"]).header)
+    assert "Nothing moves x at rest" in " ".join(model_named("drift").header)
 
 
 class ErrorFunction(SwitchDevices):

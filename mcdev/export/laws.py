@@ -117,12 +117,14 @@ def _motion(
 def _slopes(device: DeviceConfig, equations: RateEquations) -> list[float]:
     """Slope of each state's rate in that state, of the median device at rest and zero volts (1/s)."""
     medians = {name: np.array([typical(getattr(device, name))]) for name in type(device).parameters()}
+
+    def rates(x: Float[Array, " state"]) -> Float[Array, " state"]:
+        return jnp.concatenate(jax.tree.leaves(_motion(device, equations, medians, list(x[:, None]), jnp.zeros(1))[2]))
+
+    def slopes() -> Float[Array, " state"]:
+        anywhere = [jnp.zeros(1)] * len(equations.states)
+        start = _motion(device, equations, medians, anywhere, jnp.zeros(1))[1]
+        return jnp.diagonal(jax.jacfwd(rates)(jnp.concatenate(jax.tree.leaves(start))))
+
     with jax.enable_x64(True):
-        nothing = jnp.zeros(1)
-
-        def rates(x: Float[Array, " state"]) -> Float[Array, " state"]:
-            return jnp.concatenate(jax.tree.leaves(_motion(device, equations, medians, list(x[:, None]), nothing)[2]))
-
-        start = _motion(device, equations, medians, [nothing] * len(equations.states), nothing)[1]
-        slopes = jax.jacfwd(rates)(jnp.concatenate(jax.tree.leaves(start)))
-        return [float(slope) for slope in np.diagonal(slopes)]
+        return [float(slope) for slope in jax.jit(slopes)()]  # compiled, since one compilation is less than fifty
