@@ -263,13 +263,14 @@ def in_order(expressions: Iterable[Expression]) -> list[Expression]:
 
 
 def text(expression: Expression, word: Callable[[Expression], str | None]) -> str:
-    """The formula in the grammar that SPICE and Verilog-A share. ``word`` gives what has a name of its own."""
+    """The formula in the grammar that SPICE and Verilog-A share. ``word`` gives what has a name of its own there;
+    a parameter, a state and the voltage have the tree's unless it says otherwise."""
     return _text(expression, word)[0]
 
 
 def _text(e: Expression, word: Callable[[Expression], str | None]) -> tuple[str, int]:
     """The text, and how closely it is bound: 3 for what stands alone, 2 for a product, 1 for a sum."""
-    own = word(e)
+    own = number(float(e.value)) if e.operation == "number" else word(e) or (None if e.operands else str(e.value))
     if own is not None:
         return (f"({own})" if own.startswith("-") else own), 3
 
@@ -289,11 +290,3 @@ def _text(e: Expression, word: Callable[[Expression], str | None]) -> tuple[str,
         return f"(-{bound(second, 3)})", 3
     sign = f" {e.operation} " if level == 1 else e.operation
     return f"{bound(first, level)}{sign}{bound(second, level + 1)}", level
-
-
-def literal(e: Expression) -> str:
-    """The word of a number. Raises ``ValueError`` where it is none."""
-    value = e.number
-    if value is None or not math.isfinite(value):
-        raise ValueError(f"a constant that is no finite number ({e.value})")
-    return number(value)

@@ -88,18 +88,32 @@ def _read(make: Expressions, closed: ClosedJaxpr, arguments: Sequence[Expression
     def of(atom: Any) -> Expression:
         return _constant(make, atom.val) if isinstance(atom, Literal) else known[atom]
 
-    for equation in closed.jaxpr.eqns:
+    for equation in _needed(closed):
         found = _result(make, equation, [of(atom) for atom in equation.invars])
         known |= dict(zip(equation.outvars, found, strict=True))
     return [of(atom) for atom in closed.jaxpr.outvars]
+
+
+def _needed(closed: ClosedJaxpr) -> list[Any]:
+    """The equations that something in the result depends on, in their order."""
+    wanted, found = set(map(id, closed.jaxpr.outvars)), []
+    for equation in reversed(closed.jaxpr.eqns):
+        if not wanted.isdisjoint(map(id, equation.outvars)):
+            found.append(equation)
+            wanted.update(map(id, equation.invars))
+    return found[::-1]
 
 
 def _result(make: Expressions, equation: Any, operands: list[Expression]) -> list[Expression]:
     name, parameters = equation.primitive.name, equation.params
     if name in _CALLS:
         return _read(make, parameters[_CALLS[name]], operands)
-    if any(np.prod(var.aval.shape) != 1 for var in equation.outvars):
-        raise UnprintableError(f"{name}, to an array of {equation.outvars[0].aval.shape} numbers")
+    for var in equation.outvars:
+        kind = var.aval.dtype
+        if np.prod(var.aval.shape) != 1:
+            raise UnprintableError(f"{name}, to an array of {var.aval.shape} numbers")
+        if not jnp.issubdtype(kind, jnp.floating) and not jnp.issubdtype(kind, jnp.bool_):
+            raise UnprintableError(f"{name}, to a number of type {kind}")
     if name == "integer_pow":
         return [make.whole_power(operands[0], parameters["y"])]
     if name in _RULES:

@@ -88,12 +88,15 @@ def _read(device: DeviceConfig, equations: RateEquations) -> Laws:
     current, *rest = formulas(make, everything, [make.name("voltage", "v"), *parameters, *states, *held])
     found = []
     for i, (name, state, slope) in enumerate(zip(names, bounds, _slopes(device, equations), strict=True)):
-        keeps = not slope < 0
-        time = 1.0 if keeps else float(10.0 ** round(-math.log10(-slope)))
+        keeps = not -math.inf < slope < 0
+        time = 1.0 if keeps else 10.0 ** max(-20, min(20, round(-math.log10(-slope))))
         found.append(State(name, state.about, rest[i], rest[len(names) + i], keeps, time))
-    if max(e.size for e in (current, *rest)) > MOST:
+    every = in_order((current, *rest))
+    if max(e.size for e in every) > MOST:
         raise UnprintableError(f"a formula of more than {MOST} operations")
-    used = {e.value for e in in_order((current, *rest)) if e.operation == "parameter"}
+    if not all(math.isfinite(e.number) for e in every if e.number is not None):
+        raise UnprintableError("a constant that is no finite number")
+    used = {e.value for e in every if e.operation == "parameter"}
     return Laws(tuple(found), current, tuple(sources), tuple(name for name in marks if name not in used))
 
 
@@ -109,7 +112,7 @@ def _motion(
 ) -> tuple[Any, Any, Any]:
     """The device built, its state at rest, and how a state moves under a voltage; of one lane."""
     devices = device.build(parameters, 0, np.arange(1), np.float64)
-    start = devices.rest((jnp.zeros(1, jnp.uint32), jnp.zeros(1, jnp.uint32)))
+    start = devices.rest((np.zeros(1, np.uint32), np.zeros(1, np.uint32)))
     rates = equations.rate(devices, jax.tree.unflatten(jax.tree.structure(start), own), voltage)
     return devices, start, rates
 

@@ -18,7 +18,7 @@ import textwrap
 from collections.abc import Mapping
 
 from mcdev.export import swarm
-from mcdev.export.expressions import Expression, literal, text
+from mcdev.export.expressions import Expression, text
 from mcdev.export.laws import Laws
 from mcdev.export.model import SHUNT, Model, of_pair
 from mcdev.export.names import check_words, checked_name, comment, fresh, number
@@ -95,19 +95,14 @@ def _of_laws(laws: Laws, parameters: list[str]) -> list[str]:
     constants: dict[int, str] = {}
     lines: list[str] = []
 
-    def bare(e: Expression) -> str | None:
-        return literal(e) if e.operation == "number" else str(e.value) if e.operation == "parameter" else None
-
     def word(e: Expression) -> str | None:
-        if e.operation == "number":
-            return literal(e)
         if not e.constant:
             return {"state": f"V({e.value})", "voltage": "V(p,n)"}.get(e.operation)
         if e.operation == "parameter":
             return f"{{{e.value}}}"
         if id(e) not in constants:
             constants[id(e)] = f"{prefix}{len(constants) + 1}"
-            lines.append(f".param {constants[id(e)]}={{{text(e, bare)}}}")
+            lines.append(f".param {constants[id(e)]}={{{text(e, lambda _: None)}}}")
         return f"{{{constants[id(e)]}}}"
 
     body = list(_CLOCK) if any(state.keeps for state in laws.states) else []
@@ -115,7 +110,7 @@ def _of_laws(laws: Laws, parameters: list[str]) -> list[str]:
         x, start, time = state.name, text(state.start, word), number(state.time)
         held = f"({start} - V({x}))"
         moved = f"V(t)*V(d{x}) + (1 - V(t))*{held}" if state.keeps else f"V(d{x}) + {_LEAK}*{held}"
-        body += [f"* {state.about}; node d{x} is {time} s times its rate"]
+        body += [f"* {line}" for line in comment(f"{state.about}; node d{x} is {time} s times its rate")]
         body += [f"C{x} {x} 0 {time}", f"B{x} 0 {x} I={moved}", f".ic V({x})={start}"]
         body += _wrapped(f"Bd{x} d{x} 0 V={time}*({text(state.rate, word)})")
     current = _wrapped(f"Bp p n I={text(laws.current, word)}")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from mcdev.export import swarm
-from mcdev.export.expressions import COMPARISONS, Expression, in_order, literal, text
+from mcdev.export.expressions import COMPARISONS, Expression, in_order, text
 from mcdev.export.laws import Laws
 from mcdev.export.model import SHUNT, Model, Parameter, of_pair
 from mcdev.export.names import check_words, checked_name, comment, fresh, number
@@ -88,16 +88,15 @@ def _of_laws(laws: Laws, parameters: list[str]) -> _Parts:
     lines = ["v = V(p, n);"]
 
     def word(e: Expression) -> str | None:
-        if e.operation == "number":
-            return literal(e)
-        return names.get(id(e), f"V({e.value})" if e.operation == "state" else str(e.value) or None)
+        return names.get(id(e), f"V({e.value})" if e.operation == "state" else None)
 
     for e in every:
         if e.operation == "? :" or (e.operation not in COMPARISONS and e.size > 2 and uses[id(e)] > 1):
             lines.append(f"{prefix}{len(names) + 1} = {text(e, word)};")
             names[id(e)] = f"{prefix}{len(names) + 1}"
     for state in laws.states:
-        lines += [f"// {state.about}", f"V({state.name}) <+ idt({text(state.rate, word)}, {text(state.start, word)});"]
+        lines += [f"// {line}" for line in comment(state.about)]
+        lines.append(f"V({state.name}) <+ idt({text(state.rate, word)}, {text(state.start, word)});")
     return states, ["v", *names.values()], [*lines, f"I(p, n) <+ {text(laws.current, word)};"]
 
 
