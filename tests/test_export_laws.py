@@ -273,6 +273,13 @@ class Grown(SwitchDevices):
         return x
 
 
+class Deep(SwitchDevices):
+    def drift(self, x: PerLane, voltage: PerLane) -> PerLane:
+        for _ in range(2000):
+            x = 1.0 - x
+        return x
+
+
 @pytest.mark.parametrize(
     ("devices", "expected"),
     [
@@ -281,6 +288,7 @@ class Grown(SwitchDevices):
         (Branch, "may use operators and jax.numpy: Attempted boolean conversion of traced array"),
         (Endless, "its law uses a constant that is no finite number"),
         (Grown, "its law uses a formula of more than 20000 operations"),
+        (Deep, "or of more than 200 in each other"),
     ],
 )
 def test_a_law_without_a_text_is_refused_by_name(devices: type[SwitchDevices], expected: str) -> None:

@@ -11,7 +11,8 @@ derivative that it takes of the text is right everywhere:
     |x|          (x < 0 ? -x : x), whose slope at zero is not zero
     max(x, y)    is written max(y, x): ngspice has at x = y the slope of what stands second, and |x| that of x
 
-A rule is left out where the numbers cannot go that far (an exponent below zero) and where all is parameters.
+A rule is left out where the numbers cannot go that far (an exponent below zero); exp, sinh and cosh of parameters alone
+are as they are.
 """
 
 from __future__ import annotations
@@ -137,18 +138,19 @@ class Expressions:
         if condition.operation == "? :" and {e.number for e in condition.operands[1:]} == {0.0, 1.0}:
             comparison = condition.operands[0]
             then, other = (then, other) if condition.operands[1].number else (other, then)
-        return self("? :", comparison, self._given(comparison, 1, then, {}), self._given(comparison, 2, other, {}))
+        return self("? :", comparison, self._given(comparison, 1, then), self._given(comparison, 2, other))
 
-    def _given(self, comparison: Expression, branch: int, e: Expression, done: dict[int, Expression]) -> Expression:
-        """The formula where a comparison is known: laws in JAX choose twice, so that no derivative is that of 0^y."""
-        if id(e) not in done:
+    def _given(self, comparison: Expression, branch: int, formula: Expression) -> Expression:
+        """It where a comparison is known: laws in JAX choose twice, so that no derivative is that of 0^y."""
+        done: dict[int, Expression] = {}
+        for e in in_order([formula]):
+            operands = [done[id(operand)] for operand in e.operands]
             if e.operation == "? :" and e.operands[0] is comparison:
-                done[id(e)] = self._given(comparison, branch, e.operands[branch], done)
+                done[id(e)] = operands[branch]
             else:
-                operands = [self._given(comparison, branch, operand, done) for operand in e.operands]
                 same = all(a is b for a, b in zip(operands, e.operands, strict=True))
                 done[id(e)] = e if same else self(e.operation, *operands)
-        return done[id(e)]
+        return done[id(formula)]
 
     def compared(self, operation: str, x: Expression, y: Expression) -> Expression:
         """0 or 1."""
@@ -183,10 +185,10 @@ class Expressions:
         return self("*", half, self("+", self.exp(x), self.number(1.0)))
 
     def ln(self, x: Expression) -> Expression:
-        return self("ln", x if x.constant or x.within[0] > 0 else self("max", x, self.number(_TINY)))
+        return self("ln", x if x.within[0] > 0 else self("max", x, self.number(_TINY)))
 
     def root(self, x: Expression) -> Expression:
-        return self("sqrt", x if x.constant or x.within[0] >= 0 else self("max", x, self.number(0.0)))
+        return self("sqrt", x if x.within[0] >= 0 else self("max", x, self.number(0.0)))
 
     def power(self, x: Expression, y: Expression) -> Expression:
         if y.number is not None and y.number == round(y.number) and abs(y.number) <= 16:
@@ -250,15 +252,13 @@ def _of_choice(comparison: Expression, then: Expression, other: Expression) -> t
 def in_order(expressions: Iterable[Expression]) -> list[Expression]:
     """All that they are made of, each once and after its operands."""
     found: dict[int, Expression] = {}
-
-    def visit(e: Expression) -> None:
-        if id(e) not in found:
-            for operand in e.operands:
-                visit(operand)
+    left = list(expressions)[::-1]
+    while left:
+        ahead = [operand for operand in left[-1].operands if id(operand) not in found]
+        left.extend(reversed(ahead))
+        if not ahead:
+            e = left.pop()
             found[id(e)] = e
-
-    for e in expressions:
-        visit(e)
     return list(found.values())
 
 

@@ -21,6 +21,9 @@ from mcdev.schema import Unit, typical
 MOST = 20_000
 """Operations of one formula, if each is written wherever it is used: as a subcircuit has them."""
 
+DEEPEST = 200
+"""Operations within one another."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -91,9 +94,12 @@ def _read(device: DeviceConfig, equations: RateEquations) -> Laws:
         keeps = not -math.inf < slope < 0
         time = 1.0 if keeps else 10.0 ** max(-20, min(20, round(-math.log10(-slope))))
         found.append(State(name, state.about, rest[i], rest[len(names) + i], keeps, time))
-    every = in_order((current, *rest))
-    if max(e.size for e in every) > MOST:
-        raise UnprintableError(f"a formula of more than {MOST} operations")
+    every = in_order([current, *rest])
+    depth: dict[int, int] = {}
+    for e in every:
+        depth[id(e)] = 1 + max((depth[id(operand)] for operand in e.operands), default=0)
+    if max(e.size for e in every) > MOST or max(depth.values()) > DEEPEST:
+        raise UnprintableError(f"a formula of more than {MOST} operations, or of more than {DEEPEST} in each other")
     if not all(math.isfinite(e.number) for e in every if e.number is not None):
         raise UnprintableError("a constant that is no finite number")
     used = {e.value for e in every if e.operation == "parameter"}
