@@ -17,7 +17,7 @@ from test_series_memristor import DRIFT, VOLATILE
 
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError
-from mcdev.devices.contract import CurrentLaw, DeviceConfig, LaneKey, PerLane, RateEquations
+from mcdev.devices.contract import CurrentLaw, DeviceConfig, LaneKey, PerLane, RateEquations, per_lane
 from mcdev.devices.one_state import OneState, OneStateDevices
 from mcdev.export import Model, model_of, module, ngspice, subcircuit
 from mcdev.export.expressions import FAR, Expression, Expressions, text
@@ -52,7 +52,7 @@ class Switch(OneState):
         return 2.0 * typical(self.turning_rate)
 
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> SwitchDevices:
-        parameters = {name: jnp.asarray(value, dtype) for name, value in draws.items()}
+        parameters = {name: per_lane(value, dtype) for name, value in draws.items()}
         return SwitchDevices(parameters, self.integrator.tolerance)
 
 

@@ -185,13 +185,14 @@ class OmiecCompact(DeviceConfig):
         return []
 
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> OmiecCompactDevices:
+        p = {name: per_lane(value, np.float64) for name, value in draws.items()}
         return OmiecCompactDevices(
-            parameters={name: per_lane(value, dtype) for name, value in draws.items()},
-            rate=per_lane(draws["conductivity"] / (draws["thickness"] * draws["capacitance"]), dtype),
-            fast=per_lane(draws["fast_rate"] + draws["conductivity"] / (draws["thickness"] * draws["fast_capacitance"]), dtype),
-            hopping=per_lane(draws["hopping_field"] * draws["thickness"], dtype),
-            geometric=per_lane(epsilon_0 * draws["relative_permittivity"] * draws["area"] / draws["thickness"], dtype),
-            layers=per_lane(draws["capacitance"] * draws["area"], dtype),
+            parameters={name: per_lane(value, dtype) for name, value in p.items()},
+            rate=per_lane(p["conductivity"] / (p["thickness"] * p["capacitance"]), dtype),
+            fast=per_lane(p["fast_rate"] + p["conductivity"] / (p["thickness"] * p["fast_capacitance"]), dtype),
+            hopping=per_lane(p["hopping_field"] * p["thickness"], dtype),
+            geometric=per_lane(epsilon_0 * p["relative_permittivity"] * p["area"] / p["thickness"], dtype),
+            layers=per_lane(p["capacitance"] * p["area"], dtype),
             either=self.facilitation == "either_polarity",
         )
 
