@@ -164,7 +164,7 @@ class RateEquations(NamedTuple):
     """A device as d(state)/dt = rate(state, V), I = I(state, V): what a circuit simulator can be given (docs/spice.md).
 
     The exporter traces these functions with the parameters, and ``DeviceConfig.build``, ``Devices.rest`` and
-    ``Devices.current_law`` too. What they do to a parameter or a state they do with operators and jax.numpy.
+    ``Devices.current_law`` too. What they do to a parameter or a state they do with operators, jax.numpy, ``per_lane``.
     """
 
     states: Mapping[str, StateVariable]
