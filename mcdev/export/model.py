@@ -122,7 +122,7 @@ def _exact(device: DeviceConfig, key: str, name: str, common: list[str]) -> Mode
     lines = [f"{name}: {_first_line(family)} (mcdev family {getattr(device, 'kind', family.__name__)})", *common]
     for source in laws.sources:
         lines += [f"Equations, as {source} states them. The formulas below are printed from its functions:"]
-        lines += [f"  {line}" for line in _paragraphs(inspect.getdoc(sys.modules[source]) or "")]
+        lines += [f"  {line}" for line in _paragraphs(inspect.getdoc(sys.modules.get(source, family)) or "")]
     chosen = {n: getattr(device, n) for n in family.model_fields if n not in (*family.parameters(), "kind", "preset")}
     lines += [f"Chosen: {n} = {value}." for n, value in chosen.items() if isinstance(value, (str, bool, int, float))]
     for state in laws.states:
