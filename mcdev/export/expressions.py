@@ -7,7 +7,7 @@ derivative that it takes of the text is right everywhere:
     sinh x       sinh [x] + cosh [x] (x - [x]),  [x] held within ±80: straight on too; cosh x alike
     expm1 x      tanh(x/2) (e^x + 1), which keeps small numbers;  log1p x as ln(1 + x), to 1e-16
     ln x         ln max(x, 1e-300);  √x as √max(x, 0)
-    x^y          exp(y ln x) for x > 0, else 0;  a whole y as a product
+    x^y          and e^(y ln x): pow, of x held within 1e-300 and 1e15;  0 for x ≤ 0;  a whole y as a product
     |x|          (x < 0 ? -x : x), whose slope at zero is not zero
     max(x, y)    is written max(y, x): ngspice has at x = y the slope of what stands second, and |x| that of x
 
@@ -28,7 +28,7 @@ from mcdev.export.names import number
 
 FAR = 80.0
 """Argument from which exp, sinh and cosh go straight on: beyond any use, and e^80 times anything is still a number."""
-_TINY = 1e-300
+_TINY, _LARGE = 1e-300, 1e15
 _FUNCTIONS: dict[str, Callable[[float], Any]] = {
     "exp": np.exp,
     "ln": np.log,
@@ -47,6 +47,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "/": np.divide,
     "min": np.minimum,
     "max": np.maximum,
+    "pow": np.power,
     "<": np.less,
     "<=": np.less_equal,
     "==": np.equal,
@@ -166,6 +167,10 @@ class Expressions:
         return x if most is None else self("min", x, self.number(most))
 
     def exp(self, x: Expression) -> Expression:
+        logarithms = [i for i, e in enumerate(x.operands) if x.operation == "*" and e.operation == "ln"]
+        if logarithms:
+            (of,) = x.operands[logarithms[0]].operands
+            return self._raised(of, x.operands[1 - logarithms[0]])
         if x.constant or x.within[1] <= FAR:
             return self("exp", x)
         far, one = self.number(FAR), self.number(1.0)
@@ -193,10 +198,14 @@ class Expressions:
     def power(self, x: Expression, y: Expression) -> Expression:
         if y.number is not None and y.number == round(y.number) and abs(y.number) <= 16:
             return self.whole_power(x, round(y.number))
-        value = self.exp(self("*", y, self.ln(x)))
         if x.within[0] > 0:
-            return value
+            return self._raised(x, y)
+        value = self._raised(self("max", x, self.number(_TINY)), y)
         return self("? :", self("<", self.number(0.0), x), value, self.number(0.0))
+
+    def _raised(self, x: Expression, y: Expression) -> Expression:
+        """x^y of an x above zero."""
+        return self("pow", x if x.within[1] <= _LARGE else self("min", x, self.number(_LARGE)), y)
 
     def whole_power(self, x: Expression, n: int) -> Expression:
         if n < 0:
@@ -231,7 +240,7 @@ def _within(operation: str, operands: tuple[Expression, ...]) -> tuple[float, fl
         elif operation == "? :":
             return _of_choice(*operands)
         else:
-            return (0.0, 1.0) if operation in COMPARISONS else _ANY
+            return {"pow": (0.0, math.inf)}.get(operation, (0.0, 1.0) if operation in COMPARISONS else _ANY)
     return (-math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high)
 
 
@@ -283,7 +292,8 @@ def _text(e: Expression, word: Callable[[Expression], str | None]) -> tuple[str,
         sides = [_text(x, word)[0] for x in (*comparison.operands, *branches)]
         return f"({sides[0]} {comparison.operation} {sides[1]} ? {sides[2]} : {sides[3]})", 3
     if e.operation not in _LEVELS:
-        return f"{e.operation}({', '.join(_text(x, word)[0] for x in reversed(e.operands))})", 3
+        sides = [_text(x, word)[0] for x in e.operands]
+        return f"{e.operation}({', '.join(sides if e.operation == 'pow' else sides[::-1])})", 3
     level = _LEVELS[e.operation]
     first, second = e.operands
     if e.operation == "-" and first.number == 0.0:
