@@ -114,12 +114,12 @@ def _of_second(memristor: DeviceConfig, name: str, provenance: str) -> Model:
     return _exact(memristor, "circuit.memristor", name, [*lines, *_ALWAYS])
 
 
-def _exact(device: DeviceConfig, key: str, name: str, common: list[str]) -> Model:
+def _exact(device: Any, key: str, name: str, common: list[str]) -> Model:
     """The model of a family whose equations are written as they are."""
     laws, family = laws_of(device, key), type(device)
     equations = device.rate_equations
     assert isinstance(equations, RateEquations)
-    lines = [f"{name}: {_first_line(family)} (mcdev family {getattr(device, 'kind', family.__name__)})", *common]
+    lines = [f"{name}: {_first_line(family)} (mcdev family {device.kind})", *common]
     for source in laws.sources:
         lines += [f"Equations, as {source} states them. The formulas below are printed from its functions:"]
         lines += [f"  {line}" for line in _paragraphs(inspect.getdoc(sys.modules.get(source, family)) or "")]
@@ -190,8 +190,8 @@ _ALWAYS = (
 def _of_table(device: Any) -> list[str]:
     """What a device's table alone says: its preset, what is distributed."""
     lines = []
-    if device.preset:
-        lines.append(f"Preset {device.preset}. Source: {presets()[device.preset]['source']}")
+    if preset := getattr(device, "preset", None):  # a family of somebody else may have none
+        lines.append(f"Preset {preset}. Source: {presets()[preset]['source']}")
     drawn = [name for name in type(device).parameters() if not isinstance(getattr(device, name), float)]
     lines.append("Units are SI: V, A, s, m, S, F. Default values are those of the median device.")
     if drawn:
@@ -226,7 +226,8 @@ def _common(experiment: Experiment, provenance: str) -> list[str]:
 
 def _notes(device: Any) -> list[str]:
     """What the preset's file says is assumed."""
-    notes = presets()[device.preset].get("notes", []) if device.preset else []
+    preset = getattr(device, "preset", None)
+    notes = presets()[preset].get("notes", []) if preset else []
     return [f"Of the preset: {note}" for note in notes]
 
 
