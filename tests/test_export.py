@@ -406,7 +406,7 @@ def test_the_device_of_the_paper(tmp_path: Path) -> None:
 
 def in_python(text: str, nodes: dict[str, float]) -> dict[str, float]:
     """The module's statements, evaluated: variables, and the right-hand sides of the states and of the current."""
-    known: dict[str, Any] = {name: getattr(math, name) for name in ("exp", "sinh", "cosh", "tanh", "pow")}
+    known: dict[str, Any] = {name: getattr(math, name) for name in ("exp", "sinh", "cosh", "tanh", "sqrt", "pow")}
     known |= {"ln": math.log, "abs": abs, "max": max, "min": min, "idt": lambda rate, start: rate}
     known["V"] = lambda *at: nodes["".join(at)]
     known |= {name: name for name in ("p", "n", *nodes)}
@@ -414,7 +414,7 @@ def in_python(text: str, nodes: dict[str, float]) -> dict[str, float]:
         known[name] = float(value)
     body = text[text.index("analog begin") :]
     for left, arrow, right in re.findall(r"^\s*([\w(), ]+?) (=|<\+) (.*);$", body, re.MULTILINE):
-        choice = re.sub(r"^\((\w+ [<>] 0) \? (.*) : (.*)\)$", r"(\2 if \1 else \3)", right)
+        choice = re.sub(r"^\((.+ [<>] .+) \? (.*) : (.*)\)$", r"(\2 if \1 else \3)", right)
         value = eval(choice, {}, known)
         if arrow == "=":
             known[left] = value

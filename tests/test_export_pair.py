@@ -135,8 +135,8 @@ def change(timeline: Timeline, current: np.ndarray, middle: np.ndarray) -> float
 def test_the_stdp_of_the_paper_as_a_whole_circuit() -> None:
     """Both orders at two Δt, Device-2S at its median: trace within 0.05 % of its peak, weight within 0.5 % of itself.
 
-    mcdev with a step of 1 ms: its default, 4.5 ms at 6 V, is the larger error, 0.7 to 1.2 % of the weight. Read at 1 V,
-    far below either threshold, instead of zero volts, so that current and voltage of the read tell the conductance.
+    mcdev with a step of 1 ms. Read at 1 V, far below either threshold, instead of zero volts, so that current and
+    voltage of the read tell the conductance.
     """
     every = ["50 ms", "0.2 s", "-50 ms", "-0.2 s"]
     changes = {

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, UInt32
 
@@ -39,8 +41,9 @@ follows: the midpoint rule over z relaxation times is wrong by z²/12, or 0.2 %,
 
 def per_lane(value: Any, dtype: Any, lanes: int | None = None) -> Any:
     """Numbers of a batch, the lanes last; one number for all of ``lanes``. They stay on the host, so that batches are
-    joined before they go to an accelerator."""
-    return np.asarray(value, dtype) if lanes is None else np.full(lanes, value, dtype)
+    joined before they go to an accelerator; what JAX traces (an export does) stays JAX's."""
+    own: Any = jnp if isinstance(value, jax.Array) else np
+    return own.asarray(value, dtype) if lanes is None else own.full(lanes, value, dtype)
 
 
 class Devices(eqx.Module):
@@ -147,6 +150,31 @@ class Score(NamedTuple):
     critic may know of a state."""
 
 
+class StateVariable(NamedTuple):
+    """One number of a device's state, as a node of a circuit simulator holds it."""
+
+    about: str
+    """What it is, and its unit."""
+    least: float | None = None
+    """The smallest value that means something, where there is one."""
+    most: float | None = None
+
+
+class RateEquations(NamedTuple):
+    """A device as d(state)/dt = rate(state, V), I = I(state, V): what a circuit simulator can be given (docs/spice.md).
+
+    The exporter traces these functions with the parameters, and ``DeviceConfig.build``, ``Devices.rest`` and
+    ``Devices.current_law`` too. What they do to a parameter or a state they do with operators, jax.numpy, ``per_lane``.
+    """
+
+    states: Mapping[str, StateVariable]
+    """By the name of its node, in the order of the state's own arrays."""
+    rate: Callable[[Any, Any, PerLane], Any]
+    """d(state)/dt, of a batch of devices, their state and a voltage (V); the same function that ``advance`` follows."""
+    notes: tuple[str, ...] = ()
+    """Lines for the reader of an exported file: what is assumed, what is left out."""
+
+
 class DeviceConfig(Strict, abc.ABC):
     """The ``[device]`` table of one family."""
 
@@ -183,6 +211,11 @@ class DeviceConfig(Strict, abc.ABC):
         """The estimator of its derivatives; None where a family has none. Raises ``ValueError`` for settings that it
         does not know."""
         return None
+
+    @property
+    def rate_equations(self) -> RateEquations | str:
+        """The device as rate equations of a few states; or why it has none, and what to do instead."""
+        return "its family states no rate equations (rate_equations in mcdev/devices/contract.py)"
 
     @property
     @abc.abstractmethod

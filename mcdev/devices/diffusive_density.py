@@ -70,6 +70,10 @@ class DiffusiveDensity(Nanoparticles):
     lanes: ClassVar[dict[str, int]] = {"cpu": 64, "gpu": 1024, "tpu": 1024}
     remedy: ClassVar[str] = "look for extreme parameters; a smaller device.integrator.step may help"
 
+    @property
+    def rate_equations(self) -> str:
+        return "the density view has no ensemble to fit to: export the family diffusive"
+
     def pace(self, voltage: float) -> Pace:
         """Conductance and temperature change through drift and heating, both driven by the voltage; without one the
         implicit step may be as long as a sample."""

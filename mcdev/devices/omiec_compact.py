@@ -37,6 +37,8 @@ from mcdev.devices.contract import (
     Observable,
     Pace,
     PerLane,
+    RateEquations,
+    StateVariable,
     per_lane,
 )
 from mcdev.devices.injection import Injection
@@ -122,6 +124,20 @@ class OmiecCompact(DeviceConfig):
         }
 
     @property
+    def rate_equations(self) -> RateEquations:
+        return RateEquations(
+            {
+                "q": StateVariable("charge of the double layers over their capacitance, in volts"),
+                "m": StateVariable("fast interfacial state, in volts"),
+            },
+            lambda devices, state, voltage: devices.rates(state, voltage),
+            notes=(
+                "The current is the electrons'. The ions' charging current (at most V sigma A/L) is not in it.",
+                "Temperature does not enter: the parameters are those at the temperature of the measurement.",
+            ),
+        )
+
+    @property
     def profile_bins(self) -> np.ndarray:
         return np.empty(0)
 
@@ -169,7 +185,7 @@ class OmiecCompact(DeviceConfig):
         return []
 
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> OmiecCompactDevices:
-        p = {name: np.asarray(value, dtype=np.float64) for name, value in draws.items()}
+        p = {name: per_lane(value, np.float64) for name, value in draws.items()}
         return OmiecCompactDevices(
             parameters={name: per_lane(value, dtype) for name, value in p.items()},
             rate=per_lane(p["conductivity"] / (p["thickness"] * p["capacitance"]), dtype),
@@ -218,6 +234,15 @@ class OmiecCompactDevices(Devices):
         up = jnp.exp(drive)  # the sinh, and its slope, from one exponential
         return self.rate * self.hopping * 0.5 * (up - 1.0 / up)
 
+    def driving(self, voltage: PerLane) -> PerLane:
+        """The voltage that the states follow."""
+        return jnp.abs(voltage) if self.either else voltage
+
+    def rates(self, state: OmiecState, voltage: PerLane) -> OmiecState:
+        """d(state)/dt (V/s)."""
+        voltage = self.driving(voltage)
+        return OmiecState(self.charging(state.q, voltage), self.fast * (voltage - state.m))
+
     def current_law(self, state: OmiecState) -> Injection:
         p = self.parameters
         z = p["charge_gain"] * state.q + p["fast_gain"] * state.m
@@ -234,7 +259,7 @@ class OmiecCompactDevices(Devices):
         key: LaneKey,
         clock: UInt32[Array, " lane"],
     ) -> OmiecState:
-        voltage = jnp.abs(voltage) if self.either else voltage
+        voltage = self.driving(voltage)
         q = rosenbrock_euler(lambda q: self.charging(q, voltage), state.q, interval)
         return OmiecState(q, exact_relaxation(state.m, voltage, self.fast, interval.duration))
 
@@ -260,7 +285,7 @@ class OmiecCompactDevices(Devices):
         """1/[1/(C A f_V + iω C_geo) + u'/(iω C A)] of the ions, with f = dq/dt, and of the electrons
         dI/dV + dI/dq dq/dV + dI/dm k/(iω + k)."""
         one = jnp.ones_like(voltage)
-        voltage = jnp.abs(voltage) if self.either else voltage
+        voltage = self.driving(voltage)
 
         def current(q: PerLane, m: PerLane, v: PerLane) -> PerLane:
             return self.current_law(OmiecState(q, m)).current(v)

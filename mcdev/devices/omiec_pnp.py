@@ -136,6 +136,13 @@ class OmiecPnp(DeviceConfig):
         }
 
     @property
+    def rate_equations(self) -> str:
+        return (
+            "resolved ions have no circuit model: export the level-1 family omiec_compact (presets device_p, "
+            "device_1s, device_2s), calibrated to the same numbers"
+        )
+
+    @property
     def charges(self) -> tuple[int, ...]:
         """Of the mobile species: anions, and cations where any device has salt."""
         return (-1, 1) if extremes(self.salt)[1] > 0 else (-1,)

@@ -16,7 +16,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, UInt32
 from pydantic import Field
 
-from mcdev.devices.contract import DeviceConfig, Devices, FullScale, LaneKey, Observable, Pace, PerLane
+from mcdev.devices.contract import (
+    DeviceConfig,
+    Devices,
+    FullScale,
+    LaneKey,
+    Observable,
+    Pace,
+    PerLane,
+    RateEquations,
+    StateVariable,
+)
 from mcdev.integrators.exponential import adaptive_rosenbrock
 from mcdev.integrators.interval import Interval
 from mcdev.schema import Strict, Unit
@@ -57,6 +67,11 @@ class OneState(DeviceConfig):
     @property
     def channels(self) -> dict[str, Observable]:
         return {"state": Observable("1", "state, between 0 and 1")}
+
+    @property
+    def rate_equations(self) -> RateEquations | str:
+        state = StateVariable("a number between 0 and 1, in volts", least=0.0, most=1.0)
+        return RateEquations({"x": state}, lambda devices, x, voltage: devices.drift(x, voltage))
 
     @property
     def profile_bins(self) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Devices for circuit simulators: subcircuits for ngspice, modules in Verilog-A, instances with their own parameters.
 
-``model`` gathers what is exported; ``spice`` and ``verilog_a`` write it; ``swarm`` is the compact model of the
+``model`` gathers what is exported. ``laws`` are a device's own functions as formulas: ``jaxpr`` reads them, and
+``expressions`` are their trees and text. ``spice`` and ``verilog_a`` write both. ``swarm`` is the compact model of the
 diffusive family; ``instances`` draws devices; ``ngspice`` runs netlists. Long form: docs/spice.md.
 """
 

@@ -1,4 +1,4 @@
-"""What is exported: a device's equations by family, its parameters with values, and what a reader must know of it.
+"""What is exported: a device's laws, its parameters with values, and what a reader must know of it.
 
 With a second memristor in the circuit (V = v_1 + v_2, I_1(v_1) = I_2(v_2), mcdev/circuits/series_memristor.py) the
 model holds that one too, and is written as a pair besides.
@@ -7,6 +7,8 @@ model holds that one too, and is written as a pair besides.
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -14,17 +16,14 @@ from typing import Any, NamedTuple
 from mcdev.circuits.series_memristor import SeriesMemristor
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.preset_tables import presets
-from mcdev.devices.omiec_compact import OmiecCompact
-from mcdev.devices.volatile_threshold import VolatileThreshold
-from mcdev.devices.yakopcic import Yakopcic
+from mcdev.devices.contract import DeviceConfig, RateEquations
+from mcdev.devices.diffusive import Diffusive
 from mcdev.export import swarm
+from mcdev.export.expressions import FAR
+from mcdev.export.laws import Laws, laws_of
 from mcdev.export.names import comment
 from mcdev.export.refusal import refused
 from mcdev.schema import typical
-
-FAR = 80.0
-"""Argument from which an exponential of ``yakopcic`` goes straight on (in volts, of the rates): beyond any use, and
-e^80 times anything is still a number. A simulator's search for a solution passes through such voltages."""
 
 SHUNT = 1e15
 """Resistance (ohm) beside every device, an instance parameter of its own. A law that vanishes over a range (an organic
@@ -48,18 +47,14 @@ class Model:
     """A device ready to be written in any language."""
 
     name: str
-    family: str
-    """``omiec_compact``, ``yakopcic``, ``volatile_threshold``, or ``swarm``: the diffusive family's compact model."""
+    laws: Laws | swarm.Numbers
+    """Formulas; of the diffusive family the numbers of its cells."""
     parameters: dict[str, Parameter]
     """What an instance may be given; the same names as in a configuration."""
     fixed: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Fitted numbers that are the same in every instance, with their meaning."""
     header: tuple[str, ...] = ()
     """Lines of plain text: provenance, equations, assumptions."""
-    cells: swarm.Numbers | None = None
-    """Of ``swarm``: where the numbers of its cells are."""
-    either: bool = False
-    """Of ``omiec_compact``: whether the states follow |V| and help both polarities."""
     second: Model | None = None
     """The memristor in series with it, where the circuit has one."""
     turned: bool = False
@@ -105,13 +100,12 @@ def model_of(experiment: Experiment, name: str, provenance: str) -> Model:
 
 
 def _of_device(experiment: Experiment, name: str, provenance: str) -> Model:
-    device = experiment.device
-    if device.kind == "diffusive":
-        return _swarm(experiment, name, provenance)
-    return _exact(device, "device", name, _common(experiment, provenance))
+    if isinstance(experiment.device, Diffusive):
+        return _swarm(experiment, experiment.device, name, provenance)
+    return _exact(experiment.device, "device", name, _common(experiment, provenance))
 
 
-def _of_second(memristor: Any, name: str, provenance: str) -> Model:
+def _of_second(memristor: DeviceConfig, name: str, provenance: str) -> Model:
     lines = [
         _written(provenance),
         "The second memristor of the circuit, in series with the device.",
@@ -120,22 +114,40 @@ def _of_second(memristor: Any, name: str, provenance: str) -> Model:
     return _exact(memristor, "circuit.memristor", name, [*lines, *_ALWAYS])
 
 
-def _exact(table: Any, key: str, name: str, common: list[str]) -> Model:
+def _exact(device: Any, key: str, name: str, common: list[str]) -> Model:
     """The model of a family whose equations are written as they are."""
-    if isinstance(table, OmiecCompact):
-        return _omiec(table, name, common)
-    if isinstance(table, Yakopcic):
-        return _yakopcic(table, name, common)
-    if isinstance(table, VolatileThreshold):
-        return _volatile(table, name, common)
-    expected = "omiec_compact, yakopcic, volatile_threshold" + (" or diffusive" if key == "device" else "")
-    remedy = {
-        "omiec_pnp": "resolved ions have no circuit model: export the level-1 family omiec_compact (presets device_p, "
-        "device_1s, device_2s), calibrated to the same numbers",
-        "diffusive_density": "the density view has no ensemble to fit to: export the family diffusive",
-    }
-    message = f"cannot be exported; {remedy.get(table.kind, f'expected {expected}')}"
-    raise refused(f"{key}.kind", table.kind, message)
+    laws, family = laws_of(device, key), type(device)
+    equations = device.rate_equations
+    assert isinstance(equations, RateEquations)
+    lines = [f"{name}: {_first_line(family)} (mcdev family {device.kind})", *common]
+    for source in laws.sources:
+        lines += [f"Equations, as {source} states them. The formulas below are printed from its functions:"]
+        lines += [f"  {line}" for line in _paragraphs(inspect.getdoc(sys.modules.get(source, family)) or "")]
+    chosen = {n: getattr(device, n) for n in family.model_fields if n not in (*family.parameters(), "kind", "preset")}
+    lines += [f"Chosen: {n} = {value}." for n, value in chosen.items() if isinstance(value, (str, bool, int, float))]
+    for state in laws.states:
+        lines.append(f"State on node {state.name}: {state.about}.")
+        if state.keeps:
+            lines.append(
+                f"  Nothing moves {state.name} at rest: .op, .dc and .ac see it as it starts, at whatever bias."
+            )
+    if laws.idle:
+        lines.append(f"Without effect here, and kept so that a device can be given whole: {', '.join(laws.idle)}.")
+    lines.append(f"Where they could overflow, exp, sinh and cosh go straight on from an argument of {FAR:g}.")
+    lines += [*equations.notes, *_notes(device)]
+    return Model(name, laws, _parameters(device, family.parameters()), header=_plain(lines))
+
+
+def _paragraphs(text: str) -> list[str]:
+    """A line each; what is indented, equations, as it is."""
+    lines = []
+    for block in text.split("\n\n"):
+        lines += block.splitlines() if block.startswith(" ") else [" ".join(block.split())]
+    return lines
+
+
+def _first_line(thing: Any) -> str:
+    return (inspect.getdoc(thing) or thing.__name__).splitlines()[0].rstrip(".")
 
 
 def _pair_header(circuit: SeriesMemristor, model: Model, provenance: str) -> tuple[str, ...]:
@@ -152,7 +164,7 @@ def _pair_header(circuit: SeriesMemristor, model: Model, provenance: str) -> tup
         lines.append("of the pair is negative to it.")
     if circuit.compliance is not None:
         lines.append(f"NOT in it: the compliance of the configuration, {circuit.compliance:g} A, is the source's.")
-    if model.family == "swarm":
+    if isinstance(model.laws, swarm.Numbers):
         lines.append("The device is the mean of many; the pair of a mean is not the mean of many pairs.")
     lines.append("Parameters: the device's by their names, the second memristor's with memristor_ before them.")
     return _plain(lines)
@@ -178,8 +190,8 @@ _ALWAYS = (
 def _of_table(device: Any) -> list[str]:
     """What a device's table alone says: its preset, what is distributed."""
     lines = []
-    if device.preset:
-        lines.append(f"Preset {device.preset}. Source: {presets()[device.preset]['source']}")
+    if preset := getattr(device, "preset", None):  # a family of somebody else may have none
+        lines.append(f"Preset {preset}. Source: {presets()[preset]['source']}")
     drawn = [name for name in type(device).parameters() if not isinstance(getattr(device, name), float)]
     lines.append("Units are SI: V, A, s, m, S, F. Default values are those of the median device.")
     if drawn:
@@ -212,67 +224,10 @@ def _common(experiment: Experiment, provenance: str) -> list[str]:
     return [*lines, *_ALWAYS]
 
 
-def _omiec(device: OmiecCompact, name: str, common: list[str]) -> Model:
-    either = device.facilitation == "either_polarity"
-    lines = [
-        f"{name}: ion-conducting organic memristor, level 1, two states (mcdev family omiec_compact)",
-        *common,
-        "Equations, those of mcdev/devices/omiec_compact.py and injection.py (mechanism: Shin et al. 2022,",
-        "doi:10.1039/d1ma01078f; their form is calibrated):",
-        "  C dq/dt = (sigma/L) V0 sinh[(V - u)/V0], argument within -3 and 3;  u = q (1 + |q|/1V)^alpha;  V0 = E0 L",
-        "  dm/dt = (V - m) (k_f + sigma/(L C_f))",
-        "  I = I0 sgn(V) w [softplus((|V| - V_t)/w) - softplus(-V_t/w)] [1 + sgn(V) (beta q + gamma m)/n]+^n",
-        *(
-            ["  facilitation = either_polarity (assumed): |V| in both states, and no sgn(V) in the bracket"]
-            if either
-            else []
-        ),
-        "States: nodes q and m, in volts.",
-        "Assumed: the current is the electrons'; the ions' charging current (at most V sigma A/L) is not in it, as in",
-        "mcdev. relative_permittivity enters mcdev's impedance only, and nothing here; it and area are kept so that a",
-        "model card's devices can be given whole. Temperature does not enter: the parameters are of the measured one.",
-    ]
-    return Model(
-        name, "omiec_compact", _parameters(device, type(device).parameters()), either=either, header=_plain(lines)
-    )
-
-
-def _yakopcic(device: Yakopcic, name: str, common: list[str]) -> Model:
-    lines = [
-        f"{name}: drift memristor that keeps its state, one state (mcdev family yakopcic)",
-        *common,
-        "Equations, those of mcdev/devices/yakopcic.py (Yakopcic, Taha, Subramanyam, Pino, Rogers 2011,",
-        "doi:10.1109/LED.2011.2163292):",
-        "  I = a1 x sinh(b V) for V >= 0, a2 x sinh(b V) for V < 0;   dx/dt = g(V) f(x, V)",
-        "  g = Ap [exp(V/1V) - exp(Vp/1V)] for V > Vp, -An [exp(-V/1V) - exp(Vn/1V)] for V < -Vn, 0 between",
-        "  f = exp(-alphap (x - xp)) (1 - x)/(1 - xp) for V > 0 and x >= xp (1 below),",
-        "      exp(alphan (x - 1 + xn)) x/(1 - xn) for V < 0 and x <= 1 - xn (1 above)",
-        "State: node x, between 0 and 1, in volts; it starts at initial_state.",
-        f"Beyond b V = {FAR:g}, and some {FAR:g} V, sinh and exp go straight on, so that no number overflows.",
-        "It keeps its state: .op, .dc and .ac see initial_state, at whatever bias. At x = 0 it conducts nothing, and a",
-        "source of current has no solution there.",
-        *_notes(device),
-    ]
-    return Model(name, "yakopcic", _parameters(device, type(device).parameters()), header=_plain(lines))
-
-
-def _volatile(device: VolatileThreshold, name: str, common: list[str]) -> Model:
-    lines = [
-        f"{name}: volatile memristor with threshold and hold voltage, one state (mcdev family volatile_threshold)",
-        *common,
-        "Equations, those of mcdev/devices/volatile_threshold.py (in the manner of VTEAM, Kvatinsky, Ramadan,",
-        "Friedman, Kolodny 2015, doi:10.1109/TCSII.2015.2433536; window and relaxation are mcdev's own):",
-        "  dx/dt = k (|V|/V_th - 1)^alpha (1 - x) for |V| > V_th, 0 between, -(x/tau)(1 - |V|/V_hold) for |V| < V_hold",
-        "  I = G_off^(1-x) G_on^x V",
-        "State: node x, between 0 and 1, in volts; it starts at 0.",
-        *_notes(device),
-    ]
-    return Model(name, "volatile_threshold", _parameters(device, type(device).parameters()), header=_plain(lines))
-
-
 def _notes(device: Any) -> list[str]:
     """What the preset's file says is assumed."""
-    notes = presets()[device.preset].get("notes", []) if device.preset else []
+    preset = getattr(device, "preset", None)
+    notes = presets()[preset].get("notes", []) if preset else []
     return [f"Of the preset: {note}" for note in notes]
 
 
@@ -280,8 +235,7 @@ CARRIED = ("threshold_voltage", "maximum_conductance", "cooling_rate")
 """What the compact model of the diffusive family carries exactly: the scales of voltage, conductance and time."""
 
 
-def _swarm(experiment: Experiment, name: str, provenance: str) -> Model:
-    device: Any = experiment.device
+def _swarm(experiment: Experiment, device: Diffusive, name: str, provenance: str) -> Model:
     if device.initial_state != "rest":
         message = 'the compact model starts at rest; write initial_state = "rest"'
         raise refused("device.initial_state", device.initial_state, message)
@@ -312,7 +266,7 @@ def _swarm(experiment: Experiment, name: str, provenance: str) -> Model:
             "NOT in the equations: attraction between particles, and random wells; only the fit knows of them."
         )
     fixed = {key: (getattr(fitted.numbers, key), about) for key, about in swarm.MEANINGS.items()}
-    return Model(name, "swarm", _parameters(device, CARRIED), fixed, _plain(lines), fitted.numbers)
+    return Model(name, fitted.numbers, _parameters(device, CARRIED), fixed, _plain(lines))
 
 
 def _worth(fitted: swarm.Fitted) -> list[str]:

@@ -35,9 +35,25 @@ _VERILOG_A = (
     "bjt capacitor diode iexp inductor ipulse ipwl isine jfet mesfet mosfet resistor tline vccs vcvs vexp "
     "vpulse vpwl vsine"
 )
+_SPICE_FUNCTIONS = (
+    "abs acos acosh agauss arctan asin asinh atan atanh aunif ceil cos cosh exp floor gauss int limit ln log log10 max "
+    "min nint pow pwr sgn sin sinh sqr sqrt tan tanh temper ternary_fcn time unif v"
+)
 OWN_WORDS = {"spice": frozenset({"gnd", "temper"}), "verilog-a": frozenset(_VERILOG_A.split())}
 LANGUAGES = tuple(OWN_WORDS)
-_REPLACED = {"µ": "u", "Ω": "ohm", "→": "->", "≥": ">=", "≤": "<=", "×": "x", "·": " ", "–": "-"}
+_REPLACED = {
+    "µ": "u",
+    "Ω": "ohm",
+    "→": "->",
+    "≥": ">=",
+    "≤": "<=",
+    "×": "x",
+    "·": " ",
+    "–": "-",
+    "±": "+/-",
+    "∞": "infinity",
+    "½": "1/2",
+}
 
 
 def checked_name(name: str, key: str, language: str, taken: Iterable[str] = ()) -> str:
@@ -54,6 +70,26 @@ def checked_name(name: str, key: str, language: str, taken: Iterable[str] = ()) 
     raise refused(key, name, message)
 
 
+def check_words(words: Iterable[str], language: str, taken: Iterable[str]) -> None:
+    """Refuses parameters and states of a family that this language, or the model itself, reads as something else."""
+    found: set[str] = {*taken, *(_SPICE_FUNCTIONS.split() if language == "spice" else OWN_WORDS[language])}
+    for word in words:
+        if word.lower() in found or not _NAME.fullmatch(word):
+            message = (
+                f"is a word of {language}, or of the model's own: call the parameter or state otherwise in its family"
+            )
+            raise refused(word, None, message)
+        found.add(word.lower())
+
+
+def fresh(prefix: str, words: Iterable[str]) -> str:
+    """The prefix, or so many of it that none of the words is that and a number."""
+    words = list(words)
+    while any(re.fullmatch(rf"{prefix}\d+", word.lower()) for word in words):
+        prefix += prefix[0]
+    return prefix
+
+
 def number(value: float) -> str:
     """A finite number as both languages read it, to the last bit."""
     return repr(float(value))
@@ -63,7 +99,7 @@ def comment(text: str) -> list[str]:
     """Text as lines of at most 110 plain characters: nothing in it can end a comment or start a directive."""
     lines = []
     for raw in text.splitlines() or [""]:
-        plain = "".join(_REPLACED.get(c) or _greek(c) for c in raw)
+        plain = "".join(_REPLACED.get(c) or _raised(c) + _greek(c) for c in raw)
         plain = unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
         plain = "".join(c for c in plain if c.isprintable() and c not in "`\\")
         while len(plain) > 110:
@@ -73,6 +109,12 @@ def comment(text: str) -> list[str]:
             plain = "    " + plain[cut:].lstrip()
         lines.append(plain.rstrip())
     return lines
+
+
+def _raised(letter: str) -> str:
+    """The mark before a superscript or a subscript."""
+    kind = unicodedata.decomposition(letter).split(" ")[0]
+    return {"<super>": "^", "<sub>": "_"}.get(kind, "")
 
 
 def _greek(letter: str) -> str:

@@ -4,16 +4,25 @@ Each state is the voltage of a node with a capacitor and a behavioural current s
 inverse of the state's own rate, so that currents are of the order of the state itself and the simulator's relative
 tolerances decide the step, not its absolute ones.
 
+The formulas are those of ``laws``, or of ``swarm`` for the diffusive family. What holds parameters only is a ``.param``
+of its own. All else is written wherever it is used: a node for it would be tried at any value on the way to a solution,
+outside the bounds that its formula keeps. A rate has a node: ngspice looks again until its nodes have settled.
+
 A brace in a behavioural source holds one name, never an expression: ngspice 39 puts the text of ``{1-a}`` into a larger
 expression without its brackets. Compound constants are parameters of their own.
 """
 
 from __future__ import annotations
 
-from mcdev.export.model import FAR, SHUNT, Model, of_pair
-from mcdev.export.names import checked_name, comment, number
-from mcdev.export.swarm import FAR as FAR_APART
-from mcdev.export.swarm import NUDGE, TRACE
+import textwrap
+from collections.abc import Mapping
+
+from mcdev.export import swarm
+from mcdev.export.expressions import Expression, text
+from mcdev.export.laws import Laws
+from mcdev.export.model import SHUNT, Model, of_pair
+from mcdev.export.names import check_words, checked_name, comment, fresh, number
+from mcdev.export.swarm import FAR, NUDGE, TRACE
 
 
 def subcircuit(model: Model) -> str:
@@ -22,12 +31,13 @@ def subcircuit(model: Model) -> str:
     Raises ``ConfigError`` for a name that ngspice would take for something else.
     """
     checked_name(model.name, "name", "spice", map(of_pair, model.carried) if model.second else ())
-    text = _alone(model)
-    return text if model.second is None else "\n".join([text, _alone(model.second), _pair(model)])
+    own = _alone(model)
+    return own if model.second is None else "\n".join([own, _alone(model.second), _pair(model)])
 
 
 def _alone(model: Model) -> str:
-    body = {"omiec_compact": _omiec, "swarm": _swarm, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
+    laws = model.laws
+    body = _of_laws(laws, list(model.parameters)) if isinstance(laws, Laws) else _of_cells(laws, model.fixed)
     lines = [f"* {line}".rstrip() for line in model.header]
     lines += ["*", "* Instance parameters:"]
     for name, p in model.parameters.items():
@@ -38,8 +48,8 @@ def _alone(model: Model) -> str:
     lines.append("* Give a transient analysis a longest step no longer than a tenth of the shortest pulse.")
     lines += [f".subckt {model.name} p n params:"]
     lines += [f"+ {name}={number(p.value)}" for name, p in model.parameters.items()]
-    lines += [f"+ shunt={number(SHUNT)}", "Rs p n {shunt}"]
-    return "\n".join([*lines, *body[model.family](model), f".ends {model.name}", ""])
+    lines += [f"+ shunt={number(SHUNT)}", "Rp p n {shunt}"]
+    return "\n".join([*lines, *body, f".ends {model.name}", ""])
 
 
 def _pair(model: Model) -> str:
@@ -67,46 +77,55 @@ def _example(model: Model) -> str:
     return f"{name}={1.1 * p.value:.4g}"
 
 
-def _omiec(model: Model) -> list[str]:
-    # abs has no slope at zero in ngspice: without current no conductance, and nodes between devices without a voltage.
-    size, sign = "(V(p,n) < 0 ? -V(p,n) : V(p,n))", "(V(p,n) < 0 ? -1 : 1)"
-    opened = f"(({size}-{{onset_voltage}})/{{onset_width}})"
-    bias, helped = (size, "1") if model.either else ("V(p,n)", sign)
-    base = f"(1+{helped}*({{charge_gain}}*V(q)+{{fast_gain}}*V(m))/{{exponent}})"
-    return [
-        ".param rate={conductivity/(thickness*capacitance)}",
-        ".param fast={fast_rate+conductivity/(thickness*fast_capacitance)}",
-        ".param hopping={hopping_field*thickness}",
-        ".param closed={ln(1+exp(-onset_voltage/onset_width))}",
-        ".param scale={injection_conductance*onset_width}",
-        "* charge of the double layers over C, in volts",
-        "Cq q 0 {1/rate}",
-        f"Bq 0 q I={{hopping}}*sinh(max(-3,min(3,({bias}-V(q)*exp({{stiffening}}*ln(1+abs(V(q)))))/{{hopping}})))",
-        "* fast interfacial state, in volts",
-        "* so that .op and .dc have a solution where the sinh is capped",
-        f"Gq q 0 q 0 {_LEAK}",
-        "Cm m 0 {1/fast}",
-        f"Bm 0 m I={bias}-V(m)",
-        ".ic V(q)=0 V(m)=0",
-        "* softplus(x) in two branches, so that it cannot overflow and has its slope everywhere",
-        f"Bi p n I={{scale}}*{sign}",
-        f"+ *(({opened} > 0 ? {opened}+ln(1+exp(-{opened})) : ln(1+exp({opened})))-{{closed}})",
-        f"+ *({base} > 0 ? exp({{exponent}}*ln(max({base},1e-30))) : 0)",
-    ]
-
-
 _CLOCK = [
     "* 1 in a transient analysis, 0 in .op, .dc and .ac",
     "Vt t 0 DC 0 PWL(0 0 1e-15 1)",
 ]
 
 
-def _swarm(model: Model) -> list[str]:
-    assert model.cells is not None
-    p, theta = model.cells, "({background}+max(V(h),0))"
+_LEAK = "1e-12"
+"""S, of a state's node towards rest: a state that nothing moves, or that moves alike wherever it is, would leave .op
+and .dc without a solution. It moves the state by 1e-12 of its distance in a time of its own rate."""
+
+
+def _of_laws(laws: Laws, parameters: list[str]) -> list[str]:
+    nodes = [f"{d}{state.name}" for state in laws.states for d in ("", "d")]
+    check_words([*parameters, *nodes], "spice", {"p", "n", "t", "shunt"})
+    prefix = fresh("c", parameters)
+    constants: dict[int, str] = {}
+    lines: list[str] = []
+
+    def word(e: Expression) -> str | None:
+        if not e.constant:
+            return {"state": f"V({e.value})", "voltage": "V(p,n)"}.get(e.operation)
+        if e.operation == "parameter":
+            return f"{{{e.value}}}"
+        if id(e) not in constants:
+            constants[id(e)] = f"{prefix}{len(constants) + 1}"
+            lines.append(f".param {constants[id(e)]}={{{text(e, lambda _: None)}}}")
+        return f"{{{constants[id(e)]}}}"
+
+    body = list(_CLOCK) if any(state.keeps for state in laws.states) else []
+    for state in laws.states:
+        x, start, time = state.name, text(state.start, word), number(state.time)
+        held = f"({start} - V({x}))"
+        moved = f"V(t)*V(d{x}) + (1 - V(t))*{held}" if state.keeps else f"V(d{x}) + {_LEAK}*{held}"
+        body += [f"* {line}" for line in comment(f"{state.about}; node d{x} is {time} s times its rate")]
+        body += [f"C{x} {x} 0 {time}", f"B{x} 0 {x} I={moved}", f".ic V({x})={start}"]
+        body += _wrapped(f"Bd{x} d{x} 0 V={time}*({text(state.rate, word)})")
+    current = _wrapped(f"Bp p n I={text(laws.current, word)}")
+    return [*lines, *body, "* current", *current]
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, 110, subsequent_indent="+ ", break_long_words=False, break_on_hyphens=False)
+
+
+def _of_cells(p: swarm.Numbers, fixed: Mapping[str, tuple[float, str]]) -> list[str]:
+    theta = "({background}+max(V(h),0))"
     cells = range(1, len(p.rest) + 1)
     lines = [
-        *(f".param {name}={number(value)}" for name, (value, _) in model.fixed.items()),
+        *(f".param {name}={number(value)}" for name, (value, _) in fixed.items()),
         ".param unit={1/cooling_rate}",
         ".param force={pull/threshold_voltage}",
         ".param power={heating/(threshold_voltage*threshold_voltage)}",
@@ -124,7 +143,7 @@ def _swarm(model: Model) -> list[str]:
         lines += [f"Cn{i} n{i} 0 {{unit}}", f"Bn{i} 0 n{i} I=(1-V(t))*({number(rest)}-V(n{i}))"]
     lines.append("* hops over each border")
     for i, up in enumerate(p.steps, start=1):
-        x = f"(max(-{FAR_APART:g},min({FAR_APART:g},{number(up)}*V(x)-V(y)))+{NUDGE:g})"
+        x = f"(max(-{FAR:g},min({FAR:g},{number(up)}*V(x)-V(y)))+{NUDGE:g})"
         lines += [f"Bj{i} n{i} n{i + 1} I=V(k)*{x}/sinh({x})", f"+ *(exp(-{x})*V(n{i})-exp({x})*V(n{i + 1}))"]
     lines += [f".ic V(n{i})={number(rest)}" for i, rest in zip(cells, p.rest, strict=True)]
     lines += [".ic V(h)=0", "* how likely each cell is empty, and the weight of the run of empty cells that ends there"]
@@ -139,56 +158,4 @@ def _swarm(model: Model) -> list[str]:
         f"+ +V(w{cells[-1]})",
         "Bg g 0 V=1/(1+{resistance}*max(V(r),1))+{least}",
         "Bi p n I={maximum_conductance}*V(p,n)*max(V(g),{least})",
-    ]
-
-
-_LEAK = "1e-12"
-"""S, of a state's node towards rest: a state that nothing moves, or that moves alike wherever it is, would leave .op
-and .dc without a solution. It moves the state by 1e-12 of its distance in a time of its own rate."""
-
-
-def _yakopcic(model: Model) -> list[str]:
-    above, below = "max(V(x)-{positive_onset},0)", "max({sinking}-V(x),0)"
-    bent = f"max(-{FAR:g},min({FAR:g},{{steepness}}*V(p,n)))"  # no node of its own: the simulator would try any value
-    return [
-        ".param rise={positive_rate*exp(positive_threshold)}",
-        ".param sink={negative_rate*exp(negative_threshold)}",
-        ".param rising={1-positive_onset}",
-        ".param sinking={1-negative_onset}",
-        "* growth and fall, windows apart, in 1/s",
-        f"Bg g 0 V={{rise}}*({_exponential('(V(p,n)-{positive_threshold})')}-1)",
-        f"Bf f 0 V={{sink}}*({_exponential('(V(n,p)-{negative_threshold})')}-1)",
-        *_CLOCK,
-        "* state; it has no rate of its own, so that 1 V/s is 1 A",
-        "Cx x 0 1",
-        f"Bx 0 x I=V(t)*(V(g)*exp(-{{positive_damping}}*{above})*(1-{above}/{{rising}})",
-        f"+ -V(f)*exp(-{{negative_damping}}*{below})*(1-{below}/{{sinking}}))+(1-V(t))*({{initial_state}}-V(x))",
-        ".ic V(x)={initial_state}",
-        f"* sinh(b V), straight on from b V = {FAR:g}: a simulator tries voltages at which it would overflow",
-        "Bi p n I=(V(p,n) < 0 ? {negative_current} : {positive_current})*max(V(x),0)",
-        f"+ *(sinh({bent})+cosh({bent})*({{steepness}}*V(p,n)-{bent}))",
-    ]
-
-
-def _exponential(over: str) -> str:
-    """exp(max(V - V_t, 0)/1 V), straight on from FAR volts. A difference of two exponentials would leave, below the
-    threshold, a rounding error that moves the state as fast as the leak does."""
-    return f"exp(max(min({over},{FAR:g}),0))*(1+max({over}-{FAR:g},0))"
-
-
-def _volatile(model: Model) -> list[str]:
-    over = "(abs(V(p,n))/{threshold_voltage}-1)"
-    return [
-        ".param growth={switching_rate*relaxation_time}",
-        ".param least={ln(off_conductance)}",
-        ".param decades={ln(on_conductance)-ln(off_conductance)}",
-        "* state",
-        "Cx x 0 {relaxation_time}",
-        f"Bx 0 x I=({over} > 0 ? {{growth}}*exp({{switching_exponent}}*ln(max({over},1e-30))) : 0)*(1-V(x))",
-        "+ -max(1-abs(V(p,n))/{hold_voltage},0)*V(x)",
-        "* so that .op and .dc have a solution where nothing moves the state",
-        f"Gx x 0 x 0 {_LEAK}",
-        ".ic V(x)=0",
-        "* the state held within -1 and 2, where it never is: a simulator tries states at which this would overflow",
-        "Bi p n I=exp({least}+max(-1,min(2,V(x)))*{decades})*V(p,n)",
     ]

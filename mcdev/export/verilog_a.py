@@ -1,16 +1,20 @@
 """The same equations in Verilog-A, for simulators that compile it (Verilog-AMS Language Reference Manual 2.4).
 
-States are internal nodes with ``idt``, whose second argument holds them at rest in the operating point.
+States are internal nodes with ``idt``, whose second argument holds them at rest in the operating point. What is used
+twice is a variable, and so is every choice.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
-from mcdev.export.model import FAR, SHUNT, Model, Parameter, of_pair
-from mcdev.export.names import checked_name, comment, number
-from mcdev.export.swarm import FAR as FAR_APART
-from mcdev.export.swarm import NUDGE, TRACE
+from mcdev.export import swarm
+from mcdev.export.expressions import COMPARISONS, Expression, in_order, text
+from mcdev.export.laws import Laws
+from mcdev.export.model import SHUNT, Model, Parameter, of_pair
+from mcdev.export.names import check_words, checked_name, comment, fresh, number
+from mcdev.export.swarm import FAR, NUDGE, TRACE
 
 
 def module(model: Model) -> str:
@@ -19,13 +23,13 @@ def module(model: Model) -> str:
     Raises ``ConfigError`` for a name that is a keyword.
     """
     checked_name(model.name, "name", "verilog-a")
-    text = '`include "disciplines.vams"\n\n' + _alone(model)
-    return text if model.second is None else "\n".join([text, _alone(model.second), _pair(model)])
+    own = '`include "disciplines.vams"\n\n' + _alone(model)
+    return own if model.second is None else "\n".join([own, _alone(model.second), _pair(model)])
 
 
 def _alone(model: Model) -> str:
-    parts = {"omiec_compact": _omiec, "swarm": _swarm, "yakopcic": _yakopcic, "volatile_threshold": _volatile}
-    states, variables, body = parts[model.family](model)
+    laws = model.laws
+    states, variables, body = _of_laws(laws, list(model.parameters)) if isinstance(laws, Laws) else _of_cells(laws)
     lines = [f"// {line}".rstrip() for line in model.header]
     lines += [f"module {model.name}(p, n);", "  inout p, n;"]
     lines += ["  electrical p, n;", f"  electrical {', '.join(states)};", *_declared(model.parameters)]
@@ -73,40 +77,31 @@ def _pair(model: Model) -> str:
 _Parts = tuple[list[str], list[str], list[str]]
 
 
-def _omiec(model: Model) -> _Parts:
-    bias, helped = ("size", "1.0") if model.either else ("v", "sgn")
-    variables = ["v", "sgn", "size", "rate", "fast", "hopping", "u", "drive", "x", "rest", "opened", "base", "boost"]
-    return (
-        ["q", "m"],
-        variables,
-        [
-            "v = V(p, n);",
-            "sgn = (v < 0 ? -1.0 : 1.0);",
-            "// abs(v) has no slope at zero",
-            "size = sgn * v;",
-            "rate = conductivity / (thickness * capacitance);",
-            "fast = fast_rate + conductivity / (thickness * fast_capacitance);",
-            "hopping = hopping_field * thickness;",
-            "// charge of the double layers over C, in volts",
-            "u = V(q) * exp(stiffening * ln(1.0 + abs(V(q))));",
-            f"drive = max(-3.0, min(3.0, ({bias} - u) / hopping));",
-            "V(q) <+ idt(rate * hopping * sinh(drive), 0.0);",
-            "// fast interfacial state, in volts",
-            f"V(m) <+ idt(fast * ({bias} - V(m)), 0.0);",
-            "// softplus(x) in two branches, so that it cannot overflow and has its slope everywhere",
-            "x = (size - onset_voltage) / onset_width;",
-            "rest = ln(1.0 + exp(-onset_voltage / onset_width));",
-            "opened = (x > 0 ? x + ln(1.0 + exp(-x)) : ln(1.0 + exp(x)));",
-            f"base = 1.0 + {helped} * (charge_gain * V(q) + fast_gain * V(m)) / exponent;",
-            "boost = (base > 0 ? exp(exponent * ln(max(base, 1.0e-30))) : 0.0);",
-            "I(p, n) <+ injection_conductance * onset_width * sgn * (opened - rest) * boost;",
-        ],
-    )
+def _of_laws(laws: Laws, parameters: list[str]) -> _Parts:
+    states = [state.name for state in laws.states]
+    check_words([*parameters, *states], "verilog-a", {"p", "n", "v", "shunt"})
+    prefix = fresh("t", [*parameters, *states])
+    roots = [laws.current, *(state.start for state in laws.states), *(state.rate for state in laws.states)]
+    every = in_order(roots)
+    uses = Counter(id(operand) for e in every for operand in e.operands)
+    names: dict[int, str] = {}
+    lines = ["v = V(p, n);"]
+
+    def word(e: Expression) -> str | None:
+        return names.get(id(e), f"V({e.value})" if e.operation == "state" else None)
+
+    for e in every:
+        if e.operation == "? :" or (e.operation not in COMPARISONS and e.size > 2 and uses[id(e)] > 1):
+            lines.append(f"{prefix}{len(names) + 1} = {text(e, word)};")
+            names[id(e)] = f"{prefix}{len(names) + 1}"
+    for state in laws.states:
+        lines += [f"// {line}" for line in comment(state.about)]
+        lines.append(f"V({state.name}) <+ idt({text(state.rate, word)}, {text(state.start, word)});")
+    return states, ["v", *names.values()], [*lines, f"I(p, n) <+ {text(laws.current, word)};"]
 
 
-def _swarm(model: Model) -> _Parts:
-    assert model.cells is not None
-    p, far = model.cells, number(FAR_APART)
+def _of_cells(p: swarm.Numbers) -> _Parts:
+    far = number(FAR)
     last = len(p.rest)
     cells = range(1, last + 1)
     lines = [
@@ -143,46 +138,3 @@ def _swarm(model: Model) -> _Parts:
     ]
     variables = ["v", "theta", "rate", "weight", "gaps", "empty", "g", "before", "after", "x"]
     return [*(f"n{i}" for i in cells), "h"], variables, lines
-
-
-def _yakopcic(model: Model) -> _Parts:
-    far = number(FAR)
-    return (
-        ["x"],
-        ["v", "growth", "fall", "over", "under", "slowed", "damped", "scale", "bent"],
-        [
-            "v = V(p, n);",
-            f"growth = positive_rate * (exp(max(min(v, {far}), positive_threshold)) * (1.0 + max(v - {far}, 0.0))"
-            " - exp(positive_threshold));",
-            f"fall = negative_rate * (exp(max(min(-v, {far}), negative_threshold)) * (1.0 + max(-v - {far}, 0.0))"
-            " - exp(negative_threshold));",
-            "over = max(V(x) - positive_onset, 0.0);",
-            "under = max(1.0 - negative_onset - V(x), 0.0);",
-            "slowed = exp(-positive_damping * over) * (1.0 - over / (1.0 - positive_onset));",
-            "damped = exp(-negative_damping * under) * (1.0 - under / (1.0 - negative_onset));",
-            "// state, between 0 and 1, in volts",
-            "V(x) <+ idt(growth * slowed - fall * damped, initial_state);",
-            "scale = (v < 0 ? negative_current : positive_current);",
-            f"// sinh(b V), straight on from b V = {far}: a simulator tries voltages at which it would overflow",
-            f"bent = max(-{far}, min({far}, steepness * v));",
-            "I(p, n) <+ scale * max(V(x), 0.0) * (sinh(bent) + cosh(bent) * (steepness * v - bent));",
-        ],
-    )
-
-
-def _volatile(model: Model) -> _Parts:
-    return (
-        ["x"],
-        ["v", "over", "growth", "loss", "off"],
-        [
-            "v = V(p, n);",
-            "over = max(abs(v) / threshold_voltage - 1.0, 0.0);",
-            "growth = switching_rate * pow(over, switching_exponent);",
-            "loss = max(1.0 - abs(v) / hold_voltage, 0.0) / relaxation_time;",
-            "// state, between 0 and 1, in volts",
-            "V(x) <+ idt(growth * (1.0 - V(x)) - loss * V(x), 0.0);",
-            "off = ln(off_conductance);",
-            "// the state held within -1 and 2, where it never is: a simulator tries states that would overflow",
-            "I(p, n) <+ exp(off + max(-1.0, min(2.0, V(x))) * (ln(on_conductance) - off)) * v;",
-        ],
-    )
