@@ -8,15 +8,13 @@ follows the division within the interval too.
 from __future__ import annotations
 
 import abc
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import equinox as eqx
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, UInt32
+from jaxtyping import Array, UInt32
 from pydantic import Field
 
-from mcdev.devices.contract import DeviceConfig, Devices, FullScale, LaneKey, Observable, Pace, PerLane
+from mcdev.devices.contract import DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
 from mcdev.integrators.exponential import adaptive_rosenbrock
 from mcdev.integrators.interval import Interval
 from mcdev.schema import Strict, Unit
@@ -42,25 +40,11 @@ class OneState(DeviceConfig):
     integrator: Tolerance = Field(default_factory=Tolerance)
 
     in_reverse: ClassVar[bool] = False
-    full_scale: ClassVar[FullScale | None] = None
-    small_signal: ClassVar[bool] = False
-    layer: ClassVar[bool] = False
-    precision: ClassVar[Literal["float32", "float64"]] = "float64"
-    single_precision: ClassVar[bool] = True
-    lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 16384, "tpu": 16384}
     remedy: ClassVar[str] = "look for extreme parameters or voltages; a larger device.integrator.tolerance may help"
-    parts: ClassVar[int] = 0
-    reduced_units: ClassVar[dict[str, str]] = {}
-    coordinates: ClassVar[dict[str, Observable]] = {}
-    profiles: ClassVar[dict[str, Observable]] = {}
 
     @property
     def channels(self) -> dict[str, Observable]:
         return {"state": Observable("1", "state, between 0 and 1")}
-
-    @property
-    def profile_bins(self) -> np.ndarray:
-        return np.empty(0)
 
     @abc.abstractmethod
     def fastest(self, voltage: float) -> float:
@@ -71,15 +55,6 @@ class OneState(DeviceConfig):
         if interval == "auto":
             interval = _SHARE / max(self.fastest(abs(voltage)), 1e-12)
         return Pace(interval, 0.5 * interval)
-
-    def rest_report(self, duration: float) -> list[str]:
-        return []
-
-    def conflicts(self, kinetic: bool) -> list[tuple[str, Any, str]]:
-        return []
-
-    def concerns(self) -> list[tuple[str, str]]:
-        return []
 
 
 class OneStateDevices(Devices):
@@ -105,12 +80,3 @@ class OneStateDevices(Devices):
 
     def observe(self, state: PerLane, voltage: PerLane) -> dict[str, PerLane]:
         return {"state": state}
-
-    def profile(self, state: PerLane) -> dict[str, Float[Array, "bin lane"]]:
-        return {}
-
-    def snapshot(self, state: PerLane) -> dict[str, Float[Array, "part lane"]]:
-        return {}
-
-    def intact(self, state: PerLane) -> Bool[Array, " lane"]:
-        return jnp.isfinite(state)
