@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from mcdev.circuits import Alone, AnyCircuit
 from mcdev.configuration.correlation import Correlation
+from mcdev.configuration.plugins import Plugin, load_installed, packed, plugins_of
 from mcdev.configuration.preset_tables import fill, without_preset
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, keys_of, shown, unique
 from mcdev.configuration.sweep import Sweep, expand
@@ -33,6 +34,7 @@ from mcdev.devices import Device
 from mcdev.devices.contract import Observable, Pace
 from mcdev.files import structure
 from mcdev.fits import AnyFit
+from mcdev.kinds import stood_in
 from mcdev.measurements import AnyMeasurement
 from mcdev.protocols import AnyProtocol
 from mcdev.protocols.timeline import NoTimeline
@@ -194,6 +196,20 @@ class Experiment(Strict):
         """Of the device and of those that the circuit holds: they decide what is recorded."""
         return [self.device.kind, *(str(getattr(table, "kind", "")) for table in self.circuit.devices.values())]
 
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """Those that the kinds of its tables come from, at any sweep point."""
+        every = [self, *(point for _, point in (self.points() if self.sweep.axes else ()))]
+        rooms = (
+            (e.device, e.circuit, *e.circuit.devices.values(), e.protocol, *e.measurements.values(), *e.fits.values())
+            for e in every
+        )
+        return plugins_of(table for tables in rooms for table in tables)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled with the sources of its plugins."""
+        return packed(super().__reduce_ex__(protocol), self.plugins)
+
     # ------------------------------------------------------------------------------- variants
 
     def to_dict(self) -> dict[str, Any]:
@@ -207,6 +223,7 @@ class Experiment(Strict):
     def hash(self) -> str:
         """Eight hexadecimal digits that change with anything that can change a result."""
         data = {k: v for k, v in self.to_dict().items() if k not in ("name", "description", "output")}
+        data |= {"plugin": [str(plugin.source) for plugin in self.plugins]} if self.plugins else {}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]
 
     def with_(self, changes: Mapping[str, Any]) -> Experiment:
@@ -568,6 +585,7 @@ def build(
         structure.check_data(data)
     except structure.Unreadable as error:
         raise ConfigError([Problem("the configuration", None, str(error))], source) from None
+    load_installed()
     table: dict[str, Any] = copy.deepcopy(dict(data))
     unfilled, unread = fill(table), _read_waveform(table, folder or Path())
     found += unfilled + unread
@@ -581,6 +599,8 @@ def build(
             if not (missing and problem.key.startswith(bare)):  # the preset would have had it
                 found.append(problem)
         raise ConfigError(unique(found), source) from None
+    if stood_in():  # what a stand-in suits is not known
+        return experiment
     # whether a measurement suits a waveform that could not be read is not known
     found += [p for p in experiment.problems() if not (unread and p.key.startswith("measurements."))]
     if found:
