@@ -22,13 +22,13 @@ import numpy as np
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 
 from mcdev.circuits import Alone, AnyCircuit
 from mcdev.configuration.correlation import Correlation
 from mcdev.configuration.plugins import Plugin, load_installed, packed, plugins_of
 from mcdev.configuration.preset_tables import fill, without_preset
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, keys_of, shown, unique
+from mcdev.configuration.reference import Reference, published
 from mcdev.configuration.sweep import Sweep, expand
 from mcdev.devices import Device
 from mcdev.devices.contract import Observable, Pace
@@ -49,7 +49,6 @@ from mcdev.schema import (
     Unit,
     extremes,
     nearest,
-    sentence,
 )
 
 
@@ -75,25 +74,6 @@ class Ensemble(Strict):
     seed: int = Field(1, ge=0, lt=2**32)
     precision: Literal["auto", "float32", "float64"] = "auto"
     """auto: what suits the device, float32 for particles and float64 for ions."""
-
-
-class Reference(Strict):
-    """A published number that a measurement or a fit is compared with, in tables and pictures."""
-
-    measurement: str
-    """Name of an entry of [measurements] or [fits]."""
-    entry: int | None = Field(None, ge=1)
-    """Which entry of a list, from one (the pulse)."""
-    coefficient: str | None = None
-    """Which coefficient of a fit."""
-    point: int = Field(1, ge=1)
-    """Which sweep point, from one; of a fit, which curve."""
-    value: str | float
-    """The published value: a number, a quantity with its unit, or only its sign: "> 0" or "< 0"."""
-    statistic: Literal["mean", "median", "mean_response"] = "mean"
-    """What of ours it is compared with."""
-    source: str
-    """Where it is published."""
 
 
 class Output(Strict):
@@ -629,17 +609,6 @@ def axis_values(experiment: Experiment, path: str) -> np.ndarray | list[str]:
         return np.array([unit.parse(value) / unit.scale for value in values])
     except Exception:  # a distribution, a word: an axis need not be a number
         return [json.dumps(value) if not isinstance(value, str) else value for value in values]
-
-
-def published(reference: Reference, unit: str) -> float | str:
-    """The published value in this unit, or "> 0" or "< 0". Raises ``ValueError`` if it is of another dimension."""
-    if reference.value in ("> 0", "< 0"):
-        return str(reference.value)
-    mark = Unit("" if unit == "1" else unit)
-    try:
-        return mark.parse(reference.value) / mark.scale
-    except PydanticCustomError as error:
-        raise ValueError(sentence(error)) from None
 
 
 def _read_waveform(data: dict[str, Any], folder: Path) -> list[Problem]:
