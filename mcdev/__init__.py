@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mcdev.configuration.experiment import Experiment as Experiment
     from mcdev.configuration.experiment import build as build
     from mcdev.configuration.experiment import load as load
+    from mcdev.configuration.plugins import load_plugin as load_plugin
     from mcdev.configuration.preset_tables import presets as presets
     from mcdev.configuration.problems import ConfigError as ConfigError
     from mcdev.files.whole_file import ResultsError as ResultsError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # it is imported.
 _HOMES = {
     "mcdev.configuration.experiment": ("Experiment", "build", "load"),
+    "mcdev.configuration.plugins": ("load_plugin",),
     "mcdev.configuration.preset_tables": ("presets",),
     "mcdev.configuration.problems": ("ConfigError",),
     "mcdev.files.whole_file": ("ResultsError",),

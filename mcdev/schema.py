@@ -101,6 +101,14 @@ def _quantity(number: float, unit: str) -> Any:
     raise ValueError(f"'{unit[:60]}' is no known unit")
 
 
+def is_unit(text: str) -> bool:
+    """Whether a text is a unit; the empty one is that of a pure number."""
+    try:
+        return not text or _quantity(1.0, text) is not None
+    except ValueError:
+        return False
+
+
 @functools.lru_cache(maxsize=2**16)  # the points of a sweep have most quantities in common
 def _in_base_units(text: str, expected: str) -> float:
     """A quantity in SI base units. Raises ``ValueError`` for text that is none, pint's error for another dimension."""

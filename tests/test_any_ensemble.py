@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing
 from typing import Any
 
 import jax
@@ -11,8 +10,9 @@ import pytest
 
 import mcdev
 from mcdev.configuration.problems import ConfigError
-from mcdev.devices import Device
-from mcdev.measurements import AnyMeasurement
+from mcdev.devices import DEVICES
+from mcdev.kinds import name_of
+from mcdev.measurements import MEASUREMENTS
 from mcdev.simulation import reading
 from mcdev.simulation.ensemble import simulate
 from mcdev.simulation.program import Program, program
@@ -52,7 +52,7 @@ VARIANTS: list[dict[str, Any]] = [
     *({"kind": "relaxation_time", "by": by, "switched": 1e-6} for by in ("1/e", "exponential_fit")),
     {"kind": "exponential_fit", "window": "relaxation"},
 ]
-KINDS = [member.model_fields["kind"].default for member in typing.get_args(typing.get_args(AnyMeasurement)[0])]
+KINDS = [name_of(member) for member in MEASUREMENTS]
 
 
 def protocols(family: str) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ def measurable(family: str, protocol: dict[str, Any]) -> dict[str, dict[str, Any
 
 @pytest.mark.slow
 def test_all_families_and_measurements_are_here() -> None:
-    assert set(FAMILIES) == {m.model_fields["kind"].default for m in typing.get_args(typing.get_args(Device)[0])}
+    assert set(FAMILIES) == {name_of(m) for m in DEVICES}
     measured = {
         entry["kind"]
         for family in FAMILIES

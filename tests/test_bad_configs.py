@@ -68,7 +68,7 @@ def _nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     def program() -> None:
         raise AssertionError("a program was asked for")
 
-    monkeypatch.setattr(mcdev.simulation.chunks, "program", program)
+    monkeypatch.setattr(mcdev.simulation.group, "program", program)
 
 
 def changed(path: Path_, value: Any) -> dict[str, Any]:

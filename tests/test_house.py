@@ -7,9 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
-import typing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -17,11 +15,12 @@ from pydantic import BaseModel
 
 import mcdev
 from mcdev.calibration import is_job, load_job, resolve
-from mcdev.circuits import AnyCircuit
-from mcdev.devices import Device
-from mcdev.fits import AnyFit
-from mcdev.measurements import AnyMeasurement
-from mcdev.protocols import AnyProtocol
+from mcdev.circuits import CIRCUITS
+from mcdev.devices import DEVICES
+from mcdev.fits import FITS
+from mcdev.kinds import name_of
+from mcdev.measurements import MEASUREMENTS
+from mcdev.protocols import PROTOCOLS
 from mcdev.study import is_study, load_study
 
 pytestmark = pytest.mark.promise
@@ -137,17 +136,10 @@ def test_public_names_are_in_order() -> None:
     assert mcdev.__all__ == sorted(mcdev.__all__)
 
 
-def tables(annotation: Any) -> list[type[BaseModel]]:
-    """The members of a section that may be of several kinds, or its only one."""
-    if isinstance(annotation, type):
-        return [annotation] if issubclass(annotation, BaseModel) else []
-    return [table for inner in typing.get_args(annotation) for table in tables(inner)]
-
-
 KINDS = [
-    pytest.param(table, id=table.model_fields["kind"].default)
-    for section in (Device, AnyCircuit, AnyProtocol, AnyMeasurement, AnyFit)
-    for table in tables(section)
+    pytest.param(table, id=name_of(table))
+    for section in (DEVICES, CIRCUITS, PROTOCOLS, MEASUREMENTS, FITS)
+    for table in section
 ]
 
 
@@ -158,7 +150,7 @@ def test_there_are_kinds_of_everything() -> None:
 @pytest.mark.parametrize("table", KINDS)
 def test_every_kind_is_documented(table: type[BaseModel]) -> None:
     """In the README, in its class, and it is named as its file is."""
-    kind = table.model_fields["kind"].default
+    kind = name_of(table)
     assert re.search(rf"\b{kind}\b", README) or re.search(rf"\b{kind}\b", pages())
     assert (table.__doc__ or "").strip()
     assert table.__module__.rpartition(".")[2] == kind

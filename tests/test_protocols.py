@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import typing
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from pydantic import TypeAdapter
 
 from mcdev.configuration.experiment import build
 from mcdev.configuration.problems import ConfigError
-from mcdev.protocols import AnyProtocol
+from mcdev.kinds import name_of
+from mcdev.protocols import PROTOCOLS, AnyProtocol
 from mcdev.protocols.timeline import NoTimeline, Piece, Timeline, growing, timeline
 from mcdev.protocols.waveform import Waveform
 from mcdev.simulation.ensemble import total_steps
@@ -198,7 +198,7 @@ WHOLE = [-1, 0, 1, 2, 7, 2000, 10**9, 10**19, 10**400, 10**4000]
 
 def keys_of_protocols() -> list[tuple[str, str]]:
     """Every key that takes a number, of every protocol."""
-    models = {model.model_fields["kind"].default: model for model in typing.get_args(typing.get_args(AnyProtocol)[0])}
+    models = {name_of(model): model for model in PROTOCOLS}
     assert set(models) == set(EVERY)
     return [
         (kind, key)

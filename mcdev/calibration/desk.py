@@ -51,7 +51,8 @@ def identity(plan: Plan) -> Identity:
     for trace in plan.traces:
         text += trace.time.tobytes() + trace.voltage.tobytes() + trace.current.tobytes()
     experiments = {"/".join(pair): experiment.to_dict() for pair, experiment in plan.experiments.items()}
-    return Identity.of(text + json.dumps(experiments, sort_keys=True).encode(), plan.job.search.seed)
+    sources = {plugin.source for experiment in plan.experiments.values() for plugin in experiment.plugins}
+    return Identity.of(text + json.dumps(experiments, sort_keys=True).encode(), plan.job.search.seed, sources)
 
 
 def folder_name(plan: Plan) -> str:
@@ -73,7 +74,8 @@ def check(plan: Plan, folder: Path, accept: bool) -> _Record:
     record = read_record(folder / RECORD, _Record, "calibration")
 
     def changed() -> list[str]:
-        return changes(record.configuration, _asked(plan)) or ["a file that it reads"]
+        plugins = record.identity.changed_plugins(identity(plan))
+        return plugins + changes(record.configuration, _asked(plan)) or ["a file that it reads"]
 
     return agreed(record, identity(plan), folder, accept, changed)
 

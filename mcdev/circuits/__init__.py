@@ -1,13 +1,19 @@
-"""How a device is wired. A new circuit: its file, and a line in ``AnyCircuit``."""
+"""How a device is wired. A new circuit: its file, and a line in ``CIRCUITS``."""
 
 from typing import Annotated
 
-from pydantic import Field
-
 from mcdev.circuits.alone import Alone
+from mcdev.circuits.contract import CircuitConfig
 from mcdev.circuits.series_memristor import SeriesMemristor
 from mcdev.circuits.series_resistor import SeriesResistor
+from mcdev.kinds import Kinds
 
-AnyCircuit = Annotated[Alone | SeriesMemristor | SeriesResistor, Field(discriminator="kind")]
+CIRCUITS: Kinds[CircuitConfig] = Kinds(
+    CircuitConfig,
+    Alone,
+    SeriesMemristor,
+    SeriesResistor,
+)
+AnyCircuit = Annotated[CircuitConfig, CIRCUITS]
 
-__all__ = ["Alone", "AnyCircuit", "SeriesMemristor", "SeriesResistor"]
+__all__ = ["CIRCUITS", "Alone", "AnyCircuit", "SeriesMemristor", "SeriesResistor"]

@@ -13,7 +13,8 @@ from jaxtyping import Array, Complex
 
 from mcdev.devices.contract import CurrentLaw, DeviceConfig, Observable, Pace, PerLane
 from mcdev.integrators.interval import Interval
-from mcdev.schema import Drawn, Strict, Unit
+from mcdev.kinds import Kind
+from mcdev.schema import Drawn, Unit
 
 NO_DRAWS: Mapping[str, np.ndarray] = MappingProxyType({})
 
@@ -50,10 +51,10 @@ class Circuit(eqx.Module):
     def observe(self, state: Any, division: Division, law: CurrentLaw) -> dict[str, PerLane]:
         """What a recorder reads of the circuit's own elements, in SI units; names as in ``CircuitConfig.channels``."""
 
-    @abc.abstractmethod
     def impedance(self, device: Complex[Array, "frequency lane"]) -> Complex[Array, "frequency lane"]:
         """Small-signal impedance (Ω) that the source sees, given the device's own. Only for circuits whose
         ``CircuitConfig.small_signal`` is true."""
+        raise NotImplementedError(f"{type(self).__name__} has no linearised equations")
 
     @abc.abstractmethod
     def advance(
@@ -87,7 +88,7 @@ class Memoryless(Circuit):
         return None
 
 
-class CircuitConfig(Strict, abc.ABC):
+class CircuitConfig(Kind, abc.ABC):
     """The ``[circuit]`` table of one kind."""
 
     small_signal: ClassVar[bool] = True

@@ -150,6 +150,7 @@ class SeriesMemristor(CircuitConfig):
     """The device in series with a second memristor, which has a state and parameters of its own."""
 
     kind: Literal["series_memristor"] = "series_memristor"
+    example: ClassVar[Mapping[str, Any]] = {"memristor": {"preset": "wang2017_taox"}}
     memristor: Deterministic
     """The second memristor: any device without noise."""
     reversed: bool = False

@@ -22,17 +22,19 @@ import numpy as np
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 
 from mcdev.circuits import Alone, AnyCircuit
 from mcdev.configuration.correlation import Correlation
+from mcdev.configuration.plugins import Plugin, load_installed, packed, plugins_of
 from mcdev.configuration.preset_tables import fill, without_preset
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, keys_of, shown, unique
+from mcdev.configuration.reference import Reference, published
 from mcdev.configuration.sweep import Sweep, expand
 from mcdev.devices import Device
 from mcdev.devices.contract import Observable, Pace
 from mcdev.files import structure
 from mcdev.fits import AnyFit
+from mcdev.kinds import stood_in
 from mcdev.measurements import AnyMeasurement
 from mcdev.protocols import AnyProtocol
 from mcdev.protocols.timeline import NoTimeline
@@ -47,7 +49,6 @@ from mcdev.schema import (
     Unit,
     extremes,
     nearest,
-    sentence,
 )
 
 
@@ -73,25 +74,6 @@ class Ensemble(Strict):
     seed: int = Field(1, ge=0, lt=2**32)
     precision: Literal["auto", "float32", "float64"] = "auto"
     """auto: what suits the device, float32 for particles and float64 for ions."""
-
-
-class Reference(Strict):
-    """A published number that a measurement or a fit is compared with, in tables and pictures."""
-
-    measurement: str
-    """Name of an entry of [measurements] or [fits]."""
-    entry: int | None = Field(None, ge=1)
-    """Which entry of a list, from one (the pulse)."""
-    coefficient: str | None = None
-    """Which coefficient of a fit."""
-    point: int = Field(1, ge=1)
-    """Which sweep point, from one; of a fit, which curve."""
-    value: str | float
-    """The published value: a number, a quantity with its unit, or only its sign: "> 0" or "< 0"."""
-    statistic: Literal["mean", "median", "mean_response"] = "mean"
-    """What of ours it is compared with."""
-    source: str
-    """Where it is published."""
 
 
 class Output(Strict):
@@ -194,6 +176,20 @@ class Experiment(Strict):
         """Of the device and of those that the circuit holds: they decide what is recorded."""
         return [self.device.kind, *(str(getattr(table, "kind", "")) for table in self.circuit.devices.values())]
 
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """Those that the kinds of its tables come from, at any sweep point."""
+        every = [self, *(point for _, point in (self.points() if self.sweep.axes else ()))]
+        rooms = (
+            (e.device, e.circuit, *e.circuit.devices.values(), e.protocol, *e.measurements.values(), *e.fits.values())
+            for e in every
+        )
+        return plugins_of(table for tables in rooms for table in tables)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled with the sources of its plugins."""
+        return packed(super().__reduce_ex__(protocol), self.plugins)
+
     # ------------------------------------------------------------------------------- variants
 
     def to_dict(self) -> dict[str, Any]:
@@ -207,6 +203,7 @@ class Experiment(Strict):
     def hash(self) -> str:
         """Eight hexadecimal digits that change with anything that can change a result."""
         data = {k: v for k, v in self.to_dict().items() if k not in ("name", "description", "output")}
+        data |= {"plugin": [str(plugin.source) for plugin in self.plugins]} if self.plugins else {}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]
 
     def with_(self, changes: Mapping[str, Any]) -> Experiment:
@@ -568,6 +565,7 @@ def build(
         structure.check_data(data)
     except structure.Unreadable as error:
         raise ConfigError([Problem("the configuration", None, str(error))], source) from None
+    load_installed()
     table: dict[str, Any] = copy.deepcopy(dict(data))
     unfilled, unread = fill(table), _read_waveform(table, folder or Path())
     found += unfilled + unread
@@ -581,6 +579,8 @@ def build(
             if not (missing and problem.key.startswith(bare)):  # the preset would have had it
                 found.append(problem)
         raise ConfigError(unique(found), source) from None
+    if stood_in():  # what a stand-in suits is not known
+        return experiment
     # whether a measurement suits a waveform that could not be read is not known
     found += [p for p in experiment.problems() if not (unread and p.key.startswith("measurements."))]
     if found:
@@ -609,17 +609,6 @@ def axis_values(experiment: Experiment, path: str) -> np.ndarray | list[str]:
         return np.array([unit.parse(value) / unit.scale for value in values])
     except Exception:  # a distribution, a word: an axis need not be a number
         return [json.dumps(value) if not isinstance(value, str) else value for value in values]
-
-
-def published(reference: Reference, unit: str) -> float | str:
-    """The published value in this unit, or "> 0" or "< 0". Raises ``ValueError`` if it is of another dimension."""
-    if reference.value in ("> 0", "< 0"):
-        return str(reference.value)
-    mark = Unit("" if unit == "1" else unit)
-    try:
-        return mark.parse(reference.value) / mark.scale
-    except PydanticCustomError as error:
-        raise ValueError(sentence(error)) from None
 
 
 def _read_waveform(data: dict[str, Any], folder: Path) -> list[Problem]:

@@ -7,11 +7,12 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from mcdev.files.plain_text import one_line, visible
+from mcdev.kinds import Kinds
 from mcdev.schema import Unit, nearest
 
 _KIND = re.compile(r"expected (an? (?:string|number|integer|table|list))")
@@ -113,10 +114,8 @@ def describe(error: Any, data: Mapping[str, Any], root: type[BaseModel]) -> Prob
 
 
 def _tags(path: list[str], root: type[BaseModel]) -> str:
-    field = root.model_fields.get(path[0])
-    annotation = field.annotation if field else None
-    variants = [v for v in _models_in(annotation) if "kind" in v.model_fields]
-    return ", ".join(repr(v.model_fields["kind"].default) for v in variants)
+    variants = _models_of(root, path[0]) if path[0] in root.model_fields else []
+    return ", ".join(repr(v.model_fields["kind"].default) for v in variants if "kind" in v.model_fields)
 
 
 def _hint(model: type[BaseModel] | None, key: str) -> str:
@@ -147,8 +146,7 @@ def _walk(loc: tuple[Any, ...], data: Any, root: type[BaseModel]) -> tuple[list[
         models = [m for m in candidates if isinstance(step, str) and step in m.model_fields]
         if models:
             owner = models[0]
-            annotation: Any = models[0].model_fields[step].annotation
-            candidates = _models_in(annotation)
+            candidates = _models_of(models[0], step)
         if isinstance(data, dict):
             data = data.get(step)
         elif isinstance(data, list) and isinstance(step, int) and step < len(data):
@@ -158,8 +156,17 @@ def _walk(loc: tuple[Any, ...], data: Any, root: type[BaseModel]) -> tuple[list[
     return path or ["configuration"], owner
 
 
+def _models_of(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
+    """Every model class that a field may hold."""
+    field = model.model_fields[name]
+    return _models_in(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
+
+
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Every model class that occurs in a type."""
+    """Every model class that occurs in a type; of an open list of kinds, those that are in it."""
+    for mark in getattr(annotation, "__metadata__", ()):
+        if isinstance(mark, Kinds):
+            return list(mark)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [m for inner in typing.get_args(annotation) for m in _models_in(inner)]

@@ -1,23 +1,31 @@
-"""Device families. A new one: its file, and a line in ``Device``."""
+"""Device families. A new one: its file, and a line in ``DEVICES``."""
 
 from typing import Annotated
 
-from pydantic import Field
-
+from mcdev.devices.contract import DeviceConfig
 from mcdev.devices.diffusive import Diffusive
 from mcdev.devices.diffusive_density import DiffusiveDensity
 from mcdev.devices.omiec_compact import OmiecCompact
 from mcdev.devices.omiec_pnp import OmiecPnp
 from mcdev.devices.volatile_threshold import VolatileThreshold
 from mcdev.devices.yakopcic import Yakopcic
+from mcdev.kinds import Kinds
 
-Device = Annotated[
-    Diffusive | DiffusiveDensity | OmiecCompact | OmiecPnp | VolatileThreshold | Yakopcic, Field(discriminator="kind")
-]
-Deterministic = Annotated[OmiecCompact | OmiecPnp | VolatileThreshold | Yakopcic, Field(discriminator="kind")]
+DEVICES: Kinds[DeviceConfig] = Kinds(
+    DeviceConfig,
+    Diffusive,
+    DiffusiveDensity,
+    OmiecCompact,
+    OmiecPnp,
+    VolatileThreshold,
+    Yakopcic,
+)
+Device = Annotated[DeviceConfig, DEVICES]
+Deterministic = Annotated[DeviceConfig, DEVICES.where(lambda family: family.alike)]
 """Those of which two with equal parameters behave alike: what may stand beside a device in a circuit."""
 
 __all__ = [
+    "DEVICES",
     "Deterministic",
     "Device",
     "Diffusive",

@@ -8,6 +8,7 @@ neighbouring numbers. A new family is one new file with one class of each kind b
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
@@ -18,7 +19,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, UInt32
 
 from mcdev.integrators.interval import Interval
-from mcdev.schema import Strict, Unit
+from mcdev.kinds import Kind
+from mcdev.schema import Unit
 
 State = TypeVar("State")
 LaneKey = tuple[UInt32[Array, " lane"], UInt32[Array, " lane"]]
@@ -78,23 +80,25 @@ class Devices(eqx.Module):
         random numbers.
         """
 
-    @abc.abstractmethod
     def observe(self, state: Any, voltage: PerLane) -> dict[str, PerLane]:
         """What a recorder reads besides voltage and current, in SI units; names as in ``DeviceConfig.channels``."""
+        return {}
 
-    @abc.abstractmethod
     def profile(self, state: Any) -> dict[str, Float[Array, "bin lane"]]:
         """What varies along the device on the bins of ``DeviceConfig.profile_bins``; names as in
         ``DeviceConfig.profiles``."""
+        return {}
 
-    @abc.abstractmethod
     def snapshot(self, state: Any) -> dict[str, Float[Array, "part lane"]]:
         """Inner coordinates kept for the few realisations whose full trajectory is stored, in SI units; names as in
         ``DeviceConfig.coordinates``."""
+        return {}
 
-    @abc.abstractmethod
     def intact(self, state: Any) -> Bool[Array, " lane"]:
-        """False where a realisation has left the numbers that mean something (overflow, NaN, no convergence)."""
+        """False where a realisation has left the numbers that mean something (overflow, NaN, no convergence). By
+        default: where a number of its state is not finite."""
+        finite = [jnp.all(jnp.isfinite(leaf), axis=tuple(range(leaf.ndim - 1))) for leaf in jax.tree.leaves(state)]
+        return functools.reduce(jnp.logical_and, finite)
 
     def admittance(
         self, state: Any, voltage: PerLane, frequency: Float[Array, " frequency"]
@@ -175,8 +179,9 @@ class RateEquations(NamedTuple):
     """Lines for the reader of an exported file: what is assumed, what is left out."""
 
 
-class DeviceConfig(Strict, abc.ABC):
-    """The ``[device]`` table of one family."""
+class DeviceConfig(Kind, abc.ABC):
+    """The ``[device]`` table of one family. It must say ``pace`` and ``build``; all else has a default, which is what a
+    device of one state without further abilities answers."""
 
     differentiable: ClassVar[bool] = True
     """Whether a trajectory depends smoothly on the parameters while its random numbers are held, so that it may be
@@ -218,71 +223,71 @@ class DeviceConfig(Strict, abc.ABC):
         return "its family states no rate equations (rate_equations in mcdev/devices/contract.py)"
 
     @property
-    @abc.abstractmethod
     def channels(self) -> dict[str, Observable]:
         """Unit and long name of what ``Devices.observe`` returns."""
+        return {}
 
     @property
-    @abc.abstractmethod
     def coordinates(self) -> dict[str, Observable]:
         """Unit and long name of what ``Devices.snapshot`` returns."""
+        return {}
 
     @property
-    @abc.abstractmethod
     def profiles(self) -> dict[str, Observable]:
         """Unit and long name of what ``Devices.profile`` returns."""
+        return {}
 
     @property
-    @abc.abstractmethod
     def profile_bins(self) -> np.ndarray:
         """Centres of the bins of ``Devices.profile``, in metres; none if it returns nothing."""
+        return np.empty(0)
 
     @property
-    @abc.abstractmethod
     def parts(self) -> int:
         """Number of inner coordinates in ``Devices.snapshot``, for the memory they take."""
+        return 0
 
     @property
-    @abc.abstractmethod
     def lanes(self) -> dict[str, int]:
         """Backend (cpu, gpu, tpu) → realisations advanced together. A choice of speed that the random numbers do not
         depend on, but constant: it decides which realisations share a compiled call."""
+        return {"cpu": 256, "gpu": 16384, "tpu": 16384}
 
     @property
-    @abc.abstractmethod
     def precision(self) -> Literal["float32", "float64"]:
         """What ``ensemble.precision = "auto"`` stands for."""
+        return "float64"
 
     @property
-    @abc.abstractmethod
     def single_precision(self) -> bool:
         """Whether float32 can be asked for."""
+        return True
 
     @property
-    @abc.abstractmethod
     def remedy(self) -> str:
         """What a user can change when realisations break down."""
+        return "look for extreme parameters or voltages"
 
     @property
-    @abc.abstractmethod
     def small_signal(self) -> bool:
         """Whether ``Devices.admittance`` exists, so that impedance spectra can be taken."""
+        return False
 
     @property
-    @abc.abstractmethod
     def layer(self) -> bool:
         """Whether it is a uniform layer with parameters ``thickness`` and ``area``, by which a resistance becomes a
         conductivity."""
+        return False
 
     @property
-    @abc.abstractmethod
     def reduced_units(self) -> dict[str, str]:
         """What one SI unit stands for where every scale of the device is one: ``{"s": "1/κ"}``; else empty."""
+        return {}
 
     @property
-    @abc.abstractmethod
     def full_scale(self) -> FullScale | None:
         """The largest conductance, G_max, that measurements refer to; None if the family has none."""
+        return None
 
     @abc.abstractmethod
     def pace(self, voltage: float) -> Pace:
@@ -303,17 +308,17 @@ class DeviceConfig(Strict, abc.ABC):
             "cell_constant": parameters["thickness"] / parameters["area"] if self.layer else none,
         }
 
-    @abc.abstractmethod
     def rest_report(self, duration: float) -> list[str]:
         """Warnings if a device left alone for ``duration`` seconds would not stay as it starts."""
+        return []
 
-    @abc.abstractmethod
     def conflicts(self, kinetic: bool) -> list[tuple[str, Any, str]]:
         """(key, value, message) for settings that cannot serve the experiment. ``kinetic``: rates are measured."""
+        return []
 
-    @abc.abstractmethod
     def concerns(self) -> list[tuple[str, str]]:
         """(key, warning) for settings that run but make results doubtful."""
+        return []
 
     def overdriven(self, voltage: float) -> list[tuple[str, str]]:
         """(key, warning) where up to this voltage (V, of the source) a device may leave the range in which its

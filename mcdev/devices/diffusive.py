@@ -48,7 +48,6 @@ class Diffusive(Nanoparticles):
     integrator: Integrator = Integrator()
 
     differentiable: ClassVar[bool] = False
-    single_precision: ClassVar[bool] = True
     precision: ClassVar[Literal["float32", "float64"]] = "float32"
     # 40 particles of 256 lanes stay in a core's second-level cache.
     lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 8192, "tpu": 8192}

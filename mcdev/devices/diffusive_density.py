@@ -66,7 +66,6 @@ class DiffusiveDensity(Nanoparticles):
     integrator: Integrator = Integrator()
 
     single_precision: ClassVar[bool] = False
-    precision: ClassVar[Literal["float32", "float64"]] = "float64"
     lanes: ClassVar[dict[str, int]] = {"cpu": 64, "gpu": 1024, "tpu": 1024}
     remedy: ClassVar[str] = "look for extreme parameters; a smaller device.integrator.step may help"
 
@@ -83,9 +82,6 @@ class DiffusiveDensity(Nanoparticles):
             eta, kappa = extremes(self.friction)[0], extremes(self.cooling_rate)[1]
             step = 0.5 * _COUPLING / kappa * min(1.0, eta / 4.0) / v**2
         return Pace(2 * step, step)
-
-    def conflicts(self, kinetic: bool) -> list[tuple[str, Any, str]]:
-        return []
 
     def concerns(self) -> list[tuple[str, str]]:
         """The energy in kT that a cell's width blurs at a barrier's top, U'' Δx²/(8 θ), is about twice the error of

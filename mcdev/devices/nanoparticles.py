@@ -95,8 +95,6 @@ class Nanoparticles(DeviceConfig):
     full_scale: ClassVar[FullScale | None] = FullScale(
         "maximum_conductance, when the gap is bridged", lambda p: p["maximum_conductance"]
     )
-    small_signal: ClassVar[bool] = False
-    layer: ClassVar[bool] = False
 
     @model_validator(mode="after")
     def _wells_apart(self) -> Nanoparticles:

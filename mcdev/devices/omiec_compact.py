@@ -24,7 +24,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float, UInt32
+from jaxtyping import Array, Complex, Float, UInt32
 from pydantic import Field
 from scipy.constants import epsilon_0
 
@@ -32,7 +32,6 @@ from mcdev.devices.contract import (
     FOLLOWED,
     DeviceConfig,
     Devices,
-    FullScale,
     LaneKey,
     Observable,
     Pace,
@@ -103,17 +102,10 @@ class OmiecCompact(DeviceConfig):
     supplement that is not at hand); with own_polarity a second spike of the other polarity is opposed."""
     integrator: Integrator = Field(default_factory=Integrator)
 
-    full_scale: ClassVar[FullScale | None] = None
     small_signal: ClassVar[bool] = True
     layer: ClassVar[bool] = True
-    precision: ClassVar[Literal["float32", "float64"]] = "float64"
-    single_precision: ClassVar[bool] = True
     lanes: ClassVar[dict[str, int]] = {"cpu": 1024, "gpu": 16384, "tpu": 16384}
     remedy: ClassVar[str] = "look for extreme parameters or voltages; a smaller device.integrator.step may help"
-    parts: ClassVar[int] = 0
-    reduced_units: ClassVar[dict[str, str]] = {}
-    coordinates: ClassVar[dict[str, Observable]] = {}
-    profiles: ClassVar[dict[str, Observable]] = {}
 
     @property
     def channels(self) -> dict[str, Observable]:
@@ -136,10 +128,6 @@ class OmiecCompact(DeviceConfig):
                 "Temperature does not enter: the parameters are those at the temperature of the measurement.",
             ),
         )
-
-    @property
-    def profile_bins(self) -> np.ndarray:
-        return np.empty(0)
 
     def idle(self, spectral: bool) -> Mapping[str, str]:
         return {} if spectral else {"relative_permittivity": "it enters the impedance alone, and none is taken"}
@@ -164,9 +152,6 @@ class OmiecCompact(DeviceConfig):
         step = min(own.step, 0.5 * FOLLOWED / rate)
         return Pace(2 * step, step)
 
-    def conflicts(self, kinetic: bool) -> list[tuple[str, Any, str]]:
-        return []
-
     def concerns(self) -> list[tuple[str, str]]:
         default = OmiecCompact.pace(self.model_copy(update={"integrator": Integrator()}), 4.0).step
         if self.integrator.step == "auto" or self.integrator.step <= 10 * default:
@@ -180,9 +165,6 @@ class OmiecCompact(DeviceConfig):
             return []
         text = f"above {held:.3g} V the ions drift no faster (the argument of the sinh is held within ±{_LARGEST:g})"
         return [("hopping_field", f"{text}; the source goes to {voltage:g} V, where no device was measured")]
-
-    def rest_report(self, duration: float) -> list[str]:
-        return []
 
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> OmiecCompactDevices:
         p = {name: per_lane(value, np.float64) for name, value in draws.items()}
@@ -269,15 +251,6 @@ class OmiecCompactDevices(Devices):
             "layer_voltage": self.layer_voltage(state.q),
             "fast_state": state.m,
         }
-
-    def profile(self, state: OmiecState) -> dict[str, Float[Array, "bin lane"]]:
-        return {}
-
-    def snapshot(self, state: OmiecState) -> dict[str, Float[Array, "part lane"]]:
-        return {}
-
-    def intact(self, state: OmiecState) -> Bool[Array, " lane"]:
-        return jnp.isfinite(state.q) & jnp.isfinite(state.m)
 
     def admittance(
         self, state: OmiecState, voltage: PerLane, frequency: Float[Array, " frequency"]

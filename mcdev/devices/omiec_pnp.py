@@ -24,17 +24,7 @@ from jaxtyping import Array, Bool, Complex, Float, UInt32
 from pydantic import Field
 from scipy.constants import Boltzmann, e, epsilon_0
 
-from mcdev.devices.contract import (
-    FOLLOWED,
-    DeviceConfig,
-    Devices,
-    FullScale,
-    LaneKey,
-    Observable,
-    Pace,
-    PerLane,
-    per_lane,
-)
+from mcdev.devices.contract import FOLLOWED, DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane, per_lane
 from mcdev.devices.injection import Injection
 from mcdev.integrators.drift_diffusion import graded_mesh
 from mcdev.integrators.exponential import exact_relaxation
@@ -112,10 +102,8 @@ class OmiecPnp(DeviceConfig):
     integrator: Integrator = Field(default_factory=Integrator)
 
     adaptive: ClassVar[bool] = True
-    full_scale: ClassVar[FullScale | None] = None
     small_signal: ClassVar[bool] = True
     layer: ClassVar[bool] = True
-    precision: ClassVar[Literal["float32", "float64"]] = "float64"
     single_precision: ClassVar[bool] = False
     # The blocks of 64 lanes stay in a core's second-level cache.
     lanes: ClassVar[dict[str, int]] = {"cpu": 64, "gpu": 2048, "tpu": 2048}
@@ -123,9 +111,6 @@ class OmiecPnp(DeviceConfig):
         "Newton's method found no step that converges: look at their parameters (a density near the steric limit, a "
         "Stern layer thinner than a cell), refine device.mesh, lower the voltage or raise device.largest_density"
     )
-    parts: ClassVar[int] = 0
-    reduced_units: ClassVar[dict[str, str]] = {}
-    coordinates: ClassVar[dict[str, Observable]] = {}
 
     @property
     def channels(self) -> dict[str, Observable]:
@@ -218,9 +203,6 @@ class OmiecPnp(DeviceConfig):
                 "percent; lower mesh.finest or raise mesh.cells",
             )
         ]
-
-    def rest_report(self, duration: float) -> list[str]:
-        return []
 
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> OmiecPnpDevices:
         p = {name: np.asarray(value, dtype=np.float64) for name, value in draws.items()}
@@ -328,9 +310,6 @@ class OmiecPnpDevices(Devices):
         return dict(zip(("anions", "cations"), densities, strict=False)) | {
             "potential": state.ions.potential / self.volt
         }
-
-    def snapshot(self, state: PnpState) -> dict[str, Float[Array, "part lane"]]:
-        return {}
 
     def intact(self, state: PnpState) -> Bool[Array, " lane"]:
         return (state.ions.status == FINE) & jnp.all(jnp.isfinite(state.ions.potential), axis=0)

@@ -8,18 +8,15 @@ follows the division within the interval too.
 from __future__ import annotations
 
 import abc
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import equinox as eqx
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, UInt32
+from jaxtyping import Array, UInt32
 from pydantic import Field
 
 from mcdev.devices.contract import (
     DeviceConfig,
     Devices,
-    FullScale,
     LaneKey,
     Observable,
     Pace,
@@ -52,17 +49,7 @@ class OneState(DeviceConfig):
     integrator: Tolerance = Field(default_factory=Tolerance)
 
     in_reverse: ClassVar[bool] = False
-    full_scale: ClassVar[FullScale | None] = None
-    small_signal: ClassVar[bool] = False
-    layer: ClassVar[bool] = False
-    precision: ClassVar[Literal["float32", "float64"]] = "float64"
-    single_precision: ClassVar[bool] = True
-    lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 16384, "tpu": 16384}
     remedy: ClassVar[str] = "look for extreme parameters or voltages; a larger device.integrator.tolerance may help"
-    parts: ClassVar[int] = 0
-    reduced_units: ClassVar[dict[str, str]] = {}
-    coordinates: ClassVar[dict[str, Observable]] = {}
-    profiles: ClassVar[dict[str, Observable]] = {}
 
     @property
     def channels(self) -> dict[str, Observable]:
@@ -73,10 +60,6 @@ class OneState(DeviceConfig):
         state = StateVariable("a number between 0 and 1, in volts", least=0.0, most=1.0)
         return RateEquations({"x": state}, lambda devices, x, voltage: devices.drift(x, voltage))
 
-    @property
-    def profile_bins(self) -> np.ndarray:
-        return np.empty(0)
-
     @abc.abstractmethod
     def fastest(self, voltage: float) -> float:
         """The largest rate (1/s) at which any device's state moves at this voltage."""
@@ -86,15 +69,6 @@ class OneState(DeviceConfig):
         if interval == "auto":
             interval = _SHARE / max(self.fastest(abs(voltage)), 1e-12)
         return Pace(interval, 0.5 * interval)
-
-    def rest_report(self, duration: float) -> list[str]:
-        return []
-
-    def conflicts(self, kinetic: bool) -> list[tuple[str, Any, str]]:
-        return []
-
-    def concerns(self) -> list[tuple[str, str]]:
-        return []
 
 
 class OneStateDevices(Devices):
@@ -120,12 +94,3 @@ class OneStateDevices(Devices):
 
     def observe(self, state: PerLane, voltage: PerLane) -> dict[str, PerLane]:
         return {"state": state}
-
-    def profile(self, state: PerLane) -> dict[str, Float[Array, "bin lane"]]:
-        return {}
-
-    def snapshot(self, state: PerLane) -> dict[str, Float[Array, "part lane"]]:
-        return {}
-
-    def intact(self, state: PerLane) -> Bool[Array, " lane"]:
-        return jnp.isfinite(state)

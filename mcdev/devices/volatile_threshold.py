@@ -16,6 +16,7 @@ It is not the model of Berdan et al. (2014), whose equations were not at hand.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import jax.numpy as jnp
@@ -31,6 +32,15 @@ class VolatileThreshold(OneState):
     """Switches on above V_th, forgets below V_hold; the same in either polarity."""
 
     kind: Literal["volatile_threshold"] = "volatile_threshold"
+    example: ClassVar[Mapping[str, Any]] = {
+        "threshold_voltage": "0.6 V",
+        "hold_voltage": "0.3 V",
+        "switching_rate": "20 Hz",
+        "switching_exponent": 1.5,
+        "relaxation_time": "100 ms",
+        "on_conductance": "100 uS",
+        "off_conductance": "1 uS",
+    }
 
     threshold_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
     """V_th, above which the device switches on."""

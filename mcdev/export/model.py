@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from mcdev.circuits import Alone
 from mcdev.circuits.series_memristor import SeriesMemristor
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.preset_tables import presets
@@ -212,15 +213,15 @@ def _common(experiment: Experiment, provenance: str) -> list[str]:
     if experiment.ensemble.cycle_to_cycle:
         changing = ", ".join(experiment.ensemble.cycle_to_cycle)
         lines.append(f"Cycle-to-cycle changes of the configuration ({changing}) are not in this model.")
-    kind = experiment.circuit.kind
+    circuit, kind = experiment.circuit, experiment.circuit.kind
     if kind == "series_memristor":
         lines.append(
             f"The circuit of the configuration ({kind}) is in the pair, not in this model of the device alone."
         )
-    elif kind != "alone":
+    elif not isinstance(circuit, Alone):
         lines.append(f"The circuit of the configuration ({kind}) is not in this model: build it.")
-    elif experiment.circuit.compliance is not None:
-        lines.append(f"The compliance of the configuration, {experiment.circuit.compliance:g} A, is not in this model.")
+    elif circuit.compliance is not None:
+        lines.append(f"The compliance of the configuration, {circuit.compliance:g} A, is not in this model.")
     return [*lines, *_ALWAYS]
 
 

@@ -6,12 +6,14 @@ picture shows; and ``draw(tree)``, which returns a matplotlib ``Figure``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import xarray as xr
 from matplotlib.figure import Figure
 
+from mcdev.configuration.plugins import loaded, reason
 from mcdev.figures import (
     along_axis,
     arrhenius,
@@ -39,6 +41,7 @@ from mcdev.figures import (
     waveform,
 )
 from mcdev.files.whole_file import whole_file
+from mcdev.results.unknown_kinds import NeedsPlugin
 from mcdev.schema import file_names
 
 
@@ -78,12 +81,35 @@ PICTURES: tuple[Picture, ...] = (
 )
 
 
-def draw_all(tree: xr.DataTree, folder: Path) -> list[Path]:
-    """Write every picture that applies as ``NAME.png`` into a folder, which is made if need be.
+def draw_all(tree: xr.DataTree, folder: Path, left_out: Callable[[str], None] = lambda why: None) -> list[Path]:
+    """Write every picture that applies as ``NAME.png`` into a folder, which is made if need be; those of plugins, too.
 
     Each is written to a temporary name and renamed. Raises ``ResultsError`` where the folder cannot be written.
+    ``left_out`` is told of pictures that need a plugin which is not loaded, and of plugins' pictures that fail.
     """
-    return [_save(picture.draw(tree), folder, picture.NAME) for picture in PICTURES if picture.applies(tree)]
+    drawn = []
+    for picture in PICTURES:
+        try:
+            figure = picture.draw(tree) if picture.applies(tree) else None
+        except NeedsPlugin as error:
+            left_out(f"the picture {picture.NAME} is left out: {error}{_named(tree)}")
+            continue
+        drawn += [_save(figure, folder, picture.NAME)] if figure is not None else []
+    for plugin in loaded():
+        for picture in plugin.pictures:
+            try:
+                figure = picture.draw(tree) if picture.applies(tree) else None
+            except Exception as error:  # a stranger's code; the run is done, and its other pictures are wanted
+                left_out(f"the picture {picture.NAME} of {plugin.source.name} is left out: {reason(error, plugin)}")
+                continue
+            drawn += [_save(figure, folder, picture.NAME)] if figure is not None else []
+    return drawn
+
+
+def _named(tree: xr.DataTree) -> str:
+    """The plugins of a run, in brackets."""
+    names = [line.split(" ")[0] for line in str(tree.attrs.get("plugins", "")).splitlines()]
+    return f" ({', '.join(names)})" if names else ""
 
 
 def draw_study(trees: dict[tuple[str, str], xr.DataTree], folder: Path) -> list[Path]:

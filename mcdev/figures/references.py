@@ -7,7 +7,7 @@ import textwrap
 import xarray as xr
 from matplotlib.axes import Axes
 
-from mcdev.configuration.experiment import Reference, published
+from mcdev.configuration.reference import Reference, published
 from mcdev.figures.style import BLACK
 from mcdev.results.tree import experiment_of
 

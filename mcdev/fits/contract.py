@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from mcdev.schema import Strict
+from mcdev.kinds import Kind
 
 
 class Coefficient(NamedTuple):
@@ -16,7 +16,7 @@ class Coefficient(NamedTuple):
     long_name: str
 
 
-class Fit(Strict, abc.ABC):
+class Fit(Kind, abc.ABC):
     """One entry of the ``[fits]`` table.
 
     Errors come from refitting to resampled devices, all points together: the points share their random numbers,
@@ -45,6 +45,11 @@ class Fit(Strict, abc.ABC):
     @abc.abstractmethod
     def least_points(self) -> int: ...
 
+    example_data: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = (
+        (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5),
+        (1.38, 1.21, 1.15, 1.07, 1.06, 1.02, 1.03, 1.0),
+    )
+    """Values of the axis, and of a measurement, to which it can be fitted, in SI units: what it is tried on."""
     by_device: ClassVar[bool] = False
     """Whether the coefficients of each device by itself are kept too, for their spread."""
 

@@ -30,6 +30,10 @@ class DoubleExponential(Fit):
         "rms_residual": "1",
     }
     least_points: ClassVar[int] = 6
+    example_data: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = (
+        (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8),
+        (0.536, 0.435, 0.331, 0.268, 0.237, 0.202, 0.163, 0.122, 0.107),
+    )
     equation: ClassVar[str] = "value = c_1 exp(-t/tau_1) + c_2 exp(-t/tau_2) + c_0"
 
     def fit(self, axis: np.ndarray, value: np.ndarray) -> dict[str, Coefficient]:

@@ -33,6 +33,10 @@ class StdpWindow(Fit):
         "rms_residual": "1",
     }
     least_points: ClassVar[int] = 6
+    example_data: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = (
+        (-0.08, -0.04, -0.02, -0.01, 0.01, 0.02, 0.04, 0.08),
+        (-0.03, -0.11, -0.21, -0.27, 0.38, 0.32, 0.17, 0.06),
+    )
     by_device: ClassVar[bool] = True
     equation: ClassVar[str] = "value = a_plus exp(-Δt/tau_plus) for Δt > 0, a_minus exp(Δt/tau_minus) for Δt < 0"
 

@@ -1,4 +1,5 @@
-"""The command line: run · calibrate · stats · compare · plot · export · validate · schema · presets · doctor.
+"""The command line: run · calibrate · stats · compare · plot · export · validate · check · schema · presets ·
+doctor.
 
 Exit codes: 0 done; 1 done, but some realisations broke down; 2 wrong usage or configuration; 3 a file or folder
 cannot be read or written; 4 not enough memory; 130 interrupted (Ctrl-C); 143 terminated (SIGTERM, as by a cluster's
@@ -25,9 +26,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from mcdev.configuration.experiment import Experiment, load
+from mcdev.configuration.plugins import load_plugin, loaded
 from mcdev.configuration.preset_tables import presets
 from mcdev.configuration.problems import ConfigError
 from mcdev.files.plain_text import one_line, visible
+from mcdev.interface import checking
 from mcdev.interface.terminal import (
     STDERR,
     STDOUT,
@@ -66,6 +69,24 @@ AcceptOther = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; may be repeated.")
 ]
+
+
+def _load_plugins(files: list[Path] | None) -> list[Path] | None:
+    for file in files or []:
+        load_plugin(file)
+    return files
+
+
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        help="Python file with kinds or a picture of your own, which is run; may be repeated.",
+        callback=_load_plugins,
+    ),
+]
+"""Loaded while the command line is read, before the command itself begins."""
 
 
 class _Leave(Exception):
@@ -108,7 +129,9 @@ def _command(*words: Any) -> str:
 
 def _again(pairs: list[str] | None, accept: bool) -> list[str]:
     """The options that a command which goes on needs, too."""
-    return [word for pair in pairs or [] for word in ("--set", pair)] + ([ACCEPT] if accept else [])
+    given = [word for pair in pairs or [] for word in ("--set", pair)]
+    files = [plugin.path for plugin in loaded() if plugin.path is not None]
+    return given + [word for file in files for word in ("--plugin", str(file))] + ([ACCEPT] if accept else [])
 
 
 def main() -> None:
@@ -187,6 +210,7 @@ def run(
         Path | None, typer.Argument(help="Configuration file (TOML); with --resume it may be left out.")
     ] = None,
     set_: Overrides = None,
+    plugin: Plugins = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default: a new one under runs/.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Folder of a stopped run, to be gone on with.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads or local workers; default: all cores.")] = None,
@@ -396,6 +420,7 @@ def _draw_study(plan: Any, trees: dict[tuple[str, str], Any], folder: Path) -> N
 def calibrate(
     config: ConfigFile,
     set_: Overrides = None,
+    plugin: Plugins = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default: a new one under runs/.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Folder of a stopped calibration, to be gone on with.")] = None,
     accept: AcceptOther = False,
@@ -445,6 +470,7 @@ def stats(
     card: Annotated[Path | None, typer.Option(help="Write the model card into this file.")] = None,
     resample: Annotated[int | None, typer.Option(help="Draw this many devices from the card, as CSV.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of --resample.")] = 0,
+    plugin: Plugins = None,
 ) -> None:
     """Statistics of each measurement at each sweep point: D2D and C2C, quantiles, censoring; a card; new devices."""
     from mcdev.statistics import desk
@@ -465,7 +491,9 @@ def stats(
 
 
 @app.command()
-def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)]) -> None:
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)], plugin: Plugins = None
+) -> None:
     """Published numbers beside ours, as a Markdown table."""
     from mcdev import statistics
     from mcdev.results.file import read
@@ -484,7 +512,11 @@ def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", 
 
 
 @app.command()
-def plot(run: RunFolder, out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None) -> None:
+def plot(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
+    plugin: Plugins = None,
+) -> None:
     """Draw the pictures of a run or calibration again, from its results file alone."""
     from mcdev.calibration import report
     from mcdev.results.file import find, read
@@ -513,6 +545,7 @@ def export(
     card: Annotated[Path | None, typer.Option(help="Model card to draw them from; default: the configuration.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the draws from --card.")] = None,
     set_: Overrides = None,
+    plugin: Plugins = None,
 ) -> None:
     """Write a device as a model for circuit simulators: states on internal nodes, parameters per instance."""
     from mcdev.export import export as write_models
@@ -525,7 +558,7 @@ def export(
 
 
 @app.command()
-def validate(config: ConfigFile, set_: Overrides = None) -> None:
+def validate(config: ConfigFile, set_: Overrides = None, plugin: Plugins = None) -> None:
     """Check a configuration, or all of a study; nothing is computed."""
     from mcdev.calibration import is_job, load_job
     from mcdev.study import is_study, load_study
@@ -566,7 +599,7 @@ def _validate(name: str, experiment: Experiment) -> None:
 
 
 @app.command()
-def schema() -> None:
+def schema(plugin: Plugins = None) -> None:
     """Print the JSON schema of a configuration, for editors that complete and check."""
     print(json.dumps(config_schema(), indent=2))
 
@@ -616,6 +649,9 @@ def doctor() -> None:
     raise typer.Exit(BROKEN if findings.troubles else 0)
 
 
+app.command()(checking.check)
+
+
 # -------------------------------------------------------------------------------------- details
 
 
@@ -655,7 +691,7 @@ def _writable(folder: Path) -> Path:
 def _draw(tree: Any, folder: Path) -> list[Path]:
     from mcdev.figures import draw_all
 
-    drawn = draw_all(tree, folder)
+    drawn = draw_all(tree, folder, lambda why: STDERR.say(why, "note"))
     for path in drawn:
         STDOUT.say(f"figure: {path}")
     return drawn

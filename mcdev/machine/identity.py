@@ -90,12 +90,19 @@ class Identity(Strict):
     """SHA-256 of everything that was asked for, resolved."""
     seed: int
     origin: Origin
+    plugins: tuple[str, ...] = ()
+    """Name and SHA-256 of the source of each plugin whose kinds were asked for, parted by a blank."""
 
     @classmethod
-    def of(cls, asked: str | bytes, seed: int) -> Identity:
+    def of(cls, asked: str | bytes, seed: int, plugins: Iterable[object] = ()) -> Identity:
         """Of work that this process does."""
         text = asked.encode() if isinstance(asked, str) else asked
-        return cls(configuration=hashlib.sha256(text).hexdigest(), seed=seed, origin=Origin.here())
+        return cls(
+            configuration=hashlib.sha256(text).hexdigest(),
+            seed=seed,
+            origin=Origin.here(),
+            plugins=tuple(sorted(map(str, plugins))),
+        )
 
     def made_by(self, origin: Origin) -> Identity:
         """The same work, done elsewhere."""
@@ -103,7 +110,18 @@ class Identity(Strict):
 
     def asks_otherwise(self, other: Identity) -> bool:
         """Whether something else was asked for."""
-        return (self.configuration, self.seed) != (other.configuration, other.seed)
+        return (self.configuration, self.seed, self.plugins) != (other.configuration, other.seed, other.plugins)
+
+    def changed_plugins(self, here: Identity) -> list[str]:
+        """How the plugins here differ from those with which this was asked for, in words."""
+        there, now = (dict(each.rsplit(" ", 1) for each in of.plugins) for of in (self, here))
+        return [
+            f"plugin {name} has changed ({there[name][:12]} there, {now[name][:12]} here)"
+            if name in there and name in now
+            else f"plugin {name} is {'given only here' if name in now else 'not given'}"
+            for name in sorted({*there, *now})
+            if there.get(name) != now.get(name)
+        ]
 
 
 def differences(there: Origin, here: Origin) -> list[Difference]:

@@ -1,9 +1,9 @@
-"""What is read off one trajectory. A new measurement: its file, and a line in ``AnyMeasurement``."""
+"""What is read off one trajectory. A new measurement: its file, and a line in ``MEASUREMENTS``."""
 
 from typing import Annotated
 
-from pydantic import Field
-
+from mcdev.kinds import Kinds
+from mcdev.measurements.contract import Measurement
 from mcdev.measurements.delay_time import DelayTime
 from mcdev.measurements.equivalent_circuit import EquivalentCircuit
 from mcdev.measurements.exponential_fit import ExponentialFit
@@ -22,25 +22,26 @@ from mcdev.measurements.threshold_voltage import ThresholdVoltage
 from mcdev.measurements.turn_on_voltage import TurnOnVoltage
 from mcdev.measurements.weight_change import WeightChange
 
-AnyMeasurement = Annotated[
-    DelayTime
-    | EquivalentCircuit
-    | ExponentialFit
-    | HoldVoltage
-    | Inflection
-    | LoopArea
-    | MeanConductance
-    | MemristorChange
-    | OnOffRatio
-    | PairedPulse
-    | PeakPulse
-    | PulseConductance
-    | RelaxationTime
-    | SwitchingSlope
-    | ThresholdVoltage
-    | TurnOnVoltage
-    | WeightChange,
-    Field(discriminator="kind"),
-]
+MEASUREMENTS: Kinds[Measurement] = Kinds(
+    Measurement,
+    DelayTime,
+    EquivalentCircuit,
+    ExponentialFit,
+    HoldVoltage,
+    Inflection,
+    LoopArea,
+    MeanConductance,
+    MemristorChange,
+    OnOffRatio,
+    PairedPulse,
+    PeakPulse,
+    PulseConductance,
+    RelaxationTime,
+    SwitchingSlope,
+    ThresholdVoltage,
+    TurnOnVoltage,
+    WeightChange,
+)
+AnyMeasurement = Annotated[Measurement, MEASUREMENTS]
 
-__all__ = ["AnyMeasurement"]
+__all__ = ["MEASUREMENTS", "AnyMeasurement"]

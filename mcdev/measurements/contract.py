@@ -12,8 +12,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
 
+from mcdev.kinds import Kind
 from mcdev.protocols.timeline import Timeline
-from mcdev.schema import Strict
 
 OK = 0
 RIGHT_CENSORED = 1
@@ -109,7 +109,7 @@ def absent(timeline: Timeline, window: str, name: str, number: int) -> str | Non
     return f"{name} {number} of {count}" if number > count else None
 
 
-class Measurement(Strict, abc.ABC):
+class Measurement(Kind, abc.ABC):
     """One entry of the ``[measurements]`` table."""
 
     kinetic: ClassVar[bool] = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +15,7 @@ class PulseTrain(Protocol):
     """``count`` pulses, one every ``period`` (or ``gap`` apart), then relaxation at the read voltage."""
 
     kind: Literal["pulse_train"] = "pulse_train"
+    example: ClassVar[Mapping[str, Any]] = {"count": 3, "gap": "100 ms"}
     amplitude: Voltage
     width: Duration
     period: Duration | None = None

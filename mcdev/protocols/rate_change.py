@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +15,7 @@ class RateChange(Protocol):
     """``counts[k]`` pulses at ``rates[k]``, section after section."""
 
     kind: Literal["rate_change"] = "rate_change"
+    example: ClassVar[Mapping[str, Any]] = {"rates": ["5 Hz", "2 Hz"], "counts": [3, 2]}
     amplitude: Voltage
     width: Duration
     rates: tuple[Rate, ...] = Field(min_length=1, max_length=100)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,6 +24,12 @@ class Stdp(Protocol):
     """
 
     kind: Literal["stdp"] = "stdp"
+    example: ClassVar[Mapping[str, Any]] = {
+        "pre_high": "1 V",
+        "post_high": "-1 V",
+        "pre_low": "-0.1 V",
+        "post_low": "0.1 V",
+    }
     pre_high: Voltage
     """Short pulse of the presynaptic spike."""
     post_high: Voltage

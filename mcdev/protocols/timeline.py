@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mcdev.schema import Strict
+from mcdev.kinds import Kind
 
 MOST_SAMPLES = 5_000_000
 
@@ -160,7 +160,7 @@ def _cut(piece: Piece) -> tuple[np.ndarray, np.ndarray]:
     return w, piece.start + (piece.end - piece.start) * share
 
 
-class Protocol(Strict, abc.ABC):
+class Protocol(Kind, abc.ABC):
     """The ``[protocol]`` table of one kind."""
 
     @abc.abstractmethod

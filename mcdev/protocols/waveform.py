@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -34,6 +34,7 @@ class Waveform(Protocol):
     """
 
     kind: Literal["waveform"] = "waveform"
+    example: ClassVar[Mapping[str, Any]] = {"time": [0.0, 1e-3, 2e-3], "voltage": [0.0, 1.0, 0.0]}
     time: tuple[float, ...] = Field(min_length=2, max_length=MOST_POINTS)
     """Times of the points in seconds, increasing, the first at zero; twice the same where the voltage steps."""
     voltage: tuple[float, ...] = Field(min_length=2, max_length=MOST_POINTS)

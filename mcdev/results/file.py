@@ -11,12 +11,13 @@ import xarray as xr
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError
 from mcdev.files.pattern import check as check_pattern
-from mcdev.files.structure import Unreadable, hdf5
+from mcdev.files.structure import Unreadable, hdf5, parse_toml
 from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.results import former_results
 from mcdev.results.fits_along_axes import coefficients, curves
 from mcdev.results.provenance import SCHEMA_VERSION
 from mcdev.results.tree import axis_labels, experiment_of, unfitted
+from mcdev.results.unknown_kinds import missing
 from mcdev.simulation.ensemble import empty
 from mcdev.simulation.trial import trials
 
@@ -122,6 +123,8 @@ def _check(tree: xr.DataTree, migrated: bool) -> None:
         pattern["/trajectories"] = tree["trajectories"].to_dataset() if "trajectories" in tree else xr.Dataset()
     about = {"title": "", "description": "", "config_hash": "", "seed": 0, "reduced_units": "", "warnings": ""}
     pattern["/"] = xr.Dataset(attrs=about)
+    if missing(parse_toml(str(tree["config/toml"].item()))):  # the unit of an unknown key is not known
+        pattern["/sweep"] = tree["sweep"].dataset
     labels = axis_labels(experiment)
     pattern |= {f"/fits/{name}": curves(experiment, fit, labels) for name, fit in experiment.fits.items()}
     optional = {f"/fits/{name}": coefficients(experiment, fit) for name, fit in experiment.fits.items()}

@@ -13,6 +13,7 @@ import jax
 
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.preset_tables import presets
+from mcdev.kinds import name_of
 from mcdev.machine.environment import backend
 from mcdev.machine.identity import Origin, together, written
 from mcdev.machine.provenance import code_version
@@ -23,8 +24,8 @@ SCHEMA_VERSION = 3
 
 def attributes(experiment: Experiment, variants: list[Experiment], origins: Sequence[Origin]) -> dict[str, Any]:
     """Attributes of the results' root."""
-    tables = (table for point in variants for table in (point.device, *point.circuit.devices.values()))
-    named = dict.fromkeys(name for table in tables if (name := getattr(table, "preset", None)))
+    every = [table for point in variants for table in (point.device, *point.circuit.devices.values())]
+    named = dict.fromkeys(name for table in every if (name := getattr(table, "preset", None)))
     used = [presets()[name] for name in named]
     first, *others = (point.device.reduced_units for point in variants)
     reduced = {si: name for si, name in first.items() if all(units.get(si) == name for units in others)}
@@ -45,6 +46,12 @@ def attributes(experiment: Experiment, variants: list[Experiment], origins: Sequ
         ),
         "code_version": code_version(),
         "git_commit": git_commit(),
+        # what of the device the numbers do not tell, for whoever reads them without its plugin
+        "alike": int(all(table.alike for table in every)),
+        "disordered": int(any(table.disordered for table in every)),
+        "plugins": "\n".join(
+            f"{plugin.source} ({', '.join(name_of(kind) for kind in plugin.kinds)})" for plugin in experiment.plugins
+        ),
         "origins": written(origins),
         "warnings": "\n".join(filter(None, [*experiment.warnings(), together(origins)])),
         "reduced_units": "; ".join(f"1 {si} = {name}" for si, name in reduced.items()),

@@ -28,6 +28,7 @@ import xarray as xr
 from pydantic import Field
 
 from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.plugins import load_installed, loaded
 from mcdev.files import structure
 from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import ACCEPT, Identity, Origin, differences, told
@@ -61,7 +62,8 @@ class _Record(Record):
 
 def identity(experiment: Experiment) -> Identity:
     """Of an experiment's results, computed by this process."""
-    return Identity.of(experiment.to_toml(), experiment.ensemble.seed)
+    sources = (plugin.source for plugin in experiment.plugins)
+    return Identity.of(experiment.to_toml(), experiment.ensemble.seed, sources)
 
 
 class Folder:
@@ -131,6 +133,9 @@ class Folder:
         record = read_record(self.path / RECORD, _Record, "run")
         if not record.identity.asks_otherwise(self.own):
             return []
+        plugins = record.identity.changed_plugins(self.own)
+        if record.identity.configuration == self.own.configuration and plugins:
+            return plugins
         try:
             text = (self.path / CONFIG).read_text(encoding="utf-8")
             there = tomllib.loads(text)
@@ -138,7 +143,7 @@ class Folder:
             return [f"which {CONFIG} there does not tell"]
         if Identity.of(text, 0).configuration != record.identity.configuration:
             return [f"{CONFIG} there is no longer what it was"]
-        return changes(there, tomllib.loads(self.experiment.to_toml()))
+        return plugins + changes(there, tomllib.loads(self.experiment.to_toml()))
 
     def go_on(self) -> list[Share]:
         """How the run that was begun here is cut; its finished chunks, read and compared, are known from here on.
@@ -332,8 +337,15 @@ def is_finished(folder: Path, experiment: Experiment, accept: bool = False) -> b
 
 
 def configuration(folder: Path) -> Path:
-    """The configuration of the run that was begun in a folder. Raises ``ResultsError`` where there is none."""
-    read_record(folder / RECORD, _Record, "run")
+    """The configuration of the run that was begun in a folder. Raises ``ResultsError`` where there is none, or its
+    plugins are not loaded."""
+    record = read_record(folder / RECORD, _Record, "run")
+    load_installed()
+    here = {plugin.source.name for plugin in loaded()}
+    missing = [name for each in record.identity.plugins if (name := each.rsplit(" ", 1)[0]) not in here]
+    if missing:
+        options = " ".join(f"--plugin {name}" for name in missing)
+        raise ResultsError(f"{folder} was begun with {', '.join(missing)}; give {options}, with the path of the file")
     path = folder / CONFIG
     if not path.is_file():
         raise ResultsError(f"{path} is missing; give the configuration, or begin anew without --resume")

@@ -36,6 +36,7 @@ from mcdev.machine.identity import Origin
 from mcdev.measurements.contract import STATUS_MEANINGS
 from mcdev.results.fits_along_axes import fitted_group
 from mcdev.results.provenance import attributes
+from mcdev.results.unknown_kinds import experiment_with_stand_ins, missing
 from mcdev.simulation.ensemble import PointResult, simulate
 from mcdev.simulation.trial import kept_cycles
 
@@ -286,16 +287,23 @@ def _spectrum(variants: list[Experiment], points: list[PointResult]) -> xr.Datas
 
 
 def experiment_of(tree: xr.DataTree) -> Experiment:
-    """The experiment that gave these results. Raises ``ResultsError`` or ``ConfigError`` where its configuration is
-    damaged."""
-    text = tree["config"].dataset.get("toml") if "config" in tree else None
-    if text is None or text.shape or not isinstance(text.item(), str):
+    """The experiment that gave these results; with stand-ins for kinds that are not known here (`unknown_kinds.py`).
+    Raises ``ResultsError`` or ``ConfigError`` where its configuration is damaged."""
+    stored = tree["config"].dataset.get("toml") if "config" in tree else None
+    if stored is None or stored.shape or not isinstance(stored.item(), str):
         raise ResultsError("the results hold no configuration (/config/toml)")
-    return _built(text.item())
+    text: str = stored.item()
+    data = _tables(text)
+    return experiment_with_stand_ins(data, text, tree) if missing(data) else _built(text)
 
 
 @functools.lru_cache(maxsize=32)
 def _built(text: str) -> Experiment:
+    return build(_tables(text), source="the configuration in the results")
+
+
+@functools.lru_cache(maxsize=32)
+def _tables(text: str) -> dict[str, Any]:
     try:
         data = parse_toml(text)
     except Unreadable as error:
@@ -303,4 +311,4 @@ def _built(text: str) -> Experiment:
     protocol = data.get("protocol")
     if isinstance(protocol, dict) and "file" in protocol:  # results hold a waveform's points
         raise ResultsError("the configuration in the results names another file; it is not read")
-    return build(data, source="the configuration in the results")
+    return data

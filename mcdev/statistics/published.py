@@ -6,7 +6,7 @@ from typing import Any
 
 import xarray as xr
 
-from mcdev.configuration.experiment import published
+from mcdev.configuration.reference import published
 from mcdev.results.tree import axis_labels, experiment_of
 from mcdev.statistics.readings import point_label
 from mcdev.statistics.summary import summarise
