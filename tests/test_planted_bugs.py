@@ -89,9 +89,7 @@ half_wave = advance_with("half_wave", lambda voltage, current: (jnp.maximum(volt
 
 def particle_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     right = DiffusiveDevices.profile
-    monkeypatch.setattr(
-        DiffusiveDevices, "profile", lambda self, state, weight: right(self, state._replace(x=state.x[1:]), weight)
-    )
+    monkeypatch.setattr(DiffusiveDevices, "profile", lambda self, state: right(self, state._replace(x=state.x[1:])))
 
 
 def passage_under_bias() -> None:
