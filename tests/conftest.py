@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -96,6 +97,17 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, **fields: str) -> None:
     """This process says that it is another machine from here on."""
     true = identity._fixed()
     monkeypatch.setattr(identity, "_fixed", lambda: true | fields)
+
+
+quick = functools.partial(  # a third of the time to compile, slower code: for what is computed once or twice
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+)
+
+
+def strong(tree: Any) -> Any:
+    """The same numbers with types of their own. ``jnp.full(4, 0.1)`` takes on those of others, and a program that has
+    been compiled for one of the two kinds is compiled again for the other."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), tree)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
