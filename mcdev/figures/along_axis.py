@@ -124,7 +124,9 @@ def _draw_measurement(
     elif (shown[np.isfinite(shown)] < 0).any():
         axes.axhline(0.0, color=GREY, linewidth=0.6, zorder=0)
     if any(r["n_censored"] for r in rows):
-        remark(axes, "means of uncensored values only", "corner")
+        beyond = any(r["q05"] is None or r["q95"] is None for r in rows if r["n_censored"])
+        arrows = "\narrows: an end of the band is censored, beyond what was observed"
+        remark(axes, "means of uncensored values only" + arrows * beyond, "corner")
     words = axis_words(axis)
     dress(axes, across.named(words), label)
     axes.margins(x=0.04, y=0.08)
@@ -172,8 +174,18 @@ def _draw_curve(
     low, high = column("q05"), column("q95")
     if tree["realisations"].sizes["device"] > 1 and np.any(high > low):
         axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+    _draw_open(axes, x, low, high, [rows[point] for point in line.points], colour)
     look: dict[str, Any] = {"markersize": 2.6, "linewidth": 0.8, "elinewidth": 0.7, "capsize": 1.4, "color": colour}
     return axes.errorbar(x, column("mean"), column("sem"), fmt="o-" if joined else "o", **look)
+
+
+def _draw_open(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, rows: list[Any], colour: Any) -> None:
+    """Arrows where the band has an end that is censored: it lies beyond what was observed."""
+    for at, bottom, top, row in zip(x, low, high, rows, strict=True):
+        if np.isfinite(bottom) and not np.isfinite(top) and row["n_censored"]:
+            axes.plot(at, bottom, marker=r"$\uparrow$", markersize=6, color=colour, linestyle="none")
+        elif np.isfinite(top) and not np.isfinite(bottom) and row["n_censored"]:
+            axes.plot(at, top, marker=r"$\downarrow$", markersize=6, color=colour, linestyle="none")
 
 
 def _draw_fit(
