@@ -765,7 +765,7 @@ def test_a_censored_end_of_the_band_is_said(heated: xr.DataTree) -> None:
     marks = [line for line in figure.axes[0].get_lines() if line.get_marker() == r"$\uparrow$"]
     assert len(marks) == 1
     assert float(xdata(marks[0])[0]) == pytest.approx(0.40)
-    assert "arrows: an end of the band is censored" in texts(figure)
+    assert "arrows: that end of the band is beyond" in texts(figure)
 
 
 def parameters_of(count: int) -> xr.DataTree:

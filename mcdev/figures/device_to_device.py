@@ -36,7 +36,7 @@ def draw(tree: xr.DataTree) -> Figure:
     for (row, reading, found), (left, right) in zip(rows, panels, strict=True):
         _devices(left, row, reading, found)
         _components(right, row, reading, found)
-    legend_above(figure, panels[0, :1])
+    legend_above(figure, [panels[0, 0]])
     return figure
 
 
