@@ -35,6 +35,25 @@ settings.register_profile("any load", deadline=None)  # how long an example take
 settings.load_profile("any load")
 
 
+LONG = (
+    *("test_calibration", "test_diffusive", "test_ion_transport", "test_derivatives", "test_hopping_gradient"),
+    *("test_safekeeping", "test_diffusive_density", "test_series_memristor", "test_export", "test_planted_bugs"),
+    *("test_omiec_pnp", "test_forecast", "test_figures", "test_extraction", "test_omiec_compact", "test_study"),
+)
+"""Files that take longest, longest first."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files go to the workers in the order in which they are collected; by default those of many tests went first."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: one that is begun last leaves the other worker idle."""
+    place = {name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The only skip of this house: a test of ngspice where there is no ngspice."""
     if item.get_closest_marker("ngspice") and not ngspice.available():
