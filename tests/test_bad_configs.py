@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import mcdev
-import mcdev.simulation.ensemble
 from mcdev.configuration.problems import ConfigError, Problem
+from mcdev.simulation import forecast, group, reading
 
 GOOD: dict[str, Any] = {
     "name": "good",
@@ -68,7 +68,8 @@ def _nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     def program() -> None:
         raise AssertionError("a program was asked for")
 
-    monkeypatch.setattr(mcdev.simulation.chunks, "program", program)
+    for user in (group, reading, forecast):
+        monkeypatch.setattr(user, "program", program)
 
 
 def changed(path: Path_, value: Any) -> dict[str, Any]:

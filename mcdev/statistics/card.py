@@ -386,7 +386,11 @@ def read_card(path: Path) -> Card:
     written = data.get("format")
     if written not in _FORMATS:
         newer = isinstance(written, str) and written.startswith("mcdev model card")
-        why = "this mcdev does not know it; update mcdev" if newer else f"is no model card; those begin with {FORMAT!r}"
+        why = (
+            "this mcdev reads version 1 and version 2; update mcdev"
+            if newer
+            else f"is no model card; those begin with format = {FORMAT!r}"
+        )
         raise ConfigError([Problem("format", written, why)], str(path))
     try:
         return Card.model_validate(data)
