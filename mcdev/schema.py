@@ -57,6 +57,21 @@ _DIMENSIONS = {
 }
 
 
+REACH: dict[str, tuple[float, float]] = {
+    "V": (1e-9, 1e6),
+    "A": (1e-21, 1e6),
+    "S": (0.0, 1e6),
+    "ohm": (0.0, 1e21),
+    "K": (1e-9, 1e9),
+    "Hz": (1e-15, 1e21),
+    "m": (1e-15, 1e6),
+    "eV": (1e-12, 1e9),
+}
+"""Unit → smallest and largest number of it that stands for something that can be built or applied. Outside is a slip of
+the unit or of the power of ten, or an instrument's sign for no number. The smallest is that of quantities which are
+above zero by their nature."""
+
+
 class Strict(BaseModel):
     """A table of a configuration: immutable, no unknown keys, no NaN or infinity, no "64" or true for 64."""
 
@@ -453,6 +468,15 @@ class Unit:
             refuse(value, f"expected {self.expectation}")
         return number
 
+    def _check_reach(self, value: Any, number: float) -> None:
+        """Refuses what is of the right dimension and beyond what there is (``REACH``)."""
+        least, most = REACH.get(self.unit, (0.0, math.inf))
+        shown, remedy = number / self.scale, "look at its unit and its power of ten"
+        if abs(shown) > most:
+            refuse(value, f"expected {self.expectation}, and none beyond {most:g} {self.unit}", remedy)
+        if self.gt == 0 and shown < least:
+            refuse(value, f"expected {self.expectation}, and none below {least:g} {self.unit}", remedy)
+
     def _parse_unbounded(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             refuse(value, f"expected {self.expectation}", f'write it like "{self.example}"' if self.unit else "")
@@ -594,8 +618,14 @@ class Unit:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         parse: Callable[[Any], Any] = self.parse if source is float else self.parse_drawn
+
+        def checked(value: Any) -> Any:
+            parsed = parse(value)
+            self._check_reach(value, typical(parsed))
+            return parsed
+
         return core_schema.no_info_plain_validator_function(
-            parse, serialization=core_schema.plain_serializer_function_ser_schema(self.write, when_used="json")
+            checked, serialization=core_schema.plain_serializer_function_ser_schema(self.write, when_used="json")
         )
 
     def __get_pydantic_json_schema__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -32,6 +33,25 @@ if "MCDEV_COMPILATION_CACHE" not in os.environ:  # tests leave nothing in the us
 compilation_cache.switch_on()  # what one worker has compiled, the other need not
 settings.register_profile("any load", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("any load")
+
+
+LONG = (
+    *("test_calibration", "test_diffusive", "test_ion_transport", "test_derivatives", "test_hopping_gradient"),
+    *("test_safekeeping", "test_diffusive_density", "test_series_memristor", "test_export", "test_planted_bugs"),
+    *("test_omiec_pnp", "test_forecast", "test_figures", "test_extraction", "test_omiec_compact", "test_study"),
+)
+"""Files that take longest, longest first."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files go to the workers in the order in which they are collected; by default those of many tests went first."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: one that is begun last leaves the other worker idle."""
+    place = {name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -96,6 +116,17 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, **fields: str) -> None:
     """This process says that it is another machine from here on."""
     true = identity._fixed()
     monkeypatch.setattr(identity, "_fixed", lambda: true | fields)
+
+
+quick = functools.partial(  # a third of the time to compile, slower code: for what is computed once or twice
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+)
+
+
+def strong(tree: Any) -> Any:
+    """The same numbers with types of their own. ``jnp.full(4, 0.1)`` takes on those of others, and a program that has
+    been compiled for one of the two kinds is compiled again for the other."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), tree)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import mcdev
-import mcdev.simulation.ensemble
-from mcdev.configuration.problems import Problem
+from mcdev.configuration.problems import ConfigError, Problem
+from mcdev.simulation import forecast, group, reading
 
 GOOD: dict[str, Any] = {
     "name": "good",
@@ -68,7 +68,8 @@ def _nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     def program() -> None:
         raise AssertionError("a program was asked for")
 
-    monkeypatch.setattr(mcdev.simulation.group, "program", program)
+    for user in (group, reading, forecast):
+        monkeypatch.setattr(user, "program", program)
 
 
 def changed(path: Path_, value: Any) -> dict[str, Any]:
@@ -513,3 +514,61 @@ def test_waveform_file_refused(tmp_path: Path, content: bytes | None, phrase: st
 def test_waveform_refused(protocol: dict[str, Any], path: str, phrase: str) -> None:
     found = problems_of(WAVEFORM | {"protocol": {"kind": "waveform", **protocol}})
     assert [p for p in found if p.key == path and phrase in p.message], [str(p) for p in found]
+
+
+# ------------------------------------------------------------------------------- one error, that which matters
+
+
+PULSE = "configs/wang2017/fig3_physical_pulse.toml"
+
+
+def problems_with(**changes: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        mcdev.load(Path(__file__).parents[1] / PULSE, {k.replace("__", "."): v for k, v in changes.items()})
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(("kind", "needed"), [("waveform", "time, voltage"), ("hold", "duration")])
+def test_a_kind_that_is_changed_alone_is_one_error(kind: str, needed: str) -> None:
+    (said,) = problems_with(protocol__kind=kind)
+    assert said.startswith(
+        f'protocol.kind = "{kind}": a {kind} has no amplitude, width, rest, relaxation, read_voltage'
+    )
+    assert f"which a pulse has; it needs {needed}: write the whole table" in said
+
+
+def test_one_key_too_many_is_still_named() -> None:
+    (said,) = problems_with(protocol__widht="1 ms")
+    assert "did you mean 'width'" in said
+    assert len(problems_with(protocol__kind="hold", device__frictoin=4.0)) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("device.threshold_voltage", "1e-300 V", "none below 1e-09 V"),
+        ("device.cooling_rate", "1e-300 Hz", "none below 1e-15 Hz"),
+        ("device.maximum_conductance", "1e30 S", "none beyond 1e+06 S"),
+        ("device.background_temperature", "9.9e37 K", "none beyond 1e+09 K"),
+        ("protocol.amplitude", "9.8e37 V", "none beyond 1e+06 V"),
+        ("protocol.read_voltage", "-2e6 V", "none beyond 1e+06 V"),
+    ],
+)
+def test_what_cannot_be_built_or_applied_is_named_by_its_key(key: str, value: str, said: str) -> None:
+    (problem,) = problems_with(**{key.replace(".", "__"): value})
+    assert problem.startswith(f'{key} = "{value}": expected a')
+    assert f"{said}; look at its unit and its power of ten" in problem
+
+
+def test_a_distribution_and_a_waveform_are_held_to_the_same() -> None:
+    law = {"distribution": "lognormal", "median": "1e7 V", "sigma": 0.1}
+    (problem,) = problems_with(device__threshold_voltage=law)
+    assert "none beyond 1e+06 V" in problem
+    wave = {"kind": "waveform", "time": [0, 1], "voltage": [0.0, 2e6]}
+    assert any("none is beyond 1e+06 V" in p for p in problems_with(protocol=wave))
+
+
+def test_a_time_without_samples_is_one_error_whatever_refers_to_it() -> None:
+    """The references of this configuration ask for the protocol's samples, too."""
+    (said,) = problems_with(protocol__width="1e-30 s")
+    assert "a sample of 0 s" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +21,13 @@ import pytest
 import tomli_w
 
 import mcdev
+import mcdev.figures
 import mcdev.simulation.ensemble
 from mcdev.calibration import is_job
 from mcdev.configuration.experiment import load
 from mcdev.interface import cli
 from mcdev.statistics import COLUMNS
+from mcdev.statistics.screen import prefixed, screens
 from mcdev.study import is_study
 
 MCDEV = Path(sys.executable).with_name("mcdev")
@@ -146,6 +149,15 @@ def test_stats_in_each_format(done: Done, mcdev_main: Callable[..., Ended]) -> N
     assert all(label in table.out for label in ("g[1]", "g[3]", "tau", "median"))
 
 
+def test_laws_have_units(done: Done) -> None:
+    tree = mcdev.read(done.folder)
+    records = [record | {"unit": "s"} for record in mcdev.summarise(tree)]
+    (laws,) = (table for table in screens(tree, records) if table.title == "laws")
+    cells = {str(column.header): list(map(str, column.cells)) for column in laws.columns}
+    assert all(cell.endswith(" s") for name in ("lognormal median", "Weibull scale") for cell in cells[name])
+    assert not any(cell.endswith(" s") for name in ("σ_ln", "shape") for cell in cells[name])
+
+
 def test_stats_of_the_file_itself(done: Done, mcdev_main: Callable[..., Ended]) -> None:
     assert mcdev_main("stats", done.folder / "results.h5").code == 0
     one_message(mcdev_main("stats", done.folder, "--format", "xml"), 2, "--format xml", "expected table, csv, json")
@@ -161,6 +173,60 @@ def test_compare(done: Done, mcdev_main: Callable[..., Ended]) -> None:
     assert rows[2][:3] == ["mine", "g[4]", "0.25"]
     assert "±" in rows[2][3]
     assert rows[3][1:3] == ["tau", "< 0 s"] or rows[3][1:3] == ["tau", "< 0"]
+
+
+def test_results_that_were_changed_since_are_said(
+    done: Done, tmp_path: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are shown all the same: whoever changed them may have known why."""
+    monkeypatch.setattr(mcdev.figures, "draw_all", lambda tree, folder: [])
+    folder = shutil.copytree(done.folder, tmp_path / "run")
+    assert mcdev_main("stats", folder).err == ""
+    with h5py.File(folder / "results.h5", "r+") as handle:
+        handle["measurements/g/value"][...] *= 2
+    for command in (["stats"], ["stats", "--format", "csv"], ["compare"], ["plot", "--out", tmp_path / "figures"]):
+        ended = mcdev_main(command[0], folder, *command[1:])
+        assert ended.code == 0
+        assert ended.err.count("warning:") == 1
+        assert "results.h5 is not as the run wrote it" in ended.err.replace("\n", " ")
+    (tmp_path / "alone").mkdir()
+    shutil.copy(folder / "results.h5", tmp_path / "alone")
+    assert mcdev_main("stats", tmp_path / "alone").err == "", "nothing is known of it"
+
+
+def test_nothing_is_printed_before_all_is_read(done: Done, tmp_path: Path, mcdev_main: Callable[..., Ended]) -> None:
+    (tmp_path / "bad.h5").write_text("bad")
+    ended = mcdev_main("compare", done.folder, tmp_path / "bad.h5")
+    one_message(ended, 3, "bad.h5")
+    assert ended.out == ""
+
+
+def test_what_was_written_is_said(done: Done, tmp_path: Path, mcdev_main: Callable[..., Ended]) -> None:
+    card, devices = tmp_path / "card.toml", tmp_path / "devices.csv"
+    ended = mcdev_main("stats", done.folder, "--card", card)
+    assert f"written: {card} (model card of 1 sweep point)" in ended.err.replace("\n", "")
+    ended = mcdev_main("stats", card, "--resample", 3, "--out", devices)
+    assert f"written: {devices} (3 devices drawn with seed 0 at 1 sweep point)" in ended.err.replace("\n", "")
+    assert mcdev_main("stats", card, "--resample", 3).out == devices.read_text(), "nothing else on standard output"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("0.0005 s", "500 µs"),
+        ("2e-09 m", "2 nm"),
+        ("0.4 V", "0.4 V"),
+        ("0.05 V/s", "50 mV/s"),
+        ("250000 Hz", "250 kHz"),
+        ("0.001 s", "1 ms"),
+        ("0 s", "0 s"),
+        ("1e-05 m^2", "1e-05 m^2"),
+        ("1e-05", "1e-05"),
+        ("device_p", "device_p"),
+    ],
+)
+def test_values_of_an_axis_have_a_prefix(value: str, said: str) -> None:
+    assert prefixed(value) == said
 
 
 def test_plot_from_the_results_alone(done: Done, tmp_path: Path, mcdev_main: Callable[..., Ended]) -> None:

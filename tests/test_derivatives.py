@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import lane_keys
+from conftest import lane_keys, quick
 from jax import lax
 
 import mcdev
@@ -37,10 +37,6 @@ from mcdev.measurements.least_squares import levenberg_marquardt
 from mcdev.simulation.draws import draw_parameters
 from mcdev.simulation.reading import trajectory as put_together
 from mcdev.simulation.trial import drive
-
-quick = functools.partial(  # half the time to compile, slower code
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-)
 
 
 @pytest.fixture(autouse=True)

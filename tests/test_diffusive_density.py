@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import array, devices_of, lane_keys, reduced
+from conftest import array, devices_of, lane_keys, quick, reduced
 
 import mcdev
 from mcdev.configuration.experiment import Experiment
@@ -50,8 +50,8 @@ def dense(
     )
 
 
-_rest = jax.jit(lambda devices, key: devices.rest(key))
-_profile = jax.jit(lambda devices, state: devices.profile(state))
+_rest = quick(lambda devices, key: devices.rest(key))
+_profile = quick(lambda devices, state: devices.profile(state))
 
 
 def batch(lanes: int = LANES, **device: Any) -> tuple[DiffusiveDensityDevices, DensityState]:
@@ -61,7 +61,7 @@ def batch(lanes: int = LANES, **device: Any) -> tuple[DiffusiveDensityDevices, D
     return built, _rest(built, lane_keys(lanes))
 
 
-@jax.jit
+@quick
 def _advanced(devices: DiffusiveDensityDevices, state: DensityState, volts: Any, step: Any, pairs: Any) -> DensityState:
     key, one = lane_keys(state.theta.size), jnp.uint32(1)
     voltage = jnp.full(state.theta.shape, volts)
@@ -209,10 +209,10 @@ def outcome(steps: int = 6) -> tuple[dict[str, Any], Callable[[dict[str, Any]], 
 def test_forward_derivatives_are_those_of_differences() -> None:
     """By every parameter, to 1e-6 of the value per relative change; reverse mode gives the same numbers."""
     draws, mean = outcome()
-    compiled = jax.jit(mean)
+    compiled = quick(mean)
     zero = {name: np.zeros_like(value) for name, value in draws.items()}
-    reverse = jax.jit(jax.grad(mean))({name: jnp.asarray(value) for name, value in draws.items()})
-    forward = jax.jit(lambda tangent: jax.jvp(mean, (draws,), (tangent,)))
+    reverse = quick(jax.grad(mean))({name: jnp.asarray(value) for name, value in draws.items()})
+    forward = quick(lambda tangent: jax.jvp(mean, (draws,), (tangent,)))
     felt = 0
     for name, value in draws.items():
         scale = np.where(value == 0, 1.0, value)  # the phase is zero

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quick, strong
 from scipy.integrate import quad
 
 import mcdev.integrators.drift_diffusion as law
@@ -87,7 +89,7 @@ def test_block_tridiagonal(size: int, imaginary: float) -> None:
         return Rows(lines[0], lines[1], lines[2], tuple(right))
 
     with jax.enable_x64(True):
-        found = np.asarray(solve(row, (*(jnp.asarray(b) for b in blocks), jnp.asarray(right))))
+        found = np.asarray(quick(lambda *cells: solve(row, cells))(*blocks, right))
     dense = np.zeros((lanes, cells * size, cells * size), complex)
     for i in range(cells):
         for k, j in enumerate((i - 1, i, i + 1)):
@@ -101,11 +103,23 @@ def test_block_tridiagonal(size: int, imaginary: float) -> None:
 # ------------------------------------------------------------------------------------ Fokker-Planck
 
 
-def march(density: Any, potential: Any, widths: Any, rate: Any, time: Any, steps: int) -> np.ndarray:
-    def body(_: int, p: Any) -> Any:
-        return law.fokker_planck_step(p, potential, widths, rate, time / steps)
+@functools.cache
+def marching(bernoulli_pair: Any) -> Any:
+    """One program for every march, and another where this function is planted with a bug."""
 
-    return np.asarray(jax.jit(lambda p: jax.lax.fori_loop(0, steps, body, p))(density))
+    @quick
+    def go(density: Any, potential: Any, widths: Any, rate: Any, step: Any, steps: Any) -> Any:
+        def body(_: int, p: Any) -> Any:
+            return law.fokker_planck_step(p, potential, widths, rate, step)
+
+        return jax.lax.fori_loop(0, steps, body, density)
+
+    return go
+
+
+def march(density: Any, potential: Any, widths: Any, rate: Any, time: Any, steps: int) -> np.ndarray:
+    arguments = strong((density, potential, widths, rate, time / steps))
+    return np.asarray(marching(law.bernoulli_pair)(*arguments, jnp.int32(steps)))
 
 
 def centres(widths: np.ndarray) -> np.ndarray:

@@ -8,18 +8,20 @@ import io
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import pytest
+from conftest import reduced
 from rich.table import Table
 from test_cli import MCDEV
 
 import mcdev
 from mcdev.interface import cli, doctor, terminal
-from mcdev.machine import compilation_cache, environment
+from mcdev.machine import compilation_cache, environment, provenance
 from mcdev.machine.environment import NoBackend, backend, computing
 
 
@@ -54,6 +56,48 @@ def test_a_command_says_in_words_that_jax_cannot_start(
         cli.main()
     assert ended.value.code == 2
     assert "error: JAX_PLATFORMS = cuda: JAX cannot start" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("flags", ["--nonsense", "/no/such/file"])
+def test_flags_for_which_xla_ends_the_process_are_said(flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the doctor too, which does not end with it."""
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    with pytest.raises(NoBackend, match=rf"XLA_FLAGS = {flags}: XLA cannot start .*{flags}.*unset XLA_FLAGS"):
+        environment.try_flags()
+    found = doctor.examine()
+    assert any(trouble.startswith(f"XLA_FLAGS = {flags}") for trouble in found.troubles)
+    assert "backend" not in found.facts
+
+
+def test_flags_that_xla_takes_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=SSE4_2")
+    environment.try_flags()
+
+
+def test_a_run_says_in_one_line_that_xla_does_not_take_its_flags(tmp_path: Path) -> None:
+    done = shell("run", str(tmp_path / "none.toml"), XLA_FLAGS="--nonsense")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: XLA_FLAGS = --nonsense: XLA cannot start with them (Unknown flag")
+    assert done.stderr.count("\n") <= 3, "no word of XLA's own"
+
+
+def test_a_checkout_that_nobody_installed_knows_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs, and its results say where they are from."""
+    true = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "mcdev":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return true(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    project = tomllib.loads((Path(mcdev.__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert provenance.own_version() == f"{project['version']} (not installed)"
+    tree = mcdev.run(reduced(ensemble={"devices": 4}))
+    assert tree.attrs["versions"].startswith(f"mcdev {project['version']} (not installed), jax ")
+    assert not [trouble for trouble in doctor.examine().troubles if "mcdev" in trouble]
+    monkeypatch.setattr(provenance, "__file__", "/nowhere/mcdev/machine/provenance.py")
+    assert provenance.own_version() == "unknown (not installed)"
 
 
 def test_the_doctor_survives_what_it_is_there_to_find(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quick
 
 from mcdev.fits.contract import Coefficient, Fit
 from mcdev.fits.double_exponential import DoubleExponential
@@ -21,6 +22,13 @@ from mcdev.results.fits_along_axes import fit_along
 
 T = np.linspace(0.05, 19.95, 200)
 REPETITIONS = 400
+exponential = quick(fit_exponential)
+of_each_course = quick(jax.vmap(fit_exponential, in_axes=(None, 0, None)))
+
+
+@functools.cache
+def measure(settings: ExponentialFit) -> Any:
+    return quick(settings.measure)
 
 
 def trajectory(y: np.ndarray, widths: np.ndarray | None = None) -> Trajectory:
@@ -44,8 +52,7 @@ def fits_of_noise(sigma: float, weight: np.ndarray) -> tuple[np.ndarray, np.ndar
     """τ and its standard error for courses 2 - 1.5 exp(-t/3) with Gaussian noise; shapes [repetition]."""
     noise = sigma * np.random.default_rng(5).standard_normal((REPETITIONS, T.size))
     with jax.enable_x64(True):
-        y = jnp.asarray(2.0 - 1.5 * np.exp(-T / 3.0) + noise)
-        found = jax.vmap(lambda y: fit_exponential(jnp.asarray(T), y, jnp.asarray(weight)))(y)
+        found = of_each_course(T, 2.0 - 1.5 * np.exp(-T / 3.0) + noise, weight)
         return np.asarray(found.time_constant), np.asarray(found.standard_error)
 
 
@@ -67,7 +74,7 @@ def test_coverage_notices_a_wrong_error_bar() -> None:
 @pytest.mark.parametrize("tau", [0.15, 0.64, 3.8, 19.0, 60.0])
 def test_exponential_fit_without_noise_is_exact(tau: float) -> None:
     with jax.enable_x64(True):
-        found = fit_exponential(jnp.asarray(T), jnp.asarray(1e-7 * (1 + 5 * np.exp(-T / tau))), jnp.ones(T.size))
+        found = exponential(T, 1e-7 * (1 + 5 * np.exp(-T / tau)), np.ones(T.size))
     np.testing.assert_allclose([float(x) for x in found[:3]], [tau, 5e-7, 1e-7], rtol=1e-6)
 
 
@@ -81,16 +88,16 @@ def test_uneven_samples_weigh_by_their_length() -> None:
 
     fine = np.linspace(0.005, 19.995, 2000)
     with jax.enable_x64(True):
-        even = fit_exponential(jnp.asarray(fine), jnp.asarray(course(fine)), jnp.ones(fine.size))
-        uneven = fit_exponential(jnp.asarray(t), jnp.asarray(course(t)), jnp.asarray(w))
-        unweighted = fit_exponential(jnp.asarray(t), jnp.asarray(course(t)), jnp.ones(t.size))
+        even = exponential(fine, course(fine), np.ones(fine.size))
+        uneven = exponential(t, course(t), w)
+        unweighted = exponential(t, course(t), np.ones(t.size))
     assert float(uneven.time_constant) == pytest.approx(float(even.time_constant), rel=3e-3)
     assert float(unweighted.time_constant) != pytest.approx(float(even.time_constant), rel=0.2)
 
 
 def reading(y: np.ndarray, **settings: Any) -> tuple[float, int]:
     with jax.enable_x64(True):
-        value, status = ExponentialFit.model_validate(settings).measure(trajectory(y))
+        value, status = measure(ExponentialFit.model_validate(settings))(trajectory(y))
     return float(value), int(status)
 
 
@@ -159,6 +166,7 @@ def test_jackknife_error_of_a_fit_is_the_standard_error() -> None:
 
 
 HERTZ = np.geomspace(1, 1e6, 61)
+impedance_of = quick(circuit_impedance)
 ELEMENTS = {
     "series_resistance": 100.0,
     "ionic_resistance": 18.5e6,
@@ -171,11 +179,11 @@ ELEMENTS = {
 def circuit_fit(result: str) -> Any:
     measurement = EquivalentCircuit.model_validate({"result": result})
 
-    def measure(z: Any) -> Any:
+    def fit(z: Any) -> Any:
         spectrum: Any = SimpleNamespace(frequency=jnp.asarray(HERTZ), impedance=z, cell_constant=jnp.asarray(1 / 7.0))
         return tuple(measurement.measure(spectrum))
 
-    return jax.jit(measure)
+    return quick(fit)
 
 
 def fitted(z: np.ndarray, result: str) -> tuple[float, int]:
@@ -187,7 +195,7 @@ def fitted(z: np.ndarray, result: str) -> tuple[float, int]:
 def spectrum(**changes: float) -> np.ndarray:
     with jax.enable_x64(True):
         logs = {name: jnp.log(value) for name, value in (ELEMENTS | changes).items()}
-        return np.asarray(circuit_impedance(logs, jnp.asarray(2 * np.pi * HERTZ)))
+        return np.asarray(impedance_of(logs, 2 * np.pi * HERTZ))
 
 
 @pytest.mark.parametrize("name", ELEMENTS)
@@ -233,7 +241,7 @@ def test_the_time_constant_does_not_depend_on_the_samples(samples: int, course: 
     tau, edges = 1.7, np.concatenate([[0.0], np.cumsum(growing(20.0, 0.01, samples))])
     fit = ExponentialFit.model_validate({"kind": "exponential_fit"} | course)
     with jax.enable_x64(True):
-        found = fit.measure(trajectory(means_over(edges, tau), np.diff(edges)))
+        found = measure(fit)(trajectory(means_over(edges, tau), np.diff(edges)))
     assert float(found.value) == pytest.approx(tau, rel=1e-6)
 
 

@@ -23,6 +23,7 @@ from mcdev.figures import (
     along_axis,
     arrhenius,
     axes,
+    calibration,
     distributions,
     draw_all,
     exponential_fits,
@@ -313,7 +314,9 @@ def test_pulse_response_shows_mean_spread_and_density(pulse: xr.DataTree) -> Non
     np.testing.assert_allclose(xdata(drawn), mean_time(pulse))
     assert answer.get_ylabel() == r"conductance $G/G_{\mathrm{max}}$"
     assert answer.get_xlabel() == r"time ${\kappa} t$"
-    assert {"5–95 %", "± s.e.m.", "single"} <= set(texts(figure).split("\n"))
+    said = texts(figure).split("\n")
+    assert {"5–95 %", "± s.e.m.", "single"} <= set(said)
+    assert said.count("moments of the densities below") == 1
     assert sum(drawn.get_label() in ("single", "_single") for drawn in answer.get_lines()) == 3
 
     panels = [a for a in figure.axes if a.get_yscale() == "log"]
@@ -362,7 +365,7 @@ def test_interval_has_a_line_a_point(trains: xr.DataTree) -> None:
     assert lower.get_xlabel() == "pulse number"
     assert lower.get_ylabel() == r"$(G_{n}\,-\,G_{1})/G_{\mathrm{max}}$"
     assert [c.get_label() for c in upper.containers] == ["20", "200"]
-    assert "gap (µs), ± s.e.m." in texts(figure)
+    assert "gap (µs), mean of 16, ± s.e.m." in texts(figure)
     values = trains["measurements/g"].dataset["value"].isel(point=1, cycle=0).values
     heights, lengths = bars(upper, 1)
     np.testing.assert_allclose(heights, values.mean(axis=0))
@@ -751,3 +754,44 @@ def test_pictures_have_distinct_names_and_global_settings_stay(waved: xr.DataTre
     before = dict(matplotlib.rcParams)
     waveform.draw(waved)
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_censored_end_of_the_band_is_said(heated: xr.DataTree) -> None:
+    """An arrow where the 95 % quantile lies beyond what was observed."""
+    status = np.full(heated["measurements/delay"].dataset["status"].shape, OK)
+    assert "arrows:" not in texts(along_axis.draw(changed(heated, "measurements/delay", status=status)))
+    status[2, :4] = RIGHT_CENSORED
+    figure = along_axis.draw(changed(heated, "measurements/delay", status=status))
+    marks = [line for line in figure.axes[0].get_lines() if line.get_marker() == r"$\uparrow$"]
+    assert len(marks) == 1
+    assert float(xdata(marks[0])[0]) == pytest.approx(0.40)
+    assert "arrows: that end of the band is beyond" in texts(figure)
+
+
+def parameters_of(count: int) -> xr.DataTree:
+    """What the pictures of a calibration read of its parameters."""
+    number = np.arange(count)
+    data = {name: ("parameter", np.full(count, value)) for name, value in (("low", 0.9), ("high", 1.1), ("value", 1.0))}
+    data |= {"unit": ("parameter", np.full(count, "1")), "determined": ("parameter", np.ones(count))}
+    data |= {"singular_value": ("parameter", 10.0**-number), "parameter": ("parameter", [f"p{i}" for i in number])}
+    data["correlation"] = (("parameter", "other"), np.eye(count))
+    groups = {
+        "/parameters": xr.Dataset(data),
+        "/starts": xr.Dataset({"begin": (("start", "parameter"), np.ones((1, count)))}),
+    }
+    groups |= {"/targets": xr.Dataset(coords={"target": np.array([], str)})}
+    history = {name: ("line", np.ones(2)) for name in ("loss", "stage", "taken")} | {"start": ("line", np.zeros(2))}
+    return xr.DataTree.from_dict(groups | {"/history": xr.Dataset(history)})
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_few_parameters_of_a_calibration(count: int) -> None:
+    """One is correlated with nothing; the numbers of few are written; an interval is wide enough to be seen."""
+    drawn = dict(calibration.pictures(parameters_of(count)))
+    assert ("correlation" in drawn) == (count > 1)
+    if count > 1:
+        assert ("1.00" in texts(drawn["correlation"]).split("\n")) == (count < 9)
+    low, high = drawn["parameters"].axes[0].get_xlim()
+    assert low == pytest.approx(1 / high)
+    assert 1.1 < high < 1.3
+    assert drawn["parameters"].get_figheight() >= 1.0

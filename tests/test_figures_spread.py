@@ -114,6 +114,11 @@ def test_scatter_matrix_shows_devices(tree: xr.DataTree) -> None:
 def test_d2d_beside_c2c(tree: xr.DataTree) -> None:
     figure = device_to_device.draw(tree)
     left, right, left_g, right_g = figure.axes
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "s.d. between devices",
+        "mean of a device, bar: s.d. of its cycles",
+    ]
     assert right.get_ylabel() == r"$\sigma_\mathrm{ln}$"
     assert right_g.get_ylabel() == "standard deviation"
     heights = [c.patches[0].get_height() for c in right.containers if isinstance(c, BarContainer)]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import devices_of, reduced
+from conftest import devices_of, quick, reduced
 from scipy.integrate import cumulative_trapezoid
 
 from mcdev.devices.landscape import Attraction, Landscape, RandomPinning, curvature_bound, well_exchange
@@ -24,8 +24,17 @@ def energy_of_paper(x: np.ndarray, phase: float = 0.0, depth: float = 4.5, tilt:
     return -depth * wells + 0.5 * np.sin(2 * np.pi * x / 0.15 + phase) - tilt * x
 
 
-def minus_gradient(energy: Callable[[Any], Any], x: Any) -> np.ndarray:
-    return np.asarray(-jax.grad(lambda x: jnp.sum(energy(x)))(x))
+@quick
+def pairs_of(landscape: Landscape, x: Any) -> list[tuple[Any, Any]]:
+    """Each force, and the gradient that it should be minus of."""
+    wells, pinning = landscape.wells, landscape.pinning
+    pairs = [(wells.force, wells.energy), (pinning.force, pinning.energy)]
+    pairs.append((landscape.force, landscape.single_particle_energy))
+    return [(force(x), minus_gradient(energy, x)) for force, energy in pairs]
+
+
+def minus_gradient(energy: Callable[[Any], Any], x: Any) -> Any:
+    return -jax.grad(lambda x: jnp.sum(energy(x)))(x)
 
 
 def positions(particles: int = 400, lanes: int = 3) -> Any:
@@ -37,11 +46,8 @@ def positions(particles: int = 400, lanes: int = 3) -> Any:
 def test_force_is_minus_the_gradient(phase: str, disorder: dict[str, float] | None) -> None:
     with X64(True):
         device = devices_of(reduced(pinning_phase=phase, pinning_disorder=disorder), 3, np.float64)
-        x, landscape = positions(), device.landscape
-        for part in (landscape.wells, landscape.pinning):
-            np.testing.assert_allclose(part.force(x), minus_gradient(part.energy, x), atol=1e-5)
-        total = minus_gradient(landscape.single_particle_energy, x)
-        np.testing.assert_allclose(landscape.force(x), total, atol=1e-5)
+        for force, expected in pairs_of(device.landscape, positions()):
+            np.testing.assert_allclose(force, expected, atol=1e-5)
 
 
 def test_energy_is_that_of_the_paper() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -455,3 +456,35 @@ def test_a_curve_is_fitted_in_its_own_units(tmp_path: Path, header: str) -> None
 def test_a_comment_that_speaks_of_other_units_is_not_passed_over(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the comment names the unit"):
         read(tmp_path, text, WAVE)
+
+
+# ----------------------------------------------------------------------- as spreadsheets of other countries write
+
+
+ROWS = "time (s);current (A)\n0,5;1,2e-6\n1,5;2e-6\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (ROWS.replace(",", ".").encode("utf-16"), "UTF-16, or no text: it holds bytes of zero; save it in UTF-8"),
+        (ROWS.replace(",", ".").encode("utf-16-le") * 4, "UTF-16, or no text"),
+        (ROWS.encode(), "line 2 is '0,5;1,2e-6': '0,5' has a decimal comma; expected a decimal point"),
+        (ROWS.split("\n", 1)[1].encode(), "line 1 is '0,5;1,2e-6': '0,5' has a decimal comma"),
+        (
+            b"time (s),current (A)\n0,5,1,2\n",
+            "4 columns; expected 2, as in the first row (numbers with a decimal",
+        ),
+        (b"Time, ms,Current, uA\n0,1\n1,2\n2,3\n", 'write it like Time (ms), or like "Time, ms" in quotes'),
+    ],
+)
+def test_what_was_found_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "scope.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        read_table(tmp_path / "scope.csv", ("time", "current"), Layout(), 1, 100)
+
+
+def test_the_same_in_utf_8_with_points_is_read(tmp_path: Path) -> None:
+    (tmp_path / "scope.csv").write_text(ROWS.replace(",", "."))
+    table = read_table(tmp_path / "scope.csv", ("time", "current"), Layout(), 1, 100)
+    np.testing.assert_allclose(table.values["current"], [1.2e-6, 2e-6])

@@ -262,7 +262,8 @@ BAD: dict[str, tuple[tuple[Any, ...], Any, str]] = {
     "names": ((*FIRST, "d2d", "names", 0), "other", "every quantity"),
     "a formula for a name": ((*FIRST, "quantities", "=cmd()"), {}, "expected a name of up to"),
     "cycles": ((*FIRST, "cycles"), MOST_CYCLES + 1, "less than or equal"),
-    "format": (("format",), "mcdev model card, version 9", "version 1"),
+    "format": (("format",), "mcdev model card, version 99", "reads version 1 and version 2; update mcdev"),
+    "no card": (("format",), "a picture", "is no model card; those begin with format = "),
     "no points": (("points",), [], "at least one"),
 }
 

@@ -469,6 +469,34 @@ def test_a_request_to_terminate_says_how_to_go_on(config: Path, tmp_path: Path) 
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_a_stop_leaves_behind_is_said(
+    config: Path, tmp_path: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, finished: bool
+) -> None:
+    """Before the first chunk is finished nothing is kept."""
+    folder = tmp_path / "run"
+    put = safekeeping.Folder.put
+
+    def stopped(self: safekeeping.Folder, chunk: Chunk, made: Made) -> None:
+        if finished:
+            put(self, chunk, made)
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "_exit", sys.exit)
+        patch.setattr(safekeeping.Folder, "put", stopped)
+        patch.setattr(safekeeping, "perform", lambda *arguments: put_first(arguments[2]))
+        ended = mcdev_main("run", config, "--out", folder)
+    kept = "what was computed is kept" if finished else "no part of it was finished"
+    one_message(ended, 143, f"stopped; {kept}, go on with: mcdev run --resume {folder}")
+
+
+def put_first(keeper: safekeeping.Folder) -> None:
+    point = keeper.experiment.points()[0][1]
+    chunk = chains(point, 0, CUT[0])[0][0]
+    keeper.put(chunk, Made({"nothing": np.zeros(1)}, Origin.here()))
+
+
 def test_courses_of_some_cycles_only(config: Path) -> None:
     """Every cycle is measured; the kept ones are those of a run that keeps all."""
     few = load(config, {"ensemble.devices": 4, "ensemble.cycles": 7, "output.cycles": 3})

@@ -22,7 +22,8 @@ from test_cli import CONFIGS, Ended, mcdev_main, one_message
 import mcdev
 from mcdev import study
 from mcdev.configuration.problems import ConfigError
-from mcdev.figures import draw_study
+from mcdev.figures import draw_study, side_by_side
+from mcdev.figures.style import BLACK
 from mcdev.files.whole_file import ResultsError
 from mcdev.results import file, safekeeping
 from mcdev.results.scheduler import workers
@@ -244,6 +245,10 @@ def test_variants_are_drawn_side_by_side(folder: Path) -> None:
     _, trees, _ = perform(folder)
     (path,) = draw_study(trees, folder / "figures")
     assert path.name == "train_side_by_side.png"
+    figure = side_by_side.draw({variant: tree for (_, variant), tree in trees.items()})
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["plain", "slow"]
+    assert {line.get_color() for line in legend.get_lines()} == {BLACK}, "a colour is a sweep point"
     assert draw_study({key: tree for key, tree in trees.items() if key[1] == "plain"}, folder) == []
 
 

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +35,7 @@ from mcdev.configuration.experiment import Experiment
 from mcdev.files.structure import Unreadable, hdf5
 from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import Origin, together, written
+from mcdev.machine.provenance import versions
 from mcdev.results.provenance import git_commit
 from mcdev.schema import Unit, file_name
 
@@ -265,7 +265,6 @@ def assemble(outcome: Outcome, source: str, origins: Sequence[Origin]) -> xr.Dat
 
 
 def _provenance(outcome: Outcome, source: str, origins: Sequence[Origin]) -> dict[str, Any]:
-    versions = ("mcdev", "jax", "jaxlib", "optax", "numpy")
     return {
         "title": outcome.plan.job.name,
         "description": outcome.plan.job.description,
@@ -276,7 +275,7 @@ def _provenance(outcome: Outcome, source: str, origins: Sequence[Origin]) -> dic
         "method": "errors: Gauss-Newton covariance in ln x (of curves of devices that move by themselves: sandwich), "
         "widened where χ² is larger than the model's own data have; "
         f"intervals: {100 * CONFIDENCE:g} %",
-        "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in versions),
+        "versions": versions("jax", "jaxlib", "optax", "numpy"),
         "git_commit": git_commit(),
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "wall_time_s": outcome.wall,

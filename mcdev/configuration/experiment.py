@@ -261,6 +261,10 @@ class Experiment(Strict):
 
     def problems(self) -> list[Problem]:
         """Conflicts between sections (each section alone has been checked already)."""
+        try:
+            self.protocol.timeline()
+        except NoTimeline as error:  # of which all else speaks
+            return [Problem(*self._extreme(), str(error))]
         found = self._measurement_problems()
         swept = self._sweep_problems()
         found += swept
@@ -296,11 +300,7 @@ class Experiment(Strict):
         return found
 
     def _measurement_problems(self) -> list[Problem]:
-        found = []
-        try:
-            timeline = self.protocol.timeline()
-        except NoTimeline as error:
-            return [Problem(*self._extreme(), str(error))]
+        found, timeline = [], self.protocol.timeline()
         for name, measurement in self.measurements.items():
             key = key_path("measurements", name)
             for window in measurement.needs:

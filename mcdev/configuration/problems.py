@@ -75,7 +75,38 @@ def described(error: ValidationError, data: Mapping[str, Any], root: type[BaseMo
     found = error.errors(include_url=False)
     explained = [(describe(each, data, root), each["type"]) for each in found[:_EXPLAINED]]
     rest = [(Problem(".".join(map(str, each["loc"])), None, each["msg"]), each["type"]) for each in found[_EXPLAINED:]]
-    return explained + rest
+    return _of_another_kind(explained, data, root) + rest
+
+
+def _of_another_kind(
+    found: list[tuple[Problem, str]], data: Mapping[str, Any], root: type[BaseModel]
+) -> list[tuple[Problem, str]]:
+    """The same, with one problem for a table whose kind was changed and whose keys were left: two or more keys that its
+    kind does not have, and another kind has."""
+    for name, table in data.items():
+        if not isinstance(table, Mapping) or name not in root.model_fields:
+            continue
+        models = [m for m in _models_in(root.model_fields[name].annotation) if "kind" in m.model_fields]
+        kinds = {model.model_fields["kind"].default: model for model in models}
+        own = kinds.get(str(table.get("kind")))
+        here = [each for each in found if each[1] in ("extra_forbidden", "missing") and _is_in(each[0].key, name)]
+        keys = [keys_of(problem.key)[1] for problem, why in here if why == "extra_forbidden"]
+        other = next((kind for kind, model in kinds.items() if set(keys) <= set(model.model_fields)), None)
+        if own is None or other is None or len(keys) < 2:
+            continue
+        needed = ", ".join(key for key, field in own.model_fields.items() if field.is_required())
+        text = f"a {table['kind']} has no {', '.join(keys)}, which a {other} has; "
+        text += (f"it needs {needed}: " if needed else "") + "write the whole table for the kind that is meant"
+        at = found.index(here[0])
+        found = [each for each in found if each not in here]
+        found.insert(at, (Problem(f"{name}.kind", table["kind"], text), "another_kind"))
+    return found
+
+
+def _is_in(path: str, table: str) -> bool:
+    """Whether a key path is that of a key of this table, and not of one below it."""
+    first, *rest = keys_of(path)
+    return first == table and len(rest) == 1
 
 
 def describe(error: Any, data: Mapping[str, Any], root: type[BaseModel]) -> Problem:

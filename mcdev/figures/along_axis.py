@@ -29,6 +29,7 @@ from mcdev.figures.numbers import published, with_unit
 from mcdev.figures.references import diamond, references, said
 from mcdev.figures.style import GREY, dress, key, plain_ticks, remark, sheet
 from mcdev.fits.double_exponential import DoubleExponential
+from mcdev.measurements.contract import LEFT_CENSORED, RIGHT_CENSORED
 from mcdev.results.tree import experiment_of
 from mcdev.statistics import fit_records, summarise
 
@@ -69,8 +70,9 @@ def draw(tree: xr.DataTree) -> Figure:
 def _lines(tree: xr.DataTree, name: str, path: str, lines: list[Curve]) -> int:
     """Lines of a panel's legend, with room for what is published of a fit."""
     fits = len(_fits(tree, name, path))
+    bounds = int(np.isin(tree[f"measurements/{name}"].dataset["status"].values, (LEFT_CENSORED, RIGHT_CENSORED)).any())
     sources = {said(reference) for reference, _ in references(tree, name)}
-    return 1 + len(lines) * (1 + fits) + 2 * bool(fits) + sum(text.count("\n") + 1 for text in sources)
+    return 1 + 2 * bounds + len(lines) * (1 + fits) + 2 * bool(fits) + sum(text.count("\n") + 1 for text in sources)
 
 
 def _fits(tree: xr.DataTree, name: str, path: str) -> list[str]:
@@ -123,8 +125,6 @@ def _draw_measurement(
         remark(axes, "no uncensored value")
     elif (shown[np.isfinite(shown)] < 0).any():
         axes.axhline(0.0, color=GREY, linewidth=0.6, zorder=0)
-    if any(r["n_censored"] for r in rows):
-        remark(axes, "means of uncensored values only", "corner")
     words = axis_words(axis)
     dress(axes, across.named(words), label)
     axes.margins(x=0.04, y=0.08)
@@ -138,14 +138,17 @@ def _draw_measurement(
     some = f" ({len(lines)} of {count})" if len(lines) < count else ""
     title = f"{others}{some}, mean ± s.e., band 5–95 %" if others else "mean ± s.e., band 5–95 %"
     columns = len(texts) if sum(len(text) + 6 for text in texts) <= 68 else 1
-    key(
-        part,
-        handles,
-        texts,
-        title if tree["realisations"].sizes["device"] > 1 else others,
-        "outside upper center",
-        columns,
-    )
+    title = "\n".join(filter(None, [title if tree["realisations"].sizes["device"] > 1 else others, *_censored(rows)]))
+    key(part, handles, texts, title, "outside upper center", columns)
+
+
+def _censored(rows: list[dict[str, Any]]) -> list[str]:
+    """What a legend says of censored values, line by line."""
+    touched = [row for row in rows if row["n_censored"]]
+    if not touched:
+        return []
+    beyond = any(row["q05"] is None or row["q95"] is None for row in touched)
+    return ["means of uncensored values only", *["arrows: that end of the band is beyond what was observed"] * beyond]
 
 
 def _logarithmic(values: np.ndarray) -> bool:
@@ -172,8 +175,18 @@ def _draw_curve(
     low, high = column("q05"), column("q95")
     if tree["realisations"].sizes["device"] > 1 and np.any(high > low):
         axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+    _draw_open(axes, x, low, high, [rows[point] for point in line.points], colour)
     look: dict[str, Any] = {"markersize": 2.6, "linewidth": 0.8, "elinewidth": 0.7, "capsize": 1.4, "color": colour}
     return axes.errorbar(x, column("mean"), column("sem"), fmt="o-" if joined else "o", **look)
+
+
+def _draw_open(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, rows: list[Any], colour: Any) -> None:
+    """Arrows where the band has an end that is censored: it lies beyond what was observed."""
+    for at, bottom, top, row in zip(x, low, high, rows, strict=True):
+        if np.isfinite(bottom) and not np.isfinite(top) and row["n_censored"]:
+            axes.plot(at, bottom, marker=r"$\uparrow$", markersize=6, color=colour, linestyle="none")
+        elif np.isfinite(top) and not np.isfinite(bottom) and row["n_censored"]:
+            axes.plot(at, top, marker=r"$\downarrow$", markersize=6, color=colour, linestyle="none")
 
 
 def _draw_fit(

@@ -20,11 +20,16 @@ from mcdev.figures.style import (
     SINGLE,
     SMALL,
     TEXT,
+    WHITE,
     colours,
     dress,
     key,
+    plain_ticks,
     sheet,
 )
+
+_WRITTEN = 8
+"""Most parameters whose correlations are written into their squares."""
 
 
 def pictures(tree: xr.DataTree) -> Iterator[tuple[str, Figure]]:
@@ -33,7 +38,8 @@ def pictures(tree: xr.DataTree) -> Iterator[tuple[str, Figure]]:
         yield "pulls", pulls(tree)
     yield "history", history(tree)
     yield "parameters", parameters(tree)
-    yield "correlation", correlation(tree)
+    if tree["parameters"].sizes["parameter"] > 1:  # of one there is nothing to correlate
+        yield "correlation", correlation(tree)
     for name in tree.children:
         if str(name).startswith("profile_"):
             yield str(name), profile(tree, str(name))
@@ -95,8 +101,9 @@ def parameters(tree: xr.DataTree) -> Figure:
     """Fitted value and 95 % interval of each parameter relative to the fitted value, on a scale of factors."""
     data = tree["parameters"].dataset
     count = data.sizes["parameter"]
-    figure = sheet(0.6 + 0.14 * count)
+    figure = sheet(max(0.6 + 0.14 * count, 1.0))
     axes = figure.subplots()
+    axes.set_ylim(-0.7, count - 0.3)
     place = np.arange(count)[::-1]
     value, low, high = (data[name].values for name in ("value", "low", "high"))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -111,8 +118,13 @@ def parameters(tree: xr.DataTree) -> Figure:
     begun = tree["starts"].dataset["begin"].values / value
     for start in begun:
         axes.plot(np.clip(start, 0.1, 10.0), place, "|", ms=3, color=GREY, lw=SINGLE)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        factors = np.abs(np.log(np.concatenate([left, right, np.ravel(begun)])))
+    far = np.max(factors, where=np.isfinite(factors), initial=0.0) if np.isfinite(factors).all() else np.inf
+    reach = float(np.exp(np.clip(1.15 * far, 0.1, np.log(10.0))))
     axes.set_xscale("log")
-    axes.set_xlim(0.1, 10)
+    axes.set_xlim(1 / reach, reach)
+    plain_ticks(axes.xaxis)
     unit = data["unit"].values
     labels = [
         f"{p}  {v:.3g}{'' if u == '1' else ' ' + u}"
@@ -134,6 +146,10 @@ def correlation(tree: xr.DataTree) -> Figure:
     upper, lower = figure.subplots(2, 1, height_ratios=[size, 1.1])
     shown = upper.imshow(data["correlation"].values, cmap="RdBu_r", vmin=-1, vmax=1)
     labels = [str(p) for p in data["parameter"].values]
+    if count <= _WRITTEN:
+        for (i, j), r in np.ndenumerate(data["correlation"].values):
+            pale = WHITE if abs(r) > 0.6 else BLACK
+            upper.text(j, i, f"{r:.2f}", ha="center", va="center", fontsize=SMALL, color=pale)
     upper.set_xticks(range(count), labels, rotation=90, fontsize=SMALL - 1)
     upper.set_yticks(range(count), labels, fontsize=SMALL - 1)
     bar = figure.colorbar(shown, ax=upper, shrink=0.7)
@@ -143,6 +159,7 @@ def correlation(tree: xr.DataTree) -> Figure:
     lower.semilogy(np.arange(1, count + 1), singular, "o", ms=3, color=BLACK)
     lower.axhline(1 / np.log(2), color=RED, lw=FRAME)
     lower.set_xlim(0.5, count + 0.5)
+    plain_ticks(lower.yaxis)
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     dress(lower, "direction (red: a factor of two)", "singular value")
     return figure

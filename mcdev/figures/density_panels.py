@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -75,7 +75,8 @@ def mark_moments(axes: Axes, moments: list[Moment], x: np.ndarray, drawn: Course
         at = max(x[moment.sample], axes.get_xlim()[0]), drawn.mean[moment.sample] * value.factor
         if not np.isfinite(at).all():
             continue
-        axes.plot(*at, "o", markersize=3.6, color=ORANGE, markeredgecolor="white", markeredgewidth=0.5, zorder=6)
+        look: dict[str, Any] = {"markersize": 3.6, "color": ORANGE, "markeredgecolor": "white", "markeredgewidth": 0.5}
+        axes.plot(*at, "o", zorder=6, label="moments of the densities below", **look)
         share = (axes.transData + axes.transAxes.inverted()).transform(at)[0]
         shift, side = (2, "left") if share < 0.03 else (-2, "right") if share > 0.97 else (0, "center")
         axes.annotate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -9,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mcdev.figures.spread import Shown, many_cycles, shown
-from mcdev.figures.style import BLUE, GREY, ORANGE, RED, SMALL, dress, plain_ticks, sheet
+from mcdev.figures.style import BLUE, GREY, ORANGE, RED, SMALL, dress, legend_above, plain_ticks, sheet
 from mcdev.statistics.components import Components, Estimate, variance_components
 from mcdev.statistics.readings import Reading
 from mcdev.statistics.summary import log_components
@@ -34,6 +36,7 @@ def draw(tree: xr.DataTree) -> Figure:
     for (row, reading, found), (left, right) in zip(rows, panels, strict=True):
         _devices(left, row, reading, found)
         _components(right, row, reading, found)
+    legend_above(figure, [panels[0, 0]])
     return figure
 
 
@@ -65,11 +68,11 @@ def _devices(axes: Axes, row: Shown, reading: Reading, found: Components) -> Non
     ends = np.stack([middle - back(means[order] - spread[order]), back(means[order] + spread[order]) - middle])
     centre = float(means.mean())
     low, high = back(np.array([centre - found.between.value, centre + found.between.value]))
-    axes.axhspan(low, high, color=BLUE, alpha=0.15, linewidth=0)
+    axes.axhspan(low, high, color=BLUE, alpha=0.15, linewidth=0, label="s.d. between devices")
     axes.axhline(float(back(np.array(centre))), color=BLUE, linewidth=0.7)
-    axes.errorbar(
-        place, middle, ends, fmt="o", color=GREY, ecolor=ORANGE, markersize=1.6, elinewidth=0.6, markeredgewidth=0
-    )
+    look: dict[str, Any] = {"markersize": 1.6, "elinewidth": 0.6, "markeredgewidth": 0}
+    label = "mean of a device, bar: s.d. of its cycles"
+    axes.errorbar(place, middle, ends, fmt="o", color=GREY, ecolor=ORANGE, label=label, **look)
     if reading.positive and middle.max() > 5 * middle.min():
         axes.set_yscale("log")
         plain_ticks(axes.yaxis)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mcdev.figures.axes import measurement, point_colours, points, shown_points, sweep_title
+from mcdev.figures.axes import mean_label, measurement, point_colours, points, shown_points, sweep_title
 from mcdev.figures.pulses import AtPulses, listed, measured
 from mcdev.figures.references import diamond, references
 from mcdev.figures.style import FRAME, GREY, dress, legend_above, remark, sheet
@@ -38,7 +38,9 @@ def draw(tree: xr.DataTree) -> Figure:
             axes.axhline(0.0, color=GREY, linewidth=FRAME, zorder=0)
         dress(axes, "pulse number" if name == names[-1] else "", label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend_above(figure, figure.axes, f"{sweep_title(tree)}, ± s.e.m.")
+    counts = {mean_label(tree, point) for point in shown}
+    of = counts.pop() if len(counts) == 1 else "means"
+    legend_above(figure, figure.axes, f"{sweep_title(tree)}, {of}{'' if of == 'one device' else ', ± s.e.m.'}")
     return figure
 
 

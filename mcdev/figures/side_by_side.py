@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mcdev.figures.axes import point_colours, points, quantity, shown_points
 from mcdev.figures.courses import draw_source, timelines
 from mcdev.figures.paired_pulse import normalised
-from mcdev.figures.style import MEAN, RED, SMALL, dress, legend_above, sheet
+from mcdev.figures.style import BLACK, MEAN, RED, SMALL, dress, legend_above, sheet
 
 NAME = "side_by_side"
 
@@ -46,16 +46,18 @@ def draw(trees: dict[str, xr.DataTree]) -> Figure:
     top.margins(y=0.2)
     names = points(tree)[1] or [""]
     for axes, point, colour in zip(panels, shown, point_colours(tree, shown), strict=True):
-        for (variant, one), style in zip(trees.items(), _STYLES, strict=False):
+        for one, style in zip(trees.values(), _STYLES, strict=False):
             drawn = normalised(one, point)
-            look = {"baseline": None, "linestyle": style, "color": colour, "linewidth": MEAN, "label": variant}
+            look = {"baseline": None, "linestyle": style, "color": colour, "linewidth": MEAN}
             axes.stairs(drawn.mean, drawn.edges * time.factor, **look)
-        axes.text(0.985, 0.93, names[point], transform=axes.transAxes, ha="right", va="top", fontsize=SMALL)
+        axes.set_title(names[point], loc="right", fontsize=SMALL, pad=2)
         axes.set_ylim(bottom=0)
         axes.margins(y=0.1)
         dress(axes, time_label if axes is panels[-1] else "", r"$I/\langle I_1\rangle$")
     panels[-1].set_xlim(0, source.duration * time.factor)
-    legend_above(figure, panels[:1])
+    for variant, style in zip(trees, _STYLES, strict=False):  # in black: a colour is a sweep point
+        panels[0].plot([], [], color=BLACK, linestyle=style, linewidth=MEAN, label=variant)
+    legend_above(figure, panels[:1], points(tree)[0] and f"panels: {points(tree)[0]}")
     return figure
 
 

@@ -25,6 +25,8 @@ MEAN, SINGLE, FRAME = 1.3, 0.45, 0.6
 
 # Okabe and Ito's palette (2008).
 BLUE, RED, GREEN, ORANGE, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#7A7A7A", "#000000"
+WHITE = "#FFFFFF"
+"""Of what is written on them."""
 
 
 def sheet(height: float) -> Figure:

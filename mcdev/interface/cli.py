@@ -9,6 +9,7 @@ time limit).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shlex
@@ -41,7 +42,7 @@ from mcdev.interface.terminal import (
     published,
     with_error,
 )
-from mcdev.machine.environment import NoBackend, backend
+from mcdev.machine.environment import NoBackend, backend, try_flags
 from mcdev.machine.identity import ACCEPT
 from mcdev.protocols.waveform import PointsFile
 
@@ -118,8 +119,14 @@ def _to_be_gone_on_with(command: str, kept: Path) -> Iterator[None]:
         yield
     except (_Interrupted, KeyboardInterrupt) as stop:
         code = stop.code if isinstance(stop, _Interrupted) else STOPPED + signal.SIGINT
-        how = f"; what was computed is kept, go on with: {command}" if kept.exists() else ""
+        how = f"; {_kept(kept if kept.is_dir() else kept.parent)}, go on with: {command}" if kept.exists() else ""
         raise _Leave(f"stopped{how}", code) from None
+
+
+def _kept(folder: Path) -> str:
+    """What a folder holds of work that was stopped, in words."""
+    finished = next(itertools.chain(folder.rglob("*.h5"), folder.rglob("*.npz")), None)
+    return "no part of it was finished" if finished is None else "what was computed is kept"
 
 
 def _command(*words: Any) -> str:
@@ -184,6 +191,12 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
+def _start() -> None:
+    """What computes needs JAX: one line where it cannot start. Raises ``NoBackend``."""
+    try_flags()
+    backend()
+
+
 def _overrides(pairs: list[str] | None) -> dict[str, Any]:
     """``--set`` values are TOML; what is not valid TOML is taken as text, so that units need no quotes."""
     values = {}
@@ -241,7 +254,7 @@ def run(
     how = _How(kind, threads, scheduler_address, memory * 2**30 if memory else None, figures, accept)
     if config is None and resume is None:
         raise _Leave("give a configuration file, or --resume FOLDER", CONFIG)
-    backend()
+    _start()
     compilation_cache.switch_on()
     if dry_run and config is not None:
         _print_forecast(config, _overrides(set_), threads)
@@ -347,7 +360,7 @@ def _run_one(
                     keeper.done()
     except ResultsError as error:
         if not resume and (folder / safekeeping.RECORD).exists():
-            raise ResultsError(f"{error}; what was computed is kept, go on with: {again}") from None
+            raise ResultsError(f"{error}; {_kept(folder)}, go on with: {again}") from None
         raise
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
@@ -431,7 +444,7 @@ def calibrate(
     from mcdev.machine import compilation_cache
     from mcdev.results.record import alone
 
-    backend()
+    _start()
     compilation_cache.switch_on()
     plan = load_job(config, _overrides(set_))
     if resume is None:
@@ -477,8 +490,13 @@ def stats(
     from mcdev.statistics.screen import screens
 
     desk.check_format(format, out)
+    if not desk.is_card(run):
+        _say_altered(run)
     if desk.is_card(run) or card is not None or resample is not None:
-        for remark in desk.serve(run, card, resample, seed, out):
+        written, remarks = desk.serve(run, card, resample, seed, out)
+        for line in written:
+            STDERR.say(line)
+        for remark in remarks:
             STDERR.say(remark, "note")
         return
     tree, records = desk.open_run(run)
@@ -497,13 +515,16 @@ def compare(
     """Published numbers beside ours, as a Markdown table."""
     from mcdev import statistics
     from mcdev.results.file import read
+    from mcdev.statistics.screen import prefixed
 
+    for folder in runs:
+        _say_altered(folder)
+    compared = [(tree, statistics.compare(tree)) for tree in map(read, runs)]  # all read before anything is printed
     STDOUT.say("| run | quantity | published | mcdev | source |")
     STDOUT.say("|---|---|---|---|---|")
-    for folder in runs:
-        tree = read(folder)
-        for record in statistics.compare(tree):
-            where = ", ".join(f"{axis} {value}" for axis, value in record["point"].items())
+    for tree, records in compared:
+        for record in records:
+            where = ", ".join(f"{axis} {prefixed(value)}" for axis, value in record["point"].items())
             what = record["what"] + (f" at {where}" if where else "")
             unit = "" if record["unit"] == "1" else f" {record['unit']}"
             theirs, ours = f"{published(record)}{unit}", f"{with_error(record['ours'], record['error'])}{unit}"
@@ -527,6 +548,7 @@ def plot(
         return
 
     folder = out or find(run).parent / "figures"
+    _say_altered(run)
     drawn = _draw(read(run), folder)
     if not drawn:
         STDOUT.say("no picture applies to these results")
@@ -550,7 +572,7 @@ def export(
     """Write a device as a model for circuit simulators: states on internal nodes, parameters per instance."""
     from mcdev.export import export as write_models
 
-    backend()
+    _start()
     with STDERR.status("a diffusive device's ensemble is simulated and fitted first"):
         written = write_models(source, to, output, name, point, instances, card, seed, _overrides(set_))
     for path in written:
@@ -563,7 +585,7 @@ def validate(config: ConfigFile, set_: Overrides = None, plugin: Plugins = None)
     from mcdev.calibration import is_job, load_job
     from mcdev.study import is_study, load_study
 
-    backend()
+    _start()
     if is_job(config):
         job = load_job(config, _overrides(set_))
         fitted = sum(g.weight > 0 for g in job.goals)
@@ -686,6 +708,14 @@ def _writable(folder: Path) -> Path:
     except OSError as error:
         raise _Leave(f"{folder} cannot be written: {error.strerror}; choose another --out", FILES) from None
     return folder
+
+
+def _say_altered(run: Path) -> None:
+    """Warn of results that were changed since their run wrote them."""
+    from mcdev.results.safekeeping import altered
+
+    if warning := altered(run):
+        STDERR.say(warning, "warning", "yellow")
 
 
 def _draw(tree: Any, folder: Path) -> list[Path]:

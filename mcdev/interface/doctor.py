@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcdev.machine import compilation_cache
-from mcdev.machine.environment import NoBackend, backend, computing
+from mcdev.machine.environment import NoBackend, backend, computing, try_flags
+from mcdev.machine.provenance import own_version
 from mcdev.machine.threads import cores
 from mcdev.simulation.program import compiler_options
 
@@ -62,7 +63,7 @@ def examine() -> Findings:
 
 def _version(name: str) -> str:
     try:
-        return importlib.metadata.version(name)
+        return own_version() if name == "mcdev" else importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return _ABSENT
 
@@ -74,6 +75,7 @@ def _settings() -> dict[str, str]:
 
 def _backend(found: Findings) -> None:
     """What JAX computes on."""
+    try_flags()
     name = backend()
     found.facts["backend"] = name
     found.facts["devices"] = ", ".join(f"{d.id}: {d.device_kind}" for d in jax.devices())

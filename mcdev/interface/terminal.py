@@ -196,6 +196,7 @@ def print_calibration(tree: Any) -> None:
 def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = False) -> None:
     """Statistics, fits and published numbers of a run; of long lists a few entries, unless all are asked for."""
     from mcdev import statistics
+    from mcdev.statistics.screen import at_point, prefixed
 
     axes = list(records[0]["point"]) if records else []
     all_counts = {"n_censored": "censored", "n_undefined": "undefined", "n_failed": "failed"}
@@ -214,7 +215,7 @@ def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = F
         low, median, high = (_number(record[key], scale=scale) for key in ("q05", "median", "q95"))
         table.add_row(
             visible(record["measurement"] + unit),
-            *map(visible, record["point"].values()),
+            *at_point(record["point"]),
             str(record["n"]),
             *(str(record[key]) for key in counts),
             with_error(record["mean"], record["sem"], scale),
@@ -240,7 +241,7 @@ def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = F
     if references:
         beside = Table("quantity", "published", "mcdev", "source", box=SIMPLE_HEAD, pad_edge=False)
         for record in references:
-            where = ", ".join(f"{axis} {value}" for axis, value in record["point"].items())
+            where = ", ".join(f"{axis} {prefixed(value)}" for axis, value in record["point"].items())
             unit = "" if record["unit"] == "1" else f" {record['unit']}"
             beside.add_row(
                 visible(record["what"] + (f" at {where}" if where else "")),

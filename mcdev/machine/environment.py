@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import jax
@@ -15,6 +18,27 @@ import jax
 
 class NoBackend(RuntimeError):
     """JAX finds nothing to compute on; the message says what was asked for and what to do."""
+
+
+_TRIAL = """
+import contextlib
+with contextlib.suppress(Exception):  # what Python can say is said where it happens
+    import jax
+    jax.numpy.add(1.0, 1.0).block_until_ready()
+"""
+
+
+def try_flags() -> None:
+    """See that XLA takes ``XLA_FLAGS``, where they are set: it ends its process for one that it does not know, and no
+    word of ours is heard. So they are tried in a process of their own. Raises :class:`NoBackend`."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if not flags.strip():
+        return
+    tried = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, check=False)
+    if tried.returncode:
+        said = re.findall(r"^[EF]\d.*?\] (.*)$", tried.stderr.decode(errors="replace"), re.MULTILINE)
+        why = said[0].rstrip(".") if said else f"it ends with code {tried.returncode}"
+        raise NoBackend(f"XLA_FLAGS = {flags}: XLA cannot start with them ({why}); unset XLA_FLAGS, or correct it")
 
 
 def backend() -> str:

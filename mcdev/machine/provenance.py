@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import tomllib
 from pathlib import Path
 
 _NUMERICS = ("jax", "jaxlib", "numpy", "scipy", "equinox", "optax")
@@ -19,6 +20,26 @@ def code_version() -> str:
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def own_version() -> str:
+    """mcdev's version. A checkout that nobody has installed has it from its pyproject.toml, and says so."""
+    try:
+        return importlib.metadata.version("mcdev")
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    try:
+        project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        version = str(project["version"]) if project["name"] == "mcdev" else "unknown"
+    except (OSError, ValueError, KeyError):
+        version = "unknown"
+    return f"{version} (not installed)"
+
+
+def versions(*others: str) -> str:
+    """mcdev and these packages, with their versions."""
+    found = {"mcdev": own_version()} | {name: importlib.metadata.version(name) for name in others}
+    return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
 @functools.cache

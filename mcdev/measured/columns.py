@@ -98,6 +98,11 @@ def has_units(header: Sequence[str]) -> bool:
     return any(_cell(text).unit for text in header)
 
 
+def units_apart(header: Sequence[str]) -> bool:
+    """Whether a header has its units in columns of their own, behind the names: commas were taken for separators."""
+    return all(any(factor(quantity, unit) for quantity in UNITS) for unit in header[1::2])
+
+
 def resolve(
     header: Sequence[str] | None, units: Sequence[str] | None, wanted: Sequence[Quantity], layout: Layout, width: int
 ) -> dict[Quantity, Column]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import collections
 import csv
 import io
@@ -14,7 +15,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mcdev.measured.columns import Column, Layout, Quantity, has_units, is_header, resolve, unit_of_words
+from mcdev.measured.columns import (
+    Column,
+    Layout,
+    Quantity,
+    has_units,
+    is_header,
+    resolve,
+    unit_of_words,
+    units_apart,
+)
 
 SENTINEL = 9.9e37
 """Instruments write this for infinity, and 9.91e37 for "not a number" (SCPI-99, vol. 1, 7.2.1.4 and 7.2.1.5)."""
@@ -23,6 +33,7 @@ _LARGEST_FILE = 16 * 2**20
 _LONGEST_LINE = 100_000
 _DELIMITERS = "\t;,"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?", re.ASCII)
 _NO_NUMBER = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _QUOTED = re.compile(r'"[^"]*"')
 
@@ -60,7 +71,13 @@ def read_table(path: Path, wanted: Sequence[Quantity], layout: Layout, least: in
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise ValueError("is larger than 16 MiB; thin it out")
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or data[:1000].count(0) > 100:
+            raise ValueError(
+                "is a text in UTF-16, or no text: it holds bytes of zero; save it in UTF-8 (in a spreadsheet as "
+                '"CSV UTF-8", in an editor by "save with encoding")'
+            )
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
@@ -70,6 +87,12 @@ def read_table(path: Path, wanted: Sequence[Quantity], layout: Layout, least: in
     if not rows:
         raise ValueError(f"0 rows found; expected at least {least} of {', '.join(wanted)}")
     header, units, rows = _head(rows, comments)
+    if header and rows and 2 * len(rows[0].cells) == len(header.cells) and units_apart(header.cells):
+        name, unit = header.cells[:2]
+        raise ValueError(
+            f"{header}: {len(header.cells)} columns above {len(rows[0].cells)}, every other one a unit: the comma "
+            f'before a unit parts columns; write it like {name} ({unit}), or like "{name}, {unit}" in quotes'
+        )
     width = len(header.cells) if header else len(rows[0].cells)
     if width == 1:
         raise ValueError(f"{header or rows[0]}: one column; expected commas, semicolons or tabs between the columns")
@@ -87,7 +110,8 @@ def read_table(path: Path, wanted: Sequence[Quantity], layout: Layout, least: in
     unread = 0
     for i, row in enumerate(rows):
         if len(row.cells) < width or any(row.cells[width:]) or (header is None and len(row.cells) > width):
-            raise ValueError(f"{row}: {len(row.cells)} columns; expected {width}, as in the first row")
+            twice = " (numbers with a decimal comma? expected a decimal point)" * (len(row.cells) == 2 * width)
+            raise ValueError(f"{row}: {len(row.cells)} columns; expected {width}, as in the first row{twice}")
         for quantity, column in columns.items():
             number = _number(row, quantity, column)
             unread += math.isinf(number)
@@ -137,12 +161,12 @@ def _head(rows: list[_Row], comments: list[_Row]) -> tuple[_Row | None, _Row | N
     """The header, the row of units below it, and the rows of numbers. A first row without any number is the header;
     else it is the last comment above that names a quantity and has as many cells."""
     header, units = None, None
-    if not any(_NUMBER.fullmatch(cell) for cell in rows[0].cells):
+    if not _has_number(rows[0]):
         header, *rows = rows
         while len(header.cells) > 1 and not header.cells[-1]:  # a delimiter at the end of every line
             header.cells.pop()
         width = len(header.cells)
-        if rows and not any(_NUMBER.fullmatch(cell) for cell in rows[0].cells):
+        if rows and not _has_number(rows[0]):
             units, *rows = rows
             if len(units.cells) < width or any(units.cells[width:]):
                 raise ValueError(f"{units}: neither numbers nor a unit for each of the {width} columns above")
@@ -151,6 +175,19 @@ def _head(rows: list[_Row], comments: list[_Row]) -> tuple[_Row | None, _Row | N
         named = (row for row in reversed(comments) if len(row.cells) == len(rows[0].cells) and is_header(row.cells))
         header = next(named, None)
     return header, units, rows
+
+
+def _has_number(row: _Row) -> bool:
+    """Whether any cell is a number. Raises ``ValueError`` where all that are would be numbers with a decimal comma."""
+    if any(_NUMBER.fullmatch(cell) for cell in row.cells):
+        return True
+    for cell in row.cells:
+        if _DECIMAL_COMMA.fullmatch(cell):
+            raise ValueError(
+                f"{row}: {cell[:60]!r} has a decimal comma; expected a decimal point: save the file so, or replace the "
+                "commas by points"
+            )
+    return False
 
 
 def _check_comments(text: str, wanted: Sequence[Quantity]) -> None:

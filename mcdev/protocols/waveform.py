@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from mcdev.measured import SENTINEL, Layout, read_table
 from mcdev.protocols.timeline import Piece, Protocol
-from mcdev.schema import refuse
+from mcdev.schema import REACH, refuse
 
 MOST_POINTS = 200_000
 
@@ -61,9 +61,10 @@ class Waveform(Protocol):
             refuse(self.time[row], f"expected two points of one time at most; point {row + 1} is a third", key="time")
         if not self.time[-1] > 0:
             refuse(self.time[-1], "expected increasing times; all points are at one", key="time")
-        if max(map(abs, self.voltage)) >= SENTINEL:
-            far = max(self.voltage, key=abs)
-            refuse(far, "expected voltages; so large a number is an instrument's infinity or none", key="voltage")
+        if abs(far := max(self.voltage, key=abs)) > REACH["V"][1]:
+            sentinel = "so large a number is an instrument's infinity or none"
+            unit = f"none is beyond {REACH['V'][1]:g} V: look at its unit and its power of ten"
+            refuse(far, f"expected voltages; {sentinel if abs(far) >= SENTINEL else unit}", key="voltage")
         return self
 
     def concerns(self) -> Iterable[tuple[str, str]]:

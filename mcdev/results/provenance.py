@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from mcdev.configuration.preset_tables import presets
 from mcdev.kinds import name_of
 from mcdev.machine.environment import backend
 from mcdev.machine.identity import Origin, together, written
-from mcdev.machine.provenance import code_version
+from mcdev.machine.provenance import code_version, versions
 
 SCHEMA_VERSION = 3
 """Of the results' layout."""
@@ -40,10 +39,7 @@ def attributes(experiment: Experiment, variants: list[Experiment], origins: Sequ
         "backend": backend(),
         "accelerator": str(jax.devices()[0].device_kind),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": ", ".join(
-            f"{name} {importlib.metadata.version(name)}"
-            for name in ("mcdev", "jax", "jaxlib", "numpy", "xarray", "h5py")
-        ),
+        "versions": versions("jax", "jaxlib", "numpy", "xarray", "h5py"),
         "code_version": code_version(),
         "git_commit": git_commit(),
         # what of the device the numbers do not tell, for whoever reads them without its plugin

@@ -32,7 +32,7 @@ from mcdev.configuration.plugins import load_installed, loaded
 from mcdev.files import structure
 from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import ACCEPT, Identity, Origin, differences, told
-from mcdev.results.file import FILE_NAME
+from mcdev.results.file import FILE_NAME, find
 from mcdev.results.record import Record, agreed, alone, changes, read_record, write_record
 from mcdev.results.scheduler import Workers
 from mcdev.results.tree import assemble
@@ -327,6 +327,22 @@ def _whose(said: Mapping[str, str], own: Identity) -> str:
     if there.origin != own.origin:
         return f"made by another machine or code ({told(differences(there.origin, own.origin))})"
     return "of other devices or cycles than their names say"
+
+
+def altered(run: str | Path) -> str:
+    """What is to be said where results are not as their run wrote them: ``run.json`` beside them has another checksum.
+    Nothing of results that lie alone, or whose run has none. Raises ``ResultsError`` where there are no results."""
+    file = find(run)
+    try:
+        written = read_record(file.parent / RECORD, _Record, "run").results
+    except ResultsError:  # no record of this version of mcdev, which `mcdev run --resume` says
+        return ""
+    if file.name != FILE_NAME or written in (None, _checksum(file)):
+        return ""
+    return (
+        f"{file} is not as the run wrote it: its checksum is not the one in {RECORD} beside it, so its numbers may "
+        "have been changed or damaged; mcdev run --resume makes it again"
+    )
 
 
 def is_finished(folder: Path, experiment: Experiment, accept: bool = False) -> bool:

@@ -17,11 +17,12 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError, 
 from scipy import special
 
 from mcdev.configuration.experiment import read_toml
-from mcdev.configuration.problems import ConfigError, described, unique
+from mcdev.configuration.problems import ConfigError, Problem, described, unique
 from mcdev.schema import Strict, refuse
 from mcdev.statistics.readings import Support
 
 FORMAT: Literal["mcdev model card, version 2"] = "mcdev model card, version 2"
+_FORMATS = ("mcdev model card, version 1", FORMAT)
 PROBABILITIES = (
     *(0.0, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
     *(0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 0.995, 0.998, 1.0),
@@ -382,6 +383,15 @@ def read_card(path: Path) -> Card:
     """The card in a TOML file. Raises ``ConfigError`` with all that is wrong: unknown keys, numbers out of range or not
     finite, matrices that are no correlation matrices."""
     data = read_toml(path)
+    written = data.get("format")
+    if written not in _FORMATS:
+        newer = isinstance(written, str) and written.startswith("mcdev model card")
+        why = (
+            "this mcdev reads version 1 and version 2; update mcdev"
+            if newer
+            else f"is no model card; those begin with format = {FORMAT!r}"
+        )
+        raise ConfigError([Problem("format", written, why)], str(path))
     try:
         return Card.model_validate(data)
     except ValidationError as error:

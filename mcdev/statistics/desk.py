@@ -41,10 +41,12 @@ def open_run(path: Path) -> tuple[xr.DataTree, list[dict[str, Any]]]:
     return tree, summarise(tree)
 
 
-def serve(path: Path, card: Path | None, resample: int | None, seed: int, out: Path | None) -> list[str]:
+def serve(
+    path: Path, card: Path | None, resample: int | None, seed: int, out: Path | None
+) -> tuple[list[str], list[str]]:
     """Write the card of a run (``card``), or draw devices from a card or a run's card (``resample``), as CSV into a
-    file or to standard output. What a reader must know of the card: numbers that drawn devices do not have, families
-    that are not determined. Raises ``ConfigError`` and ``ResultsError``."""
+    file or to standard output. In words, which files were written; and what a reader must know of the card: numbers
+    that drawn devices do not have, families that are not determined. Raises ``ConfigError`` and ``ResultsError``."""
     if is_card(path) and resample is None:
         read_card(path)
         raise _usage(
@@ -53,11 +55,15 @@ def serve(path: Path, card: Path | None, resample: int | None, seed: int, out: P
     found = read_card(path) if is_card(path) else make_card(read(path))
     if resample is not None:
         check_size(found, resample)
+    written, points = [], f"{len(found.points)} sweep point{'s' if len(found.points) > 1 else ''}"
     if card is not None:
         _write(to_toml(found), card)
+        written.append(f"written: {card} (model card of {points})")
     if resample is not None:
         _draw(found, resample, seed, out)
-    return _remarks(found)
+        if out is not None:
+            written.append(f"written: {out} ({resample} devices drawn with seed {seed} at {points})")
+    return written, _remarks(found)
 
 
 def _remarks(card: Card) -> list[str]:

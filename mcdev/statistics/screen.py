@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,29 @@ from mcdev.statistics.readings import few, readings
 
 _MATRICES = 2
 """Sweep points whose correlations are shown: sixteen matrices are not read on a terminal."""
+
+
+_QUANTITY = re.compile(r"([-+\d.e]+) ((?:s|V|A|S|F|Hz|ohm|eV|m)(?:/\S+)?)")
+"""A number and a unit that takes a prefix."""
+_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 3: "k", 6: "M", 9: "G", 12: "T"}
+
+
+def prefixed(value: Any) -> str:
+    """A value of a sweep's axis as it is read most easily: ``0.0005 s`` as ``500 µs``."""
+    match = _QUANTITY.fullmatch(str(value))
+    if match is None:
+        return str(value)
+    number = float(match[1])
+    if number == 0 or 0.1 <= abs(number) < 1e4:
+        return str(value)
+    power = 3 * math.floor(math.log10(abs(number)) / 3 + 1e-9)
+    prefix = _PREFIXES.get(power)
+    return str(value) if prefix is None else f"{number / 10.0**power:g} {prefix}{match[2]}"
+
+
+def at_point(point: Mapping[str, Any]) -> list[str]:
+    """The cells of a table that say at which sweep point a row is."""
+    return [visible(prefixed(value)) for value in point.values()]
 
 
 def screens(tree: xr.DataTree, records: list[dict[str, Any]]) -> list[Table]:
@@ -78,7 +104,7 @@ def _components(records: list[dict[str, Any]], cycles: int, of: list[Contents]) 
         unit = "" if r["unit"] == "1" else f" {r['unit']}"
         table.add_row(
             visible(r["measurement"]),
-            *map(visible, r["point"].values()),
+            *at_point(r["point"]),
             *cvs,
             *sigmas,
             _with_interval(r, "median") + unit,
@@ -95,14 +121,16 @@ def _laws(records: list[dict[str, Any]]) -> Table:
         if r["lognormal_aic"] is None:
             continue
         numbers = [str(r["n_ok"] + r["n_right"] + r["n_left"]), str(r["n_right"]), str(r["n_left"])]
-        numbers += [_with_error(r, "lognormal_median"), _with_error(r, "lognormal_sigma"), f"{r['lognormal_aic']:.1f}"]
-        numbers += [_with_error(r, "weibull_scale"), _with_error(r, "weibull_shape"), f"{r['weibull_aic']:.1f}"]
-        table.add_row(visible(r["measurement"]), *map(visible, r["point"].values()), *numbers)
+        unit = "" if r["unit"] == "1" else f" {r['unit']}"
+        median, scale = (_with_error(r, name) + unit for name in ("lognormal_median", "weibull_scale"))
+        numbers += [median, _with_error(r, "lognormal_sigma"), f"{r['lognormal_aic']:.1f}"]
+        numbers += [scale, _with_error(r, "weibull_shape"), f"{r['weibull_aic']:.1f}"]
+        table.add_row(visible(r["measurement"]), *at_point(r["point"]), *numbers)
     return table
 
 
 def _matrix(level: Correlation, point: dict[str, Any]) -> Table:
-    where = ", ".join(f"{axis} = {value}" for axis, value in point.items())
+    where = ", ".join(f"{axis} = {prefixed(value)}" for axis, value in point.items())
     title = f"correlations {level.level}" + (f" at {where}" if where else "")
     table = _table(visible(title), ["", *map(visible, level.names)])
     for i, name in enumerate(level.names):
@@ -130,7 +158,7 @@ def _memory(tree: xr.DataTree) -> Table:
         cells += [""] * (lags - len(cells))
         changed = drift(r.even, r.fine)
         cells.append("-" if changed is None else f"{changed.value:.2g} ({changed.low:.2g} … {changed.high:.2g})")
-        table.add_row(visible(r.label), *map(visible, r.point.values()), *cells)
+        table.add_row(visible(r.label), *at_point(r.point), *cells)
     return table
 
 
