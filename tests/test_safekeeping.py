@@ -485,15 +485,16 @@ def test_what_a_stop_leaves_behind_is_said(
     with monkeypatch.context() as patch:
         patch.setattr(os, "_exit", sys.exit)
         patch.setattr(safekeeping.Folder, "put", stopped)
-        patch.setattr(safekeeping, "perform", lambda *arguments: put_first(arguments[2]))
+        patch.setattr(safekeeping, "perform", put_first)
         ended = mcdev_main("run", config, "--out", folder)
     kept = "what was computed is kept" if finished else "no part of it was finished"
     one_message(ended, 143, f"stopped; {kept}, go on with: mcdev run --resume {folder}")
 
 
-def put_first(keeper: safekeeping.Folder) -> None:
-    point = keeper.experiment.points()[0][1]
-    chunk = chains(point, 0, CUT[0])[0][0]
+def put_first(*arguments: Any) -> None:
+    """In place of all the work, its first chunk."""
+    (keeper,) = (one for one in arguments if isinstance(one, safekeeping.Folder))
+    chunk = chains(trials(keeper.experiment)[0], 0, CUT[0])[0][0]
     keeper.put(chunk, Made({"nothing": np.zeros(1)}, Origin.here()))
 
 
