@@ -86,7 +86,7 @@ def _of_another_kind(
     for name, table in data.items():
         if not isinstance(table, Mapping) or name not in root.model_fields:
             continue
-        models = [m for m in _models_in(root.model_fields[name].annotation) if "kind" in m.model_fields]
+        models = [m for m in _models_of(root, name) if "kind" in m.model_fields]
         kinds = {model.model_fields["kind"].default: model for model in models}
         own = kinds.get(str(table.get("kind")))
         here = [each for each in found if each[1] in ("extra_forbidden", "missing") and _is_in(each[0].key, name)]
