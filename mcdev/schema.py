@@ -24,7 +24,6 @@ import numpy as np
 import pint
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
-from scipy import special
 
 # Named units with small whole powers. The rest of what pint understands is arithmetic: m**9**9**9 would never end.
 _FACTOR = r"°?[^\W\d]\w*(?:(?:\*\*|\^)-?\d)?"
@@ -294,6 +293,8 @@ class _Truncated(_Law):
 
     def _shares(self) -> tuple[float, float]:
         """Shares of the untruncated law below the lower and below the upper bound."""
+        from scipy import special  # takes half a second, and only a draw needs it
+
         below = 0.0 if self.low is None else float(special.ndtr(self._score(self.low)))
         return below, 1.0 if self.high is None else float(special.ndtr(self._score(self.high)))
 
@@ -304,6 +305,8 @@ class _Truncated(_Law):
 
     def quantile(self, u: np.ndarray) -> np.ndarray:
         below, above = self._shares()
+        from scipy import special
+
         within = self._value(special.ndtri(below + np.asarray(u) * (above - below)))
         # Shares below 1e-300 and above 1 - 1e-16 are no numbers: a bound far out is met exactly only so.
         return np.clip(within, self.low, self.high) if self.low is not None or self.high is not None else within

@@ -125,6 +125,23 @@ def test_importing_changes_nothing_and_is_light() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["presets"]], ids=" ".join)
+def test_what_computes_nothing_answers_at_once(words: list[str]) -> None:
+    """None of what takes long to import is imported."""
+    slow = ("jax", "equinox", "optax", "xarray", "h5py", "scipy.special", "scipy.stats", "scipy.optimize", "matplotlib")
+    code = (
+        "import contextlib, sys\n"
+        f"sys.argv = ['mcdev', *{words!r}]\n"
+        "from mcdev.__main__ import main\n"
+        "with contextlib.suppress(SystemExit):\n"
+        "    main()\n"
+        f"print([name for name in {slow!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize("name", mcdev.__all__)
 def test_public_names_are_documented(name: str) -> None:
     public = getattr(mcdev, name)

@@ -27,7 +27,8 @@ from mcdev.devices import DEVICES, Deterministic
 from mcdev.figures import draw_all
 from mcdev.files.whole_file import ResultsError
 from mcdev.fits import FITS
-from mcdev.interface import cli
+from mcdev.interface.application import again_with
+from mcdev.interface.json_schema import config_schema
 from mcdev.kinds import Kinds, name_of
 from mcdev.measurements import MEASUREMENTS
 from mcdev.protocols import PROTOCOLS
@@ -107,7 +108,7 @@ def test_a_kind_of_ones_own_is_a_kind_like_others(tmp_path: Path) -> None:
     assert mcdev.build(experiment.to_dict()) == experiment
     assert experiment.plugins == (plugin,)
     assert mcdev.build({**SMALL, "measurements": {"g": {"kind": "on_off_ratio"}}}).plugins == ()
-    definitions = cli.config_schema()["$defs"]
+    definitions = config_schema()["$defs"]
     assert definitions["Last"]["properties"]["kind"]["const"] == "last"
     with pytest.raises(mcdev.ConfigError, match=r"measurements\.g\.nothing = 1: no such key"):
         mcdev.build({**SMALL, "measurements": {"g": {"kind": "last", "nothing": 1}}})
@@ -229,7 +230,7 @@ def test_the_source_is_part_of_the_fingerprint(tmp_path: Path, forget: Callable[
 def test_the_command_that_goes_on_names_the_plugins(tmp_path: Path) -> None:
     file = written(tmp_path)
     mcdev.load_plugin(file)
-    assert cli._again(["a=1"], False) == ["--set", "a=1", "--plugin", str(file)]
+    assert again_with(["a=1"], False) == ["--set", "a=1", "--plugin", str(file)]
 
 
 def test_another_process_is_sent_the_source(tmp_path: Path, forget: Callable[[], None]) -> None:
@@ -279,7 +280,7 @@ def test_results_of_every_template_are_read_without_them(tmp_path: Path, forget:
     assert "my_picture.png" in drawn
     mcdev.write(tree, tmp_path)
     records = mcdev.summarise(tree)
-    schema = cli.config_schema()
+    schema = config_schema()
     assert {f"my_{room}" for room in plugins.ROOMS} <= set(re.findall(r"my_\w+", json.dumps(schema)))
     forget()
     read = mcdev.read(tmp_path)

@@ -23,7 +23,7 @@ def presets() -> dict[str, dict[str, Any]]:
 
 @functools.cache
 def _presets() -> dict[str, dict[str, Any]]:
-    folder = resources.files("mcdev.devices") / "presets"
+    folder = resources.files("mcdev") / "devices" / "presets"
     return {
         file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8"))
         for file in sorted(folder.iterdir(), key=lambda f: f.name)

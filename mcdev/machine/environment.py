@@ -13,8 +13,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-import jax
-
 
 class NoBackend(RuntimeError):
     """JAX finds nothing to compute on; the message says what was asked for and what to do."""
@@ -43,6 +41,8 @@ def try_flags() -> None:
 
 def backend() -> str:
     """What JAX computes on: ``cpu``, ``gpu``. Raises :class:`NoBackend` where it cannot start."""
+    import jax  # takes a second, and what computes nothing needs none
+
     try:
         return jax.default_backend()
     except Exception as error:  # JAX raises several kinds, one of them without a word
@@ -58,6 +58,8 @@ def computing(x64: bool) -> Iterator[None]:
     """All that mcdev computes with JAX is computed within: in double precision or not, and by JAX's usual rules. NaN
     and infinity are results here (a realisation that broke down, a time that was not reached), so a process in which
     JAX stops at the first of them, as with ``JAX_DEBUG_NANS``, computes as any other."""
+    import jax  # takes a second, and what computes nothing needs none
+
     with (
         jax.enable_x64(x64),
         jax.debug_nans(False),

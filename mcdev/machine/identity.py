@@ -24,8 +24,6 @@ from mcdev.machine.environment import backend
 from mcdev.machine.provenance import code_version, libraries
 from mcdev.schema import Strict
 
-ACCEPT = "--accept-other-machine"
-"""The option by which a user accepts what other machines compute."""
 _SETTINGS = (
     *("enable_x64", "default_matmul_precision", "default_prng_impl", "threefry_partitionable", "random_seed_offset"),
     *("disable_jit", "disable_most_optimizations", "optimization_level", "exec_time_optimization_effort"),

@@ -8,6 +8,8 @@ import importlib.metadata
 import tomllib
 from pathlib import Path
 
+ACCEPT = "--accept-other-machine"
+"""The option by which a user accepts what other machines compute."""
 _NUMERICS = ("jax", "jaxlib", "numpy", "scipy", "equinox", "optax")
 
 

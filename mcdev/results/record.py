@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from mcdev.configuration.problems import shown
 from mcdev.files.whole_file import ResultsError, whole_file
-from mcdev.machine.identity import ACCEPT, Identity, Origin, changed_keys, differences, exclusive, told
+from mcdev.machine.identity import Identity, Origin, changed_keys, differences, exclusive, told
+from mcdev.machine.provenance import ACCEPT
 from mcdev.schema import Strict
 
 _SHOWN = 6  # changed keys that a message names

@@ -31,7 +31,8 @@ from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.plugins import load_installed, loaded
 from mcdev.files import structure
 from mcdev.files.whole_file import ResultsError, whole_file
-from mcdev.machine.identity import ACCEPT, Identity, Origin, differences, told
+from mcdev.machine.identity import Identity, Origin, differences, told
+from mcdev.machine.provenance import ACCEPT
 from mcdev.results.file import FILE_NAME, find
 from mcdev.results.record import Record, agreed, alone, changes, read_record, write_record
 from mcdev.results.scheduler import Workers

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
-import psutil
 
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.machine.environment import computing
 from mcdev.machine.identity import Origin
+from mcdev.machine.memory import NotEnoughMemory, budget
 from mcdev.machine.threads import cores, thread_pool
 from mcdev.measurements.contract import FAILED, OK
 from mcdev.protocols.timeline import Timeline
@@ -45,11 +45,6 @@ from mcdev.simulation.trial import Trial, trials
 
 _SAMPLES = 64  # of all realisations that are held together, at least
 _NUMBERS = 2**16  # that are held together, at least
-_FREE = 0.8  # share of the free memory that is the budget where none is given
-
-
-class NotEnoughMemory(ValueError):
-    """The ensemble would not fit into the memory budget; the message says what it asks for and what to lower."""
 
 
 @dataclass
@@ -143,7 +138,7 @@ def simulate(
 def plan(points: Sequence[Trial], workers: int, memory: float | None = None, in_memory: bool = True) -> list[Share]:
     """How each sweep point is cut, for a budget of ``memory`` bytes. Raises as :func:`simulate`, before any work."""
     check_memory(points, workers, memory, in_memory)
-    room = _budget(memory) - memory_needed(points, 0, in_memory)
+    room = budget(memory) - memory_needed(points, 0, in_memory)
     return [share(trial, workers, room / workers) for trial in points]
 
 
@@ -447,20 +442,15 @@ def memory_needed(points: Sequence[Trial], workers: int, in_memory: bool = True)
     return kept + peak
 
 
-def _budget(memory: float | None) -> float:
-    """Bytes: as given, or most of what is free."""
-    return memory or _FREE * psutil.virtual_memory().available
-
-
 def check_memory(
     points: Sequence[Trial], workers: int | None = None, memory: float | None = None, in_memory: bool = True
 ) -> None:
     """Raises ``NotEnoughMemory`` before anything is computed."""
     needed = memory_needed(points, workers or cores(), in_memory)
-    budget = _budget(memory)
-    if needed > budget:
+    allowed = budget(memory)
+    if needed > allowed:
         raise NotEnoughMemory(
-            f"this run would need about {needed / 2**30:.1f} GiB of memory, its budget is {budget / 2**30:.1f} GiB; "
+            f"this run would need about {needed / 2**30:.1f} GiB of memory, its budget is {allowed / 2**30:.1f} GiB; "
             "lower ensemble.devices, ensemble.cycles, the protocol's samples_per_… or output.trajectories, or split "
             "the sweep"
         )

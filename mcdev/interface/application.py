@@ -1,0 +1,93 @@
+"""The application that commands are added to, and the options that several of them have."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mcdev.files.plain_text import one_line
+from mcdev.interface.ending import CONFIG, Leave
+from mcdev.machine.provenance import ACCEPT
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Simulate thousands of realisations of volatile memristors from one configuration file.",
+)
+
+ConfigFile = Annotated[Path, typer.Argument(help="Configuration file (TOML).", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, or its results.h5.", show_default=False)]
+AcceptOther = Annotated[
+    bool,
+    typer.Option(
+        ACCEPT,
+        help="Put together what machines of several kinds compute: their numbers differ in the last bits.",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; may be repeated.")
+]
+
+
+def _load_plugins(files: list[Path] | None) -> list[Path] | None:
+    from mcdev.configuration.plugins import load_plugin
+
+    for file in files or []:
+        load_plugin(file)
+    return files
+
+
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        help="Python file with kinds or a picture of your own, which is run; may be repeated.",
+        callback=_load_plugins,
+    ),
+]
+"""Loaded while the command line is read, before the command itself begins."""
+
+
+def command_line(*words: Any) -> str:
+    """A command line as a shell takes it."""
+    return shlex.join(["mcdev", *(str(word) for word in words)])
+
+
+def again_with(pairs: list[str] | None, accept: bool) -> list[str]:
+    """The options that a command which goes on needs, too."""
+    from mcdev.configuration.plugins import loaded
+
+    given = [word for pair in pairs or [] for word in ("--set", pair)]
+    files = [plugin.path for plugin in loaded() if plugin.path is not None]
+    return given + [word for file in files for word in ("--plugin", str(file))] + ([ACCEPT] if accept else [])
+
+
+def start() -> None:
+    """What computes needs JAX: one line where it cannot start. Raises ``NoBackend``."""
+    from mcdev.machine.environment import backend, try_flags
+
+    try_flags()
+    backend()
+
+
+def overrides(pairs: list[str] | None) -> dict[str, Any]:
+    """``--set`` values are TOML; what is not valid TOML is taken as text, so that units need no quotes."""
+    values = {}
+    for pair in pairs or []:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise Leave(f"--set {one_line(pair, 80)}: expected KEY=VALUE, like --set ensemble.devices=64", CONFIG)
+        try:
+            values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[key.strip()] = text.strip()
+        except (ValueError, RecursionError) as error:
+            why = "a number of too many digits" if isinstance(error, ValueError) else "nested too deep"
+            raise Leave(f"--set {one_line(pair, 80)}: {why}; expected a value of a configuration", CONFIG) from None
+    return values

@@ -1,0 +1,315 @@
+"""The commands that compute: run, calibrate."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mcdev.files.plain_text import visible
+from mcdev.interface.application import (
+    AcceptOther,
+    ConfigFile,
+    Overrides,
+    Plugins,
+    again_with,
+    app,
+    command_line,
+    overrides,
+    start,
+)
+from mcdev.interface.drawing import draw, draw_calibration
+from mcdev.interface.ending import BROKEN, CONFIG, FILES, Leave, to_be_gone_on_with, what_is_kept
+from mcdev.interface.terminal import STDERR, STDOUT, print_calibration, print_study, print_tables
+
+if TYPE_CHECKING:
+    from mcdev.configuration.experiment import Experiment
+
+
+@app.command()
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(help="Configuration file (TOML); with --resume it may be left out.")
+    ] = None,
+    set_: Overrides = None,
+    plugin: Plugins = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; default: a new one under runs/.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Folder of a stopped run, to be gone on with.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads or local workers; default: all cores.")] = None,
+    memory: Annotated[
+        float | None, typer.Option(min=0.001, help="Budget in GiB; default: 80 % of what is free.")
+    ] = None,
+    scheduler: Annotated[str, typer.Option(help="threads, or dask: a cluster of processes.")] = "threads",
+    scheduler_address: Annotated[
+        str | None, typer.Option(help="Of a Dask scheduler that runs already, like tcp://host:8786.")
+    ] = None,
+    accept: AcceptOther = False,
+    figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would take: steps, memory, time.")
+    ] = False,
+) -> None:
+    """Run an experiment: results.h5, statistics.csv, figures and a table. Or a study of several, with their table."""
+    from mcdev.configuration.experiment import load
+    from mcdev.machine import compilation_cache
+    from mcdev.results import safekeeping
+    from mcdev.results.file import folder_name
+    from mcdev.study import is_study
+
+    if scheduler not in ("threads", "dask"):
+        raise Leave(f"--scheduler {scheduler}: expected threads or dask", CONFIG)
+    if resume is not None and out is not None:
+        raise Leave("--out and --resume both name the folder; give one of them", CONFIG)
+    kind: Literal["threads", "dask"] = "dask" if scheduler == "dask" or scheduler_address else "threads"
+    how = _How(kind, threads, scheduler_address, memory * 2**30 if memory else None, figures, accept)
+    if config is None and resume is None:
+        raise Leave("give a configuration file, or --resume FOLDER", CONFIG)
+    start()
+    compilation_cache.switch_on()
+    if dry_run and config is not None:
+        _print_forecast(config, overrides(set_), threads)
+        return
+    if config is not None and is_study(config):
+        _run_study(config, set_, resume or out, how)
+        return
+    experiment = load(config or safekeeping.configuration(resume or Path()), overrides(set_))
+    folder = resume or _begun(out or Path(experiment.output.directory) / folder_name(experiment), experiment)
+    again = command_line("run", "--resume", folder, *again_with(None, accept))
+    with to_be_gone_on_with(again, folder / safekeeping.RECORD):
+        tree, records, aside = _run_one(experiment, folder, how, resume is not None, again)
+        print_tables(tree, records)
+        drawn = draw(tree, folder / "figures") if figures and experiment.output.figures else []
+    more = (", card.toml" if tree["realisations"].sizes["device"] > 1 else "") + (", figures/" if drawn else "")
+    STDOUT.say(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})")
+    for chunk, why in aside.items():
+        STDERR.say(f"{chunk.name}: {why}", "set aside", "red")
+    if aside:
+        raise Leave(
+            f"{len(aside)} chunks failed {safekeeping.ATTEMPTS} times and count as broken down; what was computed is "
+            f"kept, they are tried again with: {again}",
+            BROKEN,
+        )
+    broken = _broken(tree)
+    if broken:
+        raise Leave(
+            f"{broken} of {tree['realisations']['intact'].size} realisations broke down and are left out of the "
+            f"statistics; their parameters are in results.h5: {experiment.device.remedy}",
+            BROKEN,
+        )
+
+
+def _print_forecast(config: Path, overrides: dict[str, Any], threads: int | None) -> None:
+    from mcdev import study
+    from mcdev.configuration.experiment import load
+    from mcdev.simulation import forecast
+
+    if study.is_study(config):
+        members = study.load_study(config, overrides).members
+        named = [(f"{member.variant}, {member.run}", member.experiment) for member in members]
+    else:
+        named = [(str(config), load(config, overrides))]
+    for name, experiment in named:
+        for line in forecast.report(forecast.forecast(experiment, threads)):
+            STDOUT.say(f"{name}: {line}")
+
+
+class _How(NamedTuple):
+    """With which workers, in how much memory."""
+
+    kind: Literal["threads", "dask"]
+    number: int | None
+    address: str | None
+    memory: float | None
+    """Bytes."""
+    figures: bool
+    accept: bool
+    """Whether other machines may have a part in it."""
+
+
+def _run_one(
+    experiment: Experiment, folder: Path, how: _How, resume: bool, again: str
+) -> tuple[Any, list[dict[str, Any]], dict[Any, str]]:
+    """Run an experiment under a progress bar and write its results; the tree, its statistics, and what failed.
+    ``again``: the command that goes on with it."""
+    from mcdev.files.whole_file import ResultsError, whole_file
+    from mcdev.results import safekeeping, scheduler
+    from mcdev.results.file import FILE_NAME, read, write
+
+    known = experiment.warnings()
+    for warning in known:
+        STDERR.say(warning, "warning", "yellow")
+    aside: dict[Any, str] = {}
+    try:
+        with safekeeping.Folder(folder, experiment, how.accept) as keeper:
+            if resume and keeper.finished():
+                STDERR.say(f"{folder} is finished; its results are as they were written")
+                tree = read(folder)
+            else:
+                if resume and keeper.record.results is not None:
+                    STDERR.say(f"{folder / FILE_NAME} is not as it was written; it is made again")
+                with (
+                    scheduler.workers(how.kind, how.number, how.address) as workers,
+                    Progress(
+                        TextColumn("{task.description}", markup=False),
+                        BarColumn(),
+                        TaskProgressColumn(),
+                        TimeElapsedColumn(),
+                        TextColumn("left"),
+                        TimeRemainingColumn(),
+                        console=STDERR,
+                    ) as bar,
+                ):
+                    task = bar.add_task(experiment.name, total=None)
+                    shares = keeper.go_on() if resume else keeper.begin(workers.number, how.memory)
+                    for note in keeper.notes:
+                        STDERR.say(note)
+                    tree, aside = safekeeping.work(
+                        keeper, shares, workers, lambda done, total: bar.update(task, completed=done, total=total)
+                    )
+                write(tree, folder)
+                if not aside:
+                    keeper.done()
+    except ResultsError as error:
+        if not resume and (folder / safekeeping.RECORD).exists():
+            raise ResultsError(f"{error}; {what_is_kept(folder)}, go on with: {again}") from None
+        raise
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    for warning in str(tree.attrs["warnings"]).splitlines():  # of the results: who had a part in them
+        if warning not in known:
+            STDERR.say(warning, "warning", "yellow")
+    from mcdev import statistics  # slow to import, and wanted last
+
+    records = statistics.summarise(tree)
+    with whole_file(folder / "statistics.csv") as temporary:
+        temporary.write_text(statistics.to_csv(records), encoding="utf-8")
+    if tree["realisations"].sizes["device"] > 1:
+        with whole_file(folder / "card.toml") as temporary:
+            temporary.write_text(statistics.to_toml(statistics.make_card(tree)), encoding="utf-8")
+    return tree, records, aside
+
+
+def _broken(tree: Any) -> int:
+    return int((tree["realisations"]["intact"].values == 0).sum())
+
+
+def _run_study(config: Path, set_: list[str] | None, out: Path | None, how: _How) -> None:
+    from mcdev import study
+    from mcdev.files.whole_file import whole_file
+    from mcdev.results import record, safekeeping
+    from mcdev.results.file import time_stamp
+
+    plan = study.load_study(config, overrides(set_))
+    folder = out or Path(plan.members[0].experiment.output.directory) / f"{plan.study.name}-{time_stamp()}"
+    again = command_line("run", config, "--resume", folder, *again_with(set_, how.accept))
+
+    def run_member(member: study.Member, place: Path) -> None:
+        STDERR.say(f"{member.variant}: {member.run}")
+        begun = (place / safekeeping.RECORD).exists()
+        changed = safekeeping.Folder(place, member.experiment).changed() if begun else []
+        if changed:
+            STDERR.say(f"{place} is computed again: {'; '.join(changed)}")
+        _run_one(
+            member.experiment, place if begun else _begun(place, member.experiment), how, begun and not changed, again
+        )
+
+    _writable(folder)
+    with to_be_gone_on_with(again, folder), record.alone(folder):
+        trees = study.perform(plan, folder, run_member, how.accept)
+        rows = study.table(plan, trees)
+        with whole_file(folder / study.TABLE) as temporary:
+            temporary.write_text(study.to_csv(rows), encoding="utf-8")
+        if rows:
+            print_study(plan, rows)
+        if how.figures:
+            _draw_study(plan, trees, folder)
+    STDOUT.say(f"\nresults: {folder}/ (table.csv, and a folder for each run of each variant)")
+    broken = sum(_broken(tree) for tree in trees.values())
+    if broken:
+        raise Leave(f"{broken} realisations broke down and are left out; see statistics.csv of each run", BROKEN)
+
+
+def _draw_study(plan: Any, trees: dict[tuple[str, str], Any], folder: Path) -> None:
+    from mcdev.figures import draw_study
+    from mcdev.study import FIGURES
+
+    for path in draw_study(trees, folder / FIGURES):
+        STDOUT.say(f"figure: {path}")
+    for member in plan.members:
+        draw(trees[member.run, member.variant], folder / member.folder / "figures")
+
+
+@app.command()
+def calibrate(
+    config: ConfigFile,
+    set_: Overrides = None,
+    plugin: Plugins = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; default: a new one under runs/.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Folder of a stopped calibration, to be gone on with.")] = None,
+    accept: AcceptOther = False,
+    figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
+) -> None:
+    """Fit device parameters to reported numbers and measured curves: values, intervals, what is not determined."""
+    from mcdev.calibration import desk, load_job
+    from mcdev.machine import compilation_cache
+    from mcdev.results.record import alone
+
+    start()
+    compilation_cache.switch_on()
+    plan = load_job(config, overrides(set_))
+    if resume is None:
+        folder = _claim(out or Path(plan.job.directory) / desk.folder_name(plan), {})
+    else:
+        folder = resume
+        desk.check(plan, folder, accept)
+    again = command_line("calibrate", config, "--resume", folder, *again_with(set_, accept))
+    for warning in plan.warnings:
+        STDERR.say(warning, "warning", "yellow")
+    with to_be_gone_on_with(again, folder / desk.RECORD), alone(folder):
+        book = desk.begin(plan, folder) if resume is None else desk.go_on(plan, folder, accept)
+        with Progress(TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=STDERR) as bar:
+            task = bar.add_task(plan.job.name, total=None)
+            tree = desk.work(plan, folder, book, lambda text: bar.update(task, description=visible(text)))
+        for note in book.notes:
+            STDERR.say(note)
+        print_calibration(tree)
+        if figures:
+            draw_calibration(tree, folder / "figures")
+    STDOUT.say(f"\nresults: {folder}/ (calibration.h5, fitted.toml, targets.csv, parameters.csv)")
+
+
+def _claim(folder: Path, own: dict[str, str]) -> Path:
+    """Make the folder of new work, in which nothing lies but ``own`` files of it (name → text) that a kill has left."""
+    from mcdev.results.record import unused
+
+    if folder.exists() and not unused(folder, own):
+        raise Leave(
+            f"{folder} exists and is not empty; go on with what was begun there by --resume, choose another --out or "
+            "remove it",
+            FILES,
+        )
+    return _writable(folder)
+
+
+def _begun(folder: Path, experiment: Experiment) -> Path:
+    """The same for a run, which writes its configuration before anything else."""
+    from mcdev.results.safekeeping import CONFIG as name
+
+    return _claim(folder, {name: experiment.to_toml()})
+
+
+def _writable(folder: Path) -> Path:
+    """Make a folder now: a full or read-only disk should be known before hours of work."""
+    if folder.exists() and not folder.is_dir():
+        raise Leave(f"{folder} is a file; choose another --out", FILES)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Leave(f"{folder} cannot be written: {error.strerror}; choose another --out", FILES) from None
+    return folder

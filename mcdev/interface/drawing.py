@@ -1,0 +1,26 @@
+"""Pictures for a command, each named once it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mcdev.interface.terminal import STDERR, STDOUT
+
+
+def draw(tree: Any, folder: Path) -> list[Path]:
+    """Those of a run."""
+    from mcdev.figures import draw_all
+
+    drawn = draw_all(tree, folder, lambda why: STDERR.say(why, "note"))
+    for path in drawn:
+        STDOUT.say(f"figure: {path}")
+    return drawn
+
+
+def draw_calibration(tree: Any, folder: Path) -> None:
+    """Those of a calibration."""
+    from mcdev import figures
+
+    for path in figures.draw_calibration(tree, folder):
+        STDOUT.say(f"figure: {path}")
