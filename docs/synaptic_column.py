@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mcdev.export import desk, export, instances, ngspice
+from mcdev.export import export, instances, ngspice, source
 from mcdev.export.single import one_device
 from mcdev.protocols.timeline import Timeline
 from mcdev.results.file import read
@@ -67,7 +67,7 @@ def column(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Spikes [input, bin], times, and the column's current of both, mean over each bin but for the edge it begins with:
     there mcdev holds the ramp's middle voltage, and ngspice follows the ramp."""
-    experiment, _ = desk.open_source(run, {})
+    experiment, _ = source.open_source(run, {})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "card.toml").write_text(to_toml(make_card(read(run))), encoding="utf-8")
     name = "synapse"

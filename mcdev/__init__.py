@@ -5,56 +5,82 @@ import mcdev
 experiment = mcdev.load("configs/wang2017/fig4b_train.toml")
 results = mcdev.run(experiment.with_({"ensemble.devices": 256}))   # an xarray tree, with units
 mcdev.summarise(results)                                           # mean, spread, quantiles
+mcdev.draw(results, "figures")
 """
 
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import xarray as xr
-
-    from mcdev.configuration.experiment import Experiment as Experiment
-    from mcdev.configuration.experiment import build as build
-    from mcdev.configuration.experiment import load as load
-    from mcdev.configuration.plugins import load_plugin as load_plugin
-    from mcdev.configuration.preset_tables import presets as presets
-    from mcdev.configuration.problems import ConfigError as ConfigError
-    from mcdev.files.whole_file import ResultsError as ResultsError
-    from mcdev.results.file import read as read
-    from mcdev.results.file import write as write
-    from mcdev.results.tree import experiment_of as experiment_of
-    from mcdev.results.tree import run as run
-    from mcdev.statistics import summarise as summarise
+    from mcdev.calibration.folder import calibrate_file as calibrate
+    from mcdev.configuration.experiment import Experiment, build, load
+    from mcdev.configuration.plugins import load_plugin
+    from mcdev.configuration.preset_tables import presets
+    from mcdev.configuration.problems import ConfigError
+    from mcdev.export.source import export as export_model
+    from mcdev.figures import draw_all as draw
+    from mcdev.files.whole_file import ResultsError
+    from mcdev.machine.memory import NotEnoughMemory
+    from mcdev.results.file import read, write
+    from mcdev.results.resume import resume
+    from mcdev.results.tree import experiment_of, run
+    from mcdev.statistics import compare, make_card, summarise
+    from mcdev.statistics.tables import frame
 
 # Imported when first asked for: JAX, xarray and SciPy take seconds, and the command line has to say how JAX logs before
 # it is imported.
 _HOMES = {
-    "mcdev.configuration.experiment": ("Experiment", "build", "load"),
-    "mcdev.configuration.plugins": ("load_plugin",),
-    "mcdev.configuration.preset_tables": ("presets",),
-    "mcdev.configuration.problems": ("ConfigError",),
-    "mcdev.files.whole_file": ("ResultsError",),
-    "mcdev.results.file": ("read", "write"),
-    "mcdev.results.tree": ("experiment_of", "run"),
-    "mcdev.statistics": ("summarise",),
+    "Experiment": "mcdev.configuration.experiment",
+    "build": "mcdev.configuration.experiment",
+    "calibrate": "mcdev.calibration.folder:calibrate_file",
+    "compare": "mcdev.statistics",
+    "ConfigError": "mcdev.configuration.problems",
+    "draw": "mcdev.figures:draw_all",
+    "experiment_of": "mcdev.results.tree",
+    "export_model": "mcdev.export.source:export",
+    "frame": "mcdev.statistics.tables",
+    "load": "mcdev.configuration.experiment",
+    "load_plugin": "mcdev.configuration.plugins",
+    "make_card": "mcdev.statistics",
+    "NotEnoughMemory": "mcdev.machine.memory",
+    "presets": "mcdev.configuration.preset_tables",
+    "read": "mcdev.results.file",
+    "ResultsError": "mcdev.files.whole_file",
+    "resume": "mcdev.results.resume",
+    "run": "mcdev.results.tree",
+    "summarise": "mcdev.statistics",
+    "write": "mcdev.results.file",
 }
-__all__ = sorted(["plot", *(name for names in _HOMES.values() for name in names)])
+__all__ = [
+    "ConfigError",
+    "Experiment",
+    "NotEnoughMemory",
+    "ResultsError",
+    "build",
+    "calibrate",
+    "compare",
+    "draw",
+    "experiment_of",
+    "export_model",
+    "frame",
+    "load",
+    "load_plugin",
+    "make_card",
+    "presets",
+    "read",
+    "resume",
+    "run",
+    "summarise",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(module), name)
-    raise AttributeError(f"module 'mcdev' has no attribute '{name}'")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mcdev' has no attribute '{name}'")
+    module, _, own = _HOMES[name].partition(":")
+    return getattr(import_module(module), own or name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
-
-
-def plot(tree: "xr.DataTree", folder: str | Path) -> list[Path]:
-    """Draw every picture that applies to these results into a folder; returns the files."""
-    from mcdev.figures import draw_all
-
-    return draw_all(tree, Path(folder))
+    return __all__

@@ -23,12 +23,13 @@ from scipy.constants import Boltzmann
 from test_cli import Ended, mcdev_main, one_message
 
 import mcdev
-from mcdev.calibration import calibrate, conclusions, desk, resolve
+from mcdev.calibration import calibrate, conclusions, resolve
 from mcdev.calibration import exact as exact_mode
+from mcdev.calibration import folder as its_folder
 from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.evaluation import Evaluation, evaluate
 from mcdev.calibration.job import ONLY
-from mcdev.calibration.misfit import Book, Objective
+from mcdev.calibration.misfit import Evaluations, Objective
 from mcdev.calibration.plan import Case, Plan
 from mcdev.calibration.report import Outcome
 from mcdev.calibration.search import search
@@ -239,8 +240,8 @@ def test_resuming_repeats_the_same_trajectory_without_computing(tmp_path: Path) 
     data, _ = planted({"device.capacitance": 1.5})
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
-    own = [desk.identity(plan_of(data))]
-    whole = search(Objective(plan_of(data), Book(tmp_path / "whole", own)), lambda step: None)[0]
+    own = [its_folder.identity(plan_of(data))]
+    whole = search(Objective(plan_of(data), Evaluations(tmp_path / "whole", own)), lambda step: None)[0]
 
     class Cut(Exception):
         pass
@@ -250,10 +251,10 @@ def test_resuming_repeats_the_same_trajectory_without_computing(tmp_path: Path) 
             raise Cut
 
     with pytest.raises(Cut):
-        search(Objective(plan_of(data), Book(tmp_path / "cut", own)), stop)
+        search(Objective(plan_of(data), Evaluations(tmp_path / "cut", own)), stop)
     kept = sorted((tmp_path / "cut").glob("*.npz"))
     kept[-1].write_bytes(kept[-1].read_bytes()[:50])  # cut off while being written
-    book = Book(tmp_path / "cut", own)
+    book = Evaluations(tmp_path / "cut", own)
     again = search(Objective(plan_of(data), book), lambda step: None)[0]
     assert book.repeated == len(kept) - 1
     assert [s.u.tolist() for s in again.steps] == [s.u.tolist() for s in whole.steps]
@@ -269,7 +270,7 @@ def test_every_flipped_byte_of_an_evaluation_is_seen(tmp_path: Path) -> None:
     own = Identity.of("ours", 1)
     numbers = np.arange(6.0).reshape(2, 3)
     evaluation = Evaluation(numbers[0], numbers[1], numbers, numbers, (numbers[0],), (numbers,), 0.0, ("exact",))
-    book = Book(tmp_path, [own])
+    book = Evaluations(tmp_path, [own])
     assert book.look_up("point") is None
     book.write("point", evaluation)
     (file,) = tmp_path.iterdir()
@@ -288,9 +289,9 @@ def test_every_flipped_byte_of_an_evaluation_is_seen(tmp_path: Path) -> None:
         own.made_by(own.origin.model_copy(update={"flags": "-"})),
     ]
     for identity in others:
-        assert Book(tmp_path, [identity]).look_up("point") is None
-    assert Book(tmp_path, [own]).look_up("elsewhere") is None
-    again = Book(tmp_path, [own]).look_up("point")
+        assert Evaluations(tmp_path, [identity]).look_up("point") is None
+    assert Evaluations(tmp_path, [own]).look_up("elsewhere") is None
+    again = Evaluations(tmp_path, [own]).look_up("point")
     assert again is not None
     np.testing.assert_array_equal(again.current_jacobians[0], numbers)
 
@@ -423,7 +424,7 @@ def held_near_the_truth(folder: Path, repetitions: int) -> dict[int, tuple[float
         for _ in range(repetitions):
             current = traces[draw.choice(len(traces), mean_of)].mean(axis=0) + draw.normal(0.0, 2e-8, 120)
             moved = dataclasses.replace(plan, traces=(plan.traces[0]._replace(current=current),))
-            objective = Objective(moved, Book(folder, own_book))  # what was computed for one data set serves all
+            objective = Objective(moved, Evaluations(folder, own_book))  # what was computed for one data set serves all
             for weights in ("instrument", "ensemble"):
                 if weights == "ensemble":
                     objective.weigh(u, 256, 1)
@@ -730,7 +731,7 @@ def test_calibrate_from_the_command_line(
     assert [origin["flags"] for origin in record["accepted"]] == ["--xla_cpu_max_isa=AVX2"]
     with monkeypatch.context() as stopped:
         stopped.setattr(os, "_exit", sys.exit)
-        stopped.setattr(desk, "work", lambda *_: signal.raise_signal(signal.SIGTERM))
+        stopped.setattr(its_folder, "work", lambda *_: signal.raise_signal(signal.SIGTERM))
         ended = mcdev_main("calibrate", config, "--resume", folder)
         one_message(ended, 143, f"go on with: mcdev calibrate {config} --resume {folder}")
     (folder / "job.json").write_text('{"fingerprint": "abc"}')

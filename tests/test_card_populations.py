@@ -14,7 +14,7 @@ import xarray as xr
 from test_cli import Ended, mcdev_main
 from test_statistics import made
 
-import mcdev.statistics.issue
+import mcdev.statistics.card_of_run
 from mcdev.statistics import Card, make_card, read_card, to_toml
 from mcdev.statistics.draw import resample
 
@@ -174,8 +174,8 @@ def test_a_form_that_misses_is_said(
 ) -> None:
     """With only the first of the forms, as cards were before, two populations are missed: in the card, and in what
     ``stats`` prints."""
-    every = mcdev.statistics.issue._forms
-    monkeypatch.setattr(mcdev.statistics.issue, "_forms", lambda *given: list(every(*given))[:1])
+    every = mcdev.statistics.card_of_run._forms
+    monkeypatch.setattr(mcdev.statistics.card_of_run, "_forms", lambda *given: list(every(*given))[:1])
     card = make_card(populations())
     said = "\n".join(card.points[0].not_drawn)
     assert re.search(r"tau: sigma_ln_within = 0\.2, of drawn devices 0\.[3-7]", said)

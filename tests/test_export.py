@@ -21,7 +21,7 @@ import mcdev
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError
 from mcdev.devices.omiec_compact import OmiecCompact, OmiecState
-from mcdev.export import LANGUAGES, Model, desk, export, instances, model_of, module, ngspice, subcircuit, swarm
+from mcdev.export import LANGUAGES, Model, export, instances, model_of, module, ngspice, subcircuit, swarm
 from mcdev.export.model import SHUNT
 from mcdev.export.names import OWN_WORDS, comment
 from mcdev.export.single import one_device
@@ -33,6 +33,7 @@ from mcdev.simulation.ensemble import simulate
 from mcdev.simulation.reading import read
 from mcdev.simulation.trial import Trial
 from mcdev.statistics import make_card, to_toml
+from mcdev.statistics.card import read_card
 
 HOUSE = Path(__file__).parents[1]
 COLUMN = HOUSE / "configs" / "examples" / "synaptic_column.toml"
@@ -242,7 +243,7 @@ def test_a_card_gives_other_devices_of_the_same_spread(column_run: Path, tmp_pat
     assert gain.std() == pytest.approx(0.2, rel=5 * math.sqrt(1 / 120 + 1 / 800))
     assert math.exp(thickness.mean()) == pytest.approx(1e-7, rel=5 * 0.03 / math.sqrt(52))
     assert np.corrcoef(thickness, sigma)[0, 1] < -0.05
-    again = instances.from_card(desk.read_card(column_run / "card.toml"), 1, mcdev.load(COLUMN), 400, 3)
+    again = instances.from_card(read_card(column_run / "card.toml"), 1, mcdev.load(COLUMN), 400, 3)
     assert np.array_equal(again["thickness"], table["thickness (m)"])
 
 

@@ -26,8 +26,8 @@ from mcdev.simulation.chunks import Chunk, layout
 from mcdev.simulation.ensemble import Made, NotEnoughMemory, empty
 from mcdev.simulation.trial import Trial, trials
 from mcdev.statistics.card import read_card, to_toml
+from mcdev.statistics.card_of_run import make_card
 from mcdev.statistics.draw import write_devices
-from mcdev.statistics.issue import make_card
 from mcdev.statistics.published import compare, fit_records
 from mcdev.statistics.summary import summarise
 from mcdev.statistics.tables import long_table, to_csv
@@ -378,4 +378,4 @@ def test_pictures_of_changed_numbers(content: bytes, tmp_path: Path) -> None:
         with h5py.File(path, "r+") as file:
             change_values(file, np.random.default_rng(seed))
         with refused_in_one_line(f"seed {seed}"):
-            mcdev.plot(mcdev.read(path), tmp_path / "figures")
+            mcdev.draw(mcdev.read(path), tmp_path / "figures")

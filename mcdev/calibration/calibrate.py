@@ -16,7 +16,7 @@ import numpy as np
 from mcdev.calibration import posterior
 from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.job import Stage
-from mcdev.calibration.misfit import Book, Misfit, Objective
+from mcdev.calibration.misfit import Evaluations, Misfit, Objective
 from mcdev.calibration.plan import Plan, with_model
 from mcdev.calibration.report import Criterion, Outcome
 from mcdev.calibration.search import Step, search, stage_seed
@@ -25,7 +25,7 @@ from mcdev.calibration.uncertainty import gains, known, profile
 
 def calibrate(
     plan: Plan,
-    book: Book | None = None,
+    book: Evaluations | None = None,
     report: Callable[[str, Step | None], None] | None = None,
 ) -> Outcome:
     """Search from every start, then find errors, profiles, what to measure next, and compare models.
@@ -36,7 +36,7 @@ def calibrate(
     say = report or (lambda phase, step: None)
     posterior.check(plan)
     begin = time.monotonic()
-    book = book or Book()
+    book = book or Evaluations()
     objective = Objective(plan, book)
     runs = search(objective, lambda step: say("search", step))
     best = fitted = runs[0].best

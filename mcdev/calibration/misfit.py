@@ -79,7 +79,7 @@ class Misfit(NamedTuple):
     """Recorded samples of each curve."""
 
 
-class Book:
+class Evaluations:
     """Every evaluation of a calibration, kept on disk: started again, it repeats them without computing.
 
     A file is NUMBER.CHECKSUM.npz; inside, beside the numbers, lie what they are of and the identity of who made them.
@@ -171,7 +171,7 @@ class Book:
 
 def _read(content: bytes, name: str) -> tuple[Evaluation | None, str]:
     """What an archive holds of the evaluation of this name, None where it is of another; and whose it is. Raises
-    ``Unreadable`` for an archive that :meth:`Book.write` has not written."""
+    ``Unreadable`` for an archive that :meth:`Evaluations.write` has not written."""
     structure.check_archive(content)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as data:
@@ -199,9 +199,9 @@ def _read(content: bytes, name: str) -> tuple[Evaluation | None, str]:
 class Objective:
     """The misfit of a plan as a function of the free coordinates, ensemble size and seed."""
 
-    def __init__(self, plan: Plan, book: Book | None = None):
+    def __init__(self, plan: Plan, book: Evaluations | None = None):
         self.plan = plan
-        self.book = book or Book()
+        self.book = book or Evaluations()
         self.goals: tuple[Goal, ...] = tuple(g for g in plan.goals if g.weight > 0)
         self.realisations = 0
         """Ensemble evaluations so far: realisations asked for, a derivative counted as one."""

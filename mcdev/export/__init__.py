@@ -5,9 +5,9 @@
 diffusive family; ``instances`` draws devices; ``ngspice`` runs netlists. Long form: docs/spice.md.
 """
 
-from mcdev.export.desk import export
 from mcdev.export.model import Model, Parameter, model_of
 from mcdev.export.names import LANGUAGES
+from mcdev.export.source import export
 from mcdev.export.spice import subcircuit
 from mcdev.export.verilog_a import module
 

@@ -254,7 +254,8 @@ def calibrate(
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
 ) -> None:
     """Fit device parameters to reported numbers and measured curves: values, intervals, what is not determined."""
-    from mcdev.calibration import desk, load_job
+    from mcdev.calibration import folder as its_folder
+    from mcdev.calibration import load_job
     from mcdev.machine import compilation_cache
     from mcdev.results.record import alone
 
@@ -262,19 +263,19 @@ def calibrate(
     compilation_cache.switch_on()
     plan = load_job(config, overrides(set_))
     if resume is None:
-        folder = _claim(out or Path(plan.job.directory) / desk.folder_name(plan), {})
+        folder = _claim(out or Path(plan.job.directory) / its_folder.folder_name(plan), {})
     else:
         folder = resume
-        desk.check(plan, folder, accept)
+        its_folder.check(plan, folder, accept)
     again = command_line("calibrate", config, "--resume", folder, *again_with(set_, accept))
     for warning in plan.warnings:
         STDERR.say(warning, "warning", "yellow")
-    with to_be_gone_on_with(again, folder / desk.RECORD), alone(folder):
-        book = desk.begin(plan, folder) if resume is None else desk.go_on(plan, folder, accept)
+    with to_be_gone_on_with(again, folder / its_folder.RECORD), alone(folder):
+        kept = its_folder.begin(plan, folder) if resume is None else its_folder.go_on(plan, folder, accept)
         with Progress(TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=STDERR) as bar:
             task = bar.add_task(plan.job.name, total=None)
-            tree = desk.work(plan, folder, book, lambda text: bar.update(task, description=visible(text)))
-        for note in book.notes:
+            tree = its_folder.work(plan, folder, kept, lambda text: bar.update(task, description=visible(text)))
+        for note in kept.notes:
             STDERR.say(note)
         print_calibration(tree)
         if figures:

@@ -31,22 +31,22 @@ def stats(
     plugin: Plugins = None,
 ) -> None:
     """Statistics of each measurement at each sweep point: D2D and C2C, quantiles, censoring; a card; new devices."""
-    from mcdev.statistics import desk
+    from mcdev.statistics import served
     from mcdev.statistics.screen import screens
 
-    desk.check_format(format, out)
-    if not desk.is_card(run):
+    served.check_format(format, out)
+    if not served.is_card(run):
         _say_altered(run)
-    if desk.is_card(run) or card is not None or resample is not None:
-        written, remarks = desk.serve(run, card, resample, seed, out)
+    if served.is_card(run) or card is not None or resample is not None:
+        written, remarks = served.serve(run, card, resample, seed, out)
         for line in written:
             STDERR.say(line)
         for remark in remarks:
             STDERR.say(remark, "note")
         return
-    tree, records = desk.open_run(run)
+    tree, records = served.open_run(run)
     if format != "table":
-        desk.export(tree, records, format, out)
+        served.export(tree, records, format, out)
         return
     print_tables(tree, records, every_entry=True)
     for screen in screens(tree, records):

@@ -6,9 +6,9 @@ which ``draw`` draws devices. Definitions and sources: docs/variability.md.
 """
 
 from mcdev.statistics.card import Card, read_card, to_toml
+from mcdev.statistics.card_of_run import make_card
 from mcdev.statistics.contents import contents
 from mcdev.statistics.draw import write_devices
-from mcdev.statistics.issue import make_card
 from mcdev.statistics.published import compare, fit_records
 from mcdev.statistics.readings import point_label
 from mcdev.statistics.summary import summarise

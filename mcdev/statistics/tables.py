@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from mcdev.configuration.problems import ConfigError, Problem
@@ -18,6 +19,7 @@ from mcdev.statistics.autocorrelation import autocorrelation
 from mcdev.statistics.censored import sample
 from mcdev.statistics.correlation import correlate
 from mcdev.statistics.readings import Reading, few, readings
+from mcdev.statistics.summary import summarise
 from mcdev.statistics.survival import kaplan_meier
 
 
@@ -147,6 +149,11 @@ def _survival(reading: Reading) -> list[dict[str, Any]]:
 def _row(**given: Any) -> dict[str, Any]:
     row = dict.fromkeys(LONG) | {"other": ""} | given
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+
+
+def frame(tree: xr.DataTree) -> pd.DataFrame:
+    """All statistics of a run as a pandas frame, one row a number: :func:`long_table`, with its columns ``LONG``."""
+    return pd.DataFrame(long_table(tree, summarise(tree)), columns=list(LONG))
 
 
 def long_csv(rows: list[dict[str, Any]]) -> str:

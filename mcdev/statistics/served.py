@@ -12,8 +12,8 @@ from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.files.whole_file import whole_file
 from mcdev.results.file import read
 from mcdev.statistics.card import Card, read_card, to_toml
+from mcdev.statistics.card_of_run import make_card
 from mcdev.statistics.draw import check_size, write_devices
-from mcdev.statistics.issue import make_card
 from mcdev.statistics.summary import summarise
 from mcdev.statistics.tables import long_csv, long_table, to_csv, to_json, write_parquet
 

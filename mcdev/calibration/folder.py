@@ -19,14 +19,14 @@ import xarray as xr
 
 from mcdev.calibration import report
 from mcdev.calibration.calibrate import calibrate
-from mcdev.calibration.misfit import Book
-from mcdev.calibration.plan import Plan
+from mcdev.calibration.misfit import Evaluations
+from mcdev.calibration.plan import Plan, load_job
 from mcdev.calibration.search import Step
 from mcdev.files.plain_text import CsvWriter
 from mcdev.files.whole_file import whole_file
 from mcdev.machine.identity import Identity, Origin
 from mcdev.results.file import time_stamp
-from mcdev.results.record import Record, agreed, changes, read_record, write_record
+from mcdev.results.record import Record, agreed, alone, changes, read_record, write_record
 
 RECORD = "job.json"
 
@@ -60,7 +60,7 @@ def folder_name(plan: Plan) -> str:
     return f"{plan.job.name}-{time_stamp()}-{identity(plan).configuration[:8]}"
 
 
-def begin(plan: Plan, folder: Path) -> Book:
+def begin(plan: Plan, folder: Path) -> Evaluations:
     """Make a folder one of this plan."""
     record = _Record(identity=identity(plan), configuration=_asked(plan))
     write_record(folder / RECORD, record)
@@ -80,19 +80,19 @@ def check(plan: Plan, folder: Path, accept: bool) -> _Record:
     return agreed(record, identity(plan), folder, accept, changed)
 
 
-def go_on(plan: Plan, folder: Path, accept: bool) -> Book:
+def go_on(plan: Plan, folder: Path, accept: bool) -> Evaluations:
     """The evaluations of a calibration that was begun. Raises as :func:`check`."""
     record = check(plan, folder, accept)
     write_record(folder / RECORD, record)
     return _book(record, folder)
 
 
-def _book(record: _Record, folder: Path) -> Book:
+def _book(record: _Record, folder: Path) -> Evaluations:
     own = record.identity.made_by(Origin.here())
-    return Book(folder / "evaluations", [*(i for i in record.identities if i != own), own])
+    return Evaluations(folder / "evaluations", [*(i for i in record.identities if i != own), own])
 
 
-def work(plan: Plan, folder: Path, book: Book, say: Callable[[str], None]) -> xr.DataTree:
+def work(plan: Plan, folder: Path, book: Evaluations, say: Callable[[str], None]) -> xr.DataTree:
     """Calibrate and write everything; what was computed before is repeated from the folder."""
 
     def progress(phase: str, step: Step | None) -> None:
@@ -112,6 +112,25 @@ def work(plan: Plan, folder: Path, book: Book, say: Callable[[str], None]) -> xr
     report.write_fitted(outcome, folder)
     _tables(tree, folder)
     return tree
+
+
+def calibrate_file(
+    path: str | Path,
+    out: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> xr.DataTree:
+    """Fit device parameters to the numbers and curves that a calibration's file names; the tree of its results, written
+    into ``out`` or a new folder. An ``out`` that a stopped calibration of the same file has left is gone on with.
+
+    ``overrides``: key path → value, as ``--set``. ``say`` hears how far it is. Raises ``ConfigError`` with everything
+    that is wrong with the file, ``ResultsError`` for a folder of another calibration.
+    """
+    plan = load_job(path, overrides)
+    folder = Path(out) if out is not None else Path(plan.job.directory) / folder_name(plan)
+    with alone(folder):
+        kept = go_on(plan, folder, False) if (folder / RECORD).exists() else begin(plan, folder)
+        return work(plan, folder, kept, say)
 
 
 def _plain(value: Any) -> Any:
