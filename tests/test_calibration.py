@@ -23,7 +23,7 @@ from scipy.constants import Boltzmann
 from test_cli import Ended, mcdev_main, one_message
 
 import mcdev
-from mcdev.calibration import calibrate, conclusions, resolve
+from mcdev.calibration import calibrate, conclusions, report, resolve
 from mcdev.calibration import exact as exact_mode
 from mcdev.calibration import folder as its_folder
 from mcdev.calibration.coordinates import Coordinate
@@ -718,6 +718,8 @@ def test_calibrate_from_the_command_line(
         assert abs(float(row["deviation"])) < 2e-3
     again = mcdev_main("calibrate", config, "--resume", folder, "--no-figures")
     assert again.code == 0, again.err
+    repeated = mcdev.calibrate(config, folder)
+    assert repeated["parameters/value"].identical(report.read(folder)["parameters/value"])
     other = mcdev_main("calibrate", config, "--resume", folder, "--set", "search.seed=9")
     one_message(other, 3, "was begun with another configuration", "search.seed: null there, 9 here")
     with monkeypatch.context() as there:

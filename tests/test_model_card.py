@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from test_cli import Ended, mcdev_main, one_message
 from test_statistics import made
 
+import mcdev
 from mcdev.configuration.problems import ConfigError
 from mcdev.measurements.contract import OK, RIGHT_CENSORED
 from mcdev.results.file import write
@@ -377,6 +378,9 @@ def test_long_tables(tree: xr.DataTree, folder: Path, tmp_path: Path, mcdev_main
     assert {"mean", "between_sd", "sigma_ln_within", "q95", "weibull_shape", "pearson_ln_d2d"} <= kinds
     assert {"spearman_c2c", "autocorrelation_ln"} <= kinds
     assert "survival" not in kinds
+    frame = mcdev.frame(tree)
+    assert list(frame.columns) == list(LONG)
+    assert frame["value"].tolist() == pytest.approx([row["value"] for row in rows], nan_ok=True)
     assert "survival" in {r["statistic"] for r in long_table(planted(40, 2, CUT), summarise(planted(40, 2, CUT)))}
     file = tmp_path / "long.csv"
     assert mcdev_main("stats", folder, "--format", "long", "--out", file).code == 0

@@ -116,6 +116,16 @@ def files_of(folder: Path) -> set[str]:
 FINISHED = {"results.h5", "statistics.csv", "card.toml", "config.toml", "run.json"}
 
 
+def test_a_run_is_gone_on_with_from_python(stopped: Path, whole: Path) -> None:
+    """The same, bit for bit; once more, it is finished and read."""
+    next((stopped / "chunks").iterdir()).unlink()
+    mcdev.resume(stopped)
+    assert datasets(stopped) == datasets(whole)
+    written = (stopped / "results.h5").stat().st_mtime_ns
+    assert mcdev.resume(stopped)["measurements/mean/value"].sizes["point"] == 2
+    assert (stopped / "results.h5").stat().st_mtime_ns == written
+
+
 def test_any_cut_and_any_number_of_workers_give_the_same(whole: Path, config: Path, tmp_path: Path) -> None:
     for number, cut in ((1, CUT), (3, [Share(3, 1), Share(1, 3)])):
         folder = tmp_path / str(number)
