@@ -72,7 +72,8 @@ def divide(applied: PerLane, first: CurrentLaw, second: CurrentLaw) -> tuple[Per
 
     def residual(small: PerLane) -> PerLane:
         v_1, v_2 = voltages(small)
-        i_1, i_2 = sign * first.current(v_1), sign * second.current(v_2)
+        # A state that has fallen to nothing may be below zero by rounding; its current then has no logarithm.
+        i_1, i_2 = (jnp.maximum(sign * law.current(v), 0.0) for law, v in ((first, v_1), (second, v_2)))
         rising, falling = jnp.where(lesser, i_2, i_1), jnp.where(lesser, i_1, i_2)
         return jnp.log((rising + none) / (falling + none))
 
