@@ -6,7 +6,6 @@ model holds that one too, and is written as a pair besides.
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
 import sys
 from collections.abc import Iterable
@@ -24,6 +23,7 @@ from mcdev.export.expressions import FAR
 from mcdev.export.laws import Laws, laws_of
 from mcdev.export.names import comment
 from mcdev.export.refusal import refused
+from mcdev.machine.provenance import own_version
 from mcdev.schema import typical
 
 SHUNT = 1e15
@@ -202,7 +202,7 @@ def _of_table(device: Any) -> list[str]:
 
 
 def _written(provenance: str) -> str:
-    return f"Written by mcdev {importlib.metadata.version('mcdev')} from {provenance}."
+    return f"Written by mcdev {own_version()} from {provenance}."
 
 
 def _common(experiment: Experiment, provenance: str) -> list[str]:
