@@ -46,11 +46,11 @@ def solve(circuit: Circuit, volts: Any, law: CurrentLaw) -> tuple[np.ndarray, np
 
 def series(resistance: float, compliance: float | None = None) -> Circuit:
     limit = {} if compliance is None else {"compliance": f"{compliance!r} A"}
-    return SeriesResistor.model_validate({"resistance": f"{resistance!r} ohm", **limit}).build(np.float32)
+    return SeriesResistor.model_validate({"resistance": f"{resistance!r} ohm", **limit}).build(1, np.float32)
 
 
 def alone(compliance: float | None = None) -> Circuit:
-    return Alone.model_validate({} if compliance is None else {"compliance": f"{compliance!r} A"}).build(np.float32)
+    return Alone.model_validate({} if compliance is None else {"compliance": f"{compliance!r} A"}).build(1, np.float32)
 
 
 def lanes(value: float) -> Any:

@@ -345,7 +345,8 @@ def test_a_loop_over_steps_is_the_step(scheme: str) -> None:
     key = lane_keys(lanes)
     quiet = jnp.zeros(lanes)
     state = compiled(devices.rest)(key)
-    end = compiled(devices.advance)(state, quiet, quiet, jnp.float32(step), jnp.uint32(pairs), key, jnp.uint32(0))
+    interval = Interval.alike(jnp.float32(step), jnp.uint32(pairs), lanes)
+    end = compiled(devices.advance)(state, quiet, quiet, interval, key, jnp.zeros(lanes, jnp.uint32))
     x: Any = np.asarray(state.x)
     before: Any = np.zeros((4, lanes), np.float32)
     h: Any = step / 4

@@ -152,7 +152,7 @@ def test_everything_is_computed_by_the_same_rules() -> None:
 
 
 def test_a_backend_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment.jax, "default_backend", failing)
+    monkeypatch.setattr(jax, "default_backend", failing)
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     with pytest.raises(NoBackend, match="mcdev doctor says more"):
         backend()

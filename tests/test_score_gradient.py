@@ -331,7 +331,7 @@ def test_what_has_no_such_gradient_says_so() -> None:
     hold = {"protocol": HOLD, "measurements": MEAN}
     with pytest.raises(ValueError, match="common random numbers"):
         point_of(reduced(HOLD, interaction=0.5), 64)
-    with pytest.raises(ValueError, match="diffusive"):
+    with pytest.raises(ValueError, match="of kind 'omiec_compact' have no score"):
         point_of(mcdev.build({"name": "other", "device": {"preset": "device_1s"}} | hold), 64)
     with pytest.raises(ValueError, match="too few"):
         estimate(chain(np.random.default_rng(1), 8))

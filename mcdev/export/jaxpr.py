@@ -14,6 +14,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
 from mcdev.export.expressions import Expression, Expressions
+from mcdev.machine.environment import computing
 
 _CALLS = {"jit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 """Primitives that call another function, each with the name under which its jaxpr is."""
@@ -76,7 +77,7 @@ def formulas(
 
     Raises ``UnprintableError`` for a primitive that has no text.
     """
-    with jax.enable_x64(True):
+    with computing(True):
         traced = jax.make_jaxpr(function)(*(jnp.ones(1) for _ in arguments))
         return _read(make, traced, arguments)
 

@@ -16,6 +16,7 @@ from mcdev.devices.contract import DeviceConfig, RateEquations
 from mcdev.export.expressions import Expression, Expressions, in_order
 from mcdev.export.jaxpr import UnprintableError, formulas
 from mcdev.export.refusal import refused
+from mcdev.machine.environment import computing
 from mcdev.schema import Unit, typical
 
 MOST = 20_000
@@ -135,5 +136,5 @@ def _slopes(device: DeviceConfig, equations: RateEquations) -> list[float]:
         start = _motion(device, equations, medians, anywhere, jnp.zeros(1))[1]
         return jnp.diagonal(jax.jacfwd(rates)(jnp.concatenate(jax.tree.leaves(start))))
 
-    with jax.enable_x64(True):
+    with computing(True):
         return [float(slope) for slope in jax.jit(slopes)()]  # compiled, since one compilation is less than fifty

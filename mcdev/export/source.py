@@ -57,13 +57,13 @@ def _label(values: Mapping[str, Any]) -> str:
 
 
 def export(
-    source: Path,
+    source: str | Path,
     to: str,
-    output: Path,
+    output: str | Path,
     name: str | None = None,
     point: int | None = None,
     count: int = 0,
-    card: Path | None = None,
+    card: str | Path | None = None,
     seed: int | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> list[Path]:
@@ -77,19 +77,19 @@ def export(
         raise refused("--card", str(card), "devices are drawn from it; say how many with --instances 16")
     if seed is not None and card is None:
         raise refused("--seed", seed, "is of --card; a configuration has its own: --set ensemble.seed=2")
-    experiment, provenance = open_source(source, overrides or {})
+    experiment, provenance = open_source(Path(source), overrides or {})
     chosen, label = at_point(experiment, point)
     name = checked_name(name or experiment.name, "--name" if name else "name", to, words_of_pair(chosen))
     draws, drawn_from = {}, ""
     if card is not None:
-        found = read_card(card)
+        found = read_card(Path(card))
         draws = instances.from_card(found, point or 1, chosen, count, seed or 0)
         drawn_from = comment(f"drawn from the model card of {found.title}, seed {seed or 0}")[0]
     elif count:
         draws = instances.from_experiment(chosen, count)
         drawn_from = f"the first that mcdev draws, seed {chosen.ensemble.seed}"
     model = model_of(chosen, name, provenance + (f", at {label}" if label else ""))
-    return [_write(output / file, text) for file, text in _files(model, to, draws, drawn_from).items()]
+    return [_write(Path(output) / file, text) for file, text in _files(model, to, draws, drawn_from).items()]
 
 
 def _files(model: Model, to: str, draws: dict[str, Any], drawn_from: str) -> dict[str, str]:

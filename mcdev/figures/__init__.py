@@ -81,7 +81,7 @@ PICTURES: tuple[Picture, ...] = (
 )
 
 
-def draw_all(tree: xr.DataTree, folder: Path, left_out: Callable[[str], None] = lambda why: None) -> list[Path]:
+def draw_all(tree: xr.DataTree, folder: str | Path, left_out: Callable[[str], None] = lambda why: None) -> list[Path]:
     """Write every picture that applies as ``NAME.png`` into a folder, which is made if need be; those of plugins, too.
 
     Each is written to a temporary name and renamed. Raises ``ResultsError`` where the folder cannot be written.
@@ -128,8 +128,8 @@ def draw_calibration(tree: xr.DataTree, folder: Path) -> list[Path]:
     return [_save(figure, folder, name) for name, figure in calibration.pictures(tree)]
 
 
-def _save(figure: Figure, folder: Path, name: str) -> Path:
-    path = folder / f"{name}.png"
+def _save(figure: Figure, folder: str | Path, name: str) -> Path:
+    path = Path(folder) / f"{name}.png"
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=200)
     return path

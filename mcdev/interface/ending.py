@@ -32,6 +32,7 @@ class Interrupted(BaseException):
 
 
 def interrupt(signal_number: int, frame: Any) -> None:
+    """Answers a signal, in the words of :mod:`signal`. Raises :class:`Interrupted`."""
     for number in SIGNALS:  # once is enough: the way out is not to be interrupted
         signal.signal(number, signal.SIG_IGN)
     raise Interrupted(signal_number)

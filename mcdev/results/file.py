@@ -24,9 +24,9 @@ from mcdev.simulation.trial import trials
 FILE_NAME = "results.h5"
 
 
-def write(tree: xr.DataTree, folder: Path) -> Path:
+def write(tree: xr.DataTree, folder: str | Path) -> Path:
     """Write ``results.h5`` and ``config.toml`` into a folder."""
-    path = folder / FILE_NAME
+    path = Path(folder) / FILE_NAME
     big = {
         group.path: {
             n: {"zlib": True, "complevel": 1, "shuffle": True} for n, v in group.variables.items() if v.size > 4096
@@ -35,7 +35,7 @@ def write(tree: xr.DataTree, folder: Path) -> Path:
     }
     with whole_file(path) as temporary:
         tree.to_netcdf(temporary, engine="h5netcdf", encoding=big)
-    with whole_file(folder / "config.toml") as temporary:
+    with whole_file(path.parent / "config.toml") as temporary:
         temporary.write_text(str(tree["config/toml"].item()), encoding="utf-8")
     return path
 
