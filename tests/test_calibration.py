@@ -629,7 +629,7 @@ def _put(data: Any, path: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("targets/0/measurement", "tau_onn", "does not measure it; did you mean 'tau_on'?"),
+        ("targets/0/measurement", "tau_onn", "no such measurement or fit; did you mean 'tau_on'?"),
         ("targets/0/experiment", "turnon", "no such experiment; did you mean 'turn_on'?"),
         ("targets/0/value", "3.8 V", "expected a time with its unit"),
         ("targets/0/value", 3.8, "expected a time with its unit"),

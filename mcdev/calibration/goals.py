@@ -105,12 +105,8 @@ def candidates_of(
 
 
 def _label(read: Read, device: str, devices: int) -> str:
-    label = read.measurement if read.coefficient is None else f"{read.measurement}: {read.coefficient}"
-    if read.entry is not None:
-        label += f"[{read.entry}]"
-    if read.point > 1:
-        label += f"@{read.point}"
-    return f"{read.experiment}: {label}" + (f" ({device})" if devices > 1 else "")
+    at = f"@{read.point}" if read.point > 1 else ""
+    return f"{read.experiment}: {read.label}{at}" + (f" ({device})" if devices > 1 else "")
 
 
 def _read_devices(
@@ -142,33 +138,6 @@ def _readable(
             message = f"is not done on device {device}"
         found.append(Problem(f"{key}.experiment", read.experiment, message))
         return None
-    name = read.measurement
-    fit = experiment.fit_read(name, read.coefficient)
-    if fit is not None:
-        if read.coefficient not in fit.coefficients:
-            message = f"is a fit; expected coefficient = …: {nearest(read.coefficient or '', fit.coefficients)}"
-            found.append(Problem(f"{key}.measurement", name, message))
-            return None
-        curves = len(experiment.curves(fit.axis))
-        if read.point > curves:
-            found.append(Problem(f"{key}.point", read.point, f"expected a curve between 1 and {curves}"))
-            return None
-        return fit.coefficients[read.coefficient]
-    if name not in experiment.measurements:
-        known = [*experiment.measurements, *experiment.fits]
-        message = f"experiment {read.experiment} does not measure it; {nearest(name, known)}"
-        found.append(Problem(f"{key}.measurement", name, message))
-        return None
-    points = len(experiment.points())
-    if read.point > points:
-        found.append(Problem(f"{key}.point", read.point, f"expected a sweep point between 1 and {points}"))
-        return None
-    measurement = experiment.measurements[name]
-    entries = measurement.entries(experiment.points()[read.point - 1][1].protocol.timeline())
-    if entries is not None and not 1 <= (read.entry or 0) <= entries:
-        found.append(Problem(f"{key}.entry", read.entry, f"'{name}' is a list; expected an entry from 1 to {entries}"))
-        return None
-    if entries is None and read.entry is not None:
-        found.append(Problem(f"{key}.entry", read.entry, f"'{name}' is a single number; leave the entry out"))
-        return None
-    return str(measurement.unit)
+    unit, problems = read.resolved(experiment, key)
+    found += problems
+    return None if problems else unit

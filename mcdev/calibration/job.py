@@ -32,6 +32,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from mcdev.configuration.address import Address
 from mcdev.configuration.problems import Problem, key_path
 from mcdev.files import structure
 from mcdev.measured import Layout
@@ -72,23 +73,13 @@ class Free(Strict):
     prior: Prior | None = None
 
 
-class Read(Strict):
-    """Which number is read: a measurement, or a coefficient of a fit along a sweep axis."""
+class Read(Address):
+    """Which number is read: of which experiment, on which device."""
 
     experiment: str
     """Name of an entry of [experiments]."""
-    measurement: str
-    """Name of one of its measurements or fits."""
     device: str | None = None
     """Which device; all of them where several are meant."""
-    entry: int | None = Field(None, ge=1)
-    """Which entry of a list, from one (the pulse)."""
-    coefficient: str | None = None
-    """Which coefficient of a fit."""
-    point: int = Field(1, ge=1)
-    """Which sweep point, from one; of a fit, which curve."""
-    statistic: Literal["mean", "median", "mean_response"] = "mean"
-    """What stands for the ensemble: mean or median over devices, or the measurement of the mean trajectory."""
 
 
 class Target(Read):

@@ -226,7 +226,7 @@ class Experiment(Strict):
 
     @functools.cached_property
     def _points(self) -> list[tuple[dict[str, Any], Experiment]]:
-        return [(values, self._point(number)) for number, values in enumerate(self._values)]
+        return [(values, self.point(number)) for number, values in enumerate(self._values)]
 
     @functools.cached_property
     def _values(self) -> list[dict[str, Any]]:
@@ -236,7 +236,7 @@ class Experiment(Strict):
     def _made(self) -> dict[int, Experiment]:
         return {}
 
-    def _point(self, number: int) -> Experiment:
+    def point(self, number: int) -> Experiment:
         """One sweep point, built once. Raises ``ConfigError`` where its values cannot be."""
         if number not in self._made:
             self._made[number] = self._at(self._values[number])
@@ -268,7 +268,7 @@ class Experiment(Strict):
         found = self._measurement_problems()
         swept = self._sweep_problems()
         found += swept
-        found += self._reference_problems(None if swept else len(self.sweep.points()))
+        found += self._reference_problems(not swept)
         if found:
             return found
         if self.sweep.axes:
@@ -282,7 +282,7 @@ class Experiment(Strict):
             for number, values in enumerate(self.sweep.points(), start=1):
                 where = f"sweep point {number}: {', '.join(f'{path} = {shown(v)}' for path, v in values.items())}"
                 try:
-                    point = self._point(number - 1)
+                    point = self.point(number - 1)
                     kinds, own = (", ".join(e.kinds) for e in (point, self))
                     if kinds != own:
                         message = f"is of kind {kinds}, the others of kind {own}: run them one by one"
@@ -442,49 +442,18 @@ class Experiment(Strict):
             found += self.ensemble.correlation.problems()
         return found
 
-    def _reference_problems(self, points: int | None) -> list[Problem]:
+    def _reference_problems(self, countable: bool) -> list[Problem]:
         found = []
         for number, reference in enumerate(self.output.reference):
-            key, name = f"output.reference.{number}", reference.measurement
-            fit = self.fit_read(name, reference.coefficient)
-            if fit is not None and points is not None:
-                curves = len(self.curves(fit.axis))
-                if reference.point > curves:
-                    message = (
-                        f"expected a curve between 1 and {curves}: the points of the axes that the fit is not along"
-                    )
-                    found.append(Problem(f"{key}.point", reference.point, message))
-            elif points is not None and reference.point > points:
-                found.append(Problem(f"{key}.point", reference.point, f"expected a sweep point between 1 and {points}"))
-            if fit is not None:
-                units = fit.coefficients
-                if reference.coefficient not in units:
-                    given = "is missing" if reference.coefficient is None else "no such coefficient"
-                    message = f"{given}; '{name}' is a fit: {nearest(reference.coefficient or '', units)}"
-                    found.append(Problem(f"{key}.coefficient", reference.coefficient, message))
-                else:
-                    found += self._published_problems(key, reference, units[reference.coefficient])
-            elif name not in self.measurements:
-                known = nearest(name, [*self.measurements, *self.fits])
-                found.append(Problem(f"{key}.measurement", name, f"no such measurement or fit; {known}"))
-            else:
-                entries = self.measurements[name].entries(self.protocol.timeline())
-                if entries is None and reference.entry is not None:
-                    message = f"'{name}' is a single number; leave the entry out"
-                    found.append(Problem(f"{key}.entry", reference.entry, message))
-                if entries is not None and not 1 <= (reference.entry or 0) <= entries:
-                    message = f"expected an entry between 1 and {entries}"
-                    found.append(Problem(f"{key}.entry", reference.entry, message))
-                found += self._published_problems(key, reference, self.measurements[name].unit)
+            key = f"output.reference.{number}"
+            unit, problems = reference.resolved(self, key, countable)
+            found += problems
+            if unit is not None:
+                try:
+                    published(reference, unit)
+                except ValueError as error:
+                    found.append(Problem(f"{key}.value", reference.value, str(error)))
         return found
-
-    @staticmethod
-    def _published_problems(key: str, reference: Reference, unit: str) -> list[Problem]:
-        try:
-            published(reference, unit)
-        except ValueError as error:
-            return [Problem(f"{key}.value", reference.value, str(error))]
-        return []
 
     def warnings(self) -> list[str]:
         """What runs but should be known: doubtful settings, a start out of equilibrium."""

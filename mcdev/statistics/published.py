@@ -52,10 +52,10 @@ def compare(tree: xr.DataTree) -> list[dict[str, Any]]:
             others, which = experiment.curves(fit.axis)[reference.point - 1]
             along, labels = point_label(tree, which[0]), axis_labels(experiment)
             where = {labels[path]: along[labels[path]] for path in others}
-            record |= {"what": f"{name}: {reference.coefficient}", "point": where}
+            record |= {"what": reference.label, "point": where}
             record |= {"ours": own["value"], "error": own["standard_error"]} if own else {"ours": None, "error": None}
         else:
-            label = name if reference.entry is None else f"{name}[{reference.entry}]"
+            label = reference.label
             point = point_label(tree, reference.point - 1)
             rows = [r for r in summary if r["measurement"] == label and r["point"] == point]
             unit = experiment.measurements[name].unit

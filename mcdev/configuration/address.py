@@ -1,0 +1,74 @@
+"""Which number of an experiment's results is meant: a measurement, an entry of a list, or a coefficient of a fit."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from mcdev.configuration.problems import ConfigError, Problem
+from mcdev.schema import Strict, nearest
+
+if TYPE_CHECKING:
+    from mcdev.configuration.experiment import Experiment
+
+
+class Address(Strict):
+    """One number. Whoever names one (a published number, a target of a calibration) is asked for it the same way."""
+
+    measurement: str
+    """Name of an entry of [measurements] or [fits]."""
+    entry: int | None = Field(None, ge=1)
+    """Which entry of a list, from one (the pulse)."""
+    coefficient: str | None = None
+    """Which coefficient of a fit."""
+    point: int = Field(1, ge=1)
+    """Which sweep point, from one; of a fit, which curve."""
+    statistic: Literal["mean", "median", "mean_response"] = "mean"
+    """What stands for the ensemble: mean or median over devices, or the measurement of the mean trajectory."""
+
+    @property
+    def label(self) -> str:
+        """``conductance[3]``, or ``rate: activation_energy``."""
+        if self.coefficient is not None:
+            return f"{self.measurement}: {self.coefficient}"
+        return self.measurement if self.entry is None else f"{self.measurement}[{self.entry}]"
+
+    def resolved(self, experiment: Experiment, key: str, points: bool = True) -> tuple[str | None, list[Problem]]:
+        """Unit of the number in this experiment, and what is wrong with its address, which stands at ``key``. The unit
+        is None where there is no such number. ``points``: whether the sweep can be counted yet."""
+        found: list[Problem] = []
+        name = self.measurement
+        fit = experiment.fit_read(name, self.coefficient)
+        if fit is None and name not in experiment.measurements:
+            known = nearest(name, [*experiment.measurements, *experiment.fits])
+            return None, [Problem(f"{key}.measurement", name, f"no such measurement or fit; {known}")]
+        if points:
+            count, what = len(experiment.sweep.points()), "sweep point"
+            if fit is not None:
+                count, what = len(experiment.curves(fit.axis)), "curve"
+            if self.point > count:
+                of = ": the points of the axes that the fit is not along" if fit is not None else ""
+                found.append(Problem(f"{key}.point", self.point, f"expected a {what} between 1 and {count}{of}"))
+        if fit is not None:
+            if self.coefficient in fit.coefficients:
+                return fit.coefficients[self.coefficient], found
+            given = "is missing" if self.coefficient is None else "no such coefficient"
+            message = f"{given}; '{name}' is a fit: {nearest(self.coefficient or '', fit.coefficients)}"
+            return None, [*found, Problem(f"{key}.coefficient", self.coefficient, message)]
+        if found:
+            return None, found
+        measurement = experiment.measurements[name]
+        at = experiment
+        if points:
+            with contextlib.suppress(ConfigError):  # what is wrong with a point is said where points are looked at
+                at = experiment.point(self.point - 1)
+        entries = measurement.entries(at.protocol.timeline())
+        if entries is None and self.entry is not None:
+            message = f"'{name}' is a single number; leave the entry out"
+            return measurement.unit, [Problem(f"{key}.entry", self.entry, message)]
+        if entries is not None and not 1 <= (self.entry or 0) <= entries:
+            message = f"'{name}' is a list; expected an entry between 1 and {entries}"
+            return measurement.unit, [Problem(f"{key}.entry", self.entry, message)]
+        return measurement.unit, found
