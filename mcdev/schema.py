@@ -14,6 +14,7 @@ import hashlib
 import itertools
 import math
 import re
+import typing
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -674,3 +675,13 @@ Current = Annotated[float, Unit("A", gt=0)]
 PureNumber = Annotated[float, Unit("")]
 Fraction = Annotated[float, Unit("", gt=0, lt=1)]
 Share = Annotated[float, Unit("", ge=0, le=1)]
+
+
+def unit_of_key(table: type[BaseModel], key: str) -> Unit | None:
+    """The unit of a table's key, also where its number is optional or one of several forms; None where it has none."""
+    known = table.model_fields.get(key)
+    if known is None:
+        return None
+    variants = [known, *typing.get_args(known.annotation)]
+    marks = [m for v in variants for m in (*getattr(v, "metadata", ()), *getattr(v, "__metadata__", ()))]
+    return next((mark for mark in marks if isinstance(mark, Unit)), None)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import typing
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.job import Free, Job, Prior, given_for
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, key_path
-from mcdev.schema import Unit, nearest, sentence
+from mcdev.schema import Unit, nearest, sentence, unit_of_key
 
 
 class Parameter(NamedTuple):
@@ -32,15 +30,6 @@ class Parameter(NamedTuple):
     prior_centre: float | None
     """In the natural coordinate; None without a prior."""
     prior_sd: float
-
-
-def _mark(model: BaseModel, key: str) -> Unit | None:
-    known = type(model).model_fields.get(key)
-    if known is None:
-        return None
-    variants = [known, *typing.get_args(known.annotation)]  # of an optional number, the mark is on the number
-    marks = [m for v in variants for m in (*getattr(v, "metadata", ()), *getattr(v, "__metadata__", ()))]
-    return next((m for m in marks if isinstance(m, Unit)), None)
 
 
 def parameters_of(
@@ -63,7 +52,7 @@ def parameters_of(
         having = {
             pair: experiment
             for pair, experiment in experiments.items()
-            if pair[0] in chosen and _mark(getattr(experiment, section), last) is not None
+            if pair[0] in chosen and unit_of_key(type(getattr(experiment, section)), last) is not None
         }
         if not having:
             known = sorted(
@@ -72,7 +61,7 @@ def parameters_of(
                     for pair, e in experiments.items()
                     if pair[0] in chosen
                     for name in type(getattr(e, section)).model_fields
-                    if _mark(getattr(e, section), name) is not None
+                    if unit_of_key(type(getattr(e, section)), name) is not None
                 }
             )
             kinds = ", ".join(sorted({str(getattr(e, section).kind) for e in experiments.values()}))
@@ -82,7 +71,7 @@ def parameters_of(
         if trouble:
             found += trouble
             continue
-        mark = _mark(getattr(next(iter(having.values())), section), last)
+        mark = unit_of_key(type(getattr(next(iter(having.values())), section)), last)
         assert mark is not None
         having_it = tuple(d for d in devices if any(pair[1] == d for pair in having))
         owners: list[tuple[str, ...]] = [(d,) for d in having_it] if free.per_device else [having_it]

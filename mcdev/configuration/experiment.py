@@ -13,7 +13,6 @@ import functools
 import hashlib
 import json
 import math
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -49,6 +48,7 @@ from mcdev.schema import (
     Unit,
     extremes,
     nearest,
+    unit_of_key,
 )
 
 
@@ -564,10 +564,10 @@ def _plain(value: Any) -> Any:
 
 def axis_unit(experiment: Experiment, path: str) -> str:
     """Unit of the quantity at a key path; empty for pure numbers and words."""
-    for mark in _field_marks(experiment, path):
-        if isinstance(mark, Unit):
-            return mark.unit
-    return ""
+    *parents, last = keys_of(path)
+    table = _below(experiment, parents)
+    mark = unit_of_key(type(table), last) if isinstance(table, BaseModel) else None
+    return mark.unit if mark else ""
 
 
 def axis_values(experiment: Experiment, path: str) -> np.ndarray | list[str]:
@@ -633,15 +633,3 @@ def _keys_of(node: Any) -> list[str]:
     if isinstance(node, BaseModel):
         return list(type(node).model_fields)
     return list(node) if isinstance(node, dict) else []
-
-
-def _field_marks(root: BaseModel, path: str) -> Sequence[Any]:
-    *parents, last = keys_of(path)
-    node = _below(root, parents)
-    field = type(node).model_fields.get(last) if isinstance(node, BaseModel) else None
-    if field is None:
-        return []
-    marks = list(field.metadata)
-    for variant in typing.get_args(field.annotation):
-        marks += getattr(variant, "__metadata__", ())
-    return marks
