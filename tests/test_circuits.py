@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from mcdev.circuits import Alone, SeriesResistor
 from mcdev.circuits.contract import Circuit
 from mcdev.devices.contract import CurrentLaw, PerLane
-from mcdev.devices.diffusive_particles import Ohmic
+from mcdev.devices.ohmic import Ohmic
 from mcdev.integrators.root import solve_monotone
 
 VOLTS = [3.0, 0.1, 1e-6, 0.0, -0.1, -2.5]

@@ -383,10 +383,14 @@ def test_a_device_of_the_house_keeps_the_contract() -> None:
 
 
 DEVICE_FAULTS = {
-    "neighbours": ('return Ohm(p["off', 'return Ohm(jnp.mean(state) * p["off', "a lane that does not depend on its"),
+    "neighbours": (
+        'return Ohmic(p["off',
+        'return Ohmic(jnp.mean(state) * p["off',
+        "a lane that does not depend on its",
+    ),
     "slope": (
-        'return Ohm(p["off_conductance"]',
-        'return Ohm(jax.lax.stop_gradient(p["off_conductance"])',
+        'return Ohmic(p["off_conductance"]',
+        'return Ohmic(jax.lax.stop_gradient(p["off_conductance"])',
         "derivative of the current by",
     ),
     "shape": ('{"temperature": self', '{"heat": self', r"observe\(\): expected .*temperature; found .*heat"),

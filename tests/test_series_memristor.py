@@ -21,7 +21,7 @@ from mcdev.circuits.series_memristor import SeriesMemristor, SeriesMemristorCirc
 from mcdev.circuits.series_memristor import divide as uncompiled
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError
-from mcdev.devices.diffusive_particles import Ohmic
+from mcdev.devices.ohmic import Ohmic
 from mcdev.devices.omiec_compact import OmiecCompact
 from mcdev.devices.volatile_threshold import VolatileThreshold
 from mcdev.devices.yakopcic import HyperbolicSine, Yakopcic

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcdev.devices.contract import LaneKey, Observable, PerLane, per_lane
+from mcdev.devices.ohmic import Ohmic
 from mcdev.devices.one_state import OneState, OneStateDevices
-from mcdev.devices.volatile_threshold import Ohm
 from mcdev.schema import Drawn, PerDevice, extremes
 
 
@@ -69,10 +69,10 @@ class MyDevices(OneStateDevices):
     def temperature(self, state: PerLane) -> PerLane:
         return self.parameters["ambient"] * (1.0 + state)
 
-    def current_law(self, state: PerLane) -> Ohm:
+    def current_law(self, state: PerLane) -> Ohmic:
         p = self.parameters
         metallic = 1.0 / (1.0 + jnp.exp((p["transition"] - self.temperature(state)) / p["width"]))
-        return Ohm(p["off_conductance"] + (p["on_conductance"] - p["off_conductance"]) * metallic)
+        return Ohmic(p["off_conductance"] + (p["on_conductance"] - p["off_conductance"]) * metallic)
 
     def drift(self, x: PerLane, voltage: PerLane) -> PerLane:
         """Rate of the state (1/s) at this voltage across the device."""

@@ -38,6 +38,8 @@ from mcdev.measurements import MEASUREMENTS
 from mcdev.protocols import PROTOCOLS
 
 GROUP = "mcdev.plugins"
+PREFIX = "mcdev_plugin_"
+"""Of the modules that files become."""
 """Of the entry points by which installed packages name their modules."""
 ROOMS: dict[str, Kinds[Any]] = {
     "device": DEVICES,
@@ -113,7 +115,7 @@ def load_installed() -> None:
 
 
 def _load(source: Source, path: Path | None = None) -> Plugin:
-    name = "mcdev_plugin_" + re.sub(r"\W", "_", Path(source.name).stem)
+    name = PREFIX + re.sub(r"\W", "_", Path(source.name).stem)
     if (known := _known(name, source)) is not None:
         return known
     file = str(path or f"<plugin {source.name}>")

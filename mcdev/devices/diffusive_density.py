@@ -30,9 +30,9 @@ from pydantic import Field
 from scipy.constants import Boltzmann
 
 from mcdev.devices.contract import Devices, LaneKey, Pace, PerLane
-from mcdev.devices.diffusive_particles import Ohmic
 from mcdev.devices.landscape import Landscape
 from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
+from mcdev.devices.ohmic import Ohmic
 from mcdev.integrators.drift_diffusion import fokker_planck_step
 from mcdev.integrators.interval import Interval
 from mcdev.schema import Strict, Unit, extremes, typical

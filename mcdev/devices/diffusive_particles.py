@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt32
 
-from mcdev.devices.contract import CurrentLaw, Devices, LaneKey, PerLane
+from mcdev.devices.contract import Devices, LaneKey, PerLane
 from mcdev.devices.landscape import Landscape
 from mcdev.devices.nanoparticles import initial_draws, warmed
+from mcdev.devices.ohmic import Ohmic
 from mcdev.devices.tunnelling import relative_conductance
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.langevin import Scheme, diffuse
@@ -53,18 +54,6 @@ class Kinetics(NamedTuple):
     """f v, the force of the field."""
     theta: PerLane
     """θ at the end of the interval."""
-
-
-class Ohmic(CurrentLaw):
-    """I = G V: the tunnelling chain at fixed positions."""
-
-    conductance: PerLane
-
-    def current(self, voltage: PerLane) -> PerLane:
-        return self.conductance * voltage
-
-    def chord(self, voltage: PerLane) -> PerLane:
-        return self.conductance
 
 
 class DiffusiveDevices(Devices):

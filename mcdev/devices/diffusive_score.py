@@ -26,8 +26,9 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 
 from mcdev.devices.contract import Devices, LaneKey, PerLane
-from mcdev.devices.diffusive_particles import DiffusiveDevices, DiffusiveState, Ohmic
+from mcdev.devices.diffusive_particles import DiffusiveDevices, DiffusiveState
 from mcdev.devices.landscape import Landscape, PeriodicPinning
+from mcdev.devices.ohmic import Ohmic
 from mcdev.devices.tunnelling import relative_conductance
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.langevin import Positions, euler_maruyama, reflect

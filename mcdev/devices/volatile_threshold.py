@@ -23,7 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import model_validator
 
-from mcdev.devices.contract import CurrentLaw, FullScale, LaneKey, PerLane, per_lane
+from mcdev.devices.contract import FullScale, LaneKey, PerLane, per_lane
+from mcdev.devices.ohmic import Ohmic
 from mcdev.devices.one_state import OneState, OneStateDevices
 from mcdev.schema import Drawn, PerDevice, extremes, refuse
 
@@ -77,28 +78,16 @@ class VolatileThreshold(OneState):
         return VolatileThresholdDevices(parameters, self.integrator.tolerance)
 
 
-class Ohm(CurrentLaw):
-    """I = G V."""
-
-    conductance: PerLane
-
-    def current(self, voltage: PerLane) -> PerLane:
-        return self.conductance * voltage
-
-    def chord(self, voltage: PerLane) -> PerLane:
-        return self.conductance
-
-
 class VolatileThresholdDevices(OneStateDevices):
     """A batch of devices; see the module's equations."""
 
     def rest(self, key: LaneKey) -> PerLane:
         return jnp.zeros_like(self.parameters["relaxation_time"])
 
-    def current_law(self, state: PerLane) -> Ohm:
+    def current_law(self, state: PerLane) -> Ohmic:
         p = self.parameters
         off = jnp.log(p["off_conductance"])
-        return Ohm(jnp.exp(off + state * (jnp.log(p["on_conductance"]) - off)))
+        return Ohmic(jnp.exp(off + state * (jnp.log(p["on_conductance"]) - off)))
 
     def drift(self, x: PerLane, voltage: PerLane) -> PerLane:
         p = self.parameters

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from mcdev.circuits import Alone
 from mcdev.circuits.series_memristor import SeriesMemristor
 from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.plugins import PREFIX
 from mcdev.configuration.preset_tables import presets
 from mcdev.devices.contract import DeviceConfig, RateEquations
 from mcdev.devices.diffusive import Diffusive
@@ -122,7 +123,9 @@ def _exact(device: Any, key: str, name: str, common: list[str]) -> Model:
     assert isinstance(equations, RateEquations)
     lines = [f"{name}: {_first_line(family)} (mcdev family {device.kind})", *common]
     for source in laws.sources:
-        lines += [f"Equations, as {source} states them. The formulas below are printed from its functions:"]
+        lines += [
+            f"Equations, as {source.removeprefix(PREFIX)} states them. The formulas below are printed from its functions:"
+        ]
         lines += [f"  {line}" for line in _paragraphs(inspect.getdoc(sys.modules.get(source, family)) or "")]
     chosen = {n: getattr(device, n) for n in family.model_fields if n not in (*family.parameters(), "kind", "preset")}
     lines += [f"Chosen: {n} = {value}." for n, value in chosen.items() if isinstance(value, (str, bool, int, float))]
