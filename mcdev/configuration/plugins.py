@@ -38,9 +38,9 @@ from mcdev.measurements import MEASUREMENTS
 from mcdev.protocols import PROTOCOLS
 
 GROUP = "mcdev.plugins"
+"""Of the entry points by which installed packages name their modules."""
 PREFIX = "mcdev_plugin_"
 """Of the modules that files become."""
-"""Of the entry points by which installed packages name their modules."""
 ROOMS: dict[str, Kinds[Any]] = {
     "device": DEVICES,
     "circuit": CIRCUITS,
