@@ -11,7 +11,8 @@ import pytest
 from conftest import diffusive, reduced
 
 import mcdev
-from mcdev.configuration.experiment import Experiment, axis_unit, axis_values
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.key_paths import axis_unit, axis_values
 from mcdev.schema import Lognormal
 
 TRAIN = {"kind": "pulse_train", "amplitude": "4 V", "width": "20 ms", "period": "41 ms", "count": 4}

@@ -12,7 +12,7 @@ from mcdev.calibration.covariance import reduced
 from mcdev.calibration.goals import Goal
 from mcdev.calibration.plan import Case, Plan
 from mcdev.calibration.reading import Reading
-from mcdev.configuration.experiment import axis_unit, axis_values
+from mcdev.configuration.key_paths import axis_unit, axis_values
 from mcdev.machine.threads import thread_pool
 from mcdev.schema import Unit
 from mcdev.simulation.jackknife import standard_error

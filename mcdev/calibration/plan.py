@@ -21,7 +21,8 @@ from mcdev.calibration.curves import Trace, read_curve, traces_of
 from mcdev.calibration.goals import Goal, candidates_of, goals_of
 from mcdev.calibration.job import ONLY, Job, Stage, placed
 from mcdev.calibration.parameters import Parameter, parameters_of
-from mcdev.configuration.experiment import Experiment, build, read_toml, set_value
+from mcdev.configuration.experiment import Experiment, build, read_toml
+from mcdev.configuration.key_paths import set_value
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, unique
 from mcdev.files import structure
 from mcdev.schema import file_name, folded, nearest

@@ -19,16 +19,18 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import tomli_w
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from mcdev.circuits import Alone, AnyCircuit
+from mcdev.configuration.checks import problems_of, warnings_of
 from mcdev.configuration.correlation import Correlation
+from mcdev.configuration.key_paths import set_value
 from mcdev.configuration.plugins import Plugin, load_installed, packed, plugins_of
 from mcdev.configuration.preset_tables import fill, without_preset
-from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, keys_of, shown, unique
-from mcdev.configuration.reference import Reference, published
-from mcdev.configuration.sweep import Sweep, expand
+from mcdev.configuration.problems import ConfigError, Problem, beside, described, unique
+from mcdev.configuration.reference import Reference
+from mcdev.configuration.sweep import Sweep
 from mcdev.devices import Device
 from mcdev.devices.contract import Observable, Pace
 from mcdev.files import structure
@@ -36,7 +38,6 @@ from mcdev.fits import AnyFit
 from mcdev.kinds import stood_in
 from mcdev.measurements import AnyMeasurement
 from mcdev.protocols import AnyProtocol
-from mcdev.protocols.timeline import NoTimeline
 from mcdev.protocols.waveform import PointsFile, read_points
 from mcdev.schema import (
     Drawn,
@@ -47,8 +48,6 @@ from mcdev.schema import (
     Uniform,
     Unit,
     extremes,
-    nearest,
-    unit_of_key,
 )
 
 
@@ -257,246 +256,16 @@ class Experiment(Strict):
         output = self.output.model_copy(update={"reference": ()})
         return self.model_copy(update={"sweep": Sweep(), "fits": {}, "output": output}).with_(values)
 
-    # ------------------------------------------------------------------------------- checks
-
     def problems(self) -> list[Problem]:
         """Conflicts between sections (each section alone has been checked already)."""
-        try:
-            self.protocol.timeline()
-        except NoTimeline as error:  # of which all else speaks
-            return [Problem(*self._extreme(), str(error))]
-        found = self._measurement_problems()
-        swept = self._sweep_problems()
-        found += swept
-        found += self._reference_problems(not swept)
-        if found:
-            return found
-        if self.sweep.axes:
-            forms = self.forms
-            wrong: dict[tuple[str, str, str], Problem] = {}  # of many points with one wrong value, the first
-
-            def add(problem: Problem, where: str) -> None:
-                same = (problem.key, shown(problem.value), problem.message)
-                wrong.setdefault(same, problem._replace(message=f"{problem.message} ({where})"))
-
-            for number, values in enumerate(self.sweep.points(), start=1):
-                where = f"sweep point {number}: {', '.join(f'{path} = {shown(v)}' for path, v in values.items())}"
-                try:
-                    point = self.point(number - 1)
-                    kinds, own = (", ".join(e.kinds) for e in (point, self))
-                    if kinds != own:
-                        message = f"is of kind {kinds}, the others of kind {own}: run them one by one"
-                        add(Problem("device", kinds, message), where)
-                    for name, form in point.forms.items():
-                        if form != forms[name]:
-                            message = f"is {form} here, and {forms[name]} elsewhere: give them two names"
-                            add(Problem(key_path("measurements", name), None, message), where)
-                except ConfigError as error:
-                    for problem in error.problems:
-                        add(problem, where)
-                if len(wrong) > 20:
-                    break
-            found += wrong.values()
-        return found
-
-    def _measurement_problems(self) -> list[Problem]:
-        found, timeline = [], self.protocol.timeline()
-        for name, measurement in self.measurements.items():
-            key = key_path("measurements", name)
-            for window in measurement.needs:
-                if window not in timeline.windows:
-                    found.append(
-                        Problem(
-                            key,
-                            measurement.kind,
-                            f"needs the window '{window}', which this {self.protocol.kind} protocol does not have "
-                            f"(it has: {', '.join(sorted(timeline.windows))})",
-                        )
-                    )
-                    break
-            else:
-                if conflict := measurement.conflict(timeline):
-                    found.append(Problem(key, measurement.kind, f"the protocol does not have it: {conflict}"))
-            if measurement.spectral and not self.protocol.frequencies.size:
-                message = "reads an impedance spectrum; expected protocol.kind = 'impedance'"
-                found.append(Problem(key, measurement.kind, message))
-            for channel in measurement.needs_channels:
-                if channel not in self.channels:
-                    message = f"reads '{channel}', which a {self.circuit.kind} circuit does not have"
-                    found.append(
-                        Problem(key, measurement.kind, f"{message}; expected circuit.kind = 'series_memristor'")
-                    )
-            if measurement.layer and not self.device.layer:
-                message = f"needs a thickness and an area, which {self.device.kind} devices do not have"
-                found.append(Problem(key, measurement.kind, message))
-            if measurement.full_scale and not self.device.full_scale:
-                found.append(
-                    Problem(key, measurement.kind, f"refers to G_max, which {self.device.kind} devices do not have")
-                )
-        if self.protocol.frequencies.size and not self.device.small_signal:
-            message = f"{self.device.kind} devices have no linearised equations; apply a sine as a waveform instead"
-            found.append(Problem("protocol.kind", self.protocol.kind, message))
-        if self.protocol.frequencies.size and not self.circuit.small_signal:
-            message = f"a {self.circuit.kind} circuit has no linearised equations; apply a sine as a waveform instead"
-            found.append(Problem("protocol.kind", self.protocol.kind, message))
-        for path, table in self.circuit.devices.items():
-            if self.precision == "float32" and not table.single_precision:
-                message = "needs float64, the device runs in float32; write ensemble.precision = 'float64'"
-                found.append(Problem(f"circuit.{path}", None, message))
-        if self.ensemble.precision == "float32" and not self.device.single_precision:
-            message = f"{self.device.kind} devices need float64; leave the key out"
-            found.append(Problem("ensemble.precision", "float32", message))
-        kinetic = not self.protocol.equilibrium or any(m.kinetic for m in self.measurements.values())
-        found += [Problem(f"device.{key}", value, text) for key, value, text in self.device.conflicts(kinetic)]
-        found += self._spread_problems()
-        return found
-
-    def _extreme(self) -> tuple[str, Any]:
-        """Key and value of the protocol's quantity that is furthest from one in its unit: what to look at first."""
-        written = {
-            name: (abs(math.log10(abs(number))), mark.write(number))
-            for name, field in type(self.protocol).model_fields.items()
-            for mark in field.metadata
-            if isinstance(mark, Unit) and isinstance(number := getattr(self.protocol, name), float) and number != 0
-        }
-        name = max(written, key=lambda name: written[name][0], default="")
-        return (f"protocol.{name}", written[name][1]) if name else ("protocol", None)
-
-    def _sweep_problems(self) -> list[Problem]:
-        found = []
-        lengths = {}
-        for path, values in self.sweep.axes.items():
-            key = key_path("sweep", "axes", path)
-            if (plain := key_path(*keys_of(path))) != path:
-                found.append(Problem(key, None, f"expected the key path as mcdev writes it: {plain}"))
-                continue
-            if keys_of(path)[0] not in ("device", "circuit", "protocol", "ensemble", "measurements"):
-                found.append(
-                    Problem(key, None, "only keys below device, circuit, protocol, ensemble, measurements can be swept")
-                )
-                continue
-            if path in ("ensemble.devices", "ensemble.cycles", "ensemble.precision"):
-                found.append(Problem(key, None, "the size and precision of the ensemble cannot vary within a run"))
-                continue
-            try:
-                lengths[path] = len(expand(values))
-            except ValueError as error:
-                found.append(Problem(key, None, str(error)))
-                continue
-            if lengths[path] == 0:
-                found.append(Problem(key, [], "expected at least one value"))
-            missing = set_value(
-                self.to_dict(), path, expand(values)[0] if lengths[path] else None, must_exist=True, root=self
-            )
-            if missing:
-                found.append(Problem(key, None, missing.message))
-        if self.sweep.mode == "zip" and len(set(lengths.values())) > 1:
-            shown = ", ".join(f"{path}: {n}" for path, n in lengths.items())
-            found.append(Problem("sweep.mode", "zip", f"expected axes of equal length, got {shown}"))
-        if not found and self.sweep.mode == "grid" and math.prod(lengths.values()) > 100_000:
-            found.append(Problem("sweep.axes", None, f"{math.prod(lengths.values())} points; expected at most 100000"))
-        for name, fit in self.fits.items():
-            key = key_path("fits", name)
-            if fit.measurement not in self.measurements:
-                found.append(
-                    Problem(
-                        f"{key}.measurement",
-                        fit.measurement,
-                        "no such measurement; " + nearest(fit.measurement, self.measurements),
-                    )
-                )
-            elif self.measurements[fit.measurement].entries(self.protocol.timeline()) is not None:
-                found.append(Problem(f"{key}.measurement", fit.measurement, "is a list; expected a single number"))
-            if fit.axis not in self.sweep.axes:
-                known = nearest(fit.axis, self.sweep.axes) if self.sweep.axes else "there is none in [sweep.axes]"
-                found.append(Problem(f"{key}.axis", fit.axis, f"no such sweep axis; {known}"))
-            elif not found:
-                if lengths[fit.axis] < fit.least_points:
-                    found.append(
-                        Problem(
-                            f"{key}.axis", fit.axis, f"{lengths[fit.axis]} points; expected at least {fit.least_points}"
-                        )
-                    )
-                elif axis_unit(self, fit.axis) != fit.axis_unit:
-                    found.append(Problem(f"{key}.axis", fit.axis, f"expected an axis in {fit.axis_unit}"))
-        return found
-
-    def _spread_problems(self) -> list[Problem]:
-        names, found = self.laws, []
-        for name in self.ensemble.cycle_to_cycle:
-            if name not in names:
-                key = f"ensemble.cycle_to_cycle.{name}"
-                found.append(Problem(key, None, f"no parameter of a {self.device.kind} device; {nearest(name, names)}"))
-            elif extremes(names[name])[0] <= 0:
-                message = "changes by a factor, so expected a parameter that is positive"
-                found.append(Problem(f"ensemble.cycle_to_cycle.{name}", None, message))
-        if self.ensemble.correlation is not None:
-            for name in self.ensemble.correlation.parameters:
-                key = "ensemble.correlation.parameters"
-                if name not in names:
-                    message = f"no parameter of a {self.device.kind} device; {nearest(name, names)}"
-                    found.append(Problem(key, name, message))
-                elif isinstance(names[name], float):
-                    message = "has one value for all devices; give it a distribution, or leave it out"
-                    found.append(Problem(key, name, message))
-            found += self.ensemble.correlation.problems()
-        return found
-
-    def _reference_problems(self, countable: bool) -> list[Problem]:
-        found = []
-        for number, reference in enumerate(self.output.reference):
-            key = f"output.reference.{number}"
-            unit, problems = reference.resolved(self, key, countable)
-            found += problems
-            if unit is not None:
-                try:
-                    published(reference, unit)
-                except ValueError as error:
-                    found.append(Problem(f"{key}.value", reference.value, str(error)))
-        return found
+        return problems_of(self)
 
     def warnings(self) -> list[str]:
         """What runs but should be known: doubtful settings, a start out of equilibrium."""
-        found: dict[str, None] = dict.fromkeys(self._label_warnings())
-        for _, point in self.points():
-            timeline = point.protocol.timeline()
-            largest = float(np.max(np.abs([timeline.start, timeline.end])))
-            for place, table in {"device": point.device, **point._beside}.items():
-                doubtful = (*table.concerns(), *table.overdriven(largest))
-                found |= {f"{place}.{key}: {text}": None for key, text in doubtful}
-            found |= {f"protocol.{key}: {text}": None for key, text in point.protocol.concerns()}
-            for text in point.device.rest_report(timeline.duration):
-                found[text] = None
-        return list(found)
-
-    def _label_warnings(self) -> list[str]:
-        """Parameters that are changed, drawn or swept although they only label axes, or although nothing here depends
-        on them."""
-        found = []
-        spectral = bool(self.protocol.frequencies.size)
-        points = [point for _, point in self.points()]
-        for place, table in {"device": self.device, **self._beside}.items():
-            given = without_preset(table, table.model_dump(mode="json", exclude_none=True))
-            why = {
-                name: "only what labels an axis (positions) changes with it; no current and no time does, because "
-                "others are given in units of it. For another device change "
-                f"{', '.join(f'{place}.{other}' for other in others)} as well"
-                for name, others in table.labels.items()
-            }
-            own = ({"device": point.device, **point._beside}[place].idle(spectral) for point in points)
-            everywhere = functools.reduce(lambda a, b: {name: a[name] for name in a if name in b}, own)
-            why |= {name: f"no result changes with it: {reason}" for name, reason in everywhere.items()}
-            for name, text in why.items():
-                path = f"{place}.{name}"
-                changed = getattr(table, "preset", None) is not None and name in given
-                changed |= path in self.sweep.axes or not isinstance(getattr(table, name), float)
-                changed |= bool({name if place == "device" else path} & set(self.ensemble.cycle_to_cycle))
-                if changed:
-                    found.append(f"{path}: {text}")
-        return found
+        return warnings_of(self)
 
     @property
-    def _beside(self) -> dict[str, Any]:
+    def beside(self) -> dict[str, Any]:
         """The circuit's own devices by their key path."""
         return {f"circuit.{key}": table for key, table in self.circuit.devices.items()}
 
@@ -562,24 +331,6 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)
 
 
-def axis_unit(experiment: Experiment, path: str) -> str:
-    """Unit of the quantity at a key path; empty for pure numbers and words."""
-    *parents, last = keys_of(path)
-    table = _below(experiment, parents)
-    mark = unit_of_key(type(table), last) if isinstance(table, BaseModel) else None
-    return mark.unit if mark else ""
-
-
-def axis_values(experiment: Experiment, path: str) -> np.ndarray | list[str]:
-    """Values of a sweep axis in the unit of :func:`axis_unit`, one a point; text where they are not numbers."""
-    unit = Unit(axis_unit(experiment, path))
-    values = [point[path] for point in experiment.sweep.points()]
-    try:
-        return np.array([unit.parse(value) / unit.scale for value in values])
-    except Exception:  # a distribution, a word: an axis need not be a number
-        return [json.dumps(value) if not isinstance(value, str) else value for value in values]
-
-
 def _read_waveform(data: dict[str, Any], folder: Path) -> list[Problem]:
     protocol = data.get("protocol")
     if not isinstance(protocol, dict) or protocol.get("kind") != "waveform" or "file" not in protocol:
@@ -597,39 +348,3 @@ def _read_waveform(data: dict[str, Any], folder: Path) -> list[Problem]:
         return []
     protocol["time"], protocol["voltage"] = [0.0, 1.0], [0.0, 0.0]  # so that only the file is complained about
     return problems
-
-
-def set_value(
-    data: dict[str, Any], path: str, value: Any, must_exist: bool = False, root: Experiment | None = None
-) -> Problem | None:
-    """Set a value at a key path (one that holds dots itself stands in quotes: ``sweep.axes."protocol.gap"``); returns
-    what is wrong with the path, if anything."""
-    *parents, last = parts = keys_of(path)
-    if must_exist and root is not None:
-        siblings = _keys_of(_below(root, parents))
-        if last not in siblings:
-            return Problem(path, None, f"no such key; {nearest(last, siblings)}" if siblings else "no such key")
-    table = data
-    for part in parents:
-        inner = table.setdefault(part, {})
-        if not isinstance(inner, dict):
-            return Problem(path, value, f"'{part}' is not a table")
-        table = inner
-    if not all(parts):
-        return Problem(path, value, "expected a key path like device.friction")
-    table[last] = value
-    return None
-
-
-def _below(root: BaseModel, keys: Sequence[str]) -> Any:
-    """What stands at these keys; None where nothing does."""
-    node: Any = root
-    for key in keys:
-        node = node.get(key) if isinstance(node, dict) else getattr(node, key, None)
-    return node
-
-
-def _keys_of(node: Any) -> list[str]:
-    if isinstance(node, BaseModel):
-        return list(type(node).model_fields)
-    return list(node) if isinstance(node, dict) else []

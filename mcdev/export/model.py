@@ -123,9 +123,8 @@ def _exact(device: Any, key: str, name: str, common: list[str]) -> Model:
     assert isinstance(equations, RateEquations)
     lines = [f"{name}: {_first_line(family)} (mcdev family {device.kind})", *common]
     for source in laws.sources:
-        lines += [
-            f"Equations, as {source.removeprefix(PREFIX)} states them. The formulas below are printed from its functions:"
-        ]
+        stated = f"Equations, as {source.removeprefix(PREFIX)} states them."
+        lines += [f"{stated} The formulas below are printed from its functions:"]
         lines += [f"  {line}" for line in _paragraphs(inspect.getdoc(sys.modules.get(source, family)) or "")]
     chosen = {n: getattr(device, n) for n in family.model_fields if n not in (*family.parameters(), "kind", "preset")}
     lines += [f"Chosen: {n} = {value}." for n, value in chosen.items() if isinstance(value, (str, bool, int, float))]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from mcdev.configuration.experiment import Experiment, axis_unit, axis_values
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.key_paths import axis_unit, axis_values
 from mcdev.fits.contract import Coefficient, Fit
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
 from mcdev.schema import Unit

@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from mcdev.configuration.experiment import Experiment, axis_unit, axis_values, build
+from mcdev.configuration.experiment import Experiment, build
+from mcdev.configuration.key_paths import axis_unit, axis_values
 from mcdev.configuration.problems import keys_of
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.files.structure import Unreadable, parse_toml
