@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,7 +22,6 @@ from mcdev.integrators.interval import Interval
 from mcdev.kinds import Kind
 from mcdev.schema import Unit
 
-State = TypeVar("State")
 LaneKey = tuple[UInt32[Array, " lane"], UInt32[Array, " lane"]]
 PerLane = Float[Array, " lane"]
 
@@ -207,8 +206,8 @@ class DeviceConfig(Kind, abc.ABC):
 
     @property
     def exact(self) -> bool:
-        """Whether a calibration may follow derivatives along the trajectory. Devices that are alike, yes. The mean over
-        a few frozen quantiles is smooth, but a staircase to a search: its derivative is that of a tread."""
+        """Whether a calibration may follow derivatives along the trajectory. It may where devices are alike. The mean
+        over a few frozen quantiles has steps in the parameters, and between two steps the derivative misses them."""
         return self.differentiable and self.alike
 
     @property

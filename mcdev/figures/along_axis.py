@@ -26,7 +26,7 @@ from mcdev.figures.axes import (
 )
 from mcdev.figures.distributions import scalars
 from mcdev.figures.numbers import published, with_unit
-from mcdev.figures.references import diamond, references, said
+from mcdev.figures.references import cited, diamond, references
 from mcdev.figures.style import GREY, dress, key, plain_ticks, remark, sheet
 from mcdev.fits.double_exponential import DoubleExponential
 from mcdev.measurements.contract import LEFT_CENSORED, RIGHT_CENSORED
@@ -71,7 +71,7 @@ def _lines(tree: xr.DataTree, name: str, path: str, lines: list[Curve]) -> int:
     """Lines of a panel's legend, with room for what is published of a fit."""
     fits = len(_fits(tree, name, path))
     bounds = int(np.isin(tree[f"measurements/{name}"].dataset["status"].values, (LEFT_CENSORED, RIGHT_CENSORED)).any())
-    sources = {said(reference) for reference, _ in references(tree, name)}
+    sources = {cited(reference) for reference, _ in references(tree, name)}
     return 1 + 2 * bounds + len(lines) * (1 + fits) + 2 * bool(fits) + sum(text.count("\n") + 1 for text in sources)
 
 

@@ -10,7 +10,7 @@ from scipy.constants import Boltzmann, electron_volt
 
 from mcdev.figures.axes import Scale, counted, measurement, reduced_units, sweep_axis
 from mcdev.figures.numbers import with_error
-from mcdev.figures.references import diamond, references, said
+from mcdev.figures.references import cited, diamond, references
 from mcdev.figures.style import BLACK, BLUE, RED, dress, legend, plain_ticks, remark, sheet
 from mcdev.fits.arrhenius import Arrhenius
 from mcdev.fits.contract import Fit
@@ -174,4 +174,4 @@ def _draw_reference(
     else:
         return
     published = np.exp(intercept + slope * line / kelvin) * shown.factor
-    axes.plot(line, published, color=BLACK, linestyle="--", linewidth=0.8, label=said(reference))
+    axes.plot(line, published, color=BLACK, linestyle="--", linewidth=0.8, label=cited(reference))

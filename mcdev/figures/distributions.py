@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mcdev.figures.axes import Scale, measurement, one_a_curve, point_colours
-from mcdev.figures.references import references, said
+from mcdev.figures.references import cited, references
 from mcdev.figures.style import BLACK, MEAN, dress, key, plain_ticks, remark, sheet
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 
@@ -110,7 +110,7 @@ def _draw_point(
 
 def _lines(tree: xr.DataTree, name: str, shown: list[int]) -> int:
     """Lines of a legend beyond one a sweep point: its title, and what is published with room for a remark."""
-    listed = [said(reference) for reference, _ in references(tree, name) if reference.point - 1 in shown]
+    listed = [cited(reference) for reference, _ in references(tree, name) if reference.point - 1 in shown]
     room = len(listed)  # any of them may lie off the axis
     return (tree["realisations"].sizes["point"] > 1) + room + sum(text.count("\n") + 1 for text in set(listed))
 
@@ -126,7 +126,7 @@ def _draw_references(
         at = value * found.factor
         low, high = panels[0].get_xlim()
         beyond = "" if low <= at <= high else f"\n({f'{at:g} {found.unit}'.strip()}: off this axis)"
-        label = said(reference) + beyond
+        label = cited(reference) + beyond
         colour = tints[shown.index(reference.point - 1)] if len(shown) > 1 else BLACK
         for axes in panels:
             text = f"_{label}" if label in named else label

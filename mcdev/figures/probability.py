@@ -78,7 +78,7 @@ def _panel(
         which = np.unique(np.linspace(0, curve.at.size - 1, min(curve.at.size, _POINTS)).round().astype(int))
         x, y = curve.at[which] * factor, paper(happened[which])
         colour = row.colours[i]
-        axes.plot(x, y, ".", color=colour, markersize=2.2, markeredgewidth=0, label=_said(row, i, data), zorder=3)
+        axes.plot(x, y, ".", color=colour, markersize=2.2, markeredgewidth=0, label=_legend(row, i, data), zorder=3)
         low, high = min(low, x.min()), max(high, x.max())
         bottom, top = min(bottom, y.min()), max(top, y.max())
     room = (high / low) ** 0.06 if high > low else 1.1
@@ -126,7 +126,7 @@ def _share(family: str, z: np.ndarray) -> np.ndarray:
     return np.clip(_law(family).cdf(np.exp(z)), 1e-12, 1 - 1e-12)
 
 
-def _said(row: Shown, i: int, data: Sample) -> str:
+def _legend(row: Shown, i: int, data: Sample) -> str:
     reading = row.readings[i]
     words = f"{data.values.size} observations"
     words += f", {reading.right} right-censored" if reading.right else ""

@@ -31,11 +31,11 @@ def unit_of(tree: xr.DataTree, name: str, coefficient: str | None) -> str | None
     return str(found[variable].attrs["units"]) if variable in found else None
 
 
-def said(reference: Reference) -> str:
+def cited(reference: Reference) -> str:
     """The source as a legend names it, in lines that fit a column."""
     return textwrap.fill(reference.source, 46)
 
 
 def diamond(axes: Axes, x: float, y: float, reference: Reference) -> None:
     """One published point."""
-    axes.plot([x], [y], "D", markersize=5, mfc="none", mec=BLACK, mew=0.9, zorder=5, label=said(reference))
+    axes.plot([x], [y], "D", markersize=5, mfc="none", mec=BLACK, mew=0.9, zorder=5, label=cited(reference))

@@ -79,16 +79,16 @@ def run(
     folder = resume or _begun(out or Path(experiment.output.directory) / folder_name(experiment), experiment)
     again = command_line("run", "--resume", folder, *again_with(None, accept))
     with to_be_gone_on_with(again, folder / safekeeping.RECORD):
-        tree, records, aside = _run_one(experiment, folder, how, resume is not None, again)
+        tree, records, failed = _run_one(experiment, folder, how, resume is not None, again)
         print_tables(tree, records)
         drawn = draw(tree, folder / "figures") if figures and experiment.output.figures else []
     more = (", card.toml" if tree["realisations"].sizes["device"] > 1 else "") + (", figures/" if drawn else "")
     STDOUT.say(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})")
-    for chunk, why in aside.items():
+    for chunk, why in failed.items():
         STDERR.say(f"{chunk.name}: {why}", "set aside", "red")
-    if aside:
+    if failed:
         raise Leave(
-            f"{len(aside)} chunks failed {safekeeping.ATTEMPTS} times and count as broken down; what was computed is "
+            f"{len(failed)} chunks failed {safekeeping.ATTEMPTS} times and count as broken down; what was computed is "
             f"kept, they are tried again with: {again}",
             BROKEN,
         )
@@ -141,7 +141,7 @@ def _run_one(
     known = experiment.warnings()
     for warning in known:
         STDERR.say(warning, "warning", "yellow")
-    aside: dict[Any, str] = {}
+    failed: dict[Any, str] = {}
     try:
         with safekeeping.Folder(folder, experiment, how.accept) as keeper:
             if resume and keeper.finished():
@@ -166,11 +166,11 @@ def _run_one(
                     shares = keeper.go_on() if resume else keeper.begin(workers.number, how.memory)
                     for note in keeper.notes:
                         STDERR.say(note)
-                    tree, aside = safekeeping.work(
+                    tree, failed = safekeeping.work(
                         keeper, shares, workers, lambda done, total: bar.update(task, completed=done, total=total)
                     )
                 write(tree, folder)
-                if not aside:
+                if not failed:
                     keeper.done()
     except ResultsError as error:
         if not resume and (folder / safekeeping.RECORD).exists():
@@ -190,7 +190,7 @@ def _run_one(
     if tree["realisations"].sizes["device"] > 1:
         with whole_file(folder / "card.toml") as temporary:
             temporary.write_text(statistics.to_toml(statistics.make_card(tree)), encoding="utf-8")
-    return tree, records, aside
+    return tree, records, failed
 
 
 def _broken(tree: Any) -> int:

@@ -204,13 +204,13 @@ def _compiled_for() -> list[str]:
         text = b""
     features = re.search(rb"[+-][a-z0-9][a-z0-9._-]*(?:,[+-][a-z0-9][a-z0-9._-]*)+", text)
     if features is None:
-        return _said_of_processor()
+        return _words_on_the_processor()
     before = re.findall(rb"[a-z0-9][a-z0-9._-]{2,}", text[: features.start()])[-2:]
     own = [item[1:] for item in features.group().split(b",") if item.startswith(b"+")]
     return [word.decode() for word in (*before, *own)]
 
 
-def _said_of_processor() -> list[str]:
+def _words_on_the_processor() -> list[str]:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             line = next((line for line in file if line.startswith(("flags", "Features"))), "")
@@ -243,6 +243,6 @@ def _flags() -> list[str]:
         words = shlex.split(text)
     except ValueError:
         words = text.split()
-    said = {word.partition("=")[0]: word for word in words if not word.startswith(_HARMLESS)}
+    last = {word.partition("=")[0]: word for word in words if not word.startswith(_HARMLESS)}
     set_ = [f"{name}={os.environ[name]}" for name in _VARIABLES if os.environ.get(name)]
-    return [said[name] for name in sorted(said)] + set_
+    return [last[name] for name in sorted(last)] + set_

@@ -32,8 +32,8 @@ def resume(
             return read(place)
         shares = keeper.go_on()
         with workers("threads", threads) as crew:
-            tree, aside = safekeeping.work(keeper, shares, crew, report or (lambda done, total: None))
+            tree, failed = safekeeping.work(keeper, shares, crew, report or (lambda done, total: None))
         write(tree, place)
-        if not aside:
+        if not failed:
             keeper.done()
     return tree

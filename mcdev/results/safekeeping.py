@@ -165,12 +165,12 @@ class Folder:
                 continue  # none of ours
             whole = chunk is not None and file.suffix == ".h5" and file.name == _name(chunk, _checksum(file))
             if chunk is not None and whole:
-                said = _said(file)
-                ours_all = said.get("chunk") == _stem(chunk) and said.get("identity") in ours
+                labels = _labels_in(file)
+                ours_all = labels.get("chunk") == _stem(chunk) and labels.get("identity") in ours
                 if ours_all and _holds(file, layout(self.trials[chunk.point], chunk)):
-                    self._files[chunk], self._origins[chunk] = file, ours[said["identity"]]
+                    self._files[chunk], self._origins[chunk] = file, ours[labels["identity"]]
                     continue
-                foreign[_whose(said, self.record.identity)] += 1
+                foreign[_whose(labels, self.record.identity)] += 1
             file.unlink()  # cut off, damaged, of no use, or none of ours
         for whose, count in foreign.items():
             self.notes.append(f"{count} chunk{'s' if count > 1 else ''} in {self.chunks} left out, {whose}: done again")
@@ -306,7 +306,7 @@ def _checksum(file: Path) -> str:
         raise ResultsError(f"{file} cannot be read: {error.strerror or error}") from None
 
 
-def _said(file: Path) -> dict[str, str]:
+def _labels_in(file: Path) -> dict[str, str]:
     """What a chunk's file says of itself."""
     try:
         with structure.hdf5(file) as handle:
@@ -315,10 +315,10 @@ def _said(file: Path) -> dict[str, str]:
         return {}
 
 
-def _whose(said: Mapping[str, str], own: Identity) -> str:
+def _whose(labels: Mapping[str, str], own: Identity) -> str:
     """Why a whole chunk is not one of this run, in words."""
     try:
-        there = Identity.model_validate_json(said.get("identity", ""))
+        there = Identity.model_validate_json(labels.get("identity", ""))
     except ValueError:
         return "which do not say what they were made with"
     if there.seed != own.seed:
@@ -377,9 +377,9 @@ def work(
     points, begin = folder.trials, datetime.datetime.now(datetime.UTC)
     while True:
         progress = Progress(total_steps(points), report)
-        aside = perform(points, shares, folder, workers.pool, workers.number, progress, ATTEMPTS, workers.alone)
+        failed = perform(points, shares, folder, workers.pool, workers.number, progress, ATTEMPTS, workers.alone)
         if not folder.damaged():
             found = gather(points, shares, folder)
             wall = (datetime.datetime.now(datetime.UTC) - begin).total_seconds()
             about = {"started": begin.isoformat(timespec="seconds"), "wall_time_s": wall}
-            return assemble(folder.experiment, found, about, folder.origins), aside
+            return assemble(folder.experiment, found, about, folder.origins), failed

@@ -162,7 +162,7 @@ def perform(
     waiting = deque(together(points, lines))
     running: dict[Future[list[Made]], list[list[Chunk]]] = {}
     failures: dict[Chunk, int] = {}
-    aside: dict[Chunk, str] = {}
+    failed: dict[Chunk, str] = {}
     places = itertools.cycle(range(len(jax.local_devices())))
 
     def begin(side_by_side: list[list[Chunk]]) -> None:
@@ -202,7 +202,7 @@ def perform(
                     if failures[chain[0]] < attempts:
                         waiting.appendleft([chain])
                     else:
-                        aside |= dict.fromkeys(chain, f"{type(error).__name__}: {error}")
+                        failed |= dict.fromkeys(chain, f"{type(error).__name__}: {error}")
                     continue
                 for chain, one in zip(left, made, strict=True):
                     keeper.put(chain[0], one)
@@ -215,7 +215,7 @@ def perform(
             progress.stop.set()
             for task in running:
                 task.cancel()
-    return aside
+    return failed
 
 
 def _at(place: int, works: Sequence[Work], progress: Progress | None) -> list[Made]:
