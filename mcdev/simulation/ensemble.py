@@ -44,7 +44,7 @@ from mcdev.simulation.reading import likeness, read
 from mcdev.simulation.trial import Trial, trials
 
 _SAMPLES = 64  # of all realisations that are held together, at least
-_NUMBERS = 2**16  # that are held together, at least
+_NUMBERS = 2**14  # that are held together, at least; with many more the product of matrices keeps all cores busy
 
 
 @dataclass
