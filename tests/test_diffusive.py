@@ -319,7 +319,7 @@ def test_compiled_sample_is_eager(lanes: int) -> None:
     counted = jnp.ones(lanes, bool)
 
     def go(devices: DiffusiveDevices, carry: Any) -> Any:
-        return sample(devices, circuit, key, carry, row, counted, Place(lanes, 4))
+        return sample(devices, circuit, key, carry, row, counted, Place(lanes, 4), (jnp.uint32(2), jnp.uint32(1)))
 
     after, (means, profile, snapshot) = compiled(go)(devices, carry)
     with jax.disable_jit():

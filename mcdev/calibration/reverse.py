@@ -55,7 +55,8 @@ def advance_for_reverse(bound: int, pairs: int) -> Callable[..., Any]:
         def body(carry: Any, row: tuple[Any, ...]) -> tuple[Any, Any]:
             start, end, solutions, step = row
             own = Row(start, end, solutions, jnp.full_like(solutions, pairs), step)
-            carry, seen = sample(devices, circuit, key, carry, own, counted, place, loop, np.uint32(pairs))
+            most = jnp.max(solutions), np.uint32(pairs)
+            carry, seen = sample(devices, circuit, key, carry, own, counted, place, most, loop)
             return carry, seen.channels
 
         carry, means = checkpointed_scan(body, carry, (rows.start, rows.end, rows.solutions, rows.step))

@@ -153,8 +153,9 @@ class DiffusiveDevices(Devices):
     def profile(self, state: DiffusiveState) -> dict[str, Float[Array, "bin lane"]]:
         """Nanoparticles per metre in each bin, on the axis of the typical gap (devices may differ in theirs)."""
         bin_of = jnp.clip(((state.x + 1.0) * (0.5 * self.bins)).astype(jnp.int32), 0, self.bins - 1)
-        lane = jnp.broadcast_to(jnp.arange(state.x.shape[1]), bin_of.shape)
-        count = jnp.zeros((self.bins, state.x.shape[1]), state.x.dtype).at[bin_of, lane].add(1.0)
+        lanes = state.x.shape[1]
+        place = bin_of * lanes + jnp.arange(lanes)
+        count = jnp.zeros(self.bins * lanes, state.x.dtype).at[place].add(1.0).reshape(self.bins, lanes)
         return {"density": count * (0.5 * self.bins / self.profile_scale)}
 
     def snapshot(self, state: DiffusiveState) -> dict[str, Float[Array, "part lane"]]:

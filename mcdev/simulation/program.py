@@ -76,17 +76,17 @@ def sample(
     row: Row,
     counted: Bool[Array, " lane"],
     place: Place,
+    most: tuple[Any, Any],
     loop: Callable[..., Any] = lax.fori_loop,
-    most: Any = None,
 ) -> tuple[Carry, Recorded]:
-    """Advance lanes through one sample. ``loop`` runs the sample's circuit intervals; ``most``: the largest of the
-    pairs, where it is known beforehand."""
+    """Advance lanes through one sample. ``most``: the largest of the lanes' solutions, and of their pairs. ``loop``
+    runs the sample's circuit intervals."""
     start, end, solutions, pairs, step = row
     lanes = carry.intact.shape[0]
     zeros = jnp.zeros(lanes, start.dtype)
     count = jnp.maximum(solutions, 1).astype(start.dtype)
     constant = start == end
-    turns = jnp.max(pairs) if most is None else most
+    intervals, turns = most
 
     def body(i: UInt32[Array, ""], inner: tuple[Carry, Division, dict[str, Any]]) -> tuple[Any, ...]:
         now, held, sums = inner
@@ -130,7 +130,7 @@ def sample(
         jax.eval_shape(lambda: circuit.solve(carry.circuit, zeros, devices.current_law(carry.state))),
     )
     inner = (carry, blank, dict.fromkeys(names, zeros))
-    carry, _, sums = loop(jnp.uint32(0), jnp.max(solutions), body, inner)
+    carry, _, sums = loop(jnp.uint32(0), intervals, body, inner)
     means = {name: total / count for name, total in sums.items()}
     intact = carry.intact & devices.intact(carry.state)
     for series in means.values():
@@ -214,12 +214,14 @@ def advance(
 ) -> tuple[Carry, Recorded]:
     """Lanes through a batch of samples, each as :func:`sample` says. Rows are [sample, lane], or [sample, point]."""
     lanes = carry.intact.shape[0]
+    by_lane = Row(*(jnp.repeat(x, lanes // x.shape[1], axis=1, total_repeat_length=lanes) for x in rows))
+    most = jnp.max(rows.solutions, axis=1), jnp.max(rows.pairs, axis=1)
 
-    def body(carry: Carry, row: Row) -> tuple[Carry, Recorded]:
-        by_lane = Row(*(jnp.repeat(x, lanes // x.shape[0], total_repeat_length=lanes) for x in row))
-        return sample(devices, circuit, key, carry, by_lane, counted, place)
+    def body(carry: Carry, own: tuple[Row, tuple[Any, Any]]) -> tuple[Carry, Recorded]:
+        row, most = own
+        return sample(devices, circuit, key, carry, row, counted, place, most)
 
-    return lax.scan(body, carry, rows)
+    return lax.scan(body, carry, (by_lane, most))
 
 
 def rest(devices: Devices, circuit: Circuit, key: LaneKey) -> Carry:
