@@ -572,3 +572,27 @@ def test_a_time_without_samples_is_one_error_whatever_refers_to_it() -> None:
     """The references of this configuration ask for the protocol's samples, too."""
     (said,) = problems_with(protocol__width="1e-30 s")
     assert "a sample of 0 s" in said
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "phrase"),
+    [
+        ({"measurement": "g", "coefficient": "tau_1"}, "coefficient", "'g' is a measurement, not a fit"),
+        ({"measurement": "f", "coefficient": "activation_energy", "entry": 3}, "entry", "leave the entry out"),
+        ({"measurement": "list"}, "entry", "is missing; 'list' is a list; expected an entry between 1 and 3"),
+    ],
+)
+def test_what_an_address_says_too_much_or_too_little(address: dict[str, Any], key: str, phrase: str) -> None:
+    table = mcdev.presets()["wang2017_reduced"]["device"] | {"kind": "diffusive"}
+    data = {
+        "name": "t",
+        "device": table,
+        "protocol": {"kind": "pulse_train", "amplitude": "3 V", "width": "0.1 s", "gap": "0.1 s", "count": 3},
+        "measurements": {"g": {"kind": "mean_conductance"}, "list": {"kind": "pulse_conductance"}},
+        "fits": {"f": {"kind": "arrhenius", "measurement": "g", "axis": "device.background_temperature"}},
+        "sweep": {"axes": {"device.background_temperature": ["0.40 K", "0.45 K", "0.5 K"]}},
+        "output": {"reference": [address | {"value": "1 S", "source": "s"}]},
+    }
+    found = [p for p in problems_of(data) if p.key == f"output.reference.0.{key}"]
+    assert found
+    assert phrase in found[0].message

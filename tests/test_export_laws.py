@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,7 @@ class Switch(OneState):
     """An insulator that a voltage turns into a metal, for a while."""
 
     kind: Literal["switch"] = "switch"
+    bounds: ClassVar[tuple[float | None, float | None]] = (0.0, 1.0)
 
     critical_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
     """V_c, at which half of it turns."""
@@ -414,3 +415,23 @@ def test_arrays_and_whole_numbers_are_no_formulas() -> None:
         printed(lambda x: x.astype(int) * x)
     with pytest.raises(UnprintableError, match="floor"):
         printed(jnp.floor)
+
+
+class Unbounded(Switch):
+    """The same, of which nothing says where its state stays."""
+
+    bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
+
+
+def test_a_current_follows_a_state_that_has_no_bounds() -> None:
+    """Wherever the state goes: it is held to 0 and 1 only where the family says that the state stays there."""
+    written = SWITCH.model_dump(mode="json")
+    held, free = (module(model(kind.model_validate(written))) for kind in (Switch, Unbounded))
+
+    def current(text: str, x: float) -> float:
+        (name,) = (n for n in in_python(text, {"pn": 0.3, "x": x}) if n.startswith("<I(p"))
+        return float(in_python(text, {"pn": 0.3, "x": x})[name])
+
+    assert current(held, 0.7) == current(free, 0.7)
+    assert current(held, 1.5) == current(held, 1.0)
+    assert current(free, 1.5) > current(free, 1.0)

@@ -36,7 +36,7 @@ class MyDevice(OneState):
     """k, to what is around it."""
     ambient: Annotated[Drawn, PerDevice("K", gt=0)] = 300.0
     """T_0."""
-    transition: Annotated[Drawn, PerDevice("K", gt=0)] = 340.0
+    critical_temperature: Annotated[Drawn, PerDevice("K", gt=0)] = 340.0
     """T_c, at which half of the channel is metallic."""
     width: Annotated[Drawn, PerDevice("K", gt=0)] = 3.0
     """w, of the transition."""
@@ -71,7 +71,7 @@ class MyDevices(OneStateDevices):
 
     def current_law(self, state: PerLane) -> Ohmic:
         p = self.parameters
-        metallic = 1.0 / (1.0 + jnp.exp((p["transition"] - self.temperature(state)) / p["width"]))
+        metallic = 1.0 / (1.0 + jnp.exp((p["critical_temperature"] - self.temperature(state)) / p["width"]))
         return Ohmic(p["off_conductance"] + (p["on_conductance"] - p["off_conductance"]) * metallic)
 
     def drift(self, x: PerLane, voltage: PerLane) -> PerLane:

@@ -52,11 +52,17 @@ class Address(Strict):
                 of = ": the points of the axes that the fit is not along" if fit is not None else ""
                 found.append(Problem(f"{key}.point", self.point, f"expected a {what} between 1 and {count}{of}"))
         if fit is not None:
+            if self.entry is not None:
+                message = f"'{name}' is a fit, which has coefficients and no list; leave the entry out"
+                found.append(Problem(f"{key}.entry", self.entry, message))
             if self.coefficient in fit.coefficients:
                 return fit.coefficients[self.coefficient], found
             given = "is missing" if self.coefficient is None else "no such coefficient"
             message = f"{given}; '{name}' is a fit: {nearest(self.coefficient or '', fit.coefficients)}"
             return None, [*found, Problem(f"{key}.coefficient", self.coefficient, message)]
+        if self.coefficient is not None:
+            message = f"'{name}' is a measurement, not a fit; leave the coefficient out"
+            found.append(Problem(f"{key}.coefficient", self.coefficient, message))
         if found:
             return None, found
         measurement = experiment.measurements[name]
@@ -69,6 +75,7 @@ class Address(Strict):
             message = f"'{name}' is a single number; leave the entry out"
             return measurement.unit, [Problem(f"{key}.entry", self.entry, message)]
         if entries is not None and not 1 <= (self.entry or 0) <= entries:
-            message = f"'{name}' is a list; expected an entry between 1 and {entries}"
+            given = "is missing; " if self.entry is None else ""
+            message = f"{given}'{name}' is a list; expected an entry between 1 and {entries}"
             return measurement.unit, [Problem(f"{key}.entry", self.entry, message)]
         return measurement.unit, found

@@ -44,6 +44,10 @@ class Tolerance(Strict):
 class OneState(DeviceConfig):
     """The table of such a family."""
 
+    bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
+    """Between which the state stays by its own equation; None where it has no such end. An exported model holds the
+    current law to them."""
+
     preset: str | None = None
     """The parameter set that this table started from; its values stand unless given here."""
     integrator: Tolerance = Field(default_factory=Tolerance)
@@ -57,7 +61,9 @@ class OneState(DeviceConfig):
 
     @property
     def rate_equations(self) -> RateEquations | str:
-        state = StateVariable("a number between 0 and 1, in volts", least=0.0, most=1.0)
+        least, most = self.bounds
+        within = "" if least is None or most is None else f" between {least:g} and {most:g}"
+        state = StateVariable(f"a number{within}, in volts", least, most)
         return RateEquations({"x": state}, lambda devices, x, voltage: devices.drift(x, voltage))
 
     @abc.abstractmethod

@@ -32,6 +32,8 @@ from mcdev.schema import Drawn, PerDevice, extremes, refuse
 class VolatileThreshold(OneState):
     """Switches on above V_th, forgets below V_hold; the same in either polarity."""
 
+    bounds: ClassVar[tuple[float | None, float | None]] = (0.0, 1.0)
+
     kind: Literal["volatile_threshold"] = "volatile_threshold"
     example: ClassVar[Mapping[str, Any]] = {
         "threshold_voltage": "0.6 V",

@@ -31,6 +31,8 @@ _SMALL = 1e-3  # of b V; below it the series of sinh(y)/y is exact to rounding
 class Yakopcic(OneState):
     """Non-volatile: asymmetric thresholds and rates, a window at either end."""
 
+    bounds: ClassVar[tuple[float | None, float | None]] = (0.0, 1.0)
+
     kind: Literal["yakopcic"] = "yakopcic"
 
     positive_current: Annotated[Drawn, PerDevice("A", gt=0)]

@@ -110,6 +110,10 @@ class UnknownDevice(DeviceConfig):
         return self._held.disordered
 
     @property
+    def rate_equations(self) -> str:
+        return f"its kind {self.kind!r} is of a plugin that is not loaded: give --plugin FILE"
+
+    @property
     def remedy(self) -> str:
         return self._held.remedy
 
