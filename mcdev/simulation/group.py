@@ -169,26 +169,18 @@ class Group:
     def advance(self, key: LaneKey, drives: Sequence[Drive], progress: Progress) -> Any:
         """Every piece through its own rows, all of one length; what was recorded, as NumPy's arrays."""
         points = self.lanes // self.slot
-        rows = Drive(
-            *(
-                np.stack([*column, *[column[-1]] * (points - len(column))], axis=1)
-                for column in zip(*drives, strict=True)
-            )
-        )
+        rows = Drive(*(np.stack(column, axis=1) for column in zip(*drives, strict=True)))
+        own = np.minimum(np.arange(points), len(drives) - 1)  # the last piece also stands in what is left
         parts = []
         for batch in rows.batches():
             samples = batch.start.shape[0]
-            empty = np.zeros((BATCH - samples, points))
-            filled = Row(
-                **{
-                    name: jnp.asarray(
-                        np.concatenate([column, empty]).astype(np.uint32 if name in _COUNTS else self.dtype)
-                    )
-                    for name, column in batch._asdict().items()
-                }
-            )
+            filled = {}
+            for name, column in batch._asdict().items():
+                whole = np.zeros((BATCH, points), np.uint32 if name in _COUNTS else self.dtype)
+                whole[:samples] = column[:, own]
+                filled[name] = jnp.asarray(whole)
             self.carry, out = program().advance(
-                self.devices, self.circuit, key, self.carry, filled, self.counted, place=self.place
+                self.devices, self.circuit, key, self.carry, Row(**filled), self.counted, place=self.place
             )
             parts.append(jax.tree.map(lambda series, n=samples: np.asarray(series)[:n], out))
             steps = 2 * np.sum(batch.solutions * batch.pairs, axis=0)[: self.counts.size]
