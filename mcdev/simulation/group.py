@@ -59,10 +59,13 @@ class Piece:
         """Devices and circuits with these parameters."""
         return self.trial.build(self.draws, self.indices)
 
+    @property
+    def changes(self) -> bool:
+        """Whether its parameters change from cycle to cycle."""
+        return bool(self.trial.experiment.ensemble.cycle_to_cycle)
+
     def in_cycle(self, cycle: int) -> tuple[Devices, Circuit]:
         """The same as they are in one cycle."""
-        if not self.trial.experiment.ensemble.cycle_to_cycle:
-            return self.built
         changed = of_cycle(self.trial.experiment, self.draws, self.first, self.count, cycle)
         return self.trial.build(changed, self.indices)
 
@@ -146,7 +149,8 @@ class Group:
     def run(self, cycle: int, progress: Progress) -> Cycle:
         """One cycle of every lane."""
         key, trials = self.key(cycle), [piece.trial for piece in self.pieces]
-        self.devices, self.circuit = self._together([piece.in_cycle(cycle) for piece in self.pieces])
+        if any(piece.changes for piece in self.pieces):
+            self.devices, self.circuit = self._together([piece.in_cycle(cycle) for piece in self.pieces])
         if self.carry is None or trials[0].experiment.ensemble.between_cycles == "rest":
             self.carry = program().rest(self.devices, self.circuit, key)
             if settle := [trial.settle for trial in trials if trial.settle is not None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,8 +65,6 @@ class Trial:
     """One sweep point, ready to be computed."""
 
     experiment: Experiment
-    values: dict[str, Any] = field(default_factory=dict)
-    """Of the sweep's axes."""
 
     @functools.cached_property
     def timeline(self) -> Timeline:
@@ -166,7 +164,7 @@ class Trial:
 
 def trials(experiment: Experiment) -> list[Trial]:
     """The sweep's points in order."""
-    return [Trial(point, values) for values, point in experiment.points()]
+    return [Trial(point) for _, point in experiment.points()]
 
 
 def kept_cycles(experiment: Experiment) -> np.ndarray:
