@@ -43,8 +43,10 @@ from mcdev.measurements import MEASUREMENTS
 from mcdev.measurements.contract import OK, Measurement, Trajectory
 from mcdev.protocols import PROTOCOLS
 from mcdev.protocols.timeline import NoTimeline, Protocol, Timeline
-from mcdev.schema import Unit, is_unit, typical
+from mcdev.schema import Unit, is_unit, typical, unit_of_key
 from mcdev.simulation import program
+from mcdev.simulation.reading import trajectory
+from mcdev.simulation.trial import Trial
 
 LANES, SAMPLES, INTERVALS = 4, 8, 32
 """Lanes and samples that are tried, and circuit intervals in each; operation by operation one interval is."""
@@ -149,20 +151,15 @@ def check_fields(kind: type[Kind]) -> Iterator[Failure]:
     for key, field in kind.model_fields.items():
         if key == "kind":
             continue
-        marks = [*field.metadata, *(m for each in typing.get_args(field.annotation) for m in _marks(each))]
         either = typing.get_origin(field.annotation) in (types.UnionType, typing.Union)
         numbers = float in (field.annotation, *(typing.get_args(field.annotation) if either else ()))
-        if numbers and not any(isinstance(mark, Unit) for mark in marks):
+        if numbers and unit_of_key(kind, key) is None:
             yield Failure(f"{name}.{key}", 'a unit, like Annotated[float, Unit("V")]', "a number without one")
     for mark in (m for field in kind.model_fields.values() for m in field.metadata if isinstance(m, Unit)):
         if not is_unit(mark.unit):
             yield Failure(name, "units that can be read", mark.unit)
     if not (kind.__doc__ or "").strip() or kind.__doc__ == kind.__base__.__doc__:
         yield Failure(name, "a sentence under the class that says what it is", "none")
-
-
-def _marks(annotation: Any) -> Sequence[Any]:
-    return getattr(annotation, "__metadata__", ())
 
 
 def _made(kind: type[Any]) -> Any:
@@ -230,10 +227,10 @@ def check_measurement(kind: type[Any], protocols: Iterable[type[Protocol]] = PRO
 
 def _measured(pair: str, measurement: Measurement, protocol: Protocol, line: Timeline) -> Iterator[Failure]:
     with computing(True):
-        trajectory = _trajectory(measurement, protocol, line)
+        seen = _trajectory(measurement, protocol, line)
         try:
-            value, status = eqx.filter_jit(measurement.measure)(trajectory)
-            eager = measurement.measure(trajectory)
+            value, status = eqx.filter_jit(measurement.measure)(seen)
+            eager = measurement.measure(seen)
         except Exception as error:  # a stranger's code
             yield Failure(pair, "measure() to give a value and a status", _first(error))
             return
@@ -261,18 +258,14 @@ def _trajectory(measurement: Measurement, protocol: Protocol, line: Timeline) ->
         course.append(state)
     conductance = 1e-6 + 1e-3 * np.array(course)
     frequency = np.asarray(protocol.frequencies, float)
-    series = {"voltage": voltage, "device_voltage": voltage, "current": conductance * voltage}
-    return Trajectory(
-        widths=jnp.asarray(widths),
-        **{name: jnp.asarray(array) for name, array in series.items()},
-        conductance=jnp.asarray(conductance),
-        observed={name: jnp.asarray(conductance) for name in measurement.needs_channels},
-        frequency=jnp.asarray(frequency),
-        impedance=jnp.asarray(1e3 + 1.0 / (1e-4 + 2j * np.pi * frequency * 1e-6)),
-        full_scale=jnp.asarray(1e-3),
-        cell_constant=jnp.asarray(1e-3),
-        windows={name: jnp.asarray(spans) for name, spans in line.windows.items()},
+    channels = {"voltage": voltage, "device_voltage": voltage, "current": conductance * voltage}
+    channels |= dict.fromkeys(("conductance", *measurement.needs_channels), conductance)
+    impedance = 1e3 + 1.0 / (1e-4 + 2j * np.pi * frequency * 1e-6)
+    references = {"full_scale": 1e-3, "cell_constant": 1e-3}
+    whole: Trajectory = jax.tree.map(
+        jnp.asarray, trajectory(widths, channels, frequency, impedance, references, line.windows)
     )
+    return whole
 
 
 def check_fit(kind: type[Fit]) -> Iterator[Failure]:
@@ -342,10 +335,8 @@ class _Group(NamedTuple):
 
 
 def _group(experiment: Experiment, draws: Mapping[str, np.ndarray], indices: np.ndarray, dtype: Any) -> _Group:
-    own = {name: draws[name] for name in experiment.device.parameters()}
-    devices = experiment.device.build(own, 1, indices, dtype)
     key = realisation_key(jnp.uint32(1), jnp.asarray(indices, jnp.uint32), jnp.uint32(0))
-    return _Group(devices, experiment.circuit.build(LANES, dtype, draws), key)
+    return _Group(*Trial(experiment).build(dict(draws), indices, dtype), key)
 
 
 def _draws(experiment: Experiment) -> dict[str, np.ndarray]:
@@ -397,12 +388,15 @@ def _run(name: str, experiment: Experiment, whole: bool) -> Iterator[Failure]:
     with computing(dtype == np.float64):
         rows = _rows(experiment, dtype)
         group = _group(experiment, draws, indices, dtype)
-        for part, made in (("device", group.devices), ("circuit", group.circuit)):
-            for leaf in jax.tree.leaves(made):
-                if np.shape(leaf)[-1:] != (LANES,):
-                    yield Failure(f"{name}, build() of the {part}", "arrays with the lanes last", str(np.shape(leaf)))
-                    return
+        built = {"build() of the device": group.devices, "build() of the circuit": group.circuit}
+        if unlike := _without_lanes(name, built):
+            yield unlike
+            return
         rested = _rested(group)
+        states = {"rest() of the device": rested.state, "rest() of the circuit": rested.circuit}
+        if unlike := _without_lanes(name, states):
+            yield unlike
+            return
         means, profile, inner, intact = found = jax.tree.map(np.asarray, _compiled(group, rested, rows))
         wrong = list(_shapes(name, experiment, *found))
         yield from wrong
@@ -434,6 +428,15 @@ def _run(name: str, experiment: Experiment, whole: bool) -> Iterator[Failure]:
     if experiment.device.differentiable:
         with computing(True):
             yield from _gradient(name, experiment, draws)
+
+
+def _without_lanes(name: str, made: Mapping[str, Any]) -> Failure | None:
+    """The first array that has not the lanes last, of what these parts made."""
+    for part, tree in made.items():
+        for leaf in jax.tree.leaves(tree):
+            if np.shape(leaf)[-1:] != (LANES,):
+                return Failure(f"{name}, {part}", "arrays with the lanes last", str(np.shape(leaf)))
+    return None
 
 
 def _shapes(

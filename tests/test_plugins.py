@@ -393,6 +393,11 @@ DEVICE_FAULTS = {
         'return Ohmic(jax.lax.stop_gradient(p["off_conductance"])',
         "derivative of the current by",
     ),
+    "state": (
+        'return jnp.zeros_like(self.parameters["ambient"])',
+        "return jnp.zeros(1)",
+        r"rest\(\) of the device: expected arrays with the lanes last; found \(1,\)",
+    ),
     "shape": ('{"temperature": self', '{"heat": self', r"observe\(\): expected .*temperature; found .*heat"),
 }
 

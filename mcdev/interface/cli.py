@@ -21,7 +21,7 @@ from mcdev.interface.terminal import STDERR, outlets
 from mcdev.machine.environment import NoBackend
 from mcdev.machine.memory import NotEnoughMemory
 
-__all__ = ["computing", "looking", "main"]
+__all__ = ["computing", "looking", "main"]  # imported for the commands that they add
 
 
 def main() -> None:
