@@ -21,7 +21,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationInfo
 from pydantic_core import core_schema
 
-from mcdev.schema import Strict
+from mcdev.schema import Strict, Unit
 
 
 class Kind(Strict, abc.ABC):
@@ -32,6 +32,16 @@ class Kind(Strict, abc.ABC):
 
     example: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Keys with which it can be tried, as a configuration has them; those that have a default may be left out."""
+
+    @classmethod
+    def parameters(cls) -> dict[str, Unit]:
+        """The parameters that may differ from device to device, each with its unit."""
+        return {
+            name: mark
+            for name, field in cls.model_fields.items()
+            for mark in field.metadata
+            if isinstance(mark, Unit) and mark.per_device
+        }
 
 
 Table = TypeVar("Table", bound=Kind)

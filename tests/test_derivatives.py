@@ -410,6 +410,9 @@ class Whole:
         rows = self.rows
         return rows._replace(start=rows.start * louder, end=rows.end * louder, step=rows.step * longer)
 
+    def circuit(self, lanes: int) -> Any:
+        return self.experiment.circuit.build(self.experiment.device, {}, 1, np.arange(lanes), np.float64)
+
     def run(self, devices: Any, drive_by: Any) -> Any:
         """As the ensemble computes it."""
         key = lane_keys(devices.fast.shape[0])
@@ -417,7 +420,7 @@ class Whole:
         columns = zip(self.scaled(drive_by), kinds, strict=True)
         rows = program_module.Row(*(jnp.asarray(x).astype(kind)[:, None] for x, kind in columns))
         lanes = key[0].shape[0]
-        circuit = self.experiment.circuit.build(lanes, np.float64)
+        circuit = self.circuit(lanes)
         begin = program_module.rest(devices, circuit, key)
         place = program_module.Place(lanes, 0)
         means = program_module.advance(devices, circuit, key, begin, rows, begin.intact, place)[1].channels
@@ -427,7 +430,7 @@ class Whole:
         """The same for reverse mode."""
         key = lane_keys(devices.fast.shape[0])
         counted = jnp.ones(key[0].shape, bool)
-        circuit = self.experiment.circuit.build(counted.size, np.float64)
+        circuit = self.circuit(counted.size)
         means, _ = trajectory(devices, circuit, key, self.scaled(drive_by), counted)
         return self.numbers(means), means["current"]
 

@@ -424,7 +424,8 @@ def test_two_identical_devices_share_the_voltage() -> None:
 def pair(memristor: dict[str, Any], **more: Any) -> SeriesMemristorCircuit:
     """A circuit of as many lanes as there are voltages."""
     table = SeriesMemristor.model_validate_json(json.dumps({"memristor": memristor} | more))
-    return table.build(VOLTS.size, np.float64, {name: np.full(VOLTS.size, law) for name, law in table.laws.items()})
+    draws = {name: np.full(VOLTS.size, law) for name, law in table.laws.items()}
+    return table.build(table.memristor, draws, 1, np.arange(VOLTS.size), np.float64)
 
 
 @jax.jit
@@ -434,9 +435,11 @@ def solve(circuit: SeriesMemristorCircuit, state: Any, applied: Any, law: Ohmic)
 
 @jax.jit
 def advance(circuit: SeriesMemristorCircuit, applied: Any, law: Ohmic, seconds: Any) -> Any:
-    state = circuit.rest(VOLTS.size, np.float64)
+    key = (jnp.zeros(VOLTS.size, jnp.uint32),) * 2
+    state = circuit.rest(key, np.float64)
     division = circuit.solve(state, applied, law)
-    return circuit.advance(state, applied, law, division, Interval.alike(seconds / 2, jnp.uint32(1), VOLTS.size))
+    interval = Interval.alike(seconds / 2, jnp.uint32(1), VOLTS.size)
+    return circuit.advance(state, applied, law, division, interval, key, key[0])
 
 
 def after(circuit: SeriesMemristorCircuit, volts: np.ndarray, law: Ohmic, seconds: float) -> np.ndarray:
@@ -452,7 +455,7 @@ def test_a_stuck_memristor_is_a_resistor() -> None:
     np.testing.assert_array_equal(after(circuit, 10 * VOLTS, law, 1.0), 0.5)
     found = solve(circuit, jnp.full(VOLTS.size, 0.5), jnp.asarray(VOLTS), law)
     np.testing.assert_allclose(found.current, VOLTS * 4e-6, rtol=2e-6)
-    np.testing.assert_allclose(found.memristor, VOLTS * 0.2, rtol=2e-6)
+    np.testing.assert_allclose(found.inner, VOLTS * 0.2, rtol=2e-6)
 
 
 def test_reversed_polarity() -> None:
@@ -494,7 +497,7 @@ def test_compliance_holds_both_elements_back() -> None:
     np.testing.assert_allclose(np.abs(np.asarray(held.current))[over], limit, rtol=1e-12)
     np.testing.assert_allclose(np.asarray(held.voltage)[over], np.sign(VOLTS[over]) * limit / 5e-3, rtol=2e-6)
     expected = np.arcsinh(limit / (0.5 * np.where(VOLTS > 0, 0.17, 0.1))) / 0.05 * np.sign(VOLTS)
-    np.testing.assert_allclose(np.asarray(held.memristor)[over], expected[over], rtol=2e-6)
+    np.testing.assert_allclose(np.asarray(held.inner)[over], expected[over], rtol=2e-6)
 
 
 def test_the_cut_into_samples_does_not_show() -> None:
@@ -647,7 +650,7 @@ def test_another_preset_replaces_the_memristor() -> None:
     """What came from the old one goes, what was given beside it stays."""
     experiment = organic(circuit={"memristor": ECM | {"steepness": "0.4 1/V"}})
     other = experiment.with_({"circuit.memristor.preset": "wang2017_taox"})
-    memristor = other.circuit.devices["memristor"]
+    memristor = other.circuit.tables["memristor"]
     assert isinstance(memristor, Yakopcic)
     assert (memristor.steepness, memristor.positive_threshold) == (0.4, 1.1)
     assert mcdev.build(other.to_dict()) == other

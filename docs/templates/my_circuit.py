@@ -11,15 +11,16 @@ relaxes as exp(-b t), b = (1/R + G)/C, towards V/(R b C).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, UInt32
 
-from mcdev.circuits.contract import NO_DRAWS, Circuit, CircuitConfig, Division
-from mcdev.devices.contract import CurrentLaw, Observable, Pace, PerLane, per_lane
+from mcdev.circuits.contract import Circuit, CircuitConfig, Division
+from mcdev.devices.contract import CurrentLaw, DeviceConfig, LaneKey, Observable, Pace, PerLane, per_lane
 from mcdev.integrators.interval import Interval
-from mcdev.schema import Unit
+from mcdev.schema import Drawn, PerDevice, extremes
 
 
 class MyCircuitAtWork(Circuit):
@@ -28,14 +29,16 @@ class MyCircuitAtWork(Circuit):
     resistance: PerLane
     capacitance: PerLane
 
-    def rest(self, lanes: int, dtype: Any) -> PerLane:
-        return jnp.zeros(lanes, dtype)
+    def rest(self, key: LaneKey, dtype: Any) -> PerLane:
+        return jnp.zeros(key[0].shape, dtype)
 
     def solve(self, state: PerLane, applied: PerLane, law: CurrentLaw) -> Division:
-        """Voltage across the device and current through it; no second memristor."""
+        """Voltage across the device and current through it."""
         return Division(state, law.current(state), None)
 
-    def observe(self, state: PerLane, division: Division, law: CurrentLaw) -> dict[str, PerLane]:
+    def observe(
+        self, state: PerLane, division: Division, law: CurrentLaw, observed: Mapping[str, PerLane]
+    ) -> dict[str, PerLane]:
         return {"stored_charge": self.capacitance * state}
 
     def advance(
@@ -45,6 +48,8 @@ class MyCircuitAtWork(Circuit):
         law: CurrentLaw,
         division: Division,
         interval: Interval,
+        key: LaneKey,
+        clock: UInt32[Array, " lane"],
     ) -> PerLane:
         rate = (1.0 / self.resistance + law.chord(division.voltage)) / self.capacitance
         aim = applied / (self.resistance * self.capacitance * rate)
@@ -55,21 +60,25 @@ class MyCircuit(CircuitConfig):
     """A capacitance across the device, both behind a resistor."""
 
     kind: Literal["my_circuit"] = "my_circuit"
-    resistance: Annotated[float, Unit("ohm", gt=0)] = 10e3
+    resistance: Annotated[Drawn, PerDevice("ohm", gt=0)] = 10e3
     """R of the resistor."""
-    capacitance: Annotated[float, Unit("F", gt=0)] = 100e-12
+    capacitance: Annotated[Drawn, PerDevice("F", gt=0)] = 100e-12
     """C across the device."""
 
-    small_signal: ClassVar[bool] = False
-
     @property
-    def channels(self) -> dict[str, Observable]:
+    def small_signal(self) -> bool:
+        return False
+
+    def channels(self, device: DeviceConfig) -> dict[str, Observable]:
         return {"stored_charge": Observable("C", "charge of the capacitance")}
 
     def pace(self, voltage: float) -> Pace:
         """Longest interval between two solutions, and half of it: a share of the time in which it charges."""
-        interval = 0.02 * self.resistance * self.capacitance
+        interval = 0.02 * extremes(self.resistance)[0] * extremes(self.capacitance)[0]
         return Pace(interval, 0.5 * interval)
 
-    def build(self, lanes: int, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> MyCircuitAtWork:
-        return MyCircuitAtWork(*(per_lane(value, dtype, lanes) for value in (self.resistance, self.capacitance)))
+    def build(
+        self, device: DeviceConfig, draws: Mapping[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
+    ) -> MyCircuitAtWork:
+        own = (draws[f"circuit.{name}"] for name in ("resistance", "capacitance"))
+        return MyCircuitAtWork(*(per_lane(value, dtype) for value in own))

@@ -264,7 +264,7 @@ def _back(batch: _Batch, names: Sequence[str], curves: bool) -> Callable[..., An
     many numbers as samples."""
     trial = batch.trials[0]
     outputs = sum(trial.experiment.measurements[name].entries(trial.timeline) or 1 for name in names)
-    devices = (trial.experiment.device, *trial.experiment.circuit.devices.values())
+    devices = (trial.experiment.device, *trial.experiment.circuit.tables.values())
     if curves or batch.directions is None or len(batch.paths) < _REVERSE_FROM * outputs:
         return None
     if not all(device.in_reverse for device in devices):

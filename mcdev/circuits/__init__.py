@@ -4,6 +4,9 @@ from typing import Annotated
 
 from mcdev.circuits.alone import Alone
 from mcdev.circuits.contract import CircuitConfig
+from mcdev.circuits.divider import Divider
+from mcdev.circuits.network import Network
+from mcdev.circuits.neuron import Neuron
 from mcdev.circuits.series_memristor import SeriesMemristor
 from mcdev.circuits.series_resistor import SeriesResistor
 from mcdev.kinds import Kinds
@@ -11,9 +14,12 @@ from mcdev.kinds import Kinds
 CIRCUITS: Kinds[CircuitConfig] = Kinds(
     CircuitConfig,
     Alone,
+    Divider,
+    Network,
+    Neuron,
     SeriesMemristor,
     SeriesResistor,
 )
 AnyCircuit = Annotated[CircuitConfig, CIRCUITS]
 
-__all__ = ["CIRCUITS", "Alone", "AnyCircuit", "SeriesMemristor", "SeriesResistor"]
+__all__ = ["CIRCUITS", "Alone", "AnyCircuit", "Divider", "Network", "Neuron", "SeriesMemristor", "SeriesResistor"]

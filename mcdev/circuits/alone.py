@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from jaxtyping import Array, Complex
+from jaxtyping import Array, Complex, Float
 
 from mcdev.circuits.compliance import limit_current, limits
-from mcdev.circuits.contract import NO_DRAWS, CircuitConfig, Division, Memoryless
-from mcdev.devices.contract import CurrentLaw, PerLane
+from mcdev.circuits.contract import CircuitConfig, Division, Memoryless
+from mcdev.devices.contract import CurrentLaw, DeviceConfig, PerLane
 from mcdev.schema import Unit
 
 
@@ -24,7 +24,14 @@ class AloneCircuit(Memoryless):
     def solve(self, state: None, applied: PerLane, law: CurrentLaw) -> Division:
         return Division(*limit_current(applied, law.current(applied), self.compliance, law), None)
 
-    def impedance(self, device: Complex[Array, "frequency lane"]) -> Complex[Array, "frequency lane"]:
+    def impedance(
+        self,
+        state: None,
+        division: Division,
+        law: CurrentLaw,
+        device: Complex[Array, "frequency lane"],
+        frequency: Float[Array, " frequency"],
+    ) -> Complex[Array, "frequency lane"]:
         return device
 
 
@@ -39,5 +46,7 @@ class Alone(CircuitConfig):
     def divides(self) -> bool:
         return self.compliance is not None
 
-    def build(self, lanes: int, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> AloneCircuit:
-        return AloneCircuit(limits(self.compliance, lanes, dtype))
+    def build(
+        self, device: DeviceConfig, draws: Mapping[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
+    ) -> AloneCircuit:
+        return AloneCircuit(limits(self.compliance, devices.size, dtype))

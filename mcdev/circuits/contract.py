@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Complex
+from jaxtyping import Array, Bool, Complex, Float, UInt32
+from pydantic.fields import FieldInfo
 
-from mcdev.devices.contract import CurrentLaw, DeviceConfig, Observable, Pace, PerLane
+from mcdev.devices.contract import CurrentLaw, DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
 from mcdev.integrators.interval import Interval
 from mcdev.kinds import Kind
 from mcdev.schema import Drawn, Unit
-
-NO_DRAWS: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class Division(NamedTuple):
@@ -25,36 +23,84 @@ class Division(NamedTuple):
     voltage: PerLane
     """Across the device (V)."""
     current: PerLane
-    """Through all elements (A)."""
-    memristor: PerLane | None
-    """Across the circuit's own memristor (V), counted as the source's; None where there is none."""
+    """Through the device (A)."""
+    inner: Any
+    """Whatever else the circuit found, for its own ``observe`` and ``advance``; None where there is nothing."""
 
 
 class Circuit(eqx.Module):
     """How a batch of devices is wired to the source. Elements with a memory keep it in the circuit's state. Every array
-    has the lanes as its last axis."""
+    has the lanes as its last axis.
+
+    Where a realisation has several devices (``CircuitConfig.copies``), what is said of the device, its law, voltage and
+    current, has them one after the other as lanes."""
 
     @property
     def divides(self) -> bool:
         """As ``CircuitConfig.divides``."""
         return True
 
+    @property
+    def copies(self) -> int:
+        """As ``CircuitConfig.copies``."""
+        return 1
+
+    @property
+    def stores(self) -> bool:
+        """Whether ``flow`` does anything."""
+        return False
+
+    @property
+    def follows(self) -> bool:
+        """Whether ``flow`` moves the device's own state, so that its ``advance`` is not called."""
+        return False
+
+    @property
+    def follows_all(self) -> bool:
+        """Whether ``flow`` moves everything that changes at all."""
+        return False
+
+    @property
+    def noisy(self) -> bool:
+        """Whether a device of the circuit's own draws random numbers."""
+        return False
+
     @abc.abstractmethod
-    def rest(self, lanes: int, dtype: Any) -> Any:
-        """State of the circuit's own elements at rest; None where they have none."""
+    def rest(self, key: LaneKey, dtype: Any) -> Any:
+        """State of the circuit's own elements at rest, of as many lanes as there are keys; None where they have
+        none."""
 
     @abc.abstractmethod
     def solve(self, state: Any, applied: PerLane, law: CurrentLaw) -> Division:
         """The division of this source voltage, given the device's law."""
 
     @abc.abstractmethod
-    def observe(self, state: Any, division: Division, law: CurrentLaw) -> dict[str, PerLane]:
-        """What a recorder reads of the circuit's own elements, in SI units; names as in ``CircuitConfig.channels``."""
+    def observe(
+        self, state: Any, division: Division, law: CurrentLaw, observed: Mapping[str, PerLane]
+    ) -> dict[str, PerLane]:
+        """What a recorder reads of the circuit's own elements, in SI units; names as in ``CircuitConfig.channels``.
+        ``observed``: what ``Devices.observe`` returned."""
 
-    def impedance(self, device: Complex[Array, "frequency lane"]) -> Complex[Array, "frequency lane"]:
-        """Small-signal impedance (Ω) that the source sees, given the device's own. Only for circuits whose
-        ``CircuitConfig.small_signal`` is true."""
+    def intact(self, state: Any) -> Bool[Array, " lane"] | bool:
+        """False where the circuit's own elements have left the numbers that mean something."""
+        return True
+
+    def impedance(
+        self,
+        state: Any,
+        division: Division,
+        law: CurrentLaw,
+        device: Complex[Array, "frequency lane"],
+        frequency: Float[Array, " frequency"],
+    ) -> Complex[Array, "frequency lane"]:
+        """Small-signal impedance (Ω) that the source sees at each frequency (Hz), given the device's own, about this
+        state and division. Only for circuits whose ``CircuitConfig.small_signal`` is true."""
         raise NotImplementedError(f"{type(self).__name__} has no linearised equations")
+
+    def flow(self, devices: Devices, state: Any, own: Any, applied: PerLane, duration: PerLane) -> tuple[Any, Any]:
+        """(the devices' state, the circuit's own) after ``duration`` seconds in which only what the circuit follows by
+        itself changes, such as charges. Only for circuits that store something."""
+        return state, own
 
     @abc.abstractmethod
     def advance(
@@ -64,17 +110,22 @@ class Circuit(eqx.Module):
         law: CurrentLaw,
         division: Division,
         interval: Interval,
+        key: LaneKey,
+        clock: UInt32[Array, " lane"],
     ) -> Any:
-        """The circuit's state an interval later, with this law of the device and this division held."""
+        """The circuit's state an interval later, with this law of the device and this division held. ``key`` and
+        ``clock``: as for ``Devices.advance``, one a realisation."""
 
 
 class Memoryless(Circuit):
     """A circuit whose own elements have no state, and nothing to record."""
 
-    def rest(self, lanes: int, dtype: Any) -> None:
+    def rest(self, key: LaneKey, dtype: Any) -> None:
         return None
 
-    def observe(self, state: None, division: Division, law: CurrentLaw) -> dict[str, PerLane]:
+    def observe(
+        self, state: None, division: Division, law: CurrentLaw, observed: Mapping[str, PerLane]
+    ) -> dict[str, PerLane]:
         return {}
 
     def advance(
@@ -84,6 +135,8 @@ class Memoryless(Circuit):
         law: CurrentLaw,
         division: Division,
         interval: Interval,
+        key: LaneKey,
+        clock: UInt32[Array, " lane"],
     ) -> None:
         return None
 
@@ -91,8 +144,10 @@ class Memoryless(Circuit):
 class CircuitConfig(Kind, abc.ABC):
     """The ``[circuit]`` table of one kind."""
 
-    small_signal: ClassVar[bool] = True
-    """Whether ``Circuit.impedance`` exists."""
+    @property
+    def small_signal(self) -> bool:
+        """Whether ``Circuit.impedance`` exists."""
+        return True
 
     @property
     def divides(self) -> bool:
@@ -100,13 +155,39 @@ class CircuitConfig(Kind, abc.ABC):
         return True
 
     @property
-    def devices(self) -> dict[str, DeviceConfig]:
+    def tables(self) -> dict[str, DeviceConfig]:
         """Key → table of each further device that the circuit holds."""
         return {}
 
     @property
-    def channels(self) -> dict[str, Observable]:
-        """Unit and long name of what ``Circuit.observe`` returns."""
+    def memristors(self) -> list[str]:
+        """Names of all devices, those of the table ``[device]`` first; empty where nobody named them."""
+        return []
+
+    @property
+    def copies(self) -> int:
+        """How many devices of the table ``[device]`` each realisation has."""
+        return 1
+
+    def members(self, key: str) -> tuple[int, ...]:
+        """Of one of ``Experiment.laws``: the numbers of the devices that each draw it, or just (0,)."""
+        return (0,)
+
+    @property
+    def stores(self) -> bool:
+        """Whether a device may be under voltage after the source has gone: a charge stays."""
+        return False
+
+    def reach(self, voltage: float) -> float:
+        """Largest voltage (V) across a device while the source applies up to ``voltage`` volts."""
+        return voltage
+
+    def follows(self, device: DeviceConfig) -> bool:
+        """Whether the circuit itself moves the states of such devices in time, with steps of its own."""
+        return False
+
+    def channels(self, device: DeviceConfig) -> dict[str, Observable]:
+        """Unit and long name of what ``Circuit.observe`` returns, with devices of this table."""
         return {}
 
     def pace(self, voltage: float) -> Pace | None:
@@ -115,24 +196,32 @@ class CircuitConfig(Kind, abc.ABC):
 
     @property
     def units(self) -> dict[str, Unit]:
-        """The parameters of its devices that may differ from one to the next, each with its unit; names are whole
-        key paths (``circuit.memristor.steepness``), which also name their random numbers."""
-        return {
+        """Its own parameters and those of its devices that may differ from one realisation to the next, each with its
+        unit; names are whole key paths (``circuit.memristor.steepness``), which also name their random numbers."""
+        return {f"circuit.{name}": mark for name, mark in self.parameters().items()} | {
             f"circuit.{key}.{name}": mark
-            for key, device in self.devices.items()
+            for key, device in self.tables.items()
             for name, mark in device.parameters().items()
         }
 
     @property
     def laws(self) -> dict[str, Drawn]:
         """Value or distribution of each of these."""
-        return {
+        return {f"circuit.{name}": getattr(self, name) for name in self.parameters()} | {
             f"circuit.{key}.{name}": getattr(device, name)
-            for key, device in self.devices.items()
+            for key, device in self.tables.items()
             for name in device.parameters()
         }
 
+    def field(self, name: str) -> FieldInfo:
+        """The field behind one of these."""
+        key, _, last = name.removeprefix("circuit.").rpartition(".")
+        return type(self.tables[key] if key else self).model_fields[last]
+
     @abc.abstractmethod
-    def build(self, lanes: int, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> Circuit:
-        """The circuit of as many devices, one a lane. ``draws``: parameters of its own devices, named as in ``units``
-        (SI, one value a lane); others in it are ignored."""
+    def build(
+        self, device: DeviceConfig, draws: Mapping[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
+    ) -> Circuit:
+        """The circuits of the realisations with these numbers, one a lane, for devices of this table. ``draws``:
+        parameters by name as in ``units`` (SI, one value a lane); others in it are ignored. ``seed``: as for
+        ``DeviceConfig.build``."""

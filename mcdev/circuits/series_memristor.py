@@ -22,10 +22,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Complex
+from jaxtyping import Array, UInt32
 
 from mcdev.circuits.compliance import limit_current, limits
-from mcdev.circuits.contract import NO_DRAWS, Circuit, CircuitConfig, Division
+from mcdev.circuits.contract import Circuit, CircuitConfig, Division
 from mcdev.devices import Deterministic
 from mcdev.devices.contract import CurrentLaw, DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
 from mcdev.devices.one_state import OneState, OneStateDevices
@@ -85,8 +85,8 @@ class SeriesMemristorCircuit(Circuit):
     compliance: PerLane | None
     reversed: bool = eqx.field(static=True)
 
-    def rest(self, lanes: int, dtype: Any) -> Any:
-        return self.memristor.rest(_no_noise(lanes))
+    def rest(self, key: LaneKey, dtype: Any) -> Any:
+        return self.memristor.rest(key)
 
     def second(self, state: Any) -> CurrentLaw:
         """The memristor's law as the source sees it."""
@@ -104,19 +104,17 @@ class SeriesMemristorCircuit(Circuit):
         of_device = limit_current(v_1, current, self.compliance, law)
         return Division(*of_device, limit_current(v_2, current, self.compliance, second)[0])
 
-    def observe(self, state: Any, division: Division, law: CurrentLaw) -> dict[str, PerLane]:
-        assert division.memristor is not None
+    def observe(
+        self, state: Any, division: Division, law: CurrentLaw, observed: Mapping[str, PerLane]
+    ) -> dict[str, PerLane]:
         second = self.second(state)
         return {
-            "memristor_voltage": division.memristor,
-            "memristor_conductance": second.chord(division.memristor),
-            "kirchhoff_residual": law.current(division.voltage) - second.current(division.memristor),
+            "memristor_voltage": division.inner,
+            "memristor_conductance": second.chord(division.inner),
+            "kirchhoff_residual": law.current(division.voltage) - second.current(division.inner),
         } | {
-            _PREFIX + name: value for name, value in self.memristor.observe(state, self.own(division.memristor)).items()
+            _PREFIX + name: value for name, value in self.memristor.observe(state, self.own(division.inner)).items()
         }
-
-    def impedance(self, device: Complex[Array, "frequency lane"]) -> Complex[Array, "frequency lane"]:
-        raise NotImplementedError("a second memristor has no linearised equations here")
 
     def advance(
         self,
@@ -125,26 +123,19 @@ class SeriesMemristorCircuit(Circuit):
         law: CurrentLaw,
         division: Division,
         interval: Interval,
+        key: LaneKey,
+        clock: UInt32[Array, " lane"],
     ) -> Any:
         memristor = self.memristor
         if isinstance(memristor, OneStateDevices):
 
             def drift(x: PerLane) -> PerLane:
-                voltage = self.solve(x, applied, law).memristor
-                assert voltage is not None
+                voltage = self.solve(x, applied, law).inner
                 return memristor.drift(x, self.own(voltage))
 
             return adaptive_rosenbrock(drift, state, interval.duration, memristor.tolerance)
-        assert division.memristor is not None
-        voltage, current = self.own(division.memristor), self.own(division.current)
-        key = _no_noise(applied.shape[0])
-        return memristor.advance(state, voltage, current, interval, key, jnp.zeros_like(interval.pairs))
-
-
-def _no_noise(lanes: int) -> LaneKey:
-    """The keys of devices that draw no random numbers."""
-    zero = jnp.zeros(lanes, jnp.uint32)
-    return zero, zero
+        voltage, current = self.own(division.inner), self.own(division.current)
+        return memristor.advance(state, voltage, current, interval, key, clock)
 
 
 class SeriesMemristor(CircuitConfig):
@@ -159,14 +150,15 @@ class SeriesMemristor(CircuitConfig):
     compliance: Annotated[float, Unit("A", gt=0)] | None = None
     """Largest current that the source lets through."""
 
-    small_signal: ClassVar[bool] = False
+    @property
+    def small_signal(self) -> bool:
+        return False
 
     @property
-    def devices(self) -> dict[str, DeviceConfig]:
+    def tables(self) -> dict[str, DeviceConfig]:
         return {"memristor": self.memristor}
 
-    @property
-    def channels(self) -> dict[str, Observable]:
+    def channels(self, device: DeviceConfig) -> dict[str, Observable]:
         return {
             "memristor_voltage": Observable("V", "voltage across the second memristor"),
             "memristor_conductance": Observable("S", "conductance of the second memristor (current over its voltage)"),
@@ -179,8 +171,9 @@ class SeriesMemristor(CircuitConfig):
     def pace(self, voltage: float) -> Pace | None:
         return None if isinstance(self.memristor, OneState) else self.memristor.divided_pace(voltage)
 
-    def build(self, lanes: int, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> SeriesMemristorCircuit:
+    def build(
+        self, device: DeviceConfig, draws: Mapping[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
+    ) -> SeriesMemristorCircuit:
         own = {name: draws[f"circuit.memristor.{name}"] for name in self.memristor.parameters()}
-        # No device without noise asks for a seed or an index.
-        memristor = self.memristor.build(own, 0, np.arange(lanes), dtype)
-        return SeriesMemristorCircuit(memristor, limits(self.compliance, lanes, dtype), self.reversed)
+        memristor = self.memristor.build(own, seed, devices, dtype)
+        return SeriesMemristorCircuit(memristor, limits(self.compliance, devices.size, dtype), self.reversed)

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex
+from jaxtyping import Array, Complex, Float
 
 from mcdev.circuits.compliance import limit_current, limits
-from mcdev.circuits.contract import NO_DRAWS, CircuitConfig, Division, Memoryless
-from mcdev.devices.contract import CurrentLaw, PerLane, per_lane
+from mcdev.circuits.contract import CircuitConfig, Division, Memoryless
+from mcdev.devices.contract import CurrentLaw, DeviceConfig, PerLane, per_lane
 from mcdev.integrators.root import solve_monotone
-from mcdev.schema import Unit
+from mcdev.schema import Drawn, PerDevice, Unit
 
 
 class SeriesResistorCircuit(Memoryless):
@@ -25,7 +25,14 @@ class SeriesResistorCircuit(Memoryless):
         v = solve_monotone(lambda v: v - applied + self.resistance * law.current(v), guess, applied, jnp.abs(applied))
         return Division(*limit_current(v, law.current(v), self.compliance, law), None)
 
-    def impedance(self, device: Complex[Array, "frequency lane"]) -> Complex[Array, "frequency lane"]:
+    def impedance(
+        self,
+        state: None,
+        division: Division,
+        law: CurrentLaw,
+        device: Complex[Array, "frequency lane"],
+        frequency: Float[Array, " frequency"],
+    ) -> Complex[Array, "frequency lane"]:
         return self.resistance + device
 
 
@@ -33,10 +40,13 @@ class SeriesResistor(CircuitConfig):
     """The device in series with an ohmic resistor."""
 
     kind: Literal["series_resistor"] = "series_resistor"
-    resistance: Annotated[float, Unit("ohm", gt=0)]
+    resistance: Annotated[Drawn, PerDevice("ohm", gt=0)]
     """Resistance of the resistor."""
     compliance: Annotated[float, Unit("A", gt=0)] | None = None
     """Largest current that the source lets through."""
 
-    def build(self, lanes: int, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> SeriesResistorCircuit:
-        return SeriesResistorCircuit(per_lane(self.resistance, dtype, lanes), limits(self.compliance, lanes, dtype))
+    def build(
+        self, device: DeviceConfig, draws: Mapping[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
+    ) -> SeriesResistorCircuit:
+        resistance = per_lane(draws["circuit.resistance"], dtype)
+        return SeriesResistorCircuit(resistance, limits(self.compliance, devices.size, dtype))

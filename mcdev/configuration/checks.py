@@ -99,7 +99,7 @@ def _measurement_problems(experiment: Experiment) -> list[Problem]:
     if experiment.protocol.frequencies.size and not experiment.circuit.small_signal:
         message = f"a {experiment.circuit.kind} circuit has no linearised equations; apply a sine as a waveform instead"
         found.append(Problem("protocol.kind", experiment.protocol.kind, message))
-    for path, table in experiment.circuit.devices.items():
+    for path, table in experiment.circuit.tables.items():
         if experiment.precision == "float32" and not table.single_precision:
             message = "needs float64, the device runs in float32; write ensemble.precision = 'float64'"
             found.append(Problem(f"circuit.{path}", None, message))

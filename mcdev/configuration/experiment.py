@@ -13,6 +13,7 @@ import functools
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -49,6 +50,9 @@ from mcdev.schema import (
     Unit,
     extremes,
 )
+
+
+_KEPT = 16  # devices of a realisation whose parameters are kept
 
 
 class Ensemble(Strict):
@@ -127,12 +131,14 @@ class Experiment(Strict):
         """How finely time must be cut while the source applies ``voltage`` volts, for all devices of the circuit."""
         with np.errstate(all="ignore"):
             try:
-                device = self.pacing_device
-                own: Pace = device.divided_pace(voltage) if self.circuit.divides else device.pace(voltage)
-                beside = self.circuit.pace(voltage)
+                device, beside = self.pacing_device, self.circuit.pace(voltage)
+                paces = [] if beside is None else [beside]
+                if not self.circuit.follows(device):
+                    own: Pace = device.divided_pace(voltage) if self.circuit.divides else device.pace(voltage)
+                    paces.append(own)
             except ArithmeticError:  # a rate that is larger than any number
                 return Pace(0.0, 0.0)
-        return own if beside is None else Pace(*(min(pair) for pair in zip(own, beside, strict=True)))
+        return Pace(*(min(all_of) for all_of in zip(*paces, strict=True))) if paces else Pace(math.inf, math.inf)
 
     @property
     def laws(self) -> dict[str, Drawn]:
@@ -147,14 +153,29 @@ class Experiment(Strict):
 
     def field(self, name: str) -> FieldInfo:
         """The field of the configuration behind one of :attr:`laws`."""
-        key, _, last = name.rpartition(".")
-        table = self.circuit.devices[key.removeprefix("circuit.")] if key else self.device
-        return type(table).model_fields[last]
+        return self.circuit.field(name) if "." in name else type(self.device).model_fields[name]
+
+    def members(self, name: str) -> tuple[int, ...]:
+        """Numbers of the devices of a realisation that each draw this one of :attr:`laws`."""
+        return self.circuit.members(name) if "." in name else tuple(range(self.circuit.copies))
+
+    @property
+    def kept_parameters(self) -> dict[str, tuple[str, int]]:
+        """What results hold of the parameters: name → one of :attr:`laws`, and which of its devices. Of the further
+        ones only what is drawn, ``friction(M2)``, and of many only the first."""
+        found, names = {}, self.circuit.memristors
+        for name, law in self.laws.items():
+            numbers = self.members(name)
+            found[name] = (name, 0)
+            for which, number in enumerate(numbers[:_KEPT]):
+                if which and not isinstance(law, float):
+                    found[f"{name}({names[number]})"] = (name, which)
+        return found
 
     @property
     def channels(self) -> dict[str, Observable]:
         """What is recorded besides ``CIRCUIT_CHANNELS``: of the device, then of the circuit."""
-        return self.device.channels | self.circuit.channels
+        return self.device.channels | self.circuit.channels(self.device)
 
     def fit_read(self, name: str, coefficient: str | None) -> AnyFit | None:
         """The fit that is meant by this name, as a measurement may have it too: with a coefficient the fit, without one
@@ -173,14 +194,14 @@ class Experiment(Strict):
     @property
     def kinds(self) -> list[str]:
         """Of the device and of those that the circuit holds: they decide what is recorded."""
-        return [self.device.kind, *(str(getattr(table, "kind", "")) for table in self.circuit.devices.values())]
+        return [self.device.kind, *(str(getattr(table, "kind", "")) for table in self.circuit.tables.values())]
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
         """Those that the kinds of its tables come from, at any sweep point."""
         every = [self, *(point for _, point in (self.points() if self.sweep.axes else ()))]
         rooms = (
-            (e.device, e.circuit, *e.circuit.devices.values(), e.protocol, *e.measurements.values(), *e.fits.values())
+            (e.device, e.circuit, *e.circuit.tables.values(), e.protocol, *e.measurements.values(), *e.fits.values())
             for e in every
         )
         return plugins_of(table for tables in rooms for table in tables)
@@ -213,9 +234,11 @@ class Experiment(Strict):
         data = self.to_dict()
         if "device.preset" in changes:
             data["device"] = without_preset(self.device, data["device"])
-        for key, table in self.circuit.devices.items():
+        for key, table in self.circuit.tables.items():
             if f"circuit.{key}.preset" in changes:
-                data["circuit"][key] = without_preset(table, data["circuit"][key])
+                *above, last = key.split(".")
+                place = functools.reduce(operator.getitem, above, data["circuit"])
+                place[last] = without_preset(table, place[last])
         problems = [p for path, value in changes.items() if (p := set_value(data, path, value))]
         return build(data, problems=problems)
 
@@ -267,7 +290,7 @@ class Experiment(Strict):
     @property
     def beside(self) -> dict[str, Any]:
         """The circuit's own devices by their key path."""
-        return {f"circuit.{key}": table for key, table in self.circuit.devices.items()}
+        return {f"circuit.{key}": table for key, table in self.circuit.tables.items()}
 
 
 # -------------------------------------------------------------------------------------- loading

@@ -13,7 +13,7 @@ from mcdev.configuration.problems import Problem
 from mcdev.schema import Strict, nearest
 
 PLACES = ("device", "circuit.memristor")
-"""Key paths of tables that may start from a preset."""
+"""Key paths of tables that may start from a preset, and those of ``circuit.devices``."""
 
 
 def presets() -> dict[str, dict[str, Any]]:
@@ -33,11 +33,14 @@ def _presets() -> dict[str, dict[str, Any]]:
 
 def fill(data: dict[str, Any]) -> list[Problem]:
     """Put each named preset under what was given beside it; returns what is wrong with the names."""
-    return [problem for place in PLACES if (problem := _fill(data, place))]
+    circuit = data.get("circuit")
+    further = circuit.get("devices") if isinstance(circuit, dict) else None
+    named = [f"circuit.devices.{name}" for name in further] if isinstance(further, dict) else []
+    return [problem for place in (*PLACES, *named) if (problem := _fill(data, place))]
 
 
 def _fill(data: dict[str, Any], place: str) -> Problem | None:
-    *above, last = place.split(".")
+    *above, last = place.split(".", 2)
     table: Any = data
     for key in above:
         table = table.get(key) if isinstance(table, dict) else None

@@ -20,7 +20,6 @@ from jaxtyping import Array, Bool, Complex, Float, UInt32
 
 from mcdev.integrators.interval import Interval
 from mcdev.kinds import Kind
-from mcdev.schema import Unit
 
 LaneKey = tuple[UInt32[Array, " lane"], UInt32[Array, " lane"]]
 PerLane = Float[Array, " lane"]
@@ -327,13 +326,3 @@ class DeviceConfig(Kind, abc.ABC):
     @abc.abstractmethod
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> Devices:
         """The batch with these parameters (SI, one value a lane) for these device indices."""
-
-    @classmethod
-    def parameters(cls) -> dict[str, Unit]:
-        """The parameters that may differ from device to device, each with its unit."""
-        found = {}
-        for name, field in cls.model_fields.items():
-            for mark in field.metadata:
-                if isinstance(mark, Unit) and mark.per_device:
-                    found[name] = mark
-        return found

@@ -1,7 +1,9 @@
-"""Exponential steps of ordinary differential equations, one a lane: exact where the equation is linear."""
+"""Exponential steps of ordinary differential equations, one or a few in each lane: exact where they are linear."""
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +16,10 @@ from jaxtyping import Array, Bool, Float, UInt32
 from mcdev.integrators.interval import Interval
 
 PerLane = Float[Array, " lane"]
+Rows = Float[Array, "row lane"]
 
 _MOST_STEPS = 10_000
+_SMALL = 8
 
 
 def exact_relaxation(x: PerLane, target: PerLane, rate: PerLane, duration: PerLane) -> PerLane:
@@ -76,6 +80,88 @@ def adaptive_rosenbrock(f: Callable[[PerLane], PerLane], x: PerLane, duration: P
     left = lax.stop_gradient(jnp.broadcast_to(duration, x.shape))
     done = lax.while_loop(unfinished, body, (0, x, left, left))
     return jnp.where(done[-1] > 0, jnp.nan, done[1])
+
+
+def adaptive_system(
+    f: Callable[[Rows], Rows], y: Rows, duration: PerLane, tolerance: Float[Array, "row lane"]
+) -> Float[Array, "row lane"]:
+    """y' = f(y) of a few coupled numbers in each lane, as :func:`adaptive_rosenbrock` does it with one: the derivative
+    of f is a matrix, φ a function of it. ``tolerance``: of each number, the largest error of one step."""
+    rows, least = y.shape[0], 1e-9 * duration
+    basis = jnp.broadcast_to(jnp.eye(rows, dtype=y.dtype)[:, :, None], (rows, *y.shape))
+
+    def step(y: Rows, h: PerLane) -> tuple[Rows, Rows]:
+        here, along = jax.linearize(f, y)
+        slope = jnp.swapaxes(jax.vmap(along)(basis), 0, 1)  # [of, by, lane]
+        slope = jnp.where(jnp.isfinite(slope), slope, 0.0)
+        return here, y + h * relaxation(-slope, h, here)
+
+    def unfinished(carry: tuple[Any, ...]) -> Bool[Array, ""]:
+        count, _, _, left = carry
+        return (count < _MOST_STEPS) & jnp.any(left > 0)
+
+    def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        count, y, h, left = carry
+        here, whole = step(y, h)
+        _, middle = step(y, 0.5 * h)
+        _, after = step(middle, 0.5 * h)
+        error = jnp.max(jnp.abs(after - whole) / (3.0 * tolerance), axis=0)
+        error = lax.stop_gradient(jnp.where(jnp.isfinite(error), error, jnp.inf))
+        active, hopeless = left > 0, ~jnp.all(jnp.isfinite(here), axis=0)
+        taken = active & ((error <= 1.0) | (h <= least)) & ~hopeless
+        y = jnp.where(active & hopeless, jnp.nan, jnp.where(taken, after, y))
+        left = jnp.where(taken, left - h, left)
+        left = jnp.where(hopeless, 0.0, left)
+        grown = h * jnp.clip(0.9 * jnp.maximum(error, 1e-30) ** (-1 / 3), 0.2, 5.0)
+        h = jnp.minimum(jnp.maximum(grown, least), left)
+        return count + 1, y, lax.stop_gradient(h), lax.stop_gradient(left)
+
+    left = lax.stop_gradient(jnp.broadcast_to(duration, y.shape[1:]))
+    done = lax.while_loop(unfinished, body, (0, y, left, left))
+    return jnp.where(done[-1] > 0, jnp.nan, done[1])
+
+
+def relaxation(rate: Float[Array, "row row lane"], duration: PerLane, speed: Rows) -> Rows:
+    """φ(-rate duration) speed: the mean speed over ``duration`` of what obeys y' = speed - rate (y - y_0), exactly.
+
+    φ(A) = (e^A - 1) A⁻¹ by its series on A/2^s, then s times φ(2A) = φ(A) (e^A + 1)/2, with e^A - 1 carried along
+    instead of e^A, so that small rates keep their digits beside large ones (Higham 2008, Functions of Matrices, §10.7).
+    May be differentiated forwards.
+    """
+    rows = speed.shape[0]
+    if rows == 0:
+        return speed
+    if rows == 1:
+        return _phi(-rate[0] * duration) * speed
+    a = -rate * duration
+    size = jnp.max(jnp.sum(jnp.abs(a), axis=1), axis=0)
+    size = lax.stop_gradient(jnp.where(jnp.isfinite(size), size, 0.0))
+    doublings = jnp.ceil(jnp.log2(jnp.maximum(size, 0.25)) + 2.0)
+    a = a * jnp.exp2(-doublings)
+    one = jnp.eye(rows, dtype=a.dtype)[:, :, None]
+    phi = one + 0.0 * a
+    for n in range(9, 1, -1):
+        phi = one + _product(a, phi) / n
+    grown = _product(a, phi)
+
+    def double(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        phi, grown = carry
+        more = i < doublings
+        return (
+            jnp.where(more, phi + 0.5 * _product(phi, grown), phi),
+            jnp.where(more, 2.0 * grown + _product(grown, grown), grown),
+        )
+
+    phi, _ = lax.fori_loop(0, jnp.max(doublings).astype(jnp.int32), double, (phi, grown))
+    return jnp.sum(phi * speed[None], axis=1)
+
+
+def _product(a: Array, b: Array) -> Array:
+    """Product of matrices, the lanes last; written out where they are small."""
+    if a.shape[1] <= _SMALL:
+        found: Array = functools.reduce(operator.add, (a[:, k, None] * b[None, k] for k in range(a.shape[1])))
+        return found
+    return jnp.einsum("ikl,kjl->ijl", a, b)
 
 
 def _phi(z: PerLane) -> PerLane:

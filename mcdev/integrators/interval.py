@@ -29,3 +29,7 @@ class Interval(NamedTuple):
     def duration(self) -> PerLane:
         """Seconds."""
         return self.step * (2.0 * self.pairs.astype(self.step.dtype))
+
+    def times(self, copies: int) -> Interval:
+        """The same for as many devices of each lane, one after the other."""
+        return self._replace(step=jnp.tile(self.step, copies), pairs=jnp.tile(self.pairs, copies))

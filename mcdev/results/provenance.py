@@ -23,7 +23,7 @@ SCHEMA_VERSION = 3
 
 def attributes(experiment: Experiment, variants: list[Experiment], origins: Sequence[Origin]) -> dict[str, Any]:
     """Attributes of the results' root."""
-    every = [table for point in variants for table in (point.device, *point.circuit.devices.values())]
+    every = [table for point in variants for table in (point.device, *point.circuit.tables.values())]
     named = dict.fromkeys(name for table in every if (name := getattr(table, "preset", None)))
     used = [presets()[name] for name in named]
     first, *others = (point.device.reduced_units for point in variants)

@@ -124,10 +124,12 @@ def _sweep(experiment: Experiment, points: int) -> xr.Dataset:
 
 def _parameters(experiment: Experiment, points: list[PointResult]) -> xr.Dataset:
     data = xr.Dataset()
-    for name, mark in experiment.units.items():
+    for name, (law, member) in experiment.kept_parameters.items():
+        mark, field = experiment.units[law], experiment.field(law)
         drawn = np.stack([p.parameters[name] for p in points]) / mark.scale
-        field = experiment.field(name)
-        about = {"units": mark.unit or "1", "long_name": (field.description or name).splitlines()[0], **mark.bounds}
+        about = {"units": mark.unit or "1", "long_name": (field.description or law).splitlines()[0], **mark.bounds}
+        if member:
+            about["long_name"] += f" (of {experiment.circuit.memristors[experiment.members(law)[member]]})"
         data[name] = xr.Variable(("point", "device"), drawn, about)
     return data
 

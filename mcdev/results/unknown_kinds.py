@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from pydantic import ConfigDict, PrivateAttr, create_model
 
-from mcdev.circuits.contract import NO_DRAWS, CircuitConfig
+from mcdev.circuits.contract import CircuitConfig
 from mcdev.configuration.experiment import Experiment, build
 from mcdev.configuration.plugins import ROOMS
 from mcdev.devices import DEVICES
@@ -131,15 +131,16 @@ class UnknownCircuit(CircuitConfig):
     _channels: dict[str, Observable] = PrivateAttr(default={})
     _devices: dict[str, DeviceConfig] = PrivateAttr(default={})
 
-    @property
-    def channels(self) -> dict[str, Observable]:
+    def channels(self, device: DeviceConfig) -> dict[str, Observable]:
         return self._channels
 
     @property
-    def devices(self) -> dict[str, DeviceConfig]:
+    def tables(self) -> dict[str, DeviceConfig]:
         return self._devices
 
-    def build(self, lanes: int, dtype: Any, draws: Mapping[str, np.ndarray] = NO_DRAWS) -> NoReturn:
+    def build(
+        self, device: DeviceConfig, draws: Mapping[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
+    ) -> NoReturn:
         _needed(self)
 
 
@@ -310,15 +311,15 @@ def _tell(experiment: Experiment, tree: xr.DataTree, point: int) -> None:
         circuit._devices = _devices_of(circuit, tree)
         own = {} if isinstance(device, UnknownDevice) else device.channels
         circuit._channels = {name: about for name, about in recorded.items() if name not in own}
-    for key, table in circuit.devices.items():
+    for key, table in circuit.tables.items():
         if isinstance(table, UnknownDevice) and not isinstance(circuit, UnknownCircuit):
             inner = {name: about for name, about in recorded.items() if name.startswith(f"{key}_")}
-            others = {name for name in circuit.channels if name.startswith(f"{key}_")}
+            others = {name for name in circuit.channels(device) if name.startswith(f"{key}_")}
             table._held = _NOTHING._replace(
                 channels={n.removeprefix(f"{key}_"): about for n, about in inner.items() if n not in others}
             )
     if isinstance(device, UnknownDevice):
-        others = set(circuit.channels)
+        others = set(circuit.channels(device))
         if isinstance(circuit, UnknownCircuit):
             others, circuit._channels = set(), {}
         device._held = _held_of_device(tree, point, {n: about for n, about in recorded.items() if n not in others})

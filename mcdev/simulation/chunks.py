@@ -151,7 +151,7 @@ def layout(trial: Trial, chunk: Chunk) -> dict[str, tuple[tuple[int | None, ...]
     k, g = int(np.sum((kept >= chunk.begin) & (kept < chunk.end))), -(-d // trial.lanes)
     device, parts = experiment.device, experiment.device.parts
     found: dict[str, tuple[tuple[int | None, ...], str]] = {
-        f"parameter/{name}": ((d,), "f") for name in experiment.laws
+        f"parameter/{name}": ((d,), "f") for name in experiment.kept_parameters
     }
     for name, entries in trial.entries.items():
         found |= {f"value/{name}": ((d, c, *entries), "f"), f"status/{name}": ((d, c, *entries), "i")}
@@ -194,7 +194,8 @@ def _computed(works: Sequence[Work], pieces: Sequence[Piece], progress: Progress
                     cycles[p][-1] |= {f"inner/{name}": value[..., p, :] for name, value in out.snapshot.items()}
     made = [_stacked(own) for own in cycles]
     for own, piece in zip(made, pieces, strict=True):
-        own |= {f"parameter/{name}": value[: piece.count] for name, value in piece.draws.items()}
+        for name, (law, member) in piece.trial.experiment.kept_parameters.items():
+            own[f"parameter/{name}"] = np.atleast_2d(piece.draws[law])[member, : piece.count]
     if size.between_cycles == "continue" and chunk.end < size.cycles:
         for i, leaf in enumerate(group.leaves()):
             for own, span in zip(made, spans, strict=True):

@@ -15,7 +15,8 @@ from mcdev.configuration.experiment import Experiment
 
 
 def draw_parameters(experiment: Experiment, first: int, last: int) -> dict[str, np.ndarray]:
-    """Parameters of devices first … last-1, and of what the circuit puts beside them, in SI units.
+    """Parameters of devices first … last-1, and of what the circuit puts beside them, in SI units: [device], or
+    [member, device] of what several devices of a circuit draw each.
 
     Each drawn parameter has a stream of uniform numbers u of its own, or a coordinate of one Sobol' sequence (Owen's
     scrambling; Sobol' 1967, Owen 1998, doi:10.1006/jcom.1998.0487). Correlated ones go through a Gaussian copula,
@@ -26,15 +27,22 @@ def draw_parameters(experiment: Experiment, first: int, last: int) -> dict[str, 
     """
     laws = experiment.laws
     names = [name for name, law in laws.items() if not isinstance(law, float)]
-    uniform = _uniform(experiment, names, first, last)
+    members = {name: len(experiment.members(name)) for name in laws}
+    uniform = _uniform(experiment, {name: members[name] for name in names}, first, last)
     correlation = experiment.ensemble.correlation
     if correlation is not None:
-        z = np.stack([special.ndtri(uniform[name]) for name in correlation.parameters])
-        together = special.ndtr(np.linalg.cholesky(correlation.full()) @ z)
-        uniform |= dict(zip(correlation.parameters, together, strict=True))
+        for m in range(min(members[name] for name in correlation.parameters)):
+            z = np.stack([special.ndtri(uniform[name, m]) for name in correlation.parameters])
+            together = special.ndtr(np.linalg.cholesky(correlation.full()) @ z)
+            uniform |= {(name, m): u for name, u in zip(correlation.parameters, together, strict=True)}
     draws = {}
     for name, drawn in laws.items():
-        draws[name] = np.full(last - first, drawn) if isinstance(drawn, float) else drawn.quantile(uniform[name])
+        count, devices = members[name], last - first
+        if isinstance(drawn, float):
+            value = np.full((count, devices), drawn)
+        else:
+            value = np.stack([drawn.quantile(uniform[name, m]) for m in range(count)])
+        draws[name] = value if count > 1 else value[0]
     return draws
 
 
@@ -52,9 +60,10 @@ def of_cycle(
     changed = dict(draws)
     for name, sigma in experiment.ensemble.cycle_to_cycle.items():
         key = [experiment.ensemble.seed, _word(f"cycle {name}")]
-        u = _stream(key, first, count, [0, 0, 0, cycle + 1])
-        factor = np.exp(sigma * special.ndtri(u))
-        changed[name] = draws[name] * np.pad(factor, (0, draws[name].size - count), mode="edge")
+        members = len(experiment.members(name))
+        u = np.stack([_stream(key, first, count, [0, 0, m, cycle + 1]) for m in range(members)])
+        filled = np.pad(special.ndtri(u), ((0, 0), (0, draws[name].shape[-1] - count)), mode="edge")
+        changed[name] = draws[name] * np.exp(sigma * filled).reshape(draws[name].shape)
     return changed
 
 
@@ -62,8 +71,12 @@ def _word(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
 
 
-def _uniform(experiment: Experiment, names: list[str], first: int, last: int) -> dict[str, np.ndarray]:
+def _uniform(
+    experiment: Experiment, members: dict[str, int], first: int, last: int
+) -> dict[tuple[str, int], np.ndarray]:
+    """A number for each device of each name's members; ``members``: how many draw it."""
     seed = experiment.ensemble.seed
+    names = [(name, m) for name, count in members.items() for m in range(count)]
     if experiment.ensemble.sampling == "sobol" and names:
         from scipy.stats import qmc  # slow to import, and not always wanted
 
@@ -73,7 +86,7 @@ def _uniform(experiment: Experiment, names: list[str], first: int, last: int) ->
         many = 1 << (last - first - 1).bit_length()  # the sequence wants a power of two
         points = np.clip(sequence.random(many)[: last - first], 2.0**-33, 1 - 2.0**-33)
         return dict(zip(names, points.T, strict=True))
-    return {name: _stream([seed, _word(name)], first, last - first) for name in names}
+    return {(name, m): _stream([seed, _word(name)], first, last - first, [0, 0, m, 0]) for name, m in names}
 
 
 def _stream(key: list[int], first: int, count: int, counter: list[int] | None = None) -> np.ndarray:

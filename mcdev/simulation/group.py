@@ -52,7 +52,7 @@ class Piece:
     def draws(self) -> Arrays:
         """Name → parameter (SI) of each lane."""
         own = self.trial.draw(self.first, self.last)
-        return {name: value[self.indices - self.first] for name, value in own.items()}
+        return {name: value[..., self.indices - self.first] for name, value in own.items()}
 
     @functools.cached_property
     def built(self) -> tuple[Devices, Circuit]:

@@ -7,6 +7,7 @@ steps. All of it are pure functions: a run compiles them, a calibration differen
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, UInt32
 
 from mcdev.circuits.contract import Circuit, Division
+from mcdev.circuits.several import chosen, element_keys, flat, stacked
 from mcdev.devices.contract import CurrentLaw, Devices, LaneKey, PerLane
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.noise import realisation_key
@@ -82,7 +84,9 @@ def sample(
     """Advance lanes through one sample. ``most``: the largest of the lanes' solutions, and of their pairs. ``loop``
     runs the sample's circuit intervals."""
     start, end, solutions, pairs, step = row
-    lanes = carry.intact.shape[0]
+    lanes, copies = carry.intact.shape[0], circuit.copies
+    devices, carry = flat(devices, copies), carry._replace(state=flat(carry.state, copies))
+    keys = element_keys(key, range(copies))
     zeros = jnp.zeros(lanes, start.dtype)
     count = jnp.maximum(solutions, 1).astype(start.dtype)
     constant = start == end
@@ -97,32 +101,54 @@ def sample(
 
         def anew() -> Division:
             found = circuit.solve(now.circuit, applied, law)
-            return jax.tree.map(lambda old, new: jnp.where(constant & (i > 0), old, new), held, found)
+            return chosen(constant & (i > 0), held, found)
 
         if circuit.divides:  # at constant voltage the division at the end of an interval is that of the next beginning
             division = lax.cond((i == 0) | ~jnp.all(constant), anew, lambda: held)
         else:
             division = circuit.solve(now.circuit, applied, law)
 
-        def through(interval: Interval, law: CurrentLaw, division: Division) -> Carry:
+        def through(begin: Carry, interval: Interval, law: CurrentLaw, division: Division) -> Carry:
             """The interval, or a part of it, with the device's law and the division of the voltage held."""
-            state = devices.advance(now.state, division.voltage, division.current, interval, key, now.clock)
-            wiring = circuit.advance(now.circuit, applied, law, division, interval)
-            return Carry(state, wiring, now.clock + interval.pairs, now.intact)
+            state = begin.state
+            if not circuit.follows:
+                wide, clock = interval.times(copies), jnp.tile(begin.clock, copies)
+                state = devices.advance(state, division.voltage, division.current, wide, keys, clock)
+            wiring = circuit.advance(begin.circuit, applied, law, division, interval, key, begin.clock)
+            return Carry(state, wiring, begin.clock + interval.pairs, begin.intact)
 
-        if circuit.divides and not devices.noisy:
-            after, law_after, division_after = midpoint(devices, circuit, applied, through, interval, law, division)
+        def flowed(at: Carry, duration: PerLane) -> Carry:
+            state, wiring = circuit.flow(devices, at.state, at.circuit, applied, duration)
+            return at._replace(state=state, circuit=wiring)
+
+        def division_of(at: Carry) -> tuple[CurrentLaw, Division]:
+            law = devices.current_law(at.state)
+            return law, circuit.solve(at.circuit, applied, law)
+
+        def moved(begin: Carry, law: CurrentLaw, division: Division) -> tuple[Carry, CurrentLaw, Division]:
+            """The devices through the interval, and what holds at its end."""
+            if circuit.divides and not (devices.noisy or circuit.noisy):
+                onward = functools.partial(through, begin)
+                return midpoint(devices, circuit, applied, onward, interval, law, division)
+            after = through(begin, interval, law, division)
+            return (after, *division_of(after))
+
+        if circuit.follows_all:
+            after = flowed(now, interval.duration)._replace(clock=now.clock + interval.pairs)
+            law_after, division_after = division_of(after)
+        elif circuit.stores:  # half of the interval before the devices move, and half after
+            half = 0.5 * interval.duration
+            begin = flowed(now, half)
+            after = flowed(moved(begin, *division_of(begin))[0], half)
+            law_after, division_after = division_of(after)
         else:
-            after = through(interval, law, division)
-            law_after = devices.current_law(after.state)
-            division_after = circuit.solve(after.circuit, applied, law_after)
+            after, law_after, division_after = moved(now, law, division)
         # The mean over the interval is that of its two ends: recording the beginning alone would read a rising
         # conductance late by half an interval.
         before = recorded(devices, circuit, now, applied, law, division)
         behind = recorded(devices, circuit, after, applied, law_after, division_after)
         more = {name: jnp.where(active, 0.5 * (before[name] + behind[name]), 0.0) for name in sums}
-        after = jax.tree.map(lambda new, old: jnp.where(active, new, old), after, now)
-        return after, division_after, {name: sums[name] + more[name] for name in sums}
+        return chosen(active, after, now), division_after, {name: sums[name] + more[name] for name in sums}
 
     names = jax.eval_shape(lambda: seen(devices, circuit, carry, zeros))
     blank = jax.tree.map(
@@ -132,7 +158,7 @@ def sample(
     inner = (carry, blank, dict.fromkeys(names, zeros))
     carry, _, sums = loop(jnp.uint32(0), intervals, body, inner)
     means = {name: total / count for name, total in sums.items()}
-    intact = carry.intact & devices.intact(carry.state)
+    intact = carry.intact & _intact(devices, circuit, carry)
     for series in means.values():
         intact &= jnp.isfinite(series)
 
@@ -141,11 +167,20 @@ def sample(
 
     shown = counted & intact
     profile = {
-        name: jnp.sum(by_point(jnp.where(shown, value, 0.0)), axis=-1)
+        name: jnp.sum(by_point(jnp.where(shown, value[..., :lanes], 0.0)), axis=-1)
         for name, value in devices.profile(carry.state).items()
     }
-    snapshot = {name: by_point(value)[..., : place.kept] for name, value in devices.snapshot(carry.state).items()}
-    return carry._replace(intact=intact), Recorded(means, profile, snapshot)
+    snapshot = {
+        name: by_point(value[..., :lanes])[..., : place.kept] for name, value in devices.snapshot(carry.state).items()
+    }
+    carry = carry._replace(intact=intact, state=stacked(carry.state, copies))
+    return carry, Recorded(means, profile, snapshot)
+
+
+def _intact(devices: Devices, circuit: Circuit, at: Carry) -> Bool[Array, " lane"]:
+    """Whether every device of a realisation, and its circuit, is."""
+    own = devices.intact(at.state)
+    return jnp.all(own.reshape(circuit.copies, -1), axis=0) & circuit.intact(at.circuit)
 
 
 def midpoint(
@@ -184,23 +219,29 @@ def seen(devices: Devices, circuit: Circuit, at: Carry, applied: PerLane) -> dic
 def recorded(
     devices: Devices, circuit: Circuit, at: Carry, applied: PerLane, law: CurrentLaw, division: Division
 ) -> dict[str, Any]:
-    """The same, where the division of the voltage is known."""
-    return {
-        "voltage": applied,
+    """The same, where the division of the voltage is known: of the first device, and of the circuit."""
+    observed = devices.observe(at.state, division.voltage)
+    own = {
         "device_voltage": division.voltage,
         "current": division.current,
         "conductance": law.chord(division.voltage),
-        **devices.observe(at.state, division.voltage),
-        **circuit.observe(at.circuit, division, law),
+        **observed,
     }
+    if circuit.copies > 1:
+        own = {name: value[: applied.shape[0]] for name, value in own.items()}
+    return {"voltage": applied, **own, **circuit.observe(at.circuit, division, law, observed)}
 
 
 def impedance_of(
     devices: Devices, circuit: Circuit, at: Carry, applied: PerLane, frequency: Float[Array, " frequency"]
 ) -> Complex[Array, "frequency lane"]:
     """Small-signal impedance (Ω) that the source sees, about this state and source voltage."""
-    voltage = circuit.solve(at.circuit, applied, devices.current_law(at.state)).voltage
-    return circuit.impedance(1.0 / devices.admittance(at.state, voltage, frequency))
+    copies = circuit.copies
+    devices, at = flat(devices, copies), at._replace(state=flat(at.state, copies))
+    law = devices.current_law(at.state)
+    division = circuit.solve(at.circuit, applied, law)
+    own = 1.0 / devices.admittance(at.state, division.voltage, frequency)
+    return circuit.impedance(at.circuit, division, law, own, frequency)
 
 
 def advance(
@@ -226,10 +267,13 @@ def advance(
 
 def rest(devices: Devices, circuit: Circuit, key: LaneKey) -> Carry:
     """Lanes as they begin: devices and circuit at rest, the clock of their random numbers at zero."""
-    state = devices.rest(key)
+    copies = circuit.copies
+    devices = flat(devices, copies)
+    state = devices.rest(element_keys(key, range(copies)))
     lanes = key[0].shape[0]
     dtype = jax.tree.leaves(devices)[0].dtype
-    return Carry(state, circuit.rest(lanes, dtype), jnp.zeros(lanes, jnp.uint32), devices.intact(state))
+    begin = Carry(state, circuit.rest(key, dtype), jnp.zeros(lanes, jnp.uint32), jnp.ones(lanes, bool))
+    return begin._replace(state=stacked(state, copies), intact=_intact(devices, circuit, begin))
 
 
 def record(

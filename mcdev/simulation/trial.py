@@ -7,6 +7,7 @@ for trial in trials(experiment):
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcdev.circuits.contract import Circuit
+from mcdev.circuits.several import built
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.devices.contract import CIRCUIT_CHANNELS, Devices
@@ -26,6 +28,8 @@ BATCH = 64
 BATCH_STEPS = 10_000
 """Steps after which a call ends, if its sample does: the grain of progress and of interruption, about a second."""
 _NARROW, _MANY_STEPS = 16, 3e6
+_LEAST = 8  # lanes of a group
+_INTERVALS = 8  # of a sample, where the circuit follows the states by itself: what is recorded is a mean over them
 _SLOTS = (1, 4, 16, 64, 256, 1024)
 _QUARTER, _WORTH = 64, 0.8  # fewest lanes that fill a processor's vectors; share of the lanes that is fewer by enough
 
@@ -92,6 +96,8 @@ class Trial:
         narrow program of their own. The numbers are the same."""
         size, platform = self.experiment.ensemble, backend()
         wide = self.experiment.device.lanes[platform]
+        for _ in range(math.ceil(math.log2(max(1, len(self.experiment.circuit.memristors))))):
+            wide = max(_LEAST, wide // 2)  # a realisation of a circuit of many devices is as long as many realisations
         if platform != "cpu":
             return wide
         if size.devices <= _NARROW < wide and self.rows.steps * size.cycles > _MANY_STEPS:
@@ -146,8 +152,9 @@ class Trial:
     def build(self, draws: dict[str, np.ndarray], indices: np.ndarray, dtype: Any = None) -> tuple[Devices, Circuit]:
         """The batch of devices with these parameters and indices, and their circuits."""
         experiment, kind = self.experiment, self.dtype if dtype is None else dtype
-        devices = experiment.device.build(of_device(experiment, draws), experiment.ensemble.seed, indices, kind)
-        return devices, experiment.circuit.build(indices.size, kind, draws)
+        seed, circuit = experiment.ensemble.seed, experiment.circuit
+        devices = built(experiment.device, of_device(experiment, draws), seed, indices, kind, range(circuit.copies))
+        return devices, circuit.build(experiment.device, draws, seed, indices, kind)
 
     def steps(self, devices: int, cycles: int, first: bool = True) -> int:
         """Realisation-steps of some cycles of some devices; ``first``: whether the first cycle is among them."""
@@ -179,13 +186,20 @@ def drive(experiment: Experiment, timeline: Timeline) -> Drive:
 
     Raises ``ConfigError`` where that is no finite number of steps: at extreme voltages or times.
     """
-    largest = np.maximum(np.abs(timeline.start), np.abs(timeline.end))
+    largest, circuit = np.maximum(np.abs(timeline.start), np.abs(timeline.end)), experiment.circuit
+    if circuit.stores:  # what was charged is not there again before it has been seen to be
+        largest = np.maximum.accumulate(largest)
+        if experiment.ensemble.between_cycles == "continue":
+            largest = np.full_like(largest, largest.max())
+    largest = np.array([circuit.reach(float(v)) for v in largest]) if circuit.memristors else largest
     voltages, which = np.unique(largest, return_inverse=True)
     paces = np.array([experiment.pace(float(voltage)) for voltage in voltages])
     widths, coupling, longest = timeline.widths, paces[which, 0], paces[which, 1]
+    if circuit.follows(experiment.device):
+        coupling = np.minimum(coupling, widths / _INTERVALS)
     with np.errstate(all="ignore"):  # what overflows is looked at in the end
         solutions = np.ceil(widths / coupling * (1 - 1e-9))
-        pairs = np.ceil(widths / solutions / (2 * longest) * (1 - 1e-9))
+        pairs = np.maximum(np.ceil(widths / solutions / (2 * longest) * (1 - 1e-9)), 1)
         step = widths / (solutions * 2 * pairs)
     endless = ~((step > 0) & np.isfinite(2 * solutions * pairs))
     if endless.any():

@@ -27,7 +27,7 @@ def contents(tree: xr.DataTree, index: int) -> Contents:
     alone, and else the spread is the total.
     """
     experiment = experiment_of(tree).points()[index][1]
-    tables = [experiment.device, *experiment.circuit.devices.values()]
+    tables = [experiment.device, *experiment.circuit.tables.values()]
     drawn = tree["parameters"].dataset
     differ = any(np.ptp(values.values[index]) > 0 for values in drawn.data_vars.values())
     differ |= any(table.disordered for table in tables)

@@ -1,0 +1,29 @@
+"""Sources: what the protocol drives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from mcdev.circuits.elements.contract import Element
+from mcdev.schema import Drawn, PerDevice, Unit
+
+
+class VoltageSource(Element):
+    """Holds its first node above its second by a share of the protocol's voltage."""
+
+    kind: Literal["voltage_source"] = "voltage_source"
+    share: Annotated[Drawn, PerDevice("")] = 1.0
+    """Of the protocol's voltage: 0.5 under a V/2 scheme, 0 for a node that is held at zero."""
+    compliance: Annotated[float, Unit("A", gt=0)] | None = None
+    """Largest current that it gives or takes; beyond, it holds this current instead of its voltage."""
+
+
+class CurrentSource(Element):
+    """Drives a current out of its first node, in proportion to the protocol's voltage."""
+
+    kind: Literal["current_source"] = "current_source"
+    transconductance: Annotated[Drawn, PerDevice("S")]
+    """Its current for each volt of the protocol."""
+    compliance: Annotated[float, Unit("V", gt=0)]
+    """Largest voltage between its nodes; beyond, it holds this voltage instead of its current. It has no default: what
+    the devices can meet at most decides the time steps."""

@@ -1,0 +1,468 @@
+"""Kirchhoff's laws for a network of two-terminal elements: the voltages of its nodes, one network a lane.
+
+Elements whose current follows from their voltage, i = i(v), v' ≥ 0 (resistors, memristors at one instant), lie between
+nodes; *ties* are branches whose voltage is given instead (sources, charged capacitors). Ties that hang together hold
+their nodes at known distances from one another, so that what is left to find is one potential for each such cluster
+without ground. With z the potentials of the clusters followed by the voltages of the ties,
+
+    v = M z          M of -1, 0, 1: the voltage of each element
+    Mᵀ i(v) = 0      in the rows of the unknown z: Kirchhoff's law of currents
+
+and -Mᵀ i in the row of a tie is the current through that tie. The derivative Mᵀ diag(i') M is symmetric and positive,
+so Newton's method needs no pivots, and with its steps cut back it always arrives: it minimises the co-content
+Σ ∫ i dv, which is convex (Millar 1951, doi:10.1080/14786445108561372).
+
+Unknowns are put in an order that keeps the matrix a narrow band (Cuthill and McKee 1969, doi:10.1145/800195.805928);
+its elimination costs unknowns × band².
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+Lanes = Float[Array, " lane"]
+Rows = Float[Array, "row lane"]
+
+_ITERATIONS, _HALVINGS = 80, 40
+_FEW = 96  # terms of a sum that are written out one by one: the compiler then joins them with what is around
+TOLERANCE = {4: 1e-6, 8: 1e-9}
+"""Bytes of a number → largest current that may be left over in a node, as a share of the largest through the network."""
+
+
+class Loop(ValueError):
+    """Ties that close a loop; ``tie`` is the last of them."""
+
+    def __init__(self, tie: int):
+        super().__init__(tie)
+        self.tie = tie
+
+
+class Floating(ValueError):
+    """Nodes that no element connects with ground."""
+
+    def __init__(self, nodes: Sequence[Hashable]):
+        super().__init__(nodes)
+        self.nodes = list(nodes)
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A constant matrix by its entries; ``apply`` works on arrays [column, lane]."""
+
+    shape: tuple[int, int]
+    row: tuple[int, ...]
+    column: tuple[int, ...]
+    value: tuple[float, ...]
+
+    @classmethod
+    def of(cls, dense: np.ndarray) -> Sparse:
+        row, column = np.nonzero(dense)
+        return cls(dense.shape, *(tuple(x.tolist()) for x in (row, column, dense[row, column])))
+
+    @property
+    def transposed(self) -> Sparse:
+        return Sparse(self.shape[::-1], self.column, self.row, self.value)
+
+    def apply(self, x: Float[Array, "column lane"]) -> Float[Array, "row lane"]:
+        zero = jnp.zeros((self.shape[0], x.shape[-1]), x.dtype)
+        if len(self.row) > _FEW:
+            value = jnp.asarray(self.value, x.dtype)[:, None]
+            return zero.at[np.array(self.row)].add(value * x[np.array(self.column)])
+        sums: list[Any] = [None] * self.shape[0]
+        for row, column, value in zip(self.row, self.column, self.value, strict=True):
+            term = x[column] if value == 1 else -x[column] if value == -1 else value * x[column]
+            sums[row] = term if sums[row] is None else sums[row] + term
+        return jnp.stack([zero[0] if each is None else each for each in sums]) if sums else zero
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where elements and ties lie. Hashable: a compiled program is made for each."""
+
+    elements: tuple[tuple[Hashable, Hashable], ...]
+    """Nodes of each element; its current flows from the first to the second."""
+    ties: tuple[tuple[Hashable, Hashable], ...]
+    """Nodes of each tie; its voltage is that of the first over the second."""
+    ground: Hashable
+    free: tuple[int, ...]
+    """Ties that may be let go, so that their voltage is found and their current given (a source at its limit)."""
+    drops: Sparse
+    """M: the voltage of each element from (unknowns, ties)."""
+    places: Sparse
+    """The potential of each node from the same."""
+    nodes: tuple[Hashable, ...]
+    unknowns: int
+    """Clusters without ground and free ties, in the order of elimination."""
+    order: tuple[int, ...]
+    """Column of ``drops`` of each unknown."""
+    band: int
+    """Unknowns after the diagonal that a row of the matrix reaches."""
+
+    @classmethod
+    def of(
+        cls,
+        elements: Sequence[tuple[Hashable, Hashable]],
+        ties: Sequence[tuple[Hashable, Hashable]],
+        ground: Hashable,
+        free: Sequence[int] = (),
+    ) -> Network:
+        """Raises :class:`Loop` and :class:`Floating`."""
+        nodes = list(dict.fromkeys([ground, *(node for pair in (*ties, *elements) for node in pair)]))
+        number = {node: i for i, node in enumerate(nodes)}
+        root, path = list(range(len(nodes))), [np.zeros(len(ties)) for _ in nodes]  # potential = root's + path · ties
+        for t, (plus, minus) in enumerate(ties):
+            a, b = number[plus], number[minus]
+            if root[a] == root[b]:
+                raise Loop(t)
+            step = path[b] - path[a]
+            step[t] += 1.0  # the potential of a's root over that of b's root
+            a_root, b_root = root[a], root[b]
+            if a_root == 0:  # ground stays a root
+                a_root, b_root, step = b_root, a_root, -step
+            for i, own in enumerate(root):
+                if own == a_root:
+                    root[i], path[i] = b_root, path[i] + step
+        clusters = [i for i in range(1, len(nodes)) if root[i] == i]
+        potential = np.zeros((len(nodes), len(clusters) + len(ties)))
+        for i, own in enumerate(root):
+            if own != 0:
+                potential[i, clusters.index(own)] = 1.0
+            potential[i, len(clusters) :] = path[i]
+        drops = np.array([potential[number[a]] - potential[number[b]] for a, b in elements])
+        drops = drops.reshape(len(elements), potential.shape[1])
+        _connected(nodes, root, [(number[a], number[b]) for a, b in elements])
+        columns = [*range(len(clusters)), *(len(clusters) + t for t in free)]
+        order, band = _narrow(drops[:, columns])
+        return cls(
+            tuple(elements), tuple(ties), ground, tuple(free), Sparse.of(drops), Sparse.of(potential), tuple(nodes),
+            len(columns), tuple(columns[i] for i in order), band,
+        )  # fmt: skip
+
+    @property
+    def clusters(self) -> int:
+        """Unknown potentials."""
+        return self.unknowns - len(self.free)
+
+    def element_voltages(self, z: Rows) -> Rows:
+        """Of each element (V), from (unknown potentials, voltages of ties)."""
+        return self.drops.apply(z)
+
+    def leaving(self, current: Rows) -> Rows:
+        """Mᵀ i (A): what leaves each cluster; in the rows of the ties minus the current through each."""
+        return self.drops.transposed.apply(current)
+
+    def full(self, unknown: Rows, ties: Rows) -> Rows:
+        """z from the unknowns in the order of elimination and the voltages of all ties; a free tie's own is the
+        unknown's."""
+        place = [self.unknowns + column - self.clusters for column in range(self.clusters + len(self.ties))]
+        for k, column in enumerate(self.order):
+            place[column] = k
+        return _rows(jnp.concatenate([unknown, ties]), place)
+
+    def matrix(self, slope: Rows) -> Float[Array, "unknown band lane"]:
+        """The band of Mᵀ diag(i') M on the unknowns: entry [k, j] is that of unknowns k and k + j."""
+        place = {column: k for k, column in enumerate(self.order)}
+        terms: list[tuple[int, int, float]] = []
+        for row in _by_row(self.drops):
+            inside = [(place[column], value, e) for e, column, value in row if column in place]
+            for k, a, e in inside:
+                terms += [(k * (self.band + 1) + j - k, e, a * b) for j, b, _ in inside if j >= k]
+        shape = (self.unknowns * (self.band + 1), len(self.elements))
+        columns = zip(*terms, strict=True) if terms else ((), (), ())
+        entries = Sparse(shape, *(tuple(c) for c in columns)).apply(slope)
+        return entries.reshape(self.unknowns, self.band + 1, slope.shape[1])
+
+    def coupling(self, slope: Rows, ties: Sequence[int]) -> tuple[Array, Array]:
+        """Mᵀ diag(i') M between unknowns and these ties [unknown, tie, lane], and among the ties [tie, tie, lane]."""
+        dense = np.zeros(self.drops.shape)
+        dense[list(self.drops.row), list(self.drops.column)] = self.drops.value
+        own = dense[:, [self.clusters + t for t in ties]]
+        unknown = dense[:, list(self.order)]
+
+        def between(a: np.ndarray, b: np.ndarray) -> Array:
+            products = np.einsum("ei,ej->ije", a, b).reshape(-1, a.shape[0])
+            return Sparse.of(products).apply(slope).reshape(a.shape[1], b.shape[1], slope.shape[1])
+
+        return between(unknown, own), between(own, own)
+
+
+def _rows(array: Rows, which: Sequence[int]) -> Rows:
+    """Some rows of an array."""
+    if len(which) > _FEW:
+        return array[np.array(which, int)]
+    return jnp.stack([array[i] for i in which]) if which else array[:0]
+
+
+def _by_row(matrix: Sparse) -> list[list[tuple[int, int, float]]]:
+    """(row, column, value) of each row."""
+    found: list[list[tuple[int, int, float]]] = [[] for _ in range(matrix.shape[0])]
+    for row, column, value in zip(matrix.row, matrix.column, matrix.value, strict=True):
+        found[row].append((row, column, value))
+    return found
+
+
+def _connected(nodes: Sequence[Hashable], root: Sequence[int], elements: Sequence[tuple[int, int]]) -> None:
+    """Raises :class:`Floating` for nodes whose cluster no element joins, over others, with ground."""
+    reached, grown = {0}, True
+    while grown:
+        joined = {r for a, b in elements if (root[a] in reached) != (root[b] in reached) for r in (root[a], root[b])}
+        grown = bool(joined - reached)
+        reached |= joined
+    lost = [node for i, node in enumerate(nodes) if root[i] not in reached]
+    if lost:
+        raise Floating(lost)
+
+
+def _narrow(drops: np.ndarray) -> tuple[list[int], int]:
+    """An order of the columns in which those that share an element are near to each other, and how far apart such are
+    at most."""
+    count = drops.shape[1]
+    if count < 2:
+        return list(range(count)), 0
+    from scipy.sparse import csr_array  # slow to import, and small networks do not ask
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+    near = (np.abs(drops).T @ np.abs(drops)) > 0
+    order = reverse_cuthill_mckee(csr_array(near.astype(int)), symmetric_mode=True)
+    row, column = np.nonzero(near[np.ix_(order, order)])
+    return [int(i) for i in order], int(np.max(np.abs(row - column)))
+
+
+def eliminate(
+    band: Float[Array, "unknown band lane"], right: Float[Array, "unknown side lane"]
+) -> Float[Array, "unknown side lane"]:
+    """A⁻¹ right for symmetric positive A, given by its diagonal and what follows it in each row (Golub and Van Loan
+    2013, §4.3: L D Lᵀ within the band)."""
+    unknowns, width, lanes = band.shape
+    reach, sides = width - 1, right.shape[1]
+    if unknowns == 0:
+        return right
+    hankel = np.add.outer(np.arange(1, reach + 1), np.arange(width))  # of a row, what it takes from those below it
+
+    def forward(carry: tuple[Array, Array], own: tuple[Array, Array]) -> Any:
+        pending, waiting = carry  # what rows before have taken from this one and the next ones
+        row, side = own
+        if reach:
+            row, side = row + pending[0], side + waiting[0]
+        pivot = jnp.where(row[0] != 0, row[0], 1.0)
+        factor = row[1:] / pivot
+        if reach:
+            padded = jnp.concatenate([row, jnp.zeros((reach, lanes), row.dtype)])
+            pending = jnp.concatenate([pending[1:], jnp.zeros_like(pending[:1])]) - factor[:, None] * padded[hankel]
+            waiting = jnp.concatenate([waiting[1:], jnp.zeros_like(waiting[:1])]) - factor[:, None] * side
+        return (pending, waiting), (factor, side / pivot)
+
+    def backward(after: Array, own: tuple[Array, Array]) -> tuple[Array, Array]:
+        factor, side = own  # after: the solutions of the next rows
+        x = side - jnp.sum(factor[:, None] * after, axis=0) if reach else side
+        return (jnp.concatenate([x[None], after[:-1]]) if reach else after), x
+
+    unroll = unknowns if unknowns * width * width <= _FEW else 1
+    blank = jnp.zeros((reach, width, lanes), band.dtype), jnp.zeros((reach, sides, lanes), band.dtype)
+    _, reduced = lax.scan(forward, blank, (band, right), unroll=unroll)
+    return lax.scan(backward, blank[1], reduced, reverse=True, unroll=unroll)[1]
+
+
+class Sources(NamedTuple):
+    """Of the free ties, arrays [tie, lane]: what each gives, and where it stops.
+
+    A voltage source gives its tie's voltage while its current is no larger than ``most``; then it gives that current.
+    A current source gives ``current`` while its voltage is no larger than ``most``; then it gives that voltage."""
+
+    current: Rows
+    """Out of its first node (A); of a voltage source not used."""
+    most: Rows
+    of_voltage: tuple[bool, ...]
+    """Which are voltage sources."""
+
+
+class Solution(NamedTuple):
+    z: Rows
+    """Potentials of the clusters and voltages of the ties (V)."""
+    unknown: Rows
+    """Of these the ones that were to be found, in the order of elimination."""
+    current: Rows
+    """Of each element (A)."""
+    given: Rows
+    """Current that each tie gives out of its first node (A)."""
+    residual: Lanes
+    """Largest current (A) left over in a node."""
+
+
+class _Point(NamedTuple):
+    """A trial of the unknowns, and what Kirchhoff's law says of it."""
+
+    unknown: Rows
+    residual: Rows
+    scale: Rows
+    """Of each unknown, the size of the currents that meet there."""
+    slope: Rows
+    """Of each element."""
+
+
+def solve(
+    network: Network, laws: Any, ties: Rows, guess: Rows, ohmic: bool = False, sources: Sources | None = None
+) -> Solution:
+    """The potentials at which no current is left over.
+
+    ``laws(v)``: the current (A) of each element [element, lane] at its voltage; a pytree. ``ties``: voltage of each (V).
+    ``guess``: of the unknowns. ``ohmic``: whether every element is, so that one step is exact. ``sources``: of the free
+    ties.
+
+    A lane stops once what is left over is ``TOLERANCE`` of the currents that meet in a node, so that no lane depends on
+    its neighbours. The derivative by what ``laws`` and ``ties`` hold is that of the solution, not of the iteration.
+    """
+    tolerance = TOLERANCE[ties.dtype.itemsize]
+    weight = Sparse(network.drops.shape, network.drops.row, network.drops.column, (1.0,) * len(network.drops.row))
+
+    def at(laws: Any, ties: Rows, unknown: Rows, mode: Any) -> _Point:
+        fixed, unknown, given = _held(network, ties, sources, mode, unknown)
+        v = network.element_voltages(network.full(unknown, ties))
+        i, slope = jax.jvp(laws, (v,), (jnp.ones_like(v),))
+        left = _rows(network.leaving(i), network.order) - given
+        scale = _rows(weight.transposed.apply(jnp.abs(i)), network.order) + jnp.abs(given)
+        return _Point(unknown, jnp.where(fixed, 0.0, left), scale, slope)
+
+    def newton(point: _Point, slope: Rows, ties: Rows, mode: Any) -> Rows:
+        """How the unknowns change in one step."""
+        fixed = _held(network, ties, sources, mode, point.unknown)[0]
+        band = _without(network.matrix(slope), fixed)
+        return eliminate(band, -point.residual[:, None])[:, 0]
+
+    mode = None if sources is None else jnp.zeros(sources.most.shape, jnp.int8)
+    unknown = lax.stop_gradient(guess)
+    if network.unknowns and not (ohmic and sources is None):
+        held, tied = lax.stop_gradient((laws, ties))
+        unknown, mode = _search(
+            lambda unknown, mode: at(held, tied, unknown, mode),
+            lambda point, mode: newton(point, point.slope, tied, mode),
+            lambda point, mode: _changed(network, held, tied, sources, mode, point.unknown, tolerance),
+            unknown,
+            mode,
+            tolerance,
+        )
+    if network.unknowns:
+        point = at(laws, ties, unknown, mode)
+        slope = point.slope if ohmic else lax.stop_gradient(point.slope)
+        unknown = point.unknown + newton(point, slope, ties, mode)
+        unknown = jnp.where(jnp.isfinite(unknown), unknown, point.unknown)
+    last = at(laws, ties, unknown, mode)
+    z = network.full(last.unknown, ties)
+    i = laws(network.element_voltages(z))
+    residual = jnp.max(jnp.abs(last.residual), axis=0) if network.unknowns else jnp.zeros_like(ties[0])
+    return Solution(z, last.unknown, i, network.leaving(i)[network.clusters :], residual)
+
+
+def _search(
+    at: Callable[[Rows, Any], _Point],
+    newton: Callable[[_Point, Any], Rows],
+    changed: Callable[[_Point, Any], Any],
+    unknown: Rows,
+    mode: Any,
+    tolerance: float,
+) -> tuple[Rows, Any]:
+    """Newton's method; a step is halved until the slope of the co-content along it is no steeper than at its
+    beginning. Once it is there, sources that are past their limits change over, and it goes on."""
+
+    def there(point: _Point) -> Bool[Array, " lane"]:
+        return jnp.all(jnp.abs(point.residual) <= tolerance * point.scale, axis=0)
+
+    def unfinished(carry: tuple[Any, ...]) -> Bool[Array, ""]:
+        return (carry[0] < _ITERATIONS) & jnp.any(carry[1])
+
+    def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        count, active, point, way, share, mode = carry
+        tried = at(point.unknown + share * way, mode)
+        before, after = (jnp.sum(p.residual * way, axis=0) for p in (point, tried))
+        good = (jnp.abs(after) <= 0.9 * jnp.abs(before)) | there(tried) | (share < 2.0**-_HALVINGS)
+        moved = active & good
+        point = jax.tree.map(lambda new, old: jnp.where(moved, new, old), tried, point)
+        done = moved & there(point)
+        if mode is not None:
+            other = changed(point, mode)
+            turned = done & jnp.any(other != mode, axis=0)
+            mode = jnp.where(turned, other, mode)
+            anew = at(point.unknown, mode)
+            point = jax.tree.map(lambda new, old: jnp.where(turned, new, old), anew, point)
+            done &= ~turned
+        way = jnp.where(moved, newton(point, mode), way)
+        share = jnp.where(moved, 1.0, 0.5 * share)
+        return count + 1, active & ~done, point, way, share, mode
+
+    begin = at(unknown, mode)
+    one = jnp.ones_like(unknown[0])
+    # The first trial is where the search begins: a step of no length, which is taken.
+    way = jnp.zeros_like(unknown)
+    carry = lax.while_loop(unfinished, body, (0, one > 0, begin, way, one, mode))
+    return carry[2].unknown, carry[5]
+
+
+def _held(
+    network: Network, ties: Rows, sources: Sources | None, mode: Any, unknown: Rows
+) -> tuple[Bool[Array, "unknown lane"], Rows, Rows]:
+    """Of each unknown: whether it is given, its value with those that are, and the current that a source puts in."""
+    if sources is None:
+        return jnp.zeros(unknown.shape, bool), unknown, jnp.zeros_like(unknown)
+    fixed = [jnp.zeros(unknown.shape[1:], bool)] * network.unknowns
+    value, given = list(unknown), [jnp.zeros_like(row) for row in unknown]
+    for f, tie in enumerate(network.free):
+        assert sources is not None
+        k, of_voltage = network.order.index(network.clusters + tie), sources.of_voltage[f]
+        sign = mode[f].astype(ties.dtype)
+        fixed[k] = (mode[f] == 0) if of_voltage else (mode[f] != 0)
+        value[k] = jnp.where(fixed[k], ties[tie] if of_voltage else sign * sources.most[f], unknown[k])
+        given[k] = jnp.where(fixed[k], 0.0, sign * sources.most[f] if of_voltage else sources.current[f])
+    return jnp.stack(fixed), jnp.stack(value), jnp.stack(given)
+
+
+def _changed(
+    network: Network, laws: Any, ties: Rows, sources: Sources | None, mode: Any, unknown: Rows, tolerance: float
+) -> Any:
+    """The mode that each free tie should have: 0 as it is meant, ±1 at its limit."""
+    assert sources is not None
+    current = laws(network.element_voltages(network.full(unknown, ties)))
+    given, found = network.leaving(current)[network.clusters :], []
+    for f, (tie, of_voltage) in enumerate(zip(network.free, sources.of_voltage, strict=True)):
+        volts, amps = unknown[network.order.index(network.clusters + tie)], given[tie]
+        limited, meant = (amps, volts) if of_voltage else (volts, amps)
+        aim = ties[tie] if of_voltage else sources.current[f]
+        most, slack = sources.most[f], 10 * tolerance * jnp.abs(aim)
+        over = limited > most * (1 + 10 * tolerance)
+        under = limited < -most * (1 + 10 * tolerance)
+        start = jnp.where(over, 1, jnp.where(under, -1, 0))
+        back = ((mode[f] > 0) & (meant > aim + slack)) | ((mode[f] < 0) & (meant < aim - slack))
+        found.append(jnp.where(mode[f] == 0, start, jnp.where(back, 0, mode[f])).astype(jnp.int8))
+    return jnp.stack(found)
+
+
+def _without(band: Float[Array, "unknown band lane"], fixed: Bool[Array, "unknown lane"]) -> Array:
+    """The matrix with the rows and columns of given unknowns taken out."""
+    width = band.shape[1]
+    free = jnp.where(fixed, 0.0, 1.0).astype(band.dtype)
+    later = jnp.concatenate([free, jnp.zeros((width, band.shape[2]), band.dtype)])
+    kept = band * free[:, None] * jnp.stack([later[j : j + band.shape[0]] for j in range(width)], axis=1)
+    return kept.at[:, 0].add(1.0 - free)
+
+
+def stiffness(
+    network: Network, slope: Rows, ties: Sequence[int], fixed: Bool[Array, "unknown lane"] | None = None
+) -> Float[Array, "tie tie lane"]:
+    """-∂(current out of each of these ties)/∂(their voltages) (S), all else in balance: what is left of the matrix
+    once the unknowns are eliminated (a Schur complement)."""
+    to_unknown, among = network.coupling(slope, ties)
+    if not network.unknowns:
+        return among
+    band = network.matrix(slope)
+    if fixed is not None:
+        band = _without(band, fixed)
+        to_unknown = jnp.where(fixed[:, None], 0.0, to_unknown)
+    answer = eliminate(band, to_unknown)
+    return among - jnp.sum(to_unknown[:, :, None] * answer[:, None], axis=0)
