@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import reduced
 from scipy.optimize import brentq
 
 from mcdev.circuits import Alone, SeriesResistor
-from mcdev.circuits.contract import Circuit
+from mcdev.circuits.contract import Circuit, CircuitConfig
 from mcdev.devices.contract import CurrentLaw, PerLane
 from mcdev.devices.ohmic import Ohmic
 from mcdev.integrators.root import solve_monotone
@@ -44,13 +45,18 @@ def solve(circuit: Circuit, volts: Any, law: CurrentLaw) -> tuple[np.ndarray, np
     return np.asarray(v, np.float64), np.asarray(i, np.float64)
 
 
+def built(table: CircuitConfig) -> Circuit:
+    draws = {name: np.full(1, law) for name, law in table.laws.items()}
+    return table.build(reduced().device, draws, 1, np.arange(1), np.float32)
+
+
 def series(resistance: float, compliance: float | None = None) -> Circuit:
     limit = {} if compliance is None else {"compliance": f"{compliance!r} A"}
-    return SeriesResistor.model_validate({"resistance": f"{resistance!r} ohm", **limit}).build(1, np.float32)
+    return built(SeriesResistor.model_validate({"resistance": f"{resistance!r} ohm", **limit}))
 
 
 def alone(compliance: float | None = None) -> Circuit:
-    return Alone.model_validate({} if compliance is None else {"compliance": f"{compliance!r} A"}).build(1, np.float32)
+    return built(Alone.model_validate({} if compliance is None else {"compliance": f"{compliance!r} A"}))
 
 
 def lanes(value: float) -> Any:

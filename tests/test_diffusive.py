@@ -310,7 +310,10 @@ def test_compiled_is_eager_is_plain_python(lanes: int) -> None:
 def test_compiled_sample_is_eager(lanes: int) -> None:
     """The whole sample of the ensemble, circuit and recording included."""
     experiment = reduced(particles=3)
-    devices, circuit = devices_of(experiment, lanes), experiment.circuit.build(experiment.device, {}, 1, np.arange(lanes), np.float32)
+    devices, circuit = (
+        devices_of(experiment, lanes),
+        experiment.circuit.build(experiment.device, {}, 1, np.arange(lanes), np.float32),
+    )
     key = lane_keys(lanes)
     state = compiled(devices.rest)(key)
     carry = Carry(state, None, jnp.zeros(lanes, jnp.uint32), devices.intact(state))

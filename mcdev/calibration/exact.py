@@ -96,7 +96,7 @@ def _start(trial: Trial, lanes: int) -> Start:
         start=each(timeline.start),
         end=each(timeline.end),
         widths=each(timeline.widths),
-        references=trial.experiment.device.references(draws),
+        references=trial.experiment.references(trial.experiment.named(draws)),
         settle=each(settle.step * 2 * settle.pairs * settle.solutions if settle else np.empty(0)),
     )
 

@@ -163,9 +163,8 @@ def _estimate(
 def _references(experiment: Experiment) -> dict[str, np.ndarray]:
     """Lengths of the samples and all else that a measurement refers to besides the recorded channels; one where a
     family has none, so that it has no derivative."""
-    device = experiment.device
-    parameters = {name: typical(getattr(device, name)) for name in device.parameters()}
-    own = {name: np.nan_to_num(value, nan=1.0) for name, value in device.references(parameters).items()}
+    parameters = {name: typical(law) for name, law in experiment.laws.items()}
+    own = {name: np.nan_to_num(value, nan=1.0) for name, value in experiment.references(parameters).items()}
     return {"widths": experiment.protocol.timeline().widths} | own
 
 
@@ -182,7 +181,7 @@ def _linearise(
             others = {name: value for name, value in refers.items() if name != "widths"}
             none = jnp.empty(0)
             mean = trajectory(refers["widths"], channels, none, none.astype(complex), others, windows)
-            return jnp.atleast_1d(measurement.measure(mean).value)
+            return jnp.atleast_1d(measurement.measure(mean.at(measurement.element, measurement.node)).value)
 
         by_channel, by_reference = jax.jacrev(measured, argnums=(0, 1))(own, refers)
         weights = {name: np.asarray(w) for name, w in by_channel.items() if name != "voltage" and np.any(w)}

@@ -1,14 +1,14 @@
 """Any circuit: named elements between named nodes.
 
-    [circuit]
-    kind = "network"
-    [circuit.elements]
-    V1 = { kind = "voltage_source", between = ["in", "0"] }
-    R1 = { kind = "resistor", between = ["in", "out"], resistance = "1 Mohm" }
-    M1 = { kind = "memristor", between = ["out", "0"] }
-    M2 = { kind = "memristor", between = ["out", "0"], device = "taox" }
-    [circuit.devices.taox]
-    preset = "wang2017_taox"
+[circuit]
+kind = "network"
+[circuit.elements]
+V1 = { kind = "voltage_source", between = ["in", "0"] }
+R1 = { kind = "resistor", between = ["in", "out"], resistance = "1 Mohm" }
+M1 = { kind = "memristor", between = ["out", "0"] }
+M2 = { kind = "memristor", between = ["out", "0"], device = "taox" }
+[circuit.devices.taox]
+preset = "wang2017_taox"
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Network(Wired):
                 refuse(element.device, f"no such table; {known}", key=f"elements.{name}.device")
         for name in self.devices:
             if name not in self.batches:
-                refuse(None, "no memristor names this table", f"write device = \"{name}\" in one", key=f"devices.{name}")
+                refuse(None, "no memristor names this table", f'write device = "{name}" in one', key=f"devices.{name}")
         return self
 
     def parts(self) -> dict[str, Part]:

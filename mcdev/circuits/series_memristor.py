@@ -112,9 +112,7 @@ class SeriesMemristorCircuit(Circuit):
             "memristor_voltage": division.inner,
             "memristor_conductance": second.chord(division.inner),
             "kirchhoff_residual": law.current(division.voltage) - second.current(division.inner),
-        } | {
-            _PREFIX + name: value for name, value in self.memristor.observe(state, self.own(division.inner)).items()
-        }
+        } | {_PREFIX + name: value for name, value in self.memristor.observe(state, self.own(division.inner)).items()}
 
     def advance(
         self,

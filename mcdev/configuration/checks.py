@@ -17,7 +17,10 @@ from mcdev.protocols.timeline import NoTimeline
 from mcdev.schema import Unit, extremes, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mcdev.configuration.experiment import Experiment
+    from mcdev.measurements.contract import Measurement
 
 
 def problems_of(experiment: Experiment) -> list[Problem]:
@@ -86,13 +89,17 @@ def _measurement_problems(experiment: Experiment) -> list[Problem]:
             if channel not in experiment.channels:
                 message = f"reads '{channel}', which a {experiment.circuit.kind} circuit does not have"
                 found.append(Problem(key, measurement.kind, f"{message}; expected circuit.kind = 'series_memristor'"))
-        if measurement.layer and not experiment.device.layer:
-            message = f"needs a thickness and an area, which {experiment.device.kind} devices do not have"
+        places = list(_place_problems(experiment, key, measurement))
+        found += places
+        if places:
+            continue
+        memristor = measurement.element if measurement.element in experiment.circuit.memristors else None
+        device = experiment.table_of(memristor)[1]
+        if measurement.layer and not device.layer:
+            message = f"needs a thickness and an area, which {device.kind} devices do not have"
             found.append(Problem(key, measurement.kind, message))
-        if measurement.full_scale and not experiment.device.full_scale:
-            found.append(
-                Problem(key, measurement.kind, f"refers to G_max, which {experiment.device.kind} devices do not have")
-            )
+        if measurement.full_scale and not device.full_scale:
+            found.append(Problem(key, measurement.kind, f"refers to G_max, which {device.kind} devices do not have"))
     if experiment.protocol.frequencies.size and not experiment.device.small_signal:
         message = f"{experiment.device.kind} devices have no linearised equations; apply a sine as a waveform instead"
         found.append(Problem("protocol.kind", experiment.protocol.kind, message))
@@ -110,6 +117,25 @@ def _measurement_problems(experiment: Experiment) -> list[Problem]:
     found += [Problem(f"device.{key}", value, text) for key, value, text in experiment.device.conflicts(kinetic)]
     found += _spread_problems(experiment)
     return found
+
+
+def _place_problems(experiment: Experiment, key: str, measurement: Measurement) -> Iterator[Problem]:
+    """What is wrong with the element or node that a measurement names."""
+    circuit, channels = experiment.circuit, experiment.channels
+    others = (name.partition("(")[2][:-1] for name in channels if name.startswith("current("))
+    elements = list(dict.fromkeys([*circuit.memristors, *others]))
+    nodes = [name.partition("(")[2][:-1] for name in channels if name.startswith("voltage(")]
+    for what, given, known in (("element", measurement.element, elements), ("node", measurement.node, nodes)):
+        if given is None:
+            continue
+        if not known:
+            yield Problem(
+                f"{key}.{what}", given, f"a circuit of kind {circuit.kind} names no {what}s; leave the key out"
+            )
+        elif given not in known:
+            yield Problem(f"{key}.{what}", given, f"no such {what} of the circuit is recorded; {nearest(given, known)}")
+        elif what == "element" and given != circuit.memristors[0] and f"current({given})" not in channels:
+            yield Problem(f"{key}.{what}", given, "is not recorded; write its name into circuit.record")
 
 
 def _extreme(experiment: Experiment) -> tuple[str, Any]:

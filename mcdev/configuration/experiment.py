@@ -33,7 +33,7 @@ from mcdev.configuration.problems import ConfigError, Problem, beside, described
 from mcdev.configuration.reference import Reference
 from mcdev.configuration.sweep import Sweep
 from mcdev.devices import Device
-from mcdev.devices.contract import Observable, Pace
+from mcdev.devices.contract import DeviceConfig, Observable, Pace
 from mcdev.files import structure
 from mcdev.fits import AnyFit
 from mcdev.kinds import stood_in
@@ -50,7 +50,6 @@ from mcdev.schema import (
     Unit,
     extremes,
 )
-
 
 _KEPT = 16  # devices of a realisation whose parameters are kept
 
@@ -163,14 +162,46 @@ class Experiment(Strict):
     def kept_parameters(self) -> dict[str, tuple[str, int]]:
         """What results hold of the parameters: name → one of :attr:`laws`, and which of its devices. Of the further
         ones only what is drawn, ``friction(M2)``, and of many only the first."""
-        found, names = {}, self.circuit.memristors
+        found, names, read = {}, self.circuit.memristors, self.elements_read
         for name, law in self.laws.items():
-            numbers = self.members(name)
             found[name] = (name, 0)
-            for which, number in enumerate(numbers[:_KEPT]):
-                if which and not isinstance(law, float):
+            for which, number in enumerate(self.members(name)):
+                if which and not isinstance(law, float) and (which < _KEPT or names[number] in read):
                     found[f"{name}({names[number]})"] = (name, which)
         return found
+
+    @property
+    def elements_read(self) -> set[str]:
+        """Elements of the circuit that measurements name."""
+        return {m.element for m in self.measurements.values() if m.element is not None}
+
+    def named(self, draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Parameters [lane] by the names that results have them under, from what was drawn: [lane], or [member, lane]
+        of several devices."""
+        return {name: np.atleast_2d(draws[law])[which] for name, (law, which) in self.kept_parameters.items()}
+
+    def references(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """What measurements may refer to, as ``DeviceConfig.references`` gives it: of the first memristor by its name,
+        of others that are read as ``full_scale(M2)``. ``parameters`` as :meth:`named`."""
+        found = self.device.references({name: parameters[name] for name in self.device.parameters()})
+        for memristor in self.elements_read & set(self.circuit.memristors[1:]):
+            place, table = self.table_of(memristor)
+            own = {
+                name: parameters.get(f"{place}{name}({memristor})", parameters[f"{place}{name}"])
+                for name in table.parameters()
+            }
+            found |= {f"{name}({memristor})": value for name, value in table.references(own).items()}
+        return found
+
+    def table_of(self, memristor: str | None) -> tuple[str, DeviceConfig]:
+        """Where the table of a memristor stands among :attr:`laws` (``circuit.devices.taox.``, or nothing), and the
+        table; of the first memristor by default."""
+        number = self.circuit.memristors.index(memristor) if memristor is not None else 0
+        for key, table in self.circuit.tables.items():
+            names = table.parameters()
+            if names and number in self.members(f"circuit.{key}.{next(iter(names))}"):
+                return f"circuit.{key}.", table
+        return "", self.device
 
     @property
     def channels(self) -> dict[str, Observable]:

@@ -18,7 +18,7 @@ its elimination costs unknowns × band².
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ Rows = Float[Array, "row lane"]
 _ITERATIONS, _HALVINGS = 80, 40
 _FEW = 96  # terms of a sum that are written out one by one: the compiler then joins them with what is around
 TOLERANCE = {4: 1e-6, 8: 1e-9}
-"""Bytes of a number → largest current that may be left over in a node, as a share of the largest through the network."""
+"""Bytes of a number → largest current that may be left over in a node, as a share of the currents that meet there."""
 
 
 class Loop(ValueError):
@@ -63,9 +63,10 @@ class Sparse:
     value: tuple[float, ...]
 
     @classmethod
-    def of(cls, dense: np.ndarray) -> Sparse:
-        row, column = np.nonzero(dense)
-        return cls(dense.shape, *(tuple(x.tolist()) for x in (row, column, dense[row, column])))
+    def of(cls, rows: Sequence[Mapping[int, float]], columns: int) -> Sparse:
+        """From each row's column → value."""
+        entries = [(i, column, value) for i, row in enumerate(rows) for column, value in row.items()]
+        return cls((len(rows), columns), *(tuple(x) for x in (zip(*entries, strict=True) if entries else ((),) * 3)))
 
     @property
     def transposed(self) -> Sparse:
@@ -78,7 +79,7 @@ class Sparse:
             return zero.at[np.array(self.row)].add(value * x[np.array(self.column)])
         sums: list[Any] = [None] * self.shape[0]
         for row, column, value in zip(self.row, self.column, self.value, strict=True):
-            term = x[column] if value == 1 else -x[column] if value == -1 else value * x[column]
+            term: Any = x[column] if value == 1 else -x[column] if value == -1 else value * x[column]
             sums[row] = term if sums[row] is None else sums[row] + term
         return jnp.stack([zero[0] if each is None else each for each in sums]) if sums else zero
 
@@ -117,34 +118,40 @@ class Network:
         """Raises :class:`Loop` and :class:`Floating`."""
         nodes = list(dict.fromkeys([ground, *(node for pair in (*ties, *elements) for node in pair)]))
         number = {node: i for i, node in enumerate(nodes)}
-        root, path = list(range(len(nodes))), [np.zeros(len(ties)) for _ in nodes]  # potential = root's + path · ties
+        root = list(range(len(nodes)))
+        above: list[dict[int, float]] = [{} for _ in nodes]  # a node's potential over its root's, by tie
         for t, (plus, minus) in enumerate(ties):
             a, b = number[plus], number[minus]
             if root[a] == root[b]:
                 raise Loop(t)
-            step = path[b] - path[a]
-            step[t] += 1.0  # the potential of a's root over that of b's root
-            a_root, b_root = root[a], root[b]
-            if a_root == 0:  # ground stays a root
-                a_root, b_root, step = b_root, a_root, -step
-            for i, own in enumerate(root):
-                if own == a_root:
-                    root[i], path[i] = b_root, path[i] + step
-        clusters = [i for i in range(1, len(nodes)) if root[i] == i]
-        potential = np.zeros((len(nodes), len(clusters) + len(ties)))
-        for i, own in enumerate(root):
-            if own != 0:
-                potential[i, clusters.index(own)] = 1.0
-            potential[i, len(clusters) :] = path[i]
-        drops = np.array([potential[number[a]] - potential[number[b]] for a, b in elements])
-        drops = drops.reshape(len(elements), potential.shape[1])
+            step, moving, staying = _sum(above[b], above[a], {t: 1.0}), root[a], root[b]
+            if moving == 0:  # ground stays a root
+                step, moving, staying = {k: -v for k, v in step.items()}, staying, moving
+            for i in (i for i, own in enumerate(root) if own == moving):
+                root[i], above[i] = staying, _sum({}, {k: -v for k, v in above[i].items()}, step)
+        clusters = {own: k for k, own in enumerate(i for i in range(1, len(nodes)) if root[i] == i)}
+        places = [
+            ({clusters[own]: 1.0} if own else {}) | {len(clusters) + t: v for t, v in path.items()}
+            for own, path in zip(root, above, strict=True)
+        ]
+        drops = [_sum(places[number[b]], {k: -v for k, v in places[number[a]].items()}, {}) for a, b in elements]
+        drops = [{k: -v for k, v in row.items()} for row in drops]
         _connected(nodes, root, [(number[a], number[b]) for a, b in elements])
         columns = [*range(len(clusters)), *(len(clusters) + t for t in free)]
-        order, band = _narrow(drops[:, columns])
+        order, band = _narrow(drops, columns)
+        width = len(clusters) + len(ties)
         return cls(
-            tuple(elements), tuple(ties), ground, tuple(free), Sparse.of(drops), Sparse.of(potential), tuple(nodes),
-            len(columns), tuple(columns[i] for i in order), band,
-        )  # fmt: skip
+            elements=tuple(elements),
+            ties=tuple(ties),
+            ground=ground,
+            free=tuple(free),
+            drops=Sparse.of(drops, width),
+            places=Sparse.of(places, width),
+            nodes=tuple(nodes),
+            unknowns=len(columns),
+            order=tuple(order),
+            band=band,
+        )
 
     @property
     def clusters(self) -> int:
@@ -172,7 +179,7 @@ class Network:
         place = {column: k for k, column in enumerate(self.order)}
         terms: list[tuple[int, int, float]] = []
         for row in _by_row(self.drops):
-            inside = [(place[column], value, e) for e, column, value in row if column in place]
+            inside = [(place[column], value, e) for column, value, e in row if column in place]
             for k, a, e in inside:
                 terms += [(k * (self.band + 1) + j - k, e, a * b) for j, b, _ in inside if j >= k]
         shape = (self.unknowns * (self.band + 1), len(self.elements))
@@ -182,16 +189,22 @@ class Network:
 
     def coupling(self, slope: Rows, ties: Sequence[int]) -> tuple[Array, Array]:
         """Mᵀ diag(i') M between unknowns and these ties [unknown, tie, lane], and among the ties [tie, tie, lane]."""
-        dense = np.zeros(self.drops.shape)
-        dense[list(self.drops.row), list(self.drops.column)] = self.drops.value
-        own = dense[:, [self.clusters + t for t in ties]]
-        unknown = dense[:, list(self.order)]
+        own = {self.clusters + t: k for k, t in enumerate(ties)}
+        unknown = {column: k for k, column in enumerate(self.order)}
 
-        def between(a: np.ndarray, b: np.ndarray) -> Array:
-            products = np.einsum("ei,ej->ije", a, b).reshape(-1, a.shape[0])
-            return Sparse.of(products).apply(slope).reshape(a.shape[1], b.shape[1], slope.shape[1])
+        def between(first: Mapping[int, int]) -> Array:
+            terms = [
+                (first[a] * len(own) + own[b], e, x * y)
+                for row in _by_row(self.drops)
+                for a, x, e in row
+                for b, y, _ in row
+                if a in first and b in own
+            ]
+            columns = zip(*terms, strict=True) if terms else ((), (), ())
+            products = Sparse((len(first) * len(own), len(self.elements)), *(tuple(c) for c in columns))
+            return products.apply(slope).reshape(len(first), len(own), slope.shape[1])
 
-        return between(unknown, own), between(own, own)
+        return between(unknown), between(own)
 
 
 def _rows(array: Rows, which: Sequence[int]) -> Rows:
@@ -201,11 +214,11 @@ def _rows(array: Rows, which: Sequence[int]) -> Rows:
     return jnp.stack([array[i] for i in which]) if which else array[:0]
 
 
-def _by_row(matrix: Sparse) -> list[list[tuple[int, int, float]]]:
-    """(row, column, value) of each row."""
-    found: list[list[tuple[int, int, float]]] = [[] for _ in range(matrix.shape[0])]
+def _by_row(matrix: Sparse) -> list[list[tuple[int, float, int]]]:
+    """(column, value, row) of each row's entries."""
+    found: list[list[tuple[int, float, int]]] = [[] for _ in range(matrix.shape[0])]
     for row, column, value in zip(matrix.row, matrix.column, matrix.value, strict=True):
-        found[row].append((row, column, value))
+        found[row].append((column, value, row))
     return found
 
 
@@ -221,19 +234,30 @@ def _connected(nodes: Sequence[Hashable], root: Sequence[int], elements: Sequenc
         raise Floating(lost)
 
 
-def _narrow(drops: np.ndarray) -> tuple[list[int], int]:
-    """An order of the columns in which those that share an element are near to each other, and how far apart such are
+def _sum(*rows: Mapping[int, float]) -> dict[int, float]:
+    """Of rows of a matrix, without their zeros."""
+    found: dict[int, float] = {}
+    for row in rows:
+        for column, value in row.items():
+            found[column] = found.get(column, 0.0) + value
+    return {column: value for column, value in found.items() if value}
+
+
+def _narrow(drops: Sequence[Mapping[int, float]], columns: Sequence[int]) -> tuple[list[int], int]:
+    """The columns in an order in which those that share an element are near to each other, and how far apart such are
     at most."""
-    count = drops.shape[1]
-    if count < 2:
-        return list(range(count)), 0
+    place = {column: k for k, column in enumerate(columns)}
+    near = {(place[a], place[b]) for row in drops for a in row for b in row if a in place and b in place}
+    if len(columns) < 3:
+        return list(columns), max((abs(a - b) for a, b in near), default=0)
     from scipy.sparse import csr_array  # slow to import, and small networks do not ask
     from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-    near = (np.abs(drops).T @ np.abs(drops)) > 0
-    order = reverse_cuthill_mckee(csr_array(near.astype(int)), symmetric_mode=True)
-    row, column = np.nonzero(near[np.ix_(order, order)])
-    return [int(i) for i in order], int(np.max(np.abs(row - column)))
+    row, column = zip(*near, strict=True)
+    graph = csr_array((np.ones(len(near)), (row, column)), shape=(len(columns),) * 2)
+    order = reverse_cuthill_mckee(graph, symmetric_mode=True)
+    after = np.argsort(order)
+    return [columns[i] for i in order], int(np.max(np.abs(after[list(row)] - after[list(column)])))
 
 
 def eliminate(
@@ -313,9 +337,9 @@ def solve(
 ) -> Solution:
     """The potentials at which no current is left over.
 
-    ``laws(v)``: the current (A) of each element [element, lane] at its voltage; a pytree. ``ties``: voltage of each (V).
-    ``guess``: of the unknowns. ``ohmic``: whether every element is, so that one step is exact. ``sources``: of the free
-    ties.
+    ``laws(v)``: the current (A) of each element [element, lane] at its voltage; a pytree. ``ties``: their voltages
+    (V). ``guess``: of the unknowns. ``ohmic``: whether every element is, so that one step is exact. ``sources``: of the
+    free ties.
 
     A lane stops once what is left over is ``TOLERANCE`` of the currents that meet in a node, so that no lane depends on
     its neighbours. The derivative by what ``laws`` and ``ties`` hold is that of the solution, not of the iteration.

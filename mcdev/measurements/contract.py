@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx
@@ -14,6 +15,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 from mcdev.kinds import Kind
 from mcdev.protocols.timeline import Timeline
+from mcdev.schema import Name
 
 OK = 0
 RIGHT_CENSORED = 1
@@ -48,8 +50,32 @@ class Trajectory(eqx.Module):
     """The device's largest conductance (S); NaN if its family has none."""
     cell_constant: Float[Array, ""]
     """Thickness over area (1/m); NaN if it is no uniform layer."""
+    of_others: dict[str, Float[Array, ""]]
+    """The same of other memristors of the circuit: ``full_scale(M2)``."""
     windows: dict[str, Int[Array, "n 2"]]
     """First sample and one past the last of each window, by name."""
+
+    def at(self, element: str | None, node: str | None) -> Trajectory:
+        """As seen at this element of the circuit, and with this node's voltage as the source's. What an element does
+        not have is NaN."""
+        seen, mark = self, f"({element})"
+        if any(name.endswith(mark) for name in self.observed):  # it is not the first memristor
+            nan = jnp.full_like(self.conductance, jnp.nan)
+            own = {name.removesuffix(mark): x for name, x in self.observed.items() if name.endswith(mark)}
+            refers = {name.removesuffix(mark): x for name, x in self.of_others.items() if name.endswith(mark)}
+            no_number = jnp.full_like(self.full_scale, jnp.nan)
+            seen = dataclasses.replace(
+                seen,
+                device_voltage=own.get("device_voltage", nan),
+                current=own.get("current", nan),
+                conductance=own.get("conductance", nan),
+                observed=self.observed | own,
+                full_scale=refers.get("full_scale", no_number),
+                cell_constant=refers.get("cell_constant", no_number),
+            )
+        if node is not None:
+            seen = dataclasses.replace(seen, voltage=self.observed[f"voltage({node})"])
+        return seen
 
     def window(self, name: str, index: int = 0) -> Bool[Array, " time"]:
         """Mask of the samples of one window; negative indices count from the end."""
@@ -111,6 +137,11 @@ def absent(timeline: Timeline, window: str, name: str, number: int) -> str | Non
 
 class Measurement(Kind, abc.ABC):
     """One entry of the ``[measurements]`` table."""
+
+    element: Name | None = None
+    """Name of the circuit's element that it reads; by default the first memristor."""
+    node: Name | None = None
+    """Name of the circuit's node whose voltage it takes for the source's; by default the source."""
 
     kinetic: ClassVar[bool] = True
     """Whether it depends on rates, not on equilibrium averages alone."""

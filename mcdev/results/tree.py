@@ -127,9 +127,10 @@ def _parameters(experiment: Experiment, points: list[PointResult]) -> xr.Dataset
     for name, (law, member) in experiment.kept_parameters.items():
         mark, field = experiment.units[law], experiment.field(law)
         drawn = np.stack([p.parameters[name] for p in points]) / mark.scale
-        about = {"units": mark.unit or "1", "long_name": (field.description or law).splitlines()[0], **mark.bounds}
+        words = (field.description or law).splitlines()[0]
         if member:
-            about["long_name"] += f" (of {experiment.circuit.memristors[experiment.members(law)[member]]})"
+            words += f" (of {experiment.circuit.memristors[experiment.members(law)[member]]})"
+        about = {"units": mark.unit or "1", "long_name": words, **mark.bounds}
         data[name] = xr.Variable(("point", "device"), drawn, about)
     return data
 

@@ -267,7 +267,7 @@ def _forget(number: int) -> None:
 def _class_of(kinds: Kinds[Any], kind: str, tree: xr.DataTree) -> type[Kind]:
     room = next(room for room, each in ROOMS.items() if each.contract is kinds.contract)
     if room != "device":
-        return _made(_OF_ROOM[room], kind, {})
+        return _made(_OF_ROOM[room], kind, _parameters(tree, "circuit.") if room == "circuit" else {})
     made = _made(UnknownDevice, kind, _parameters(tree, "" if kinds is DEVICES else _MEMRISTOR))
     made.alike = bool(tree.attrs.get("alike", 1))
     return made
@@ -286,17 +286,17 @@ def _unit(array: xr.DataArray) -> str:
 def _check_parameters(tree: xr.DataTree) -> None:
     """Before fields are made of them: a stranger may have written the file."""
     for path, array in tree["parameters"].data_vars.items():
-        name, unit = str(path).rpartition(".")[2], _unit(array)
+        name, unit = str(path).partition("(")[0].rpartition(".")[2], _unit(array)
         if hasattr(UnknownDevice, name) or not name.isidentifier() or name.startswith("_") or not is_unit(unit):
             raise Unreadable(f"the parameter {name} in {unit} is none that a device can have")
 
 
 def _parameters(tree: xr.DataTree, prefix: str) -> dict[str, Any]:
-    """Fields of a device's parameters, with units and bounds as the results give them."""
+    """Fields of a table's parameters, with units and bounds as the results give them."""
     found: dict[str, Any] = {}
     for path, array in tree["parameters"].data_vars.items():
         name = str(path).removeprefix(prefix)
-        if not str(path).startswith(prefix) or "." in name:
+        if not str(path).startswith(prefix) or "." in name or "(" in name:
             continue
         bounds = {short: float(array.attrs[long]) for long, short in _BOUNDS.items() if long in array.attrs}
         found[name] = (Annotated[Drawn, PerDevice(_unit(array), **bounds)], ...)

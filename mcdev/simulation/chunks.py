@@ -194,8 +194,8 @@ def _computed(works: Sequence[Work], pieces: Sequence[Piece], progress: Progress
                     cycles[p][-1] |= {f"inner/{name}": value[..., p, :] for name, value in out.snapshot.items()}
     made = [_stacked(own) for own in cycles]
     for own, piece in zip(made, pieces, strict=True):
-        for name, (law, member) in piece.trial.experiment.kept_parameters.items():
-            own[f"parameter/{name}"] = np.atleast_2d(piece.draws[law])[member, : piece.count]
+        named = piece.trial.experiment.named(piece.draws)
+        own |= {f"parameter/{name}": value[: piece.count] for name, value in named.items()}
     if size.between_cycles == "continue" and chunk.end < size.cycles:
         for i, leaf in enumerate(group.leaves()):
             for own, span in zip(made, spans, strict=True):
@@ -215,7 +215,9 @@ def _measured(group: Group, out: Cycle) -> Arrays:
     found: Arrays = {"intact": out.intact, "impedance": np.where(out.intact, out.impedance, np.nan).T}
     trials = [piece.trial for piece in group.pieces]
     parts = [
-        p.trial.experiment.device.references({name: value[: p.count] for name, value in p.draws.items()})
+        p.trial.experiment.references(
+            {name: value[: p.count] for name, value in p.trial.experiment.named(p.draws).items()}
+        )
         for p in group.pieces
     ]
     references = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

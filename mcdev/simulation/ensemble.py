@@ -318,7 +318,7 @@ def empty(trial: Trial, traced: int) -> PointResult:
     names = trial.channels
     return PointResult(
         timeline=timeline,
-        parameters={name: np.full(d, np.nan) for name in experiment.laws},
+        parameters={name: np.full(d, np.nan) for name in experiment.kept_parameters},
         values=values,
         status=status,
         of_mean=of_mean,
@@ -375,7 +375,7 @@ def _collect(
         store[k] = sum(group.astype(np.float64) for group in groups) / n
     with np.errstate(divide="ignore", invalid="ignore"):
         parallel = 1.0 / ((1.0 / result.impedance[intact, cycle].T) @ weights)  # currents add, so admittances do
-    own = experiment.device.references(result.parameters)
+    own = experiment.references(result.parameters)
     return _Mean(k, means, parallel, {name: value[intact] @ weights for name, value in own.items()})
 
 

@@ -214,7 +214,8 @@ def _reading(group: Group, recorded: dict[str, np.ndarray]) -> Callable[[], Any]
     spread = np.arange(trial.timeline.samples) % len(recorded["current"])
     channels = {name: recorded[name][spread] for name in trial.channels}
     impedance = np.ones((trial.frequency.size, piece.count), complex)
-    own = trial.experiment.device.references({name: value[: piece.count] for name, value in piece.draws.items()})
+    named = trial.experiment.named(piece.draws)
+    own = trial.experiment.references({name: value[: piece.count] for name, value in named.items()})
     return lambda: read([trial], group.which, channels, impedance, own)
 
 

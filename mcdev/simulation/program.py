@@ -303,7 +303,9 @@ def record(
 def measure(measurements: tuple[Any, ...], trajectories: Trajectory) -> list[Any]:
     """Value and status of every measurement on every lane; the trajectories' arrays have one more leading axis
     [lane]."""
-    return jax.vmap(lambda trajectory: [tuple(m.measure(trajectory)) for m in measurements])(trajectories)
+    return jax.vmap(lambda trajectory: [tuple(m.measure(trajectory.at(m.element, m.node))) for m in measurements])(
+        trajectories
+    )
 
 
 def compiler_options(backend: str) -> dict[str, Any]:

@@ -27,14 +27,15 @@ def trajectory(
     windows: Mapping[str, Any],
 ) -> Trajectory:
     """What a measurement sees; of one lane, or of many with one more axis. ``references``: as
-    ``DeviceConfig.references`` gives them."""
+    ``Experiment.references`` gives them."""
     return Trajectory(
         widths=widths,
         **{name: channels[name] for name in CIRCUIT_CHANNELS},
         observed={name: series for name, series in channels.items() if name not in CIRCUIT_CHANNELS},
         frequency=frequency,
         impedance=impedance,
-        **references,
+        **{name: value for name, value in references.items() if "(" not in name},
+        of_others={name: value for name, value in references.items() if "(" in name},
         windows=dict(windows),
     )
 
