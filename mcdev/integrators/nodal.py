@@ -75,8 +75,8 @@ class Sparse:
     def apply(self, x: Float[Array, "column lane"]) -> Float[Array, "row lane"]:
         zero = jnp.zeros((self.shape[0], x.shape[-1]), x.dtype)
         if len(self.row) > _FEW:
-            value = jnp.asarray(self.value, x.dtype)[:, None]
-            return zero.at[np.array(self.row)].add(value * x[np.array(self.column)])
+            values = jnp.asarray(self.value, x.dtype)[:, None]
+            return zero.at[np.array(self.row)].add(values * x[np.array(self.column)])
         sums: list[Any] = [None] * self.shape[0]
         for row, column, value in zip(self.row, self.column, self.value, strict=True):
             term: Any = x[column] if value == 1 else -x[column] if value == -1 else value * x[column]
