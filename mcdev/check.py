@@ -28,12 +28,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from mcdev.circuits import CIRCUITS
 from mcdev.circuits.contract import CircuitConfig
+from mcdev.circuits.elements import ELEMENTS
+from mcdev.circuits.elements.contract import Conductor
+from mcdev.circuits.several import flat
 from mcdev.configuration.experiment import Experiment, build
 from mcdev.configuration.plugins import Plugin
 from mcdev.configuration.preset_tables import presets
 from mcdev.configuration.problems import ConfigError
 from mcdev.devices import DEVICES
-from mcdev.devices.contract import CIRCUIT_CHANNELS, DeviceConfig, Observable
+from mcdev.devices.contract import CIRCUIT_CHANNELS, CurrentLaw, DeviceConfig, Observable
 from mcdev.fits import FITS
 from mcdev.fits.contract import Fit
 from mcdev.integrators.noise import realisation_key
@@ -104,7 +107,7 @@ def experiment_of(device: type[Kind], circuit: type[Kind], protocol: type[Kind])
 
 def check_house() -> Iterator[Failure]:
     """The house's own: every pair, and every kind by itself."""
-    yield from check_kinds([*PROTOCOLS, *MEASUREMENTS, *FITS])
+    yield from check_kinds([*PROTOCOLS, *MEASUREMENTS, *FITS, *ELEMENTS])
     yield from _pairs(list(DEVICES), list(CIRCUITS), list(PROTOCOLS))
 
 
@@ -140,6 +143,8 @@ def check_kinds(kinds: Iterable[type[Kind]]) -> Iterator[Failure]:
             yield from check_measurement(kind)
         elif issubclass(kind, Fit):
             yield from check_fit(kind)
+        elif issubclass(kind, Conductor):
+            yield from check_conductor(kind)
 
 
 # -------------------------------------------------------------------------------------- one kind
@@ -266,6 +271,25 @@ def _trajectory(measurement: Measurement, protocol: Protocol, line: Timeline) ->
         jnp.asarray, trajectory(widths, channels, frequency, impedance, references, line.windows)
     )
     return whole
+
+
+def check_conductor(kind: type[Conductor]) -> Iterator[Failure]:
+    """The law of an element of circuits."""
+    name = name_of(kind)
+    try:
+        element: Conductor = kind.model_validate({**table_of(kind), "between": ["a", "b"]}, strict=False)
+    except ValidationError as error:
+        yield Failure(name, "an example that is an element", _first(error))
+        return
+    spread = 1.0 + _SPREAD * np.arange(LANES)
+    with computing(True):
+        values = {key: jnp.asarray(typical(getattr(element, key)) * spread) for key in element.parameters()}
+        try:
+            law = element.law(values)
+        except Exception as error:  # a stranger's code
+            yield Failure(name, "law() to give a law", _first(error))
+            return
+        yield from _law(name, law, LANES)
 
 
 def check_fit(kind: type[Fit]) -> Iterator[Failure]:
@@ -413,7 +437,7 @@ def _run(name: str, experiment: Experiment, whole: bool) -> Iterator[Failure]:
         yield from _independent(name, experiment, draws, rows, means, inner)
         if not whole:
             return
-        yield from _law(name, group, rested)
+        yield from _law(name, _law_of(group, rested), LANES * group.circuit.copies)
         once = program.Row(*(column[:1] for column in rows._replace(solutions=jnp.ones_like(rows.solutions))))
         first = jax.tree.map(np.asarray, _compiled(group, rested, once)[0])
         with jax.disable_jit():
@@ -488,18 +512,24 @@ def _independent(
 
 
 @eqx.filter_jit
-def _currents(group: _Group, carry: program.Carry, volts: Any) -> tuple[Any, Any]:
-    """Current and chord [voltage, lane] of the device's law."""
-    law = group.devices.current_law(carry.state)
-    each = [jnp.full(LANES, volt) for volt in volts]
+def _currents(law: CurrentLaw, volts: Any, lanes: int) -> tuple[Any, Any]:
+    """Current and chord [voltage, lane]."""
+    each = [jnp.full(lanes, volt) for volt in volts]
     return jnp.stack([law.current(v) for v in each]), jnp.stack([law.chord(v) for v in each])
 
 
-def _law(name: str, group: _Group, rested: program.Carry) -> Iterator[Failure]:
+@eqx.filter_jit
+def _law_of(group: _Group, carry: program.Carry) -> CurrentLaw:
+    """Of all devices of the lanes."""
+    copies = group.circuit.copies
+    return flat(group.devices, copies).current_law(flat(carry.state, copies))
+
+
+def _law(name: str, law: CurrentLaw, lanes: int) -> Iterator[Failure]:
     """The current is of the voltage's sign, zero at zero, never decreasing, and the chord is its ratio to it."""
-    size = jax.tree.leaves(group.devices)[0].dtype
+    size = jax.tree.leaves(law)[0].dtype
     volts = np.linspace(-1.0, 1.0, 11, dtype=size)
-    currents, chords = (np.asarray(each) for each in _currents(group, rested, volts))
+    currents, chords = (np.asarray(each) for each in _currents(law, volts, lanes))
     largest, eps = np.abs(currents).max(), np.finfo(size).eps
     if (np.diff(currents, axis=0) < -100 * eps * largest).any():
         yield Failure(f"{name}, current()", "a current that never decreases with the voltage", "one that does")

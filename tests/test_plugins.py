@@ -264,6 +264,44 @@ def test_a_process_of_its_own_unpickles_it(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------- results
 
 
+def test_an_element_of_ones_own(tmp_path: Path, forget: Callable[[], None]) -> None:
+    """A diode beside a device that stays as it is: Kirchhoff's law, and its results without the plugin."""
+    mcdev.load_plugin(TEMPLATES / "my_element.py")
+    switch = {
+        "threshold_voltage": "100 V",
+        "hold_voltage": "50 V",
+        "switching_rate": "1 MHz",
+        "switching_exponent": 1.0,
+    }
+    switch |= {"relaxation_time": "1 us", "on_conductance": "1 mS", "off_conductance": "1 uS"}
+    saturation = {"distribution": "lognormal", "median": "1 pA", "sigma": 0.5}
+    elements = {
+        "V1": {"kind": "voltage_source", "between": ["in", "0"]},
+        "R1": {"kind": "resistor", "between": ["in", "out"], "resistance": "10 kohm"},
+        "M1": {"kind": "memristor", "between": ["out", "0"]},
+        "D1": {"kind": "my_element", "between": ["out", "0"], "saturation": saturation},
+    }
+    experiment = mcdev.build(
+        SMALL
+        | {"device": {"kind": "volatile_threshold"} | switch, "circuit": {"kind": "network", "elements": elements}}
+        | {"measurements": {"g": {"kind": "mean_conductance"}}}
+    )
+    tree = mcdev.run(experiment)
+    assert tree.attrs["plugins"].startswith("my_element.py ")
+    seen = {
+        name: tree["trajectories"][name].values[0, 0, :, -1] for name in ("voltage(out)", "current(D1)", "current(R1)")
+    }
+    drawn = tree["parameters"]["circuit.elements.D1.saturation"].values[0]
+    np.testing.assert_allclose(seen["current(D1)"], drawn * np.expm1(seen["voltage(out)"] / 26e-3), rtol=1e-7)
+    np.testing.assert_allclose(seen["current(R1)"], seen["current(D1)"] + 1e-6 * seen["voltage(out)"], rtol=1e-7)
+    mcdev.write(tree, tmp_path)
+    records = mcdev.summarise(tree)
+    forget()
+    read = mcdev.read(tmp_path)
+    assert mcdev.experiment_of(read).to_dict() == experiment.to_dict()
+    assert json.dumps(mcdev.summarise(read)) == json.dumps(records)
+
+
 def test_results_of_every_template_are_read_without_them(tmp_path: Path, forget: Callable[[], None]) -> None:
     for file in EVERY:
         mcdev.load_plugin(file)
@@ -274,7 +312,7 @@ def test_results_of_every_template_are_read_without_them(tmp_path: Path, forget:
     tree = mcdev.run(experiment)
     assert (np.asarray(tree["realisations"]["intact"]) == 1).all()
     assert {line.split(" ")[0] for line in tree.attrs["plugins"].splitlines()} == {
-        file.name for file in EVERY if file.name != "my_picture.py"
+        file.name for file in EVERY if file.name not in ("my_picture.py", "my_element.py")
     }
     drawn = {path.name for path in draw_all(tree, tmp_path / "with")}
     assert "my_picture.png" in drawn

@@ -160,6 +160,11 @@ class CircuitConfig(Kind, abc.ABC):
         return {}
 
     @property
+    def elements_by_name(self) -> Mapping[str, Kind]:
+        """The tables of its elements; empty where they have no kinds of their own."""
+        return {}
+
+    @property
     def memristors(self) -> list[str]:
         """Names of all devices, those of the table ``[device]`` first; empty where nobody named them."""
         return []

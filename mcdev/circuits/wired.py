@@ -24,6 +24,7 @@ from mcdev.integrators.nodal import Floating, Loop, Network
 from mcdev.schema import Drawn, Name, Unit, extremes, nearest, refuse, typical
 
 _FOLLOWED = 12  # memristors and capacitors of which states are followed at most: what each does to each is a matrix
+_UNLIMITED = 1e30  # A; finite, so that differences of two circuits are
 _RECORDED = 16  # memristors of which everything is recorded where nothing is said
 
 
@@ -79,6 +80,10 @@ class Wired(CircuitConfig):
         return found
 
     @property
+    def elements_by_name(self) -> dict[str, Element]:
+        return {name: part.element for name, part in self._parts.items()}
+
+    @property
     def memristors(self) -> list[str]:
         """Names, in the order of their numbers."""
         return [name for names in self.batches.values() for name in names]
@@ -94,7 +99,7 @@ class Wired(CircuitConfig):
     @functools.cached_property
     def network(self) -> Network:
         """Raises ``Loop`` and ``Floating``."""
-        of = {name: part.element for name, part in self._parts.items()}
+        of = self.elements_by_name
         elements = [of[name].between for name in (*self.memristors, *self._named(Conductor))]
         free = [
             number
@@ -283,7 +288,7 @@ class Wired(CircuitConfig):
             own = {name: draws[f"circuit.{key}.{name}"] for name in table.parameters()}
             guests.append(built(table, own, seed, devices, dtype, range(first, first + count)))
             first += count
-        elements = {name: self._parts[name].element for name in self._parts}
+        elements = self.elements_by_name
         conductors = []
         for name in self._named(Conductor):
             element = elements[name]
@@ -295,7 +300,7 @@ class Wired(CircuitConfig):
             voltage = isinstance(source, VoltageSource)
             share.append(of(name, "share" if voltage else "transconductance"))
             limit = getattr(source, "compliance", None)
-            most.append(per_lane(np.inf if limit is None else limit, dtype, devices.size))
+            most.append(per_lane(_UNLIMITED if limit is None else limit, dtype, devices.size))
             of_voltage.append(voltage)
         return WiredCircuit(
             network=self.network,

@@ -232,7 +232,10 @@ class Experiment(Strict):
         """Those that the kinds of its tables come from, at any sweep point."""
         every = [self, *(point for _, point in (self.points() if self.sweep.axes else ()))]
         rooms = (
-            (e.device, e.circuit, *e.circuit.tables.values(), e.protocol, *e.measurements.values(), *e.fits.values())
+            (
+                *(e.device, e.circuit, *e.circuit.tables.values(), *e.circuit.elements_by_name.values()),
+                *(e.protocol, *e.measurements.values(), *e.fits.values()),
+            )
             for e in every
         )
         return plugins_of(table for tables in rooms for table in tables)

@@ -4,7 +4,7 @@
 
 A file is named by the user, never by a configuration: a TOML file from a stranger runs no code. An installed package
 names a module in its entry points, in the group ``mcdev.plugins``. Loading makes known what the file itself defines:
-every class of a device, circuit, protocol, measurement or fit that has a ``kind``, and its picture.
+every class of a device, circuit, element, protocol, measurement or fit that has a ``kind``, and its picture.
 
 The SHA-256 of the source goes with the results that it has a part in. An experiment that is sent to another process
 takes the source of its plugins along.
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mcdev.circuits import CIRCUITS
+from mcdev.circuits.elements import ELEMENTS
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.devices import DEVICES
 from mcdev.fits import FITS
@@ -44,6 +45,7 @@ PREFIX = "mcdev_plugin_"
 ROOMS: dict[str, Kinds[Any]] = {
     "device": DEVICES,
     "circuit": CIRCUITS,
+    "element": ELEMENTS,
     "protocol": PROTOCOLS,
     "measurement": MEASUREMENTS,
     "fit": FITS,

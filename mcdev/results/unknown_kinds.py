@@ -16,11 +16,12 @@ import xarray as xr
 from pydantic import ConfigDict, PrivateAttr, create_model
 
 from mcdev.circuits.contract import CircuitConfig
+from mcdev.circuits.elements.contract import Conductor
 from mcdev.configuration.experiment import Experiment, build
 from mcdev.configuration.plugins import ROOMS
 from mcdev.devices import DEVICES
-from mcdev.devices.contract import CIRCUIT_CHANNELS, DeviceConfig, Observable, Pace
-from mcdev.files.structure import Unreadable
+from mcdev.devices.contract import CIRCUIT_CHANNELS, DeviceConfig, Observable, Pace, PerLane
+from mcdev.files.structure import Unreadable, parse_toml
 from mcdev.files.whole_file import ResultsError
 from mcdev.fits.contract import Coefficient, Fit
 from mcdev.kinds import Kind, Kinds, standing_in
@@ -45,8 +46,10 @@ def missing(data: Mapping[str, Any]) -> list[str]:
     """The kinds of a configuration that are not known here."""
 
     def kinds_in(section: Any) -> list[Any]:
-        tables = [section, *section.values()] if isinstance(section, dict) else []
-        return [table["kind"] for table in tables if isinstance(table, dict) and "kind" in table]
+        if not isinstance(section, dict):
+            return []
+        own = [section["kind"]] if "kind" in section else []
+        return own + [kind for table in section.values() for kind in kinds_in(table)]
 
     known = {name for kinds in ROOMS.values() for name in kinds.names}
     sections = (data.get(name) for name in ("device", "circuit", "protocol", "measurements", "fits"))
@@ -144,6 +147,15 @@ class UnknownCircuit(CircuitConfig):
         _needed(self)
 
 
+class UnknownElement(Conductor):
+    """An element of a circuit that is not known here."""
+
+    model_config = _OPEN
+
+    def law(self, values: Mapping[str, PerLane]) -> NoReturn:
+        _needed(self)
+
+
 class UnknownProtocol(Protocol):
     """A protocol that is not known here; its timeline is that of the results."""
 
@@ -229,6 +241,7 @@ class UnknownFit(Fit):
 _OF_ROOM: dict[str, type[Kind]] = {
     "device": UnknownDevice,
     "circuit": UnknownCircuit,
+    "element": UnknownElement,
     "protocol": UnknownProtocol,
     "measurement": UnknownMeasurement,
     "fit": UnknownFit,
@@ -266,11 +279,19 @@ def _forget(number: int) -> None:
 
 def _class_of(kinds: Kinds[Any], kind: str, tree: xr.DataTree) -> type[Kind]:
     room = next(room for room, each in ROOMS.items() if each.contract is kinds.contract)
+    if room == "element":
+        return _made(UnknownElement, kind, _parameters(tree, f"circuit.elements.{_first_element(tree, kind)}."))
     if room != "device":
         return _made(_OF_ROOM[room], kind, _parameters(tree, "circuit.") if room == "circuit" else {})
     made = _made(UnknownDevice, kind, _parameters(tree, "" if kinds is DEVICES else _MEMRISTOR))
     made.alike = bool(tree.attrs.get("alike", 1))
     return made
+
+
+def _first_element(tree: xr.DataTree, kind: str) -> str:
+    """Name of an element of this kind."""
+    elements = parse_toml(str(tree["config"].dataset["toml"].item()))["circuit"]["elements"]
+    return next(str(name) for name, table in elements.items() if table["kind"] == kind)
 
 
 def _made(stand_in: type[Kind], kind: str, fields: dict[str, Any]) -> Any:
