@@ -83,6 +83,10 @@ class Wired(CircuitConfig):
     def elements_by_name(self) -> dict[str, Element]:
         return {name: part.element for name, part in self._parts.items()}
 
+    def keys_of(self, name: str) -> Mapping[str, str]:
+        """Parameter of an element → its key path among ``laws``."""
+        return self._parts[name].keys
+
     @property
     def memristors(self) -> list[str]:
         """Names, in the order of their numbers."""

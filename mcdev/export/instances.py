@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from mcdev.configuration.experiment import Experiment
 from mcdev.export.model import Model, of_pair
 from mcdev.export.names import number
+from mcdev.export.netlist import drawn
 from mcdev.export.refusal import refused
 from mcdev.files.plain_text import CsvWriter
 from mcdev.schema import Unit, nearest
@@ -86,6 +88,7 @@ def differing(model: Model, draws: dict[str, np.ndarray]) -> dict[str, np.ndarra
     """The parameters that the model carries and that are not its default in every instance (a card has nine digits);
     those of a second memristor under their key path."""
     carried = model.carried
+    draws = {k: np.atleast_2d(draws[k])[0] for k in carried}  # of several devices of a circuit the first
     close = {k: np.isclose(draws[k], p.value, rtol=1e-8, atol=0.0) for k, p in carried.items()}
     return {k: draws[k] for k in carried if not close[k].all()}
 
@@ -94,11 +97,16 @@ def to_spice(model: Model, draws: dict[str, np.ndarray], source: str) -> str:
     """An include file: a subcircuit for each device, ``NAME_1`` on, that fills in its own parameters; and one for each
     pair, ``NAME_pair_1`` on, where the model is of one."""
     own = differing(model, draws)
-    count = next(iter(draws.values())).size
+    count = next(iter(draws.values())).shape[-1]
     lines = [
         f"* {count} devices of {model.name}, {model.name}_1 to {model.name}_{count}: {source}.",
         f"* Include {model.name}.sub before this file. Use: X1 plus minus {model.name}_1",
     ]
+    if model.network is not None:
+        name, pins, drawn_ = f"{model.name}_network", list(model.network.pins), drawn(model.network, draws)
+        lines.append(f"* Each circuit with its own elements and memristors, {name}_1 to {name}_{count}.")
+        for i in range(count):
+            lines += _filled(name, i, drawn_, pins)
     of_device = {k: v for k, v in own.items() if k in model.parameters}
     for i in range(count):
         lines += _filled(model.name, i, of_device)
@@ -110,9 +118,10 @@ def to_spice(model: Model, draws: dict[str, np.ndarray], source: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def _filled(name: str, i: int, own: dict[str, np.ndarray]) -> list[str]:
+def _filled(name: str, i: int, own: dict[str, np.ndarray], pins: Sequence[str] = ("p", "n")) -> list[str]:
     given = [f"+ {key}={number(values[i])}" for key, values in own.items()]
-    return [f".subckt {name}_{i + 1} p n", f"X1 p n {name}", *given, f".ends {name}_{i + 1}"]
+    nodes = " ".join(pins)
+    return [f".subckt {name}_{i + 1} {nodes}", f"X1 {nodes} {name}", *given, f".ends {name}_{i + 1}"]
 
 
 def to_csv(model: Model, draws: dict[str, np.ndarray]) -> str:
@@ -121,8 +130,13 @@ def to_csv(model: Model, draws: dict[str, np.ndarray]) -> str:
     text = io.StringIO()
     writer = CsvWriter(text)
     carried = model.carried
-    names = ((of_pair(k), p.unit) for k, p in carried.items())
+    names = [(of_pair(k), p.unit) for k, p in carried.items()]
+    columns = [np.atleast_2d(draws[name])[0] for name in carried]
+    if model.network is not None:  # a row is a circuit, by the names of its own parameters
+        units = {given.name: given.unit for given in model.network.given}
+        own = drawn(model.network, draws)
+        names, columns = [(name, units[name]) for name in own], list(own.values())
     writer.row(["device", *(f"{name} ({unit})" if unit else name for name, unit in names)])
-    for i in range(next(iter(draws.values())).size):
-        writer.row([i + 1, *(number(draws[name][i]) for name in carried)])
+    for i in range(next(iter(draws.values())).shape[-1]):
+        writer.row([i + 1, *(number(column[i]) for column in columns)])
     return text.getvalue()

@@ -1,19 +1,22 @@
 """What is exported: a device's laws, its parameters with values, and what a reader must know of it.
 
 With a second memristor in the circuit (V = v_1 + v_2, I_1(v_1) = I_2(v_2), mcdev/circuits/series_memristor.py) the
-model holds that one too, and is written as a pair besides.
+model holds that one too, and is written as a pair besides. A circuit of elements between nodes is written as a network
+besides (`netlist.py`).
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from mcdev.circuits import Alone
 from mcdev.circuits.series_memristor import SeriesMemristor
+from mcdev.circuits.wired import Wired
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.plugins import PREFIX
 from mcdev.configuration.preset_tables import presets
@@ -23,6 +26,7 @@ from mcdev.export import swarm
 from mcdev.export.expressions import FAR
 from mcdev.export.laws import Laws, laws_of
 from mcdev.export.names import comment
+from mcdev.export.netlist import Netlist, netlist_of
 from mcdev.export.refusal import refused
 from mcdev.machine.provenance import own_version
 from mcdev.schema import typical
@@ -63,6 +67,11 @@ class Model:
     """Whether that one's terminals are exchanged."""
     pair_header: tuple[str, ...] = ()
     """Lines of plain text on the two together."""
+    network: Netlist | None = None
+    """The circuit that it is in, where that is one of elements between nodes."""
+    others: Mapping[str, Model] = field(default_factory=dict)
+    """Table → model of the memristors that are not of ``[device]``."""
+    network_header: tuple[str, ...] = ()
 
     @property
     def carried(self) -> dict[str, Parameter]:
@@ -94,11 +103,36 @@ def model_of(experiment: Experiment, name: str, provenance: str) -> Model:
     """
     model = _of_device(experiment, name, provenance)
     circuit = experiment.circuit
+    if isinstance(circuit, Wired):
+        return _in_network(experiment, circuit, model, provenance)
     if not isinstance(circuit, SeriesMemristor):
         return model
     second = _of_second(circuit.memristor, f"{name}_memristor", provenance)
     header = _pair_header(circuit, model, provenance)
     return replace(model, second=second, turned=circuit.reversed, pair_header=header)
+
+
+def _in_network(experiment: Experiment, circuit: Wired, model: Model, provenance: str) -> Model:
+    others = {}
+    for key, table in circuit.tables.items():
+        name = key.rpartition(".")[2]
+        lines = [_written(provenance), f"The memristors of the table circuit.{key}.", *_of_table(table), *_ALWAYS]
+        others[name] = _exact(table, f"circuit.{key}", f"{model.name}_{re.sub(r'[^0-9A-Za-z]', '_', name)}", lines)
+    carried = {"": set(model.parameters)} | {name: set(other.parameters) for name, other in others.items()}
+    network = netlist_of(experiment, circuit, carried)
+    nodes = ", ".join(f"{pin} (node {node})" for pin, node in network.pins.items())
+    lines = [
+        f"{model.name}_network: the circuit of the configuration (mcdev circuit {circuit.kind})",
+        _written(provenance),
+        f"Pins, where its sources are, which are not in it: {nodes}. Ground is the netlist's 0.",
+        "Capacitors begin without charge (.ic, idt). Kirchhoff's laws are the simulator's.",
+    ]
+    if limited := [name for name in circuit.sources if getattr(circuit.elements_by_name[name], "compliance", None)]:
+        lines.append(f"NOT in it: the compliance of {', '.join(limited)}.")
+    if isinstance(model.laws, swarm.Numbers):
+        lines.append("Its devices are the mean of many; the circuit of a mean is not the mean of many circuits.")
+    lines.append("Parameters: of each element NAME_parameter; of memristors those that are distributed.")
+    return replace(model, network=network, others=others, network_header=_plain(lines))
 
 
 def _of_device(experiment: Experiment, name: str, provenance: str) -> Model:
@@ -220,6 +254,8 @@ def _common(experiment: Experiment, provenance: str) -> list[str]:
         lines.append(
             f"The circuit of the configuration ({kind}) is in the pair, not in this model of the device alone."
         )
+    elif isinstance(circuit, Wired):
+        lines.append(f"The circuit of the configuration ({kind}) is in the network, not in this model of the device.")
     elif not isinstance(circuit, Alone):
         lines.append(f"The circuit of the configuration ({kind}) is not in this model: build it.")
     elif circuit.compliance is not None:

@@ -22,16 +22,20 @@ from mcdev.export.expressions import Expression, text
 from mcdev.export.laws import Laws
 from mcdev.export.model import SHUNT, Model, of_pair
 from mcdev.export.names import check_words, checked_name, comment, fresh, number
+from mcdev.export.netlist import Netlist, current_text, element_word
 from mcdev.export.swarm import FAR, NUDGE, TRACE
 
 
 def subcircuit(model: Model) -> str:
-    """The text of the library file: the device, and where it has a second memristor that one and the pair.
+    """The text of the library file: the device, and where it has a second memristor that one and the pair, or where it
+    is in a circuit of elements the other tables' devices and the network.
 
     Raises ``ConfigError`` for a name that ngspice would take for something else.
     """
     checked_name(model.name, "name", "spice", map(of_pair, model.carried) if model.second else ())
     own = _alone(model)
+    if model.network is not None:
+        return "\n".join([own, *map(_alone, model.others.values()), _network(model, model.network)])
     return own if model.second is None else "\n".join([own, _alone(model.second), _pair(model)])
 
 
@@ -70,6 +74,32 @@ def _pair(model: Model) -> str:
             "",
         ]
     )
+
+
+def _network(model: Model, network: Netlist) -> str:
+    name = f"{model.name}_network"
+    pins = " ".join(network.pins)
+    lines = [
+        *(f"* {line}".rstrip() for line in model.network_header),
+        f"* Use: X1 {pins} {name}",
+        f".subckt {name} {pins}" + (" params:" if network.given else ""),
+        *(f"+ {given.name}={number(given.value)}" for given in network.given),
+    ]
+    for element in network.placed:
+        a, b = element.nodes
+        words = {parameter: f"{{{given.name}}}" for parameter, given in element.given.items()}
+        own = element_word(element.name)
+        if element.table is not None:
+            of = model.others[element.table] if element.table else model
+            lines += [f"X{own} {a} {b} {of.name}", *(f"+ {key}={word}" for key, word in words.items())]
+        elif element.current is None:
+            lines.append(f"C{own} {a} {b} {words['capacitance']}")
+            lines += [f".ic V({node})=0" for node in (a, b) if node != "0" and node not in network.pins]
+        else:
+            voltage = f"V({a})" if b == "0" else f"(0-V({b}))" if a == "0" else f"V({a},{b})"
+            formula = current_text(element.current, voltage, words)
+            lines += _wrapped(f"B{own} {a} {b} I={formula}")
+    return "\n".join([*lines, f".ends {name}", ""])
 
 
 def _example(model: Model) -> str:

@@ -14,6 +14,7 @@ from mcdev.export.expressions import COMPARISONS, Expression, in_order, text
 from mcdev.export.laws import Laws
 from mcdev.export.model import SHUNT, Model, Parameter, of_pair
 from mcdev.export.names import check_words, checked_name, comment, fresh, number
+from mcdev.export.netlist import Netlist, current_text, element_word
 from mcdev.export.swarm import FAR, NUDGE, TRACE
 
 
@@ -24,6 +25,8 @@ def module(model: Model) -> str:
     """
     checked_name(model.name, "name", "verilog-a")
     own = '`include "disciplines.vams"\n\n' + _alone(model)
+    if model.network is not None:
+        return "\n".join([own, *map(_alone, model.others.values()), _network(model, model.network)])
     return own if model.second is None else "\n".join([own, _alone(model.second), _pair(model)])
 
 
@@ -72,6 +75,37 @@ def _pair(model: Model) -> str:
             "",
         ]
     )
+
+
+def _network(model: Model, network: Netlist) -> str:
+    name = f"{model.name}_network"
+    inner = sorted({node for element in network.placed for node in element.nodes} - {"0", *network.pins})
+    pins = ", ".join(network.pins)
+    lines = [
+        *(f"// {line}".rstrip() for line in model.network_header),
+        "// Where a compiler takes no instances (OpenVAF), build it in the netlist from the modules above.",
+        f"module {name}({pins});",
+        f"  inout {pins};",
+        f"  electrical {', '.join([*network.pins, *inner, 'zero'])};",
+        "  ground zero;",
+        *(f"  parameter real {given.name} = {number(given.value)};" for given in network.given),
+    ]
+    flows = []
+    for element in network.placed:
+        a, b = ("zero" if node == "0" else node for node in element.nodes)
+        words = {parameter: given.name for parameter, given in element.given.items()}
+        if element.table is not None:
+            of = model.others[element.table] if element.table else model
+            filled = ", ".join(f".{key}({word})" for key, word in words.items())
+            lines.append(f"  {of.name} {f'#({filled}) ' if filled else ''}x_{element_word(element.name)}({a}, {b});")
+        elif element.current is None:
+            charge = f"{words['capacitance']} * V({a}, {b})"
+            flows.append(f"    I({a}, {b}) <+ ddt({charge});")
+        else:
+            formula = current_text(element.current, f"V({a}, {b})", words)
+            flows.append(f"    I({a}, {b}) <+ {formula};")
+    analog = ["  analog begin", *flows, "  end"] if flows else []
+    return "\n".join([*lines, *analog, "endmodule", ""])
 
 
 _Parts = tuple[list[str], list[str], list[str]]
