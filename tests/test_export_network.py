@@ -103,7 +103,7 @@ def test_every_kind_of_element_is_written() -> None:
     protocol = {"kind": "pulse", "amplitude": "2 V", "width": "20 us", "relaxation": "10 us"}
     of = experiment(VOLATILE, circuit, protocol)
     at, i = ours(of, "current(R 1)")
-    t, there = driven(of, "i(vin)", 2e-8)
+    t, there = driven(of, "i(vin)", 1e-9)
     off = np.interp(at, t, -there) - i
     inside = (at > 1.5e-6) & (np.abs(at - 20e-6) > 1e-6)  # between the charging and discharging of 50 pF
     assert np.sqrt(np.mean(off[inside] ** 2)) < 1e-3 * np.abs(i).max()
