@@ -246,8 +246,8 @@ def values(ensemble: dict[str, Any] | None = None, sweep: Any = None, **device: 
 
 
 def test_swept_drawn_and_from_cycle_to_cycle() -> None:
-    """Of a sweep the point at 1 is bit for bit the device without a ratio, whatever stands beside it; a ratio acts where
-    it is drawn, and from cycle to cycle."""
+    """Of a sweep the point at 1 is bit for bit the device without a ratio, whatever stands beside it; a ratio acts
+    where it is drawn, and from cycle to cycle."""
     swept, default = values(sweep={"device.interfacial_ratio": [0.5, 1.0, 2.0]}), values({"cycles": 2})
     np.testing.assert_array_equal(swept[1], default[0, :, :1])
     np.testing.assert_array_equal(swept[2], values(interfacial_ratio=2.0)[0])

@@ -45,8 +45,8 @@ class Diffusive(Nanoparticles):
 
     kind: Literal["diffusive"] = "diffusive"
     interaction: Share = 0.0
-    """Share of the interfacial energy that acts as an attraction between particles instead of fixed wells. It belongs to
-    no terminal: interfacial_ratio is that of what stays in the fixed wells."""
+    """Share of the interfacial energy that acts as an attraction between particles instead of fixed wells. It belongs
+    to no terminal: interfacial_ratio is that of what stays in the fixed wells."""
     integrator: Integrator = Integrator()
 
     differentiable: ClassVar[bool] = False
