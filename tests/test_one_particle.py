@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import array, devices_of, lane_keys, quick, reduced
+from conftest import array, devices_of, diffusive, lane_keys, quick, reduced
 from scipy.integrate import cumulative_trapezoid
 from test_diffusive_density import advanced, batch, dense
 
@@ -44,13 +44,14 @@ def test_it_starts_where_the_split_says(split: float, side: int) -> None:
 
 def test_it_starts_on_one_side() -> None:
     """The default split is one of many particles, so a side must be named, but for a bridge, which is spread evenly."""
+    table: dict[str, Any]
     for table in ({}, {"initial_split": 0.3}):
         with pytest.raises(mcdev.ConfigError, match=r"device\.initial_split.*'equilibrium'.*write initial_split = 1"):
             reduced(particles=1, **table)
         with pytest.raises(mcdev.ConfigError, match=r"device\.initial_split"):
             dense(particles=1, **table)
     for table in ({"initial_split": "equilibrium"}, {"initial_state": "bridge"}):
-        assert reduced(particles=1, **table).device.particles == 1
+        assert diffusive(reduced(particles=1, **table)).particles == 1
 
 
 def test_it_has_none_to_attract_it() -> None:
@@ -60,7 +61,7 @@ def test_it_has_none_to_attract_it() -> None:
 
 # ------------------------------------------------------------------------------------ its course
 
-PULSE = {"kind": "pulse", "amplitude": "3 V", "width": "0.5 s", "relaxation": "0.2 s"}
+PULSE: dict[str, Any] = {"kind": "pulse", "amplitude": "3 V", "width": "0.5 s", "relaxation": "0.2 s"}
 PULSE |= {"samples_per_pulse": 10, "relaxation_samples": 4}
 
 
@@ -123,7 +124,7 @@ def check_latency(volts: float, devices: int, interval: float) -> None:
     fraction, slack = 0.5, 0.01
     mean, spread = latency(volts, fraction)
     width = mean + 12 * spread
-    pulse = {"kind": "pulse", "amplitude": f"{volts} V", "width": f"{width} s", "relaxation": "0.01 s"}
+    pulse: dict[str, Any] = {"kind": "pulse", "amplitude": f"{volts} V", "width": f"{width} s", "relaxation": "0.01 s"}
     pulse |= {"samples_per_pulse": int(np.ceil(width * volts**2 / interval)), "relaxation_samples": 1}
     measure = {"t": {"kind": "delay_time", "fraction": fraction}}
     point = simulate(reduced(pulse, measure, {"devices": devices}, **ONE))[0]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import devices_of, lane_keys, quick, reduced, state_at
-from test_diffusive_density import advanced, batch, dense
+from test_diffusive_density import advanced, batch
 
 import mcdev
 from mcdev.devices.diffusive_particles import DiffusiveState
@@ -73,20 +73,16 @@ def test_energy_and_force(ratio: float) -> None:
         np.testing.assert_allclose(force, -slope, atol=1e-5)
 
 
-def test_equal_wells_have_one_depth() -> None:
+def test_equal_wells_have_one_depth(double: None) -> None:
     """At the ratio 1 the devices hold no second depth. Where they do, two equal ones act as one, to rounding."""
     one = devices_of(reduced(), 3).landscape.wells
     assert one.right is None
-    assert dense().device.build(draws_of(dense()), 1, np.arange(2), np.float32).landscape.wells.right is None
+    assert batch(2)[0].landscape.wells.right is None
     two = devices_of(reduced(interfacial_ratio=1 + 1e-12), 3).landscape.wells
     assert two.right is not None
     x = jnp.asarray(np.random.default_rng(5).uniform(-1, 1, (400, 3)), jnp.float32)
     np.testing.assert_allclose(two.force(x), one.force(x), rtol=1e-6)
     np.testing.assert_allclose(two.energy(x), one.energy(x), rtol=1e-6)
-
-
-def draws_of(experiment: mcdev.Experiment) -> dict[str, np.ndarray]:
-    return {name: np.full(2, law) for name, law in experiment.laws.items()}
 
 
 def test_a_step_suits_the_deeper_well() -> None:
@@ -233,7 +229,7 @@ def test_mirror_image_of_the_particles() -> None:
 
 # ------------------------------------------------------------------------------------ where a ratio comes from
 
-SHORT = {"kind": "pulse", "amplitude": "2 V", "width": "0.02 s", "relaxation": "0.01 s"}
+SHORT: dict[str, Any] = {"kind": "pulse", "amplitude": "2 V", "width": "0.02 s", "relaxation": "0.01 s"}
 SHORT |= {"samples_per_pulse": 2, "relaxation_samples": 2}
 SPREAD = {"distribution": "lognormal", "median": 0.7, "sigma": 0.3}
 
