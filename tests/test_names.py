@@ -475,8 +475,9 @@ def test_a_parameter_that_came_later_is_filled_in(tmp_path: Path) -> None:
     mcdev.write(tree, tmp_path)
     with pytest.raises(mcdev.ResultsError, match="/parameters/interfacial_ratio is missing"):
         mcdev.read(tmp_path)
-    text = str(tree["config/toml"].item())
-    tree["config"]["toml"] = xr.DataArray(text.replace("interfacial_ratio = 1.0\n", ""))
+    stored = tree["config/toml"]
+    text = str(stored.item()).replace("interfacial_ratio = 1.0\n", "")
+    tree["config"]["toml"] = xr.DataArray(text, attrs=stored.attrs)
     mcdev.write(tree, tmp_path)
     filled = mcdev.read(tmp_path)["parameters/interfacial_ratio"]
     np.testing.assert_array_equal(filled, np.ones((1, 3)))
