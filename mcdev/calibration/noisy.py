@@ -167,7 +167,8 @@ def _beside(case: Case, values: dict[str, float], seed: int) -> dict[str, float]
     wells share one depth at the ratio 1): the estimator takes the derivative by what that part holds."""
 
     def structure(values: dict[str, float]) -> Any:
-        return jax.tree.structure(estimator.point_of(_sized(case, values, 1, seed), 1).devices)
+        point = estimator.point_of(_sized(case, values, 1, seed), 1)
+        return jax.tree.structure((point.devices, point.circuit))
 
     own = structure(values)
     moved = {path: here * (1 + _BESIDE) for path, here in values.items()}
