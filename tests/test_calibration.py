@@ -23,7 +23,7 @@ from scipy.constants import Boltzmann
 from test_cli import Ended, mcdev_main, one_message
 
 import mcdev
-from mcdev.calibration import calibrate, conclusions, report, resolve
+from mcdev.calibration import calibrate, conclusions, noisy, report, resolve
 from mcdev.calibration import exact as exact_mode
 from mcdev.calibration import folder as its_folder
 from mcdev.calibration.coordinates import Coordinate
@@ -783,6 +783,33 @@ def test_hopping_ensembles_have_derivatives_for_everything_that_is_measured() ->
     by_difference = evaluate(plan_of(data), x, 128, 3, True, plan.goals)
     gap = found.jacobian[0, 0] - by_difference.jacobian[0, 0]
     assert abs(gap) < 4 * np.hypot(found.jacobian_error[0, 0], by_difference.jacobian_error[0, 0])
+
+
+def test_a_derivative_is_taken_beside_a_value_at_which_a_part_is_missing() -> None:
+    """Two equal wells hold one depth: the ratio, and nothing else, is moved by a hair."""
+    data = train_job({2: 0.06}, 0.01, {"device.interfacial_ratio": {"low": 0.5, "high": 2}, "device.friction": {}})
+    (case,) = plan_of(data).cases["train", ONLY]
+    for ratio, expected in ((1.0, 1 + 1e-9), (0.7, 0.7)):
+        found = noisy._beside(case, {"device.interfacial_ratio": ratio, "device.friction": 4.0}, 3)
+        assert found == {"device.interfacial_ratio": expected, "device.friction": 4.0}
+
+
+@pytest.mark.slow
+def test_wells_that_are_equal_so_far_have_a_derivative() -> None:
+    """At the ratio 1 a device holds one depth, and on either side two. Estimator against differences, for the ratio and
+    for a parameter beside it, at the conductance that a cluster on the right leaves under a negative voltage."""
+    data = train_job({2: 0.06}, 0.01, {"device.interfacial_ratio": {"low": 0.5, "high": 2}, "device.friction": {}})
+    data["device"] |= {"particles": 8}
+    data["experiments"]["train"]["protocol"]["amplitude"] = "-4 V"
+    found = {}
+    for way in ("estimator", "differences"):
+        plan = plan_of(data | {"search": {"derivatives": way}})
+        found[way] = evaluate(plan, np.array([1.0, 4.0]), 512, 3, True, plan.goals)
+    one, other = found["estimator"], found["differences"]
+    assert one.methods[0].startswith("damped tangents")
+    assert np.all(one.jacobian_error[0] < 0.5 * np.abs(one.jacobian[0]))
+    gap = np.abs(one.jacobian[0] - other.jacobian[0])
+    assert np.all(gap < 4 * np.hypot(one.jacobian_error[0], other.jacobian_error[0]))
 
 
 def test_a_difference_is_right_where_the_number_of_steps_changes() -> None:

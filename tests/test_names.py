@@ -290,7 +290,8 @@ def check_card(names: Sequence[str], folder: Path) -> None:
     text = io.StringIO()
     write_devices(card, 2, 1, text)
     headings = next(csv.reader(io.StringIO(text.getvalue())))
-    assert len(set(headings)) == len(headings) == 3 + sum(q.family != "undetermined" for q in quantities.values())
+    known = {name for point in card.points for name, q in point.quantities.items() if q.family != "undetermined"}
+    assert len(set(headings)) == len(headings) == 3 + len(known)
 
 
 def chosen() -> st.SearchStrategy[list[str]]:
@@ -462,6 +463,25 @@ def test_results_of_version_2_are_read(former: Path, tmp_path: Path) -> None:
     mcdev.write(tree, tmp_path)
     xr.testing.assert_equal(mcdev.read(tmp_path), tree)
     assert [r["point"]["half_gap"] for r in mcdev.summarise(tree, False)[-3:]] == ["1 m", "2 m", "3 m"]
+
+
+def test_a_parameter_that_came_later_is_filled_in(tmp_path: Path) -> None:
+    """A file whose configuration does not name a parameter with a default is from before it; one whose configuration
+    does has lost it, and is refused."""
+    experiment = reduced(None, None, {"devices": 3})
+    tree = assemble(experiment, answered(experiment), {})
+    drawn = tree["parameters"].dataset
+    tree["parameters"].dataset = drawn.drop_vars("interfacial_ratio")
+    mcdev.write(tree, tmp_path)
+    with pytest.raises(mcdev.ResultsError, match="/parameters/interfacial_ratio is missing"):
+        mcdev.read(tmp_path)
+    stored = tree["config/toml"]
+    text = str(stored.item()).replace("interfacial_ratio = 1.0\n", "")
+    tree["config"]["toml"] = xr.DataArray(text, attrs=stored.attrs)
+    mcdev.write(tree, tmp_path)
+    filled = mcdev.read(tmp_path)["parameters/interfacial_ratio"]
+    np.testing.assert_array_equal(filled, np.ones((1, 3)))
+    assert filled.attrs == drawn["interfacial_ratio"].attrs
 
 
 def shape(tree: xr.DataTree) -> dict[str, dict[str, Any]]:

@@ -15,11 +15,13 @@ import pytest
 import test_diffusive
 import test_langevin
 import test_tunnelling
+import test_unequal_wells
 
 import mcdev.devices.diffusive_particles
 import mcdev.devices.tunnelling
 import mcdev.integrators.langevin
 from mcdev.devices.diffusive_particles import DiffusiveDevices
+from mcdev.devices.landscape import InterfacialWells
 from mcdev.integrators.noise import normal_pair
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -92,6 +94,21 @@ def particle_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DiffusiveDevices, "profile", lambda self, state: right(self, state._replace(x=state.x[1:])))
 
 
+def ratio_lost(part: str) -> Plant:
+    """The right well as deep as the left one in the force, or in the energy by which particles are drawn at rest."""
+
+    def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+        right = getattr(InterfacialWells, part)
+
+        def wrong(self: InterfacialWells, x: Any) -> Any:
+            return right(InterfacialWells(self.depth, self.centre, self.per_width, self.steepness), x)
+
+        monkeypatch.setattr(InterfacialWells, part, wrong)
+
+    plant.__name__ = f"ratio_lost_in_{part}"
+    return plant
+
+
 def passage_under_bias() -> None:
     test_langevin.check_passage_time("heun", 0.45, 2.0, 256, multiple=3.0)
 
@@ -124,6 +141,8 @@ POLARITY = test_diffusive.check_polarity_symmetry
         (half_wave, POLARITY, "polarity"),
         (heating_lost, HEATING, "Not equal"),
         (particle_lost, NUMBER, "Not equal"),
+        (ratio_lost("force"), test_unequal_wells.check_share, "share on the left 0.4"),
+        (ratio_lost("energy"), test_unequal_wells.check_rest, "share on the left at rest"),
     ],
 )
 def test_a_planted_bug_is_seen(

@@ -30,6 +30,7 @@ from mcdev.simulation.reading import trajectory
 
 _WIDTH = 1e-4  # relative, of the central difference of what the program starts from
 _MANY = 16  # parameters from which the estimator is the cheaper at equal error (docs/calibration.md)
+_BESIDE = 1e-9  # relative, of a derivative beside a value at which a device lacks a part
 _NOISY = 0.5  # share of a derivative that its standard error may be before differences are tried
 
 
@@ -128,6 +129,7 @@ def _estimate(
     reading: Reading,
 ) -> list[str]:
     """Derivatives by the estimator; returns the names whose derivative is mostly noise."""
+    values = _beside(case, values, seed)
     experiment = _sized(case, values, devices, seed)
     devices = experiment.ensemble.devices
     linear = [_linearise(experiment, experiment.measurements[n], result) for n in names]
@@ -158,6 +160,21 @@ def _estimate(
         if np.linalg.norm(error[:, own] * size) > _NOISY * np.linalg.norm(slope[:, own] * size):
             noisy.append(name)
     return noisy
+
+
+def _beside(case: Case, values: dict[str, float], seed: int) -> dict[str, float]:
+    """The values, but a hair beside those at which a device lacks a part that it has on either side (both interfacial
+    wells share one depth at the ratio 1): the estimator takes the derivative by what that part holds."""
+
+    def structure(values: dict[str, float]) -> Any:
+        point = estimator.point_of(_sized(case, values, 1, seed), 1)
+        return jax.tree.structure((point.devices, point.circuit))
+
+    own = structure(values)
+    moved = {path: here * (1 + _BESIDE) for path, here in values.items()}
+    return {
+        path: here if structure({**values, path: moved[path]}) == own else moved[path] for path, here in values.items()
+    }
 
 
 def _references(experiment: Experiment) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ What the paper leaves open is resolved in docs/model.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -44,7 +45,8 @@ class Diffusive(Nanoparticles):
 
     kind: Literal["diffusive"] = "diffusive"
     interaction: Share = 0.0
-    """Share of the interfacial energy that acts as an attraction between particles instead of fixed wells."""
+    """Share of the interfacial energy that acts as an attraction between particles instead of fixed wells. It belongs
+    to no terminal: interfacial_ratio is that of what stays in the fixed wells."""
     integrator: Integrator = Integrator()
 
     differentiable: ClassVar[bool] = False
@@ -61,6 +63,13 @@ class Diffusive(Nanoparticles):
                 "with an interaction between particles the equilibrium split has no closed form: expected a share",
                 "write initial_split = 0.5 and give ensemble.equilibration a time",
                 key="initial_split",
+            )
+        if self.interaction > 0 and self.particles == 1:
+            refuse(
+                self.interaction,
+                "one particle has none to attract it: expected 0, or two particles at least",
+                "write interaction = 0",
+                key="interaction",
             )
         scheme = SCHEMES[self.integrator.scheme]
         if self.integrator.step != "auto" and self._stiffness(self.integrator.step) > scheme.stability_limit:
@@ -83,7 +92,7 @@ class Diffusive(Nanoparticles):
             narrowest *= float(np.exp(-4 * self.pinning_disorder.period_sigma))
         depth = extremes(self.interfacial_energy)[1]
         curvature = curvature_bound(
-            depth * (1 - self.interaction),
+            depth * (1 - self.interaction) * max(1.0, extremes(self.interfacial_ratio)[1]),
             extremes(self.interfacial_width)[0],
             narrowest,
             deepest,
@@ -137,6 +146,11 @@ class Diffusive(Nanoparticles):
                 )
         return found
 
+    def idle(self, spectral: bool) -> Mapping[str, str]:
+        if self.interaction < 1:
+            return super().idle(spectral)
+        return {"interfacial_ratio": "with interaction = 1 nothing of the interfacial energy stays in the wells"}
+
     def rest_report(self, duration: float) -> list[str]:
         if self.interaction > 0 and self.initial_state == "rest":
             return [
@@ -170,10 +184,13 @@ class Diffusive(Nanoparticles):
                 lanes(p["interfacial_energy"] * self.interaction), lanes(1.0 / p["interfacial_width"])
             )
         fixed = self.landscape(p, seed, devices, lanes, 1.0 - self.interaction)
+        # A cluster of half of the particles holds each of them as deep as the share of a well that it replaces.
+        ratio = p["interfacial_ratio"] * (1.0 - self.interaction) + self.interaction
         return DiffusiveDevices(
             parameters={name: lanes(value) for name, value in p.items()},
             landscape=Landscape(fixed.wells, fixed.pinning, attraction),
             full_depth=lanes(p["interfacial_energy"]),
+            full_right=None if fixed.wells.right is None else lanes(p["interfacial_energy"] * ratio),
             theta_0=lanes(Boltzmann * p["background_temperature"] / p["pinning_energy"]),
             kelvin=lanes(p["pinning_energy"] / Boltzmann),
             particles=self.particles,

@@ -64,6 +64,9 @@ class DiffusiveDevices(Devices):
     parameters: dict[str, PerLane]
     landscape: Landscape
     full_depth: PerLane
+    """Of the left well, or both, with what of it acts between particles."""
+    full_right: PerLane | None
+    """Of the right well where it has a depth of its own."""
     theta_0: PerLane
     kelvin: PerLane
     particles: int = eqx.field(static=True)
@@ -84,6 +87,8 @@ class DiffusiveDevices(Devices):
         u, side = initial_draws(key, self.particles, lanes, dtype)
 
         wells = eqx.tree_at(lambda w: w.depth, self.landscape.wells, self.full_depth)
+        if self.full_right is not None:
+            wells = eqx.tree_at(lambda w: w.right.depth, wells, self.full_right)
         resting = Landscape(wells, self.landscape.pinning, None)
         distance = jnp.linspace(0.0, 1.0, _GRID, dtype=dtype)[:, None]
 

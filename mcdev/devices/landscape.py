@@ -1,10 +1,10 @@
 """The potential that a nanoparticle moves in (Wang et al. 2017, Methods), in units of w_p and half the gap.
 
-    U(x) = -w_i [exp(-(x+x_c)²/R_I²) + exp(-(x-x_c)²/R_I²)] + ½ sin(2πx/R_p + φ)
+    U(x) = -w_i [exp(-(x+x_c)²/R_I²) + r exp(-(x-x_c)²/R_I²)] + ½ sin(2πx/R_p + φ)
 
-Two deep interfacial wells hold the clusters at the terminals; many shallow pinning wells fill the gap. The
-paper's Methods mention two variants, both here: random pinning, and the interfacial energy as an attraction
-between particles.
+Two deep interfacial wells hold the clusters at the terminals; many shallow pinning wells fill the gap. In the paper
+both are equally deep, r = 1. Its Methods mention two variants, both here: random pinning, and the interfacial energy
+as an attraction between particles.
 """
 
 from __future__ import annotations
@@ -22,28 +22,42 @@ Positions = Float[Array, "particle lane"]
 PerLane = Float[Array, " lane"]
 
 
+class RightWell(eqx.Module):
+    """What the right interfacial well has of its own."""
+
+    depth: PerLane
+    steepness: PerLane
+
+
 class InterfacialWells(eqx.Module):
     """The wells at the terminals. Each particle feels the nearer one: with x_c ≥ 3.5 R_I the other is below
-    5e-6 of the depth everywhere, and one Gaussian of |x| serves both.
+    5e-6 of its depth everywhere, and one Gaussian of |x| serves both.
 
     Fields hold what the hot loop multiplies by, since a division costs as much as the rest: 1/R_I, 2 w_i/R_I."""
 
     depth: PerLane
+    """Of both wells, or of the left one."""
     centre: PerLane
     per_width: PerLane
     steepness: PerLane
+    right: RightWell | None = None
+    """None where both wells are equally deep, so that the hot loop chooses between no depths."""
 
     @classmethod
-    def of(cls, depth: PerLane, centre: PerLane, width: PerLane) -> InterfacialWells:
-        return cls(depth, centre, 1.0 / width, 2.0 * depth / width)
+    def of(cls, depth: PerLane, centre: PerLane, width: PerLane, right: PerLane | None = None) -> InterfacialWells:
+        """``right``: depth of the right well; None: as deep as the left one."""
+        own = None if right is None else RightWell(right, 2.0 * right / width)
+        return cls(depth, centre, 1.0 / width, 2.0 * depth / width, own)
 
     def energy(self, x: Positions) -> Positions:
         y = (jnp.abs(x) - self.centre) * self.per_width
-        return -self.depth * gaussian(y)
+        depth = self.depth if self.right is None else jnp.where(x < 0.0, self.depth, self.right.depth)
+        return -depth * gaussian(y)
 
     def force(self, x: Positions) -> Positions:
         y = (x - jnp.where(x < 0.0, -self.centre, self.centre)) * self.per_width
-        return -self.steepness * y * gaussian(y)
+        steepness = self.steepness if self.right is None else jnp.where(x < 0.0, self.steepness, self.right.steepness)
+        return -steepness * y * gaussian(y)
 
 
 class PeriodicPinning(eqx.Module):
@@ -138,7 +152,8 @@ class Landscape(eqx.Module):
 
 
 def curvature_bound(depth: float, width: float, period: float, deepest: float, attraction: float) -> float:
-    """An upper bound of max|U''| in w_p/L²: ½ d (2π/R_p)² + 2 w_i/R_I² + 4 e/R_I² (1777 for the paper's numbers)."""
+    """An upper bound of max|U''| in w_p/L²: ½ d (2π/R_p)² + 2 w_i/R_I² + 4 e/R_I² (1777 for the paper's numbers); w_i
+    is the depth of the deeper interfacial well."""
     return 0.5 * deepest * (2 * np.pi / period) ** 2 + (2 * depth + 4 * attraction) / width**2
 
 

@@ -43,8 +43,8 @@ class Nanoparticles(DeviceConfig):
     preset: str | None = None
     """The parameter set that this table started from; its values stand unless given here."""
 
-    particles: int = Field(40, ge=2, le=1000)
-    """Number of nanoparticles."""
+    particles: int = Field(40, ge=1, le=1000)
+    """Number of nanoparticles. With one, G/G_max = 1/cosh(x/λ)."""
     half_gap: Annotated[Drawn, PerDevice("m", gt=0)]
     """L, half the distance between the terminals: the scale of length. Every other length is a share of it, so that by
     itself it changes positions and nothing else."""
@@ -62,7 +62,9 @@ class Nanoparticles(DeviceConfig):
     tunnelling_length: Annotated[Drawn, PerDevice("", gt=0, le=2)]
     """λ in units of L."""
     interfacial_energy: Annotated[Drawn, PerDevice("", ge=0)]
-    """w_i in units of w_p."""
+    """w_i, depth of the interfacial wells, in units of w_p; with an ``interfacial_ratio``, of the left one."""
+    interfacial_ratio: Annotated[Drawn, PerDevice("", ge=0)] = 1.0
+    """r, depth of the right interfacial well (at x = +1) over that of the left one. 0: a well on the left alone."""
     interfacial_centre: Annotated[Drawn, PerDevice("", gt=0, lt=1)]
     """x_c in units of L."""
     interfacial_width: Annotated[Drawn, PerDevice("", gt=0, lt=0.5)]
@@ -84,7 +86,7 @@ class Nanoparticles(DeviceConfig):
     leaves at its best, so that a relaxation can be computed without its pulse."""
     initial_split: Share | Literal["equilibrium"] = 0.5
     """Share of the particles that start in the left cluster; equilibrium draws each side by its weight. Of no
-    consequence for a bridge."""
+    consequence for a bridge. One particle starts on one side: 1, 0 or equilibrium."""
     profile_count: int = Field(100, ge=4, le=1000)
     """Number of bins of the density along the gap."""
 
@@ -103,6 +105,19 @@ class Nanoparticles(DeviceConfig):
                 self.interfacial_width,
                 "the two interfacial wells overlap: expected interfacial_width ≤ interfacial_centre/3.5",
                 key="interfacial_width",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_particle_on_one_side(self) -> Nanoparticles:
+        drawn = self.initial_split == "equilibrium" or self.initial_state == "bridge"
+        if self.particles == 1 and not drawn and self.initial_split not in (0.0, 1.0):
+            refuse(
+                self.initial_split,
+                "one particle cannot be shared between two clusters: expected 1 (it starts on the left), 0 (on the "
+                "right) or 'equilibrium' (each device draws its side)",
+                "write initial_split = 1",
+                key="initial_split",
             )
         return self
 
@@ -144,6 +159,11 @@ class Nanoparticles(DeviceConfig):
             return {}
         return {"s": "1/κ", "V": "V_th", "S": "G_max", "A": "G_max V_th", "K": "w_p/k_B", "m": "L"}
 
+    def idle(self, spectral: bool) -> Mapping[str, str]:
+        if extremes(self.interfacial_energy)[1] > 0:
+            return {}
+        return {"interfacial_ratio": "it multiplies interfacial_energy, which is 0"}
+
     def rest_report(self, duration: float) -> list[str]:
         """Compares the initial split with the equilibrium of a single particle (quadrature, median device)."""
         if self.initial_split == "equilibrium" or self.initial_state != "rest":
@@ -160,7 +180,8 @@ class Nanoparticles(DeviceConfig):
             f"rest check: this run starts out of equilibrium. Left alone for its {duration:.3g} s, a device that "
             f"starts with a share of {self.initial_split:g} of its particles on the left would end near "
             f"{self.initial_split + change:.2f} (equilibrium {share:.2f}, exchange time {exchange:.3g} s: the two "
-            "interfacial wells differ unless the pinning phase is a quarter turn). To start from equilibrium write "
+            "interfacial wells differ unless the pinning phase is a quarter turn and interfacial_ratio is 1). To start "
+            "from equilibrium write "
             'device.initial_split = "equilibrium"'
         ]
 
@@ -172,10 +193,12 @@ class Nanoparticles(DeviceConfig):
     def landscape(self, p: dict[str, Any], seed: int, devices: np.ndarray, lanes: Any, fixed: float = 1.0) -> Landscape:
         """What acts on a particle of these devices, with a share ``fixed`` of the interfacial energy in the wells;
         ``lanes`` makes the arrays."""
+        depth, ratio = p["interfacial_energy"] * fixed, p["interfacial_ratio"]
         wells = InterfacialWells.of(
-            depth=lanes(p["interfacial_energy"] * fixed),
+            depth=lanes(depth),
             centre=lanes(p["interfacial_centre"]),
             width=lanes(p["interfacial_width"]),
+            right=None if equally_deep(ratio) else lanes(depth * ratio),
         )
         if self.pinning_disorder is None:
             pinning = PeriodicPinning.of(lanes(p["pinning_period"]), lanes(p["pinning_phase"]))
@@ -194,6 +217,11 @@ class Nanoparticles(DeviceConfig):
             width[:, lane] = np.exp(sigma * draw[0])
             depth[:, lane] = np.exp(self.pinning_disorder.depth_sigma * draw[1])
         return RandomPinning.of(lanes(random_tops(p["pinning_period"], p["pinning_phase"], width)), lanes(depth))
+
+
+def equally_deep(ratio: Any) -> bool:
+    """Whether both interfacial wells of all these devices are equally deep. What JAX traces may become anything."""
+    return isinstance(ratio, np.ndarray) and bool(np.all(ratio == 1.0))
 
 
 def initial_draws(

@@ -342,9 +342,13 @@ def mesh(device: Any) -> Mesh:
     of_period = max(3, round(_CELLS_PER_PERIOD / background))
     cells = int(np.clip(round(2 * of_period / p["pinning_period"]), _LEAST_CELLS, _MOST_CELLS))
     x = (np.arange(cells) + 0.5) * 2.0 / cells - 1.0
-    wells = (np.exp(-(((x - side * p["interfacial_centre"]) / p["interfacial_width"]) ** 2)) for side in (-1, 1))
+    depths = {-1: 1.0, 1: p["interfacial_ratio"]}  # by terminal, in units of the left one's
+    wells = [
+        depth * np.exp(-(((x - side * p["interfacial_centre"]) / p["interfacial_width"]) ** 2))
+        for side, depth in depths.items()
+    ]
     return Mesh(
-        -p["interfacial_energy"] * np.sum(list(wells), axis=0),
+        -p["interfacial_energy"] * np.sum(wells, axis=0),
         0.5 * np.sin(2 * np.pi * x / p["pinning_period"] + p["pinning_phase"]),
         x < 0,
         None if device.initial_split == "equilibrium" else device.initial_split,

@@ -98,8 +98,8 @@ def _migrated(tree: xr.DataTree, file: Path) -> xr.DataTree:
 
 def _check(tree: xr.DataTree, migrated: bool) -> None:
     """Raises :class:`mcdev.files.structure.Unreadable` unless a tree has what a run of its own configuration would have
-    written: the pattern is such a run in which nothing was computed. A ``migrated`` tree is given the attributes that
-    its version had not, since they follow from the configuration."""
+    written: the pattern is such a run in which nothing was computed. Parameters that came later are filled in. A
+    ``migrated`` tree is given the attributes that its version had not, since they follow from the configuration."""
     experiment = experiment_of(tree)
     resolved = trials(experiment)
     sizes = {
@@ -114,6 +114,8 @@ def _check(tree: xr.DataTree, migrated: bool) -> None:
     for dim, size in sizes.items():  # before anything of that size is made
         if found.get(dim) != size:
             raise Unreadable(f"it has {found.get(dim, 0)} of the dimension {dim}; its configuration gives {size}")
+    written = parse_toml(str(tree["config/toml"].item()))
+    former_results.complete(tree, experiment, written)
     traced = found.get("trajectory", 0)  # the backend of the run decided, too
     if traced > min(experiment.output.trajectories, experiment.ensemble.devices):
         raise Unreadable(f"it has {traced} trajectories, more than its configuration gives")
@@ -123,7 +125,7 @@ def _check(tree: xr.DataTree, migrated: bool) -> None:
         pattern["/trajectories"] = tree["trajectories"].to_dataset() if "trajectories" in tree else xr.Dataset()
     about = {"title": "", "description": "", "config_hash": "", "seed": 0, "reduced_units": "", "warnings": ""}
     pattern["/"] = xr.Dataset(attrs=about)
-    if missing(parse_toml(str(tree["config/toml"].item()))):  # the unit of an unknown key is not known
+    if missing(written):  # the unit of an unknown key is not known
         pattern["/sweep"] = tree["sweep"].dataset
     labels = axis_labels(experiment)
     pattern |= {f"/fits/{name}": curves(experiment, fit, labels) for name, fit in experiment.fits.items()}

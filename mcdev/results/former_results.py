@@ -1,4 +1,4 @@
-"""Results of version 2 in the layout of version 3.
+"""Results that an earlier mcdev wrote: of version 2 in the layout of version 3, and with the parameters of today.
 
 Version 2 kept all measurements in one group, ``g`` beside ``g_status``, all fits in another, ``law_tau_1`` beside
 ``law_tau_1_error``, the sweep's axes and every coordinate at the root, and one position of the profile for all points.
@@ -7,11 +7,14 @@ Version 2 kept all measurements in one group, ``g`` beside ``g_status``, all fit
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from mcdev.configuration.experiment import Experiment
+from mcdev.results.tree import parameter
+from mcdev.schema import typical
 
 VERSION = 2
 """The oldest version that is read."""
@@ -48,6 +51,25 @@ def migrated(tree: xr.DataTree, experiment: Experiment, labels: Mapping[str, str
     groups["/profile"] = _profile(old["profile"], experiment)
     whole = {path: _indexed(data, root) for path, data in groups.items()}
     return xr.DataTree.from_dict(whole)
+
+
+def complete(tree: xr.DataTree, experiment: Experiment, written: Mapping[str, Any]) -> None:
+    """Add the parameters that came later, which ``written``, the configuration in the file, does not name: every device
+    had what is now their default."""
+    for name, (law, _) in experiment.kept_parameters.items():
+        path = law if "." in law else f"device.{law}"
+        if "parameters" in tree and name not in tree["parameters"].dataset and not _named(written, path):
+            own = tree["parameters"].to_dataset()
+            alike = np.full((own.sizes["point"], own.sizes["device"]), typical(experiment.laws[law]))
+            tree["parameters"].dataset = own.assign({name: parameter(experiment, name, alike)})
+
+
+def _named(table: Any, path: str) -> bool:
+    for key in path.split("."):
+        if not isinstance(table, Mapping) or key not in table:
+            return False
+        table = table[key]
+    return True
 
 
 def _indexed(data: xr.Dataset, root: xr.Dataset) -> xr.Dataset:

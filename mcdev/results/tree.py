@@ -124,15 +124,20 @@ def _sweep(experiment: Experiment, points: int) -> xr.Dataset:
 
 def _parameters(experiment: Experiment, points: list[PointResult]) -> xr.Dataset:
     data = xr.Dataset()
-    for name, (law, member) in experiment.kept_parameters.items():
-        mark, field = experiment.units[law], experiment.field(law)
-        drawn = np.stack([p.parameters[name] for p in points]) / mark.scale
-        words = (field.description or law).splitlines()[0]
-        if member:
-            words += f" (of {experiment.circuit.memristors[experiment.members(law)[member]]})"
-        about = {"units": mark.unit or "1", "long_name": words, **mark.bounds}
-        data[name] = xr.Variable(("point", "device"), drawn, about)
+    for name in experiment.kept_parameters:
+        data[name] = parameter(experiment, name, np.stack([p.parameters[name] for p in points]))
     return data
+
+
+def parameter(experiment: Experiment, name: str, drawn: np.ndarray) -> xr.Variable:
+    """One of the parameters that results hold, [point, device] in SI units."""
+    law, member = experiment.kept_parameters[name]
+    mark, field = experiment.units[law], experiment.field(law)
+    words = (field.description or law).splitlines()[0]
+    if member:
+        words += f" (of {experiment.circuit.memristors[experiment.members(law)[member]]})"
+    about = {"units": mark.unit or "1", "long_name": words, **mark.bounds}
+    return xr.Variable(("point", "device"), drawn / mark.scale, about)
 
 
 def _pad(array: np.ndarray, axis: int, length: int, fill: Any = np.nan) -> np.ndarray:

@@ -56,8 +56,9 @@ class Piece:
 
     @functools.cached_property
     def built(self) -> tuple[Devices, Circuit]:
-        """Devices and circuits with these parameters."""
-        return self.trial.build(self.draws, self.indices)
+        """Devices and circuits with these parameters; those of the first cycle where they change from cycle to cycle,
+        since a device may lack a part at a value that a parameter has in no cycle."""
+        return self.in_cycle(0) if self.changes else self.trial.build(self.draws, self.indices)
 
     @property
     def changes(self) -> bool:
