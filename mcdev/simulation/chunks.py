@@ -221,8 +221,8 @@ def _measured(group: Group, out: Cycle) -> Arrays:
         for p in group.pieces
     ]
     references = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    readings = read(trials, group.which, out.channels, out.impedance, references)
-    for name, (value, status) in zip(trials[0].experiment.measurements, readings, strict=True):
+    readings = read(trials, group.which, out.channels, out.impedance, references, out.spikes)
+    for name, (value, status) in readings.items():
         fine = out.intact.reshape(-1, *([1] * (value.ndim - 1)))
         broken = (status == OK) & ~np.isfinite(value)
         found[f"value/{name}"] = np.where(fine, value, np.nan)

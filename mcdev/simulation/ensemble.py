@@ -393,8 +393,9 @@ def _measure_means(means: Sequence[tuple[Trial, PointResult, _Mean]]) -> None:
             {name: np.concatenate([mean.channels[name] for mean in of], axis=1) for name in of[0].channels},
             np.concatenate([mean.impedance for mean in of], axis=1),
             {name: np.concatenate([mean.references[name] for mean in of]) for name in of[0].references},
+            spikes=None,
         )
-        for name, (value, status) in zip(members[0][0].experiment.measurements, readings, strict=True):
+        for name, (value, status) in readings.items():
             fine = np.split(np.where(status == OK, value, np.nan), np.cumsum(counts)[:-1])
             for (_, result, mean), own in zip(members, fine, strict=True):
                 result.of_mean[name][mean.cycle, : own.shape[0]] = own

@@ -23,6 +23,7 @@ from mcdev.simulation.draws import of_cycle
 from mcdev.simulation.program import Carry, Place, Row, program
 from mcdev.simulation.progress import Progress
 from mcdev.simulation.reading import likeness
+from mcdev.simulation.spikes import Spikes, Watch, seen, watching
 from mcdev.simulation.trial import BATCH, Drive, Trial
 
 Arrays = dict[str, np.ndarray]
@@ -94,6 +95,8 @@ class Cycle(NamedTuple):
     """[F, lane]."""
     intact: np.ndarray
     """[lane]."""
+    spikes: dict[str, Spikes]
+    """Of each detector, by its name; NumPy's arrays."""
 
 
 class Group:
@@ -134,6 +137,12 @@ class Group:
         found: LaneKey = program().key(*words, jnp.uint32(cycle))
         return found
 
+    @functools.cached_property
+    def watching(self) -> tuple[Watch, ...]:
+        """The detectors of spikes at the beginning of a cycle."""
+        scales = [p.trial.experiment.device.references(p.draws)["full_scale"] for p in self.pieces]
+        return watching(self.pieces[0].trial.detectors, jnp.asarray(self._full(scales)), self.dtype)
+
     def restore(self, leaves: Sequence[np.ndarray]) -> None:
         """Go on from where other groups ended: as :meth:`leaves` gives it."""
         blank = jax.eval_shape(program().rest, self.devices, self.circuit, self.key(0))
@@ -152,22 +161,29 @@ class Group:
         if any(piece.changes for piece in self.pieces):
             self.devices, self.circuit = self._together([piece.in_cycle(cycle) for piece in self.pieces])
         if self.carry is None or trials[0].experiment.ensemble.between_cycles == "rest":
-            self.carry = program().rest(self.devices, self.circuit, key)
+            # What settling sees is forgotten; with detectors it is the same program that advances through it.
+            self.carry = program().rest(self.devices, self.circuit, key)._replace(spikes=self.watching)
             if settle := [trial.settle for trial in trials if trial.settle is not None]:
                 self.advance(key, settle, progress)
-        self.carry = self.carry._replace(clock=jnp.zeros(self.lanes, jnp.uint32))
-        seen = self.advance(key, [trial.rows for trial in trials], progress)
+        self.carry = self.carry._replace(clock=jnp.zeros(self.lanes, jnp.uint32), spikes=self.watching)
+        recorded = self.advance(key, [trial.rows for trial in trials], progress)
+        spikes = {
+            detector.name: Spikes(*(np.asarray(x)[..., self.own] for x in seen(watch)))
+            for detector, watch in zip(trials[0].detectors, self.carry.spikes, strict=True)
+        }
+        self.carry = self.carry._replace(spikes=())
         impedance = np.empty((0, self.lanes), complex)
         if trials[0].frequency.size:
             bias = self._full([np.full(self.slot, trial.rows.end[-1]) for trial in trials])
             at = (jnp.asarray(x, self.dtype) for x in (bias, trials[0].frequency))
             impedance = np.asarray(program().impedance(self.devices, self.circuit, self.carry, *at))
         return Cycle(
-            {name: series[:, self.own] for name, series in seen.channels.items()},
-            seen.profile,
-            seen.snapshot,
+            {name: series[:, self.own] for name, series in recorded.channels.items()},
+            recorded.profile,
+            recorded.snapshot,
             impedance[:, self.own],
             np.asarray(self.carry.intact)[self.own],
+            spikes,
         )
 
     def advance(self, key: LaneKey, drives: Sequence[Drive], progress: Progress) -> Any:
