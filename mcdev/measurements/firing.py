@@ -26,6 +26,6 @@ class Firing(Spiking):
 
     def measure(self, trajectory: Trajectory) -> Reading:
         seen = self.seen(trajectory)
-        fires = seen.count > 0
+        fires = seen.number > 0
         value = jnp.where(fires, 1.0, 0.0).astype(trajectory.widths.dtype)
         return Reading(value, jnp.where(fires | ~seen.unknown, OK, UNDEFINED))

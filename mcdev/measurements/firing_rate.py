@@ -25,5 +25,5 @@ class FiringRate(Spiking):
 
     def measure(self, trajectory: Trajectory) -> Reading:
         seen = self.seen(trajectory)
-        rate = seen.count / trajectory.span(trajectory.window(self.window, self.index - 1))
+        rate = seen.number / trajectory.span(trajectory.window(self.window, self.index - 1))
         return Reading(rate, jnp.where(seen.unknown, RIGHT_CENSORED, OK))

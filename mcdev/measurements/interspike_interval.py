@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED, Reading, Trajectory
 from mcdev.measurements.spiking import Spiking
 
+_ROUNDING = 16.0  # errors of rounding that an interval may have
 _PAIRS = 3
 """Of successive intervals, at least: any two lie on a line."""
 
@@ -48,7 +50,7 @@ class InterspikeInterval(Spiking):
         return f"{how} between {self.spike}"
 
     def measure(self, trajectory: Trajectory) -> Reading:
-        train, here, count, unknown = self.seen(trajectory)
+        train, here, number, unknown = self.seen(trajectory)
         known = here[1:] & here[:-1]
         interval = jnp.where(known, train.interval[1:], 0.0)
         n = jnp.sum(known)
@@ -63,7 +65,7 @@ class InterspikeInterval(Spiking):
         value = mean if self.statistic == "mean" else _median(interval, known)
         mask = trajectory.window(self.window, self.index - 1)
         left = trajectory.span(mask) - trajectory.begin_of(train, mask)[jnp.argmax(here)]
-        single = (count == 1) & ~unknown
+        single = (number == 1) & ~unknown
         value = jnp.where(n > 0, value, jnp.where(single, left, jnp.nan))
         return Reading(value, jnp.where(n > 0, OK, jnp.where(single, RIGHT_CENSORED, UNDEFINED)))
 
@@ -86,7 +88,7 @@ def _correlation(x: Float[Array, " n"], known: Bool[Array, " n"]) -> Reading:
         return jnp.where(pair, part - jnp.sum(jnp.where(pair, part, 0.0)) / n, 0.0)
 
     a, b = away(x[:-1]), away(x[1:])
-    rounding = (16.0 * jnp.finfo(x.dtype).eps) ** 2 * n  # all that is left of intervals that are alike
+    rounding = (_ROUNDING * float(np.finfo(x.dtype).eps)) ** 2 * n  # all that is left of intervals that are alike
     good = (jnp.sum(pair) >= _PAIRS) & (jnp.sum(a**2) > rounding) & (jnp.sum(b**2) > rounding)
     r = jnp.sum(a * b) / jnp.sqrt(jnp.where(good, jnp.sum(a**2) * jnp.sum(b**2), 1.0))
     return Reading(jnp.where(good, r, jnp.nan), jnp.where(good, OK, UNDEFINED))

@@ -11,7 +11,7 @@ from mcdev.measurements.spiking import Spiking
 
 
 class SpikeAmplitude(Spiking):
-    """Largest value of the watched channel within a spike, mean over the spikes that begin in the window and have ended.
+    """Largest value of the watched channel in a spike, mean over the spikes that begin in the window and have ended.
 
     Where only one is there and still on when the protocol ends, it may rise further: right-censored. Without spikes:
     undefined.

@@ -29,5 +29,5 @@ class SpikeCount(Spiking):
 
     def measure(self, trajectory: Trajectory) -> Reading:
         seen = self.seen(trajectory)
-        value = seen.count.astype(trajectory.widths.dtype)
+        value = seen.number.astype(trajectory.widths.dtype)
         return Reading(value, jnp.where(seen.unknown, RIGHT_CENSORED, OK))

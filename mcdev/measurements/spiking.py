@@ -63,7 +63,7 @@ class Seen(NamedTuple):
     train: Train
     here: Bool[Array, " spike"]
     """Which of the kept ones begin in the window."""
-    count: Int[Array, ""]
+    number: Int[Array, ""]
     """How many begin in it, as far as is known."""
     unknown: Bool[Array, ""]
     """Whether there may be more of them that were not kept."""
@@ -137,18 +137,20 @@ class Spiking(Measurement, abc.ABC):
         return absent(timeline, self.window, f"window {self.window!r}", self.index)
 
     @property
-    def spike(self) -> str:
-        """What a spike is and where it is looked for, in words."""
+    def levels(self) -> str:
+        """What a spike is, in words."""
         found = self.detector
         if found.full_scale:
             levels = f"rises to {found.threshold:g} G_max, until it falls below {found.reset:g} G_max"
         else:
             unit = "" if self.signal_unit == "1" else f" {self.signal_unit}"
             levels = f"rises to {found.threshold:g}{unit}, until it falls below {found.reset:g}{unit}"
-        return (
-            f"spikes (from where {self.signal} {levels}; the first {self.most} of a cycle) that begin in window "
-            f"{self.window!r} {self.index}"
-        )
+        return f"from where {self.signal} {levels}; the first {self.most} of a cycle"
+
+    @property
+    def spike(self) -> str:
+        """The same, and where it is looked for."""
+        return f"spikes ({self.levels}) that begin in window {self.window!r} {self.index}"
 
     def seen(self, trajectory: Trajectory) -> Seen:
         """The spikes of the window."""

@@ -143,6 +143,14 @@ class Group:
         scales = [p.trial.experiment.device.references(p.draws)["full_scale"] for p in self.pieces]
         return watching(self.pieces[0].trial.detectors, jnp.asarray(self._full(scales)), self.dtype)
 
+    def spikes(self) -> dict[str, Spikes]:
+        """What each detector has seen in this cycle, by its name; of the lanes with a device of their own."""
+        watches = () if self.carry is None else self.carry.spikes
+        return {
+            detector.name: Spikes(*(np.asarray(x)[..., self.own] for x in seen(watch)))
+            for detector, watch in zip(self.pieces[0].trial.detectors, watches, strict=True)
+        }
+
     def restore(self, leaves: Sequence[np.ndarray]) -> None:
         """Go on from where other groups ended: as :meth:`leaves` gives it."""
         blank = jax.eval_shape(program().rest, self.devices, self.circuit, self.key(0))
@@ -167,10 +175,7 @@ class Group:
                 self.advance(key, settle, progress)
         self.carry = self.carry._replace(clock=jnp.zeros(self.lanes, jnp.uint32), spikes=self.watching)
         recorded = self.advance(key, [trial.rows for trial in trials], progress)
-        spikes = {
-            detector.name: Spikes(*(np.asarray(x)[..., self.own] for x in seen(watch)))
-            for detector, watch in zip(trials[0].detectors, self.carry.spikes, strict=True)
-        }
+        spikes = self.spikes()
         self.carry = self.carry._replace(spikes=())
         impedance = np.empty((0, self.lanes), complex)
         if trials[0].frequency.size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -19,6 +20,9 @@ from mcdev.simulation.trial import Trial
 
 _AT_ONCE = {"cpu": 64, "gpu": 1024, "tpu": 1024}  # lanes that the measurements are taken on together
 
+NO_SPIKES: Mapping[str, Any] = MappingProxyType({})
+"""Of a mean trajectory."""
+
 
 def trajectory(
     widths: Any,
@@ -27,7 +31,7 @@ def trajectory(
     impedance: Any,
     references: Mapping[str, Any],
     windows: Mapping[str, Any],
-    spikes: Mapping[str, Train],
+    spikes: Mapping[str, Train] = NO_SPIKES,
 ) -> Trajectory:
     """What a measurement sees; of one lane, or of many with one more axis. ``references``: as
     ``Experiment.references`` gives them. ``spikes``: by the name of their detector."""

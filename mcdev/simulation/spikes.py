@@ -3,12 +3,12 @@
 At every interval of the circuit the channel is known at both ends. It may jump between two intervals, with the source;
 within one it is taken as linear. So an interval holds at most one beginning and one end of a spike. A spike is written
 down once, when it ends. Times are kept as (number of the sample, share of it), which a long run does not round;
-:func:`train` makes seconds of them.
+:func:`train` and :func:`ragged` make seconds of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, UInt32
 
 from mcdev.devices.contract import PerLane
 from mcdev.measurements.contract import Detector, Measurement, Train
@@ -44,16 +44,18 @@ class Watch(eqx.Module):
 
 
 class Spikes(NamedTuple):
-    """What one detector saw in a cycle."""
+    """What one detector saw in a cycle; NumPy's or JAX's arrays."""
 
-    begun: Float[Array, "2 spike lane"]
-    """Sample and share of it."""
-    ended: Float[Array, "2 spike lane"]
-    peak: Float[Array, "spike lane"]
-    closed: Int[Array, " lane"]
-    """Spikes that ended; one more may still be on."""
-    count: Int[Array, " lane"]
-    """Of all spikes."""
+    begun: Any
+    """Sample and share of it [2, spike, lane]."""
+    ended: Any
+    """[2, spike, lane]"""
+    peak: Any
+    """[spike, lane]"""
+    closed: Any
+    """Spikes that ended [lane]; one more may still be on."""
+    count: Any
+    """Of all spikes [lane]."""
 
 
 def detectors(measurements: Iterable[Measurement]) -> tuple[Detector, ...]:
@@ -96,44 +98,40 @@ def watch(
 def _watched(
     at: Watch, before: PerLane, behind: PerLane, interval: UInt32[Array, ""], intervals: UInt32[Array, " lane"]
 ) -> Watch:
-    active, sample = interval < intervals, at.sample + (interval + 1 == intervals)
-    lowest, highest = jnp.minimum(before, behind), jnp.maximum(before, behind)
-
+    # What a branch can compute by itself it is not given: most intervals end here, and each array costs a pass.
     def without() -> Watch:
-        peak = jnp.where(active & at.inside, jnp.maximum(at.peak, highest), at.peak)
-        return replace(at, peak=peak, sample=sample)
+        on = (interval < intervals) & at.inside
+        peak = jnp.where(on, jnp.maximum(at.peak, jnp.maximum(before, behind)), at.peak)
+        return replace(at, peak=peak, sample=at.sample + (interval + 1 == intervals))
 
     def crossing() -> Watch:
-        after = _crossing(at, before, behind, jnp.asarray(interval, at.peak.dtype), intervals, active)
-        return replace(after, sample=sample)
+        return _crossing(at, before, behind, interval, intervals)
 
-    event = active & jnp.where(at.inside, lowest < at.reset, highest >= at.threshold)
-    return lax.cond(jnp.any(event), crossing, without)  # most intervals have none, in any lane
+    ends, begins = jnp.minimum(before, behind) < at.reset, jnp.maximum(before, behind) >= at.threshold
+    event = (interval < intervals) & jnp.where(at.inside, ends, begins)
+    return lax.cond(jnp.any(event), crossing, without)
 
 
 def _crossing(
-    at: Watch,
-    before: PerLane,
-    behind: PerLane,
-    interval: PerLane,
-    intervals: UInt32[Array, " lane"],
-    active: Bool[Array, " lane"],
+    at: Watch, before: PerLane, behind: PerLane, interval: UInt32[Array, ""], intervals: UInt32[Array, " lane"]
 ) -> Watch:
-    """The same where a spike begins or ends in some lane, but for the number of the sample."""
-    lanes, most = at.peak.shape[0], at.kept.shape[1]
-    sample, count = at.sample.astype(at.peak.dtype), jnp.maximum(intervals, 1).astype(at.peak.dtype)
+    """The same where a spike begins or ends in some lane."""
+    dtype, lanes, most = at.peak.dtype, at.peak.shape[0], at.kept.shape[1]
+    active = interval < intervals
+    sample, number = at.sample.astype(dtype), jnp.asarray(interval, dtype)
+    count = jnp.maximum(intervals, 1).astype(dtype)
 
     def when(level: PerLane, crossed: Bool[Array, " lane"]) -> Float[Array, "2 lane"]:
         """Sample and share where the channel crosses a level within the interval."""
         rise = jnp.where(crossed, behind - before, 1.0)
-        return jnp.stack([sample, (interval + jnp.where(crossed, (level - before) / rise, 0.0)) / count])
+        return jnp.stack([sample, (number + jnp.where(crossed, (level - before) / rise, 0.0)) / count])
 
     # Between the interval before and this one:
     starts, stops = active & ~at.inside & (before >= at.threshold), active & at.inside & (before < at.reset)
     inside = (at.inside | starts) & ~stops
     # Within this one:
     rises, falls = active & ~inside & (behind >= at.threshold), active & inside & (behind < at.reset)
-    here = jnp.stack([sample, interval / count])
+    here = jnp.stack([sample, number / count])
     begun = jnp.where(starts, here, at.begun)
     peak = jnp.where(starts, before, jnp.where(active & inside, jnp.maximum(at.peak, before), at.peak))
     over = stops | falls
@@ -146,6 +144,7 @@ def _crossing(
         begun=jnp.where(rises, when(at.threshold, rises), begun),
         peak=jnp.where(rises, behind, peak),
         ended=at.ended + over,
+        sample=at.sample + (interval + 1 == intervals),
         kept=at.kept.at[:, slot, jnp.arange(lanes)].set(row, mode="drop"),
     )
 
@@ -158,21 +157,20 @@ def seen(at: Watch) -> Spikes:
     return Spikes(begun, at.kept[2:4], peak, at.ended, at.ended + at.inside)
 
 
-def train(spikes: Spikes, widths: Float[Array, "sample trial"], which: Int[Array, " lane"]) -> Train:
-    """The same with times in seconds, in the precision of ``widths``, the lengths of the samples (s); ``which``: the
-    trial of each lane. NumPy's or JAX's arrays, the lanes last."""
+def _seconds(at: Any, widths: Any, which: Any) -> Any:
+    """Time since the cycle began, of samples and shares [2, spike, lane]; NumPy's or JAX's arrays."""
+    edges = widths.cumsum(axis=0) - widths
+    sample = at[0].astype(int).clip(0, widths.shape[0] - 1)
+    return edges[sample, which] + at[1].astype(widths.dtype) * widths[sample, which]
+
+
+def train(spikes: Spikes, widths: Any, which: Any) -> Train:
+    """The same as measurements see it, in the precision of ``widths``, the lengths of the samples [sample, trial] (s);
+    ``which``: the trial of each lane [lane]. NumPy's or JAX's arrays, the lanes last."""
     own: Any = jnp if isinstance(widths, jax.Array) else np
-    most = spikes.peak.shape[0]
-    number = own.arange(most)[:, None]
-    edges = own.cumsum(widths, axis=0) - widths
-
-    def seconds(at: Any) -> Any:
-        sample, share = own.minimum(at[0].astype(int), widths.shape[0] - 1), at[1].astype(widths.dtype)
-        return edges[sample, which] + share * widths[sample, which]
-
-    onset, end = seconds(spikes.begun), seconds(spikes.ended)
-    first = own.full_like(onset[:1], own.nan)
-    interval = own.concatenate([first, onset[1:] - onset[:-1]])
+    number = own.arange(spikes.peak.shape[0])[:, None]
+    onset, end = (_seconds(at, widths, which) for at in (spikes.begun, spikes.ended))
+    interval = own.concatenate([own.full_like(onset[:1], own.nan), onset[1:] - onset[:-1]])
     kept = number < spikes.count
     return Train(
         sample=spikes.begun[0].astype(int),
@@ -182,3 +180,56 @@ def train(spikes: Spikes, widths: Float[Array, "sample trial"], which: Int[Array
         peak=own.where(kept, spikes.peak, own.nan),
         count=spikes.count,
     )
+
+
+# -------------------------------------------------------------------------------------- lists of unlike length
+
+
+class Ragged(NamedTuple):
+    """The spikes of many realisations as flat lists, those of one after those of another: by device, then cycle, then
+    time."""
+
+    total: np.ndarray
+    """Of all spikes [device, cycle]; zero where the realisation broke down."""
+    kept: np.ndarray
+    """How many of them are in the lists [device, cycle]."""
+    onset: np.ndarray
+    """Seconds since the cycle began [spike]."""
+    width: np.ndarray
+    """Seconds; NaN of a spike that had not ended."""
+    amplitude: np.ndarray
+    """Peak of the watched channel (SI)."""
+
+
+def nothing(devices: int, cycles: int) -> Ragged:
+    """No spikes in so many realisations."""
+    return gathered([], devices, cycles)
+
+
+def ragged(spikes: Spikes, widths: np.ndarray, intact: np.ndarray) -> Ragged:
+    """The spikes of one cycle of devices at one sweep point. ``widths``: lengths of the samples [sample] (s)."""
+    most, devices = spikes.peak.shape
+    total = np.where(intact, spikes.count, 0).astype(np.int64)
+    kept = np.minimum(total, most)
+    which = (np.arange(most)[:, None] < kept).T
+    column, none = widths[:, None], np.zeros(devices, int)
+    onset, end = (_seconds(at, column, none) for at in (spikes.begun, spikes.ended))
+    width = np.where(np.arange(most)[:, None] < spikes.closed, end - onset, np.nan)
+    flat = (series.T[which].astype(np.float64) for series in (onset, width, spikes.peak))
+    return Ragged(total[:, None], kept[:, None], *flat)
+
+
+def gathered(parts: Sequence[tuple[Ragged, int, int]], devices: int, cycles: int) -> Ragged:
+    """Parts of as many realisations put in order, each with the number of its first device and first cycle. What no
+    part has counts as without spikes."""
+    total, kept = (np.zeros((devices, cycles), np.int64) for _ in range(2))
+    places = [np.empty(0, np.int64)]
+    for part, device, cycle in parts:
+        d, c = part.total.shape
+        total[device : device + d, cycle : cycle + c] = part.total
+        kept[device : device + d, cycle : cycle + c] = part.kept
+        place = (device + np.arange(d))[:, None] * cycles + cycle + np.arange(c)
+        places.append(np.repeat(place.ravel(), part.kept.ravel()))
+    order = np.argsort(np.concatenate(places), kind="stable")
+    lists = (np.concatenate([np.empty(0), *(part[i] for part, _, _ in parts)])[order] for i in (2, 3, 4))
+    return Ragged(total, kept, *lists)
