@@ -200,7 +200,9 @@ def _spikes(names: list[str], points: list[PointResult], variants: list[Experime
     kept = np.stack([each.kept for each in own])
     ends = np.cumsum(kept).reshape(kept.shape)
     levels = dict.fromkeys(m.levels for m in measurements if isinstance(m, Spiking))
-    data = xr.Dataset(attrs={"criterion": "; ".join(levels), "measurements": ", ".join(names)})
+    signals = dict.fromkeys(m.detector.signal for m in measurements if m.detector is not None)
+    about = {"signal": ", ".join(signals), "criterion": "; ".join(levels), "measurements": ", ".join(names)}
+    data = xr.Dataset(attrs=about)
     counts = {
         "offset": (ends - kept, "number of the first spike of the realisation"),
         "row_size": (kept, "spikes of the realisation that are kept"),
