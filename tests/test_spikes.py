@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tomli_w
 import xarray as xr
 from conftest import array, reduced
 from jax import lax
@@ -38,7 +37,6 @@ from mcdev.measurements.contract import (
     Trajectory,
 )
 from mcdev.results import safekeeping
-from mcdev.results.scheduler import workers
 from mcdev.results.tree import trains
 from mcdev.simulation.chunks import Share, chains
 from mcdev.simulation.ensemble import InMemory, PointResult, gather, perform, plan, simulate, total_steps
@@ -267,12 +265,12 @@ def test_a_current_is_watched_through_a_resistor() -> None:
 def test_spikes_do_not_depend_on_the_samples() -> None:
     """The same particles through the same intervals, in samples of 5 and of 160 intervals."""
     found = []
-    n = {"n": {"kind": "spike_count"}}
+    n = {"n": {"kind": "spike_count", "fraction": 0.05, "reset_fraction": 0.048}}
     interval = reduced({"kind": "hold", "voltage": "3 V", "duration": "1 s"}, n, particles=4).pace(3.0).coupling
     for samples in (64, 2):
         experiment = reduced(
             {"kind": "hold", "voltage": "3 V", "duration": f"{320 * interval!r} s", "samples": samples},
-            {"n": {"kind": "spike_count", "fraction": 0.05}},
+            n,
             {"devices": 64},
             particles=4,
         )
@@ -470,8 +468,8 @@ NOISY: dict[str, Any] = {
     "protocol": {"kind": "pulse", "amplitude": "3 V", "width": "0.3 s", "relaxation": "0.1 s", "relaxation_samples": 9},
     "ensemble": {"devices": 70, "cycles": 2, "between_cycles": "continue"},
     "measurements": {
-        "n": {"kind": "spike_count", "fraction": 0.02, "most": 2},
-        "isi": {"kind": "interspike_interval", "fraction": 0.02, "most": 2},
+        "n": {"kind": "spike_count", "fraction": 0.05, "reset_fraction": 0.049, "most": 2},
+        "isi": {"kind": "interspike_interval", "fraction": 0.05, "reset_fraction": 0.049, "most": 2},
         "high": {"kind": "spike_count"},
     },
     "output": {"figures": False, "trajectories": 2},
@@ -524,25 +522,18 @@ def test_the_same_beside_other_sweep_points(noisy: PointResult) -> None:
 
 @pytest.mark.slow
 def test_a_run_that_lost_chunks_has_the_same_spikes(noisy: PointResult, tmp_path: Path) -> None:
-    """Lists of any length are a chunk's; one of the wrong kind is not taken."""
-    config = tmp_path / "noisy.toml"
-    config.write_text(tomli_w.dumps(NOISY))
-    experiment = mcdev.load(config)
-    shares = [Share(1, 1)]
-    with safekeeping.Folder(tmp_path / "run", experiment) as keeper, workers(2) as pool:
-        keeper.begin(2)
+    """Every second chunk of a finished run is lost, and made again."""
+    experiment, shares, folder = mcdev.build(NOISY), [Share(1, 1)], tmp_path / "run"
+    folder.mkdir()
+    with safekeeping.Folder(folder, experiment) as keeper, thread_pool(1) as pool:
+        keeper.begin(1)
         keeper.cut(shares)
-        safekeeping.work(keeper, shares, pool, lambda done, total: None)
-    trial = Trial(experiment)
-    files = sorted((tmp_path / "run").rglob("*-*.h5"))
-    assert len(files) == sum(len(chain) for chain in chains(trial, 0, shares[0]))
-    for file in files[1::2]:
+        perform(keeper.trials, shares, keeper, pool, 1, Progress(total_steps(keeper.trials), lambda done, total: None))
+    files = sorted((folder / "chunks").iterdir())
+    assert len(files) == sum(len(chain) for chain in chains(keeper.trials[0], 0, shares[0])) == 4
+    for file in files[::2]:
         file.unlink()
-    with safekeeping.Folder(tmp_path / "run", experiment) as keeper, workers(1) as pool:
-        keeper.take_up()
-        tree, failed = safekeeping.work(keeper, shares, pool, lambda done, total: None)
-    assert not failed
-    stored = tree["spikes/n"].dataset
+    stored = mcdev.resume(folder)["spikes/n"].dataset
     spikes = next(iter(noisy.spikes.values()))
     np.testing.assert_array_equal(stored["onset"].values, spikes.onset)
     np.testing.assert_array_equal(stored["row_size"].values[0], spikes.kept)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple, Self
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mcdev.measurements.contract import Detector, Measurement, Train, Trajectory, absent
 from mcdev.protocols.timeline import Timeline
@@ -53,7 +53,11 @@ def _written(value: Any) -> Any:
     return text
 
 
-Level = Annotated[str, BeforeValidator(_written)]
+Level = Annotated[
+    str,
+    BeforeValidator(_written),
+    WithJsonSchema({"type": ["string", "number"], "description": "a level with its unit", "examples": ["1 uA"]}),
+]
 """A number in the unit of a channel, which is known only where all channels are."""
 
 
