@@ -296,7 +296,7 @@ def check_conductor(kind: type[Conductor]) -> Iterator[Failure]:
 
 def _train(detector: Detector, channels: Mapping[str, np.ndarray], widths: np.ndarray, full_scale: float) -> Train:
     """What a detector sees where each sample is one interval, over which a channel goes on from its last value."""
-    watches = watching([detector], jnp.full(1, full_scale), float)
+    watches = watching([detector], {"full_scale": jnp.full(1, full_scale)}, float)
     course = {detector.signal: jnp.asarray(channels[detector.signal])[:, None]}
     ones = jnp.ones(1, jnp.uint32)
 

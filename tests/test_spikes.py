@@ -61,7 +61,7 @@ def watched(
     behind = jnp.asarray(ends, dtype)
     before = jnp.concatenate([behind[:1], behind[:-1]]) if before is None else jnp.asarray(before, dtype)
     lanes, each = behind.shape[1], behind.shape[0] // samples
-    start = watching([detector], jnp.full(lanes, 2.0), dtype)
+    start = watching([detector], {"full_scale": jnp.full(lanes, 2.0)}, dtype)
     all_of_them = jnp.full(lanes, each, jnp.uint32)
 
     def body(i: Any, at: Any) -> Any:
@@ -121,7 +121,7 @@ def test_counted_beyond_what_is_kept() -> None:
 
 def test_lanes_with_fewer_intervals_wait() -> None:
     """Of two lanes in one sample the second has half as many intervals; what stands in its place is not seen."""
-    (start,) = watching([LEVELS], jnp.ones(2), np.float32)
+    (start,) = watching([LEVELS], {"full_scale": jnp.ones(2)}, np.float32)
     count = jnp.array([4, 2], jnp.uint32)
     levels = jnp.array([[0.0, 0.0], [2.0, 2.0], [0.0, 9.0], [2.0, 0.0], [2.0, 2.0]])
 
@@ -778,3 +778,57 @@ def test_pictures_of_spikes_do_not_apply_without(drawn: xr.DataTree) -> None:
     without["config"].dataset["toml"].values[()] = text
     del without["spikes"]
     assert not any(picture.applies(without) for picture in pictures)
+
+
+# ------------------------------------------------------------------------------- elements and nodes
+
+
+def pair(measurements: dict[str, Any]) -> Experiment:
+    """Two neurons on one source, not coupled."""
+    elements: dict[str, Any] = {"V1": {"kind": "voltage_source", "between": ["in", "0"]}}
+    for i in (1, 2):
+        out = f"out{i}"
+        elements |= {
+            f"R{i}": {"kind": "resistor", "between": ["in", out], "resistance": "60 ohm"},
+            f"C{i}": {"kind": "capacitor", "between": [out, "0"], "capacitance": "1.6667 mF"},
+            f"M{i}": {"kind": "memristor", "between": [out, "0"]},
+        }
+    return mcdev.build(
+        {
+            "name": "pair",
+            "device": {"preset": "wang2017_reduced", "particles": 6},
+            "circuit": {"kind": "network", "elements": elements},
+            "protocol": {"kind": "hold", "voltage": "4 V", "duration": "2 s", "samples": 8},
+            "measurements": measurements,
+            "ensemble": {"devices": 8},
+        }
+    )
+
+
+@pytest.mark.slow
+def test_spikes_of_an_element_and_of_a_node() -> None:
+    """The first memristor, named or not, and the second, whose channel may also be given by its whole name; a node's
+    voltage likewise."""
+    levels = {"threshold": "1 V", "reset": "0.9 V"}
+    measured: dict[str, Any] = {
+        "first": {"kind": "spike_count"},
+        "named": {"kind": "spike_count", "element": "M1"},
+        "second": {"kind": "spike_count", "element": "M2"},
+        "whole": {"kind": "spike_count", "signal": "conductance(M2)", "threshold": "0.1 S"},
+        "node": {"kind": "spike_count", "signal": "voltage", "node": "out2", **levels},
+        "same": {"kind": "spike_count", "signal": "voltage(out2)", **levels},
+    }
+    (found,) = simulate(pair(measured), threads=1)
+    first, named, second, whole, node, same = found.values.values()
+    assert first.sum() > 0
+    assert second.sum() > 0
+    np.testing.assert_array_equal(first, named)
+    np.testing.assert_array_equal(second, whole)
+    assert (first != second).any()
+    np.testing.assert_array_equal(node, same)
+    assert node.sum() > 0
+
+
+def test_a_channel_that_an_element_has_not_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no such channel is recorded \('conductance\(R1\)'\)"):
+        pair({"n": {"kind": "spike_count", "element": "R1"}})

@@ -196,7 +196,7 @@ def _simulate(
         settle = _row(quiet, quiet, start.settle, settling)
     rows = _row(start.start, start.end, start.widths, counts)
     watched = () if of_mean else detectors(measurements)
-    begin = watching(watched, start.references["full_scale"], start.widths.dtype)
+    begin = watching(watched, start.references, start.widths.dtype)
     place = Place(lanes, 0)
     carry, recorded, impedance = record(
         start.devices, start.circuit, key, settle, rows, frequency, place, onward, begin

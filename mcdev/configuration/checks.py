@@ -15,6 +15,7 @@ from mcdev.configuration.problems import ConfigError, Problem, key_path, keys_of
 from mcdev.configuration.reference import published
 from mcdev.configuration.sweep import expand
 from mcdev.devices.contract import CIRCUIT_CHANNELS
+from mcdev.measurements.contract import of_element
 from mcdev.measurements.spiking import Spiking, value_of
 from mcdev.protocols.timeline import NoTimeline
 from mcdev.schema import Unit, extremes, nearest, sentence
@@ -146,12 +147,13 @@ def _place_problems(experiment: Experiment, key: str, measurement: Measurement) 
 def _signal_problems(experiment: Experiment, key: str, measurement: Spiking) -> list[Problem]:
     """Whether there is the channel that a measurement of spikes watches, and whether its levels are of its unit."""
     channels = {**CIRCUIT_CHANNELS, **experiment.channels}
-    if measurement.signal not in channels:
-        message = f"no such channel is recorded; {nearest(measurement.signal, channels)}"
+    signal = of_element(channels, measurement.detector.signal, measurement.element)
+    if signal not in channels:
+        message = f"no such channel is recorded ('{signal}'); {nearest(signal, channels)}"
         return [Problem(f"{key}.signal", measurement.signal, message)]
-    unit = channels[measurement.signal].unit
+    unit = channels[signal].unit
     if measurement.threshold is None and unit != "S":
-        message = f"'{measurement.signal}' is no conductance, so a share of G_max is no level of it; add threshold = …"
+        message = f"'{signal}' is no conductance, so a share of G_max is no level of it; add threshold = …"
         return [Problem(f"{key}.threshold", None, message)]
     found = []
     for name in ("threshold", "reset"):
@@ -160,7 +162,7 @@ def _signal_problems(experiment: Experiment, key: str, measurement: Spiking) -> 
             if level is not None:
                 value_of(level, unit)
         except PydanticCustomError as error:
-            message = f"{sentence(error)} (the unit of '{measurement.signal}')"
+            message = f"{sentence(error)} (the unit of '{signal}')"
             found.append(Problem(f"{key}.{name}", level, message))
     return found
 

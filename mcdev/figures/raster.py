@@ -68,8 +68,11 @@ def _draw(tree: xr.DataTree, name: str, point: int, above: Axes, below: Axes) ->
     some = f"first {len(rows)} of {devices}" if devices > len(rows) else f"all {devices}"
     title, texts = points(tree)
     where = f"{title} = {texts[point]}" if texts else ""
-    parts = [where, f"{some} devices, {silent} silent", first_cycle(tree), f"spikes of {name}"]
-    above.set_title(", ".join(filter(None, parts)), fontsize=SMALL, pad=3)
+    lines = [
+        f"{some} devices, {silent} silent",
+        ", ".join(filter(None, [f"spikes of {name}", where, first_cycle(tree)])),
+    ]
+    above.set_title("\n".join(lines), fontsize=SMALL, pad=3)
     below.set_ylim(len(rows) + 0.6, 0.4)
     below.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     dress(below, label, "device")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx
@@ -43,11 +44,20 @@ class Detector(NamedTuple):
     """Whether both are shares of the device's G_max."""
     most: int
     """Spikes that are kept of each cycle, the first ones; they are counted beyond."""
+    element: str | None = None
+    """The element of the circuit that is watched; by default the first memristor."""
 
     @property
     def name(self) -> str:
         """By which a trajectory knows its spikes."""
-        return "{} {!r} {!r} {} {}".format(*self)
+        return "{} {!r} {!r} {} {} {}".format(*self)
+
+
+def of_element(names: Iterable[str], name: str, element: str | None) -> str:
+    """Which of these is meant by a name at an element: ``current(M2)``. Where none carries the element's name in
+    brackets it is the first memristor, and the name stands as it is."""
+    marked = element is not None and any(each.endswith(f"({element})") for each in names)
+    return f"{name}({element})" if marked else name
 
 
 class Train(eqx.Module):

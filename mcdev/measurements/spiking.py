@@ -118,11 +118,16 @@ class Spiking(Measurement, abc.ABC):
         if self.threshold is None:
             high = FRACTION if self.fraction is None else self.fraction
             low = RESET * high if self.reset_fraction is None else self.reset_fraction
-            return Detector(self.signal, high, low, True, self.most)
+            return Detector(self._channel, high, low, True, self.most, self.element)
         unit = unit_of(self.threshold)
         high = value_of(self.threshold, unit)
         low = RESET * high if self.reset is None else value_of(self.reset, unit)
-        return Detector(self.signal, high, low, False, self.most)
+        return Detector(self._channel, high, low, False, self.most, self.element)
+
+    @property
+    def _channel(self) -> str:
+        """With a node, its voltage stands for the source's."""
+        return f"voltage({self.node})" if self.node is not None and self.signal == "voltage" else self.signal
 
     @property
     def signal_unit(self) -> str:
@@ -149,7 +154,8 @@ class Spiking(Measurement, abc.ABC):
         else:
             unit = "" if self.signal_unit == "1" else f" {self.signal_unit}"
             levels = f"rises to {found.threshold:g}{unit}, until it falls below {found.reset:g}{unit}"
-        return f"from where {self.signal} {levels}; the first {self.most} of a cycle"
+        what = found.signal if found.element is None else f"{found.signal} of {found.element}"
+        return f"from where {what} {levels}; the first {self.most} of a cycle"
 
     @property
     def spike(self) -> str:

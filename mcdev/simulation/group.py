@@ -140,8 +140,10 @@ class Group:
     @functools.cached_property
     def watching(self) -> tuple[Watch, ...]:
         """The detectors of spikes at the beginning of a cycle."""
-        scales = [p.trial.experiment.device.references(p.draws)["full_scale"] for p in self.pieces]
-        return watching(self.pieces[0].trial.detectors, jnp.asarray(self._full(scales)), self.dtype)
+        of = [(p.trial.experiment, p.draws) for p in self.pieces]
+        own = [experiment.references(experiment.named(draws)) for experiment, draws in of]
+        together = {name: self._full([np.asarray(each[name]) for each in own]) for name in own[0]}
+        return watching(self.pieces[0].trial.detectors, together, self.dtype)
 
     def spikes(self) -> dict[str, Spikes]:
         """What each detector has seen in this cycle, by its name; of the lanes with a device of their own."""

@@ -20,13 +20,14 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 
 from mcdev.devices.contract import PerLane
-from mcdev.measurements.contract import Detector, Measurement, Train
+from mcdev.measurements.contract import Detector, Measurement, Train, of_element
 
 
 class Watch(eqx.Module):
     """One detector on a batch of lanes, and what it has seen since the cycle began."""
 
     signal: str = eqx.field(static=True)
+    element: str | None = eqx.field(static=True)
     threshold: PerLane
     reset: PerLane
     sample: UInt32[Array, " lane"]
@@ -63,15 +64,22 @@ def detectors(measurements: Iterable[Measurement]) -> tuple[Detector, ...]:
     return tuple(dict.fromkeys(m.detector for m in measurements if m.detector is not None))
 
 
-def watching(found: Iterable[Detector], full_scale: PerLane, dtype: Any) -> tuple[Watch, ...]:
-    """These detectors at the beginning of a cycle. ``full_scale``: G_max of each lane (S)."""
-    lanes = full_scale.shape[-1]
+def watching(found: Iterable[Detector], references: Mapping[str, Any], dtype: Any) -> tuple[Watch, ...]:
+    """These detectors at the beginning of a cycle. ``references``: as ``Experiment.references`` gives them [lane]."""
+    lanes = references["full_scale"].shape[-1]
     zeros, none = jnp.zeros(lanes, dtype), jnp.zeros(lanes, jnp.uint32)
+
+    def level(each: Detector, number: float) -> PerLane:
+        if not each.full_scale:
+            return zeros + number
+        return jnp.asarray(number * references[of_element(references, "full_scale", each.element)], dtype)
+
     return tuple(
         Watch(
             signal=each.signal,
-            threshold=(each.threshold * (full_scale if each.full_scale else zeros + 1.0)).astype(dtype),
-            reset=(each.reset * (full_scale if each.full_scale else zeros + 1.0)).astype(dtype),
+            element=each.element,
+            threshold=level(each, each.threshold),
+            reset=level(each, each.reset),
             sample=none,
             inside=jnp.zeros(lanes, bool),
             begun=jnp.zeros((2, lanes), dtype),
@@ -92,7 +100,11 @@ def watch(
 ) -> tuple[Watch, ...]:
     """What has been seen after one more interval of the sample, at whose ends the channels are as given. Lanes that
     have fewer ``intervals`` in this sample stay as they are."""
-    return tuple(_watched(each, before[each.signal], behind[each.signal], interval, intervals) for each in watches)
+    names = [of_element(before, each.signal, each.element) for each in watches]
+    return tuple(
+        _watched(each, before[name], behind[name], interval, intervals)
+        for each, name in zip(watches, names, strict=True)
+    )
 
 
 def _watched(
