@@ -43,12 +43,13 @@ from mcdev.integrators.noise import realisation_key
 from mcdev.kinds import Kind, name_of
 from mcdev.machine.environment import computing
 from mcdev.measurements import MEASUREMENTS
-from mcdev.measurements.contract import OK, Measurement, Trajectory
+from mcdev.measurements.contract import OK, Detector, Measurement, Train, Trajectory
 from mcdev.protocols import PROTOCOLS
 from mcdev.protocols.timeline import NoTimeline, Protocol, Timeline
 from mcdev.schema import Unit, is_unit, typical, unit_of_key
 from mcdev.simulation import program
 from mcdev.simulation.reading import trajectory
+from mcdev.simulation.spikes import detectors, seen, train, watch, watching
 from mcdev.simulation.trial import Trial
 
 LANES, SAMPLES, INTERVALS = 4, 8, 32
@@ -267,8 +268,9 @@ def _trajectory(measurement: Measurement, protocol: Protocol, line: Timeline) ->
     channels |= dict.fromkeys(("conductance", *measurement.needs_channels), conductance)
     impedance = 1e3 + 1.0 / (1e-4 + 2j * np.pi * frequency * 1e-6)
     references = {"full_scale": 1e-3, "cell_constant": 1e-3}
+    spikes = {each.name: _train(each, channels, widths, 1e-3) for each in detectors([measurement])}
     whole: Trajectory = jax.tree.map(
-        jnp.asarray, trajectory(widths, channels, frequency, impedance, references, line.windows)
+        jnp.asarray, trajectory(widths, channels, frequency, impedance, references, line.windows, spikes)
     )
     return whole
 
@@ -290,6 +292,23 @@ def check_conductor(kind: type[Conductor]) -> Iterator[Failure]:
             yield Failure(name, "law() to give a law", _first(error))
             return
         yield from _law(name, law, LANES)
+
+
+def _train(detector: Detector, channels: Mapping[str, np.ndarray], widths: np.ndarray, full_scale: float) -> Train:
+    """What a detector sees where each sample is one interval, over which a channel goes on from its last value."""
+    watches = watching([detector], {"full_scale": jnp.full(1, full_scale)}, float)
+    course = {detector.signal: jnp.asarray(channels[detector.signal])[:, None]}
+    ones = jnp.ones(1, jnp.uint32)
+
+    def step(at: Any, i: Any) -> tuple[Any, None]:
+        before, behind = ({name: x[jnp.maximum(j, 0)] for name, x in course.items()} for j in (i - 1, i))
+        return watch(at, before, behind, jnp.uint32(0), ones), None
+
+    (seen_by,), _ = jax.lax.scan(step, watches, jnp.arange(widths.size))
+    found: Train = jax.tree.map(
+        lambda x: x[..., 0], train(seen(seen_by), jnp.asarray(widths)[:, None], jnp.zeros(1, int))
+    )
+    return found
 
 
 def check_fit(kind: type[Fit]) -> Iterator[Failure]:

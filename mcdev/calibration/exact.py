@@ -28,6 +28,7 @@ from mcdev.machine.environment import computing
 from mcdev.measurements.contract import OK
 from mcdev.simulation.program import Place, Row, advance, measure, record
 from mcdev.simulation.reading import likeness, trajectory
+from mcdev.simulation.spikes import detectors, seen, train, watching
 from mcdev.simulation.trial import Drive, Trial
 
 _WIDTH = 1e-5  # of a central difference, relative
@@ -194,9 +195,18 @@ def _simulate(
         quiet = jnp.zeros_like(start.settle)
         settle = _row(quiet, quiet, start.settle, settling)
     rows = _row(start.start, start.end, start.widths, counts)
-    carry, seen, impedance = record(start.devices, start.circuit, key, settle, rows, frequency, Place(lanes, 0), onward)
+    watched = () if of_mean else detectors(measurements)
+    begin = watching(watched, start.references, start.widths.dtype)
+    place = Place(lanes, 0)
+    carry, recorded, impedance = record(
+        start.devices, start.circuit, key, settle, rows, frequency, place, onward, begin
+    )
+    spikes = {
+        detector.name: train(seen(watch), start.widths, jnp.arange(lanes))
+        for detector, watch in zip(watched, carry.spikes, strict=True)
+    }
     intact, references, widths = carry.intact, start.references, start.widths
-    channels = {name: jnp.where(intact, series, 0.0) for name, series in seen.channels.items()}
+    channels = {name: jnp.where(intact, series, 0.0) for name, series in recorded.channels.items()}
     share = jnp.where(intact, 1.0, 0.0).reshape(cases, -1)
     share = share / jnp.maximum(share.sum(axis=1, keepdims=True), 1.0)
 
@@ -223,6 +233,7 @@ def _simulate(
         first(impedance),
         references,
         windows,
+        jax.tree.map(first, spikes),
     )
     readings = measure(measurements, whole)
     values = [value for value, _ in readings]
@@ -268,6 +279,8 @@ def _back(batch: _Batch, names: Sequence[str], curves: bool) -> Callable[..., An
     if curves or batch.directions is None or len(batch.paths) < _REVERSE_FROM * outputs:
         return None
     if not all(device.in_reverse for device in devices):
+        return None
+    if detectors(trial.experiment.measurements[name] for name in names):  # what they keep is not walked back through
         return None
     pairs = np.concatenate([batch.counts.pairs, batch.settling.pairs]).astype(int)
     if np.any(pairs != pairs[0, 0]):

@@ -139,5 +139,12 @@ def _readable(
         found.append(Problem(f"{key}.experiment", read.experiment, message))
         return None
     unit, problems = read.resolved(experiment, key)
+    measurement = experiment.measurements.get(read.measurement)
+    if measurement is not None and measurement.stepped and experiment.device.exact and getattr(read, "weight", 1.0) > 0:
+        message = (
+            f"'{read.measurement}' is a count, which for devices that are alike changes in steps and has no derivative "
+            "to follow; expected a time (spike_latency, interspike_interval), or weight = 0, which only shows it"
+        )
+        problems = [*problems, Problem(f"{key}.measurement", read.measurement, message)]
     found += problems
     return None if problems else unit

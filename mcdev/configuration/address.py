@@ -66,6 +66,9 @@ class Address(Strict):
         if found:
             return None, found
         measurement = experiment.measurements[name]
+        if self.statistic == "mean_response" and measurement.detector is not None:
+            message = f"'{name}' reads spikes, which a mean trajectory has not; expected 'mean' or 'median'"
+            return measurement.unit, [Problem(f"{key}.statistic", self.statistic, message)]
         at = experiment
         if points:
             with contextlib.suppress(ConfigError):  # what is wrong with a point is said where points are looked at

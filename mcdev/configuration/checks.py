@@ -7,14 +7,18 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic_core import PydanticCustomError
 
 from mcdev.configuration.key_paths import axis_unit, set_value
 from mcdev.configuration.preset_tables import without_preset
 from mcdev.configuration.problems import ConfigError, Problem, key_path, keys_of, shown
 from mcdev.configuration.reference import published
 from mcdev.configuration.sweep import expand
+from mcdev.devices.contract import CIRCUIT_CHANNELS
+from mcdev.measurements.contract import of_element
+from mcdev.measurements.spiking import Spiking, value_of
 from mcdev.protocols.timeline import NoTimeline
-from mcdev.schema import Unit, extremes, nearest
+from mcdev.schema import Unit, extremes, nearest, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +104,8 @@ def _measurement_problems(experiment: Experiment) -> list[Problem]:
             found.append(Problem(key, measurement.kind, message))
         if measurement.full_scale and not device.full_scale:
             found.append(Problem(key, measurement.kind, f"refers to G_max, which {device.kind} devices do not have"))
+        if isinstance(measurement, Spiking):
+            found += _signal_problems(experiment, key, measurement)
     if experiment.protocol.frequencies.size and not experiment.device.small_signal:
         message = f"{experiment.device.kind} devices have no linearised equations; apply a sine as a waveform instead"
         found.append(Problem("protocol.kind", experiment.protocol.kind, message))
@@ -136,6 +142,29 @@ def _place_problems(experiment: Experiment, key: str, measurement: Measurement) 
             yield Problem(f"{key}.{what}", given, f"no such {what} of the circuit is recorded; {nearest(given, known)}")
         elif what == "element" and given != circuit.memristors[0] and f"current({given})" not in channels:
             yield Problem(f"{key}.{what}", given, "is not recorded; write its name into circuit.record")
+
+
+def _signal_problems(experiment: Experiment, key: str, measurement: Spiking) -> list[Problem]:
+    """Whether there is the channel that a measurement of spikes watches, and whether its levels are of its unit."""
+    channels = {**CIRCUIT_CHANNELS, **experiment.channels}
+    signal = of_element(channels, measurement.detector.signal, measurement.element)
+    if signal not in channels:
+        message = f"no such channel is recorded ('{signal}'); {nearest(signal, channels)}"
+        return [Problem(f"{key}.signal", measurement.signal, message)]
+    unit = channels[signal].unit
+    if measurement.threshold is None and unit != "S":
+        message = f"'{signal}' is no conductance, so a share of G_max is no level of it; add threshold = …"
+        return [Problem(f"{key}.threshold", None, message)]
+    found = []
+    for name in ("threshold", "reset"):
+        level = getattr(measurement, name)
+        try:
+            if level is not None:
+                value_of(level, unit)
+        except PydanticCustomError as error:
+            message = f"{sentence(error)} (the unit of '{signal}')"
+            found.append(Problem(f"{key}.{name}", level, message))
+    return found
 
 
 def _extreme(experiment: Experiment) -> tuple[str, Any]:
@@ -195,6 +224,9 @@ def _sweep_problems(experiment: Experiment) -> list[Problem]:
             )
         elif experiment.measurements[fit.measurement].entries(experiment.protocol.timeline()) is not None:
             found.append(Problem(f"{key}.measurement", fit.measurement, "is a list; expected a single number"))
+        elif fit.statistic == "mean_response" and experiment.measurements[fit.measurement].detector is not None:
+            message = f"'{fit.measurement}' reads spikes, which a mean trajectory has not; expected 'mean' or 'median'"
+            found.append(Problem(f"{key}.statistic", fit.statistic, message))
         if fit.axis not in experiment.sweep.axes:
             known = (
                 nearest(fit.axis, experiment.sweep.axes) if experiment.sweep.axes else "there is none in [sweep.axes]"

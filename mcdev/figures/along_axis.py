@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from mcdev.figures import arrhenius, learning_map, srdp, stdp_window
+from mcdev.figures import arrhenius, learning_map, rate_curve, regularity, srdp, stdp_window
 from mcdev.figures.axes import (
     Curve,
     axis_words,
@@ -47,7 +47,7 @@ def applies(tree: xr.DataTree) -> bool:
 
 def _names(tree: xr.DataTree) -> list[str]:
     """Single numbers that no picture of their own shows."""
-    elsewhere = [picture.measurements(tree) for picture in (stdp_window, srdp, learning_map)]
+    elsewhere = [picture.measurements(tree) for picture in (stdp_window, srdp, learning_map, rate_curve, regularity)]
     return [name for name in scalars(tree) if not any(name in names for names in elsewhere)]
 
 

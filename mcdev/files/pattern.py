@@ -14,6 +14,8 @@ _FIXED = ("units", "kind", "path", "axis", "fit", "measurement", "statistic", "c
 """Attributes that programs read: they are as they must be. The others are words for people."""
 _ANY = ("replicate",)
 """Dimensions whose size is mcdev's own choice, at least one."""
+_FREE = ("spike",)
+"""Dimensions whose size nobody knows beforehand."""
 _WORDS = ("curve",)
 """Coordinates that are words for people."""
 
@@ -53,7 +55,7 @@ def _check_group(path: str, found: xr.Dataset, wanted: xr.Dataset, optional: Seq
 
 
 def _check_array(where: str, found: xr.Variable, wanted: xr.Variable) -> None:
-    sizes = [(size, wanted.sizes.get(dim)) for dim, size in found.sizes.items() if dim not in _ANY]
+    sizes = [(size, wanted.sizes.get(dim)) for dim, size in found.sizes.items() if dim not in (*_ANY, *_FREE)]
     none = any(found.sizes.get(dim, 1) < 1 for dim in _ANY)
     if found.dims != wanted.dims or none or any(own != other for own, other in sizes):
         raise Unreadable(f"{where} is {_described(found)}; expected {_described(wanted)}")

@@ -7,8 +7,11 @@ from mcdev.measurements.contract import Measurement
 from mcdev.measurements.delay_time import DelayTime
 from mcdev.measurements.equivalent_circuit import EquivalentCircuit
 from mcdev.measurements.exponential_fit import ExponentialFit
+from mcdev.measurements.firing import Firing
+from mcdev.measurements.firing_rate import FiringRate
 from mcdev.measurements.hold_voltage import HoldVoltage
 from mcdev.measurements.inflection import Inflection
+from mcdev.measurements.interspike_interval import InterspikeInterval
 from mcdev.measurements.loop_area import LoopArea
 from mcdev.measurements.mean_conductance import MeanConductance
 from mcdev.measurements.memristor_change import MemristorChange
@@ -17,6 +20,10 @@ from mcdev.measurements.paired_pulse import PairedPulse
 from mcdev.measurements.peak_pulse import PeakPulse
 from mcdev.measurements.pulse_conductance import PulseConductance
 from mcdev.measurements.relaxation_time import RelaxationTime
+from mcdev.measurements.spike_amplitude import SpikeAmplitude
+from mcdev.measurements.spike_count import SpikeCount
+from mcdev.measurements.spike_latency import SpikeLatency
+from mcdev.measurements.spike_width import SpikeWidth
 from mcdev.measurements.switching_slope import SwitchingSlope
 from mcdev.measurements.threshold_voltage import ThresholdVoltage
 from mcdev.measurements.turn_on_voltage import TurnOnVoltage
@@ -27,8 +34,11 @@ MEASUREMENTS: Kinds[Measurement] = Kinds(
     DelayTime,
     EquivalentCircuit,
     ExponentialFit,
+    Firing,
+    FiringRate,
     HoldVoltage,
     Inflection,
+    InterspikeInterval,
     LoopArea,
     MeanConductance,
     MemristorChange,
@@ -37,6 +47,10 @@ MEASUREMENTS: Kinds[Measurement] = Kinds(
     PeakPulse,
     PulseConductance,
     RelaxationTime,
+    SpikeAmplitude,
+    SpikeCount,
+    SpikeLatency,
+    SpikeWidth,
     SwitchingSlope,
     ThresholdVoltage,
     TurnOnVoltage,

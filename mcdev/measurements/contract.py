@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx
@@ -27,6 +28,55 @@ STATUS_MEANINGS = "ok right_censored left_censored undefined failed"
 undefined: there was nothing to measure (no relaxation without switching). failed: the realisation broke down."""
 
 Series = Float[Array, " time"]
+
+
+class Detector(NamedTuple):
+    """What counts as a spike: a recorded channel rises to a threshold, and later falls below a lower level. Noise about
+    one of the two alone makes no further spike."""
+
+    signal: str
+    """Name of the channel that is watched."""
+    threshold: float
+    """Where a spike begins, in the unit of the channel (SI), or as a share of G_max."""
+    reset: float
+    """Below which it ends."""
+    full_scale: bool
+    """Whether both are shares of the device's G_max."""
+    most: int
+    """Spikes that are kept of each cycle, the first ones; they are counted beyond."""
+    element: str | None = None
+    """The element of the circuit that is watched; by default the first memristor."""
+
+    @property
+    def name(self) -> str:
+        """By which a trajectory knows its spikes."""
+        return "{} {!r} {!r} {} {} {}".format(*self)
+
+
+def of_element(names: Iterable[str], name: str, element: str | None) -> str:
+    """Which of these is meant by a name at an element: ``current(M2)``. Where none carries the element's name in
+    brackets it is the first memristor, and the name stands as it is."""
+    marked = element is not None and any(each.endswith(f"({element})") for each in names)
+    return f"{name}({element})" if marked else name
+
+
+class Train(eqx.Module):
+    """The spikes that a detector saw in one cycle of one realisation: the first ones, in order. Times that are not
+    there (the interval before the first spike, the width of one that had not ended) are NaN, as are entries beyond the
+    count. Intervals and widths are differences that were taken in double precision: long runs do not round them."""
+
+    sample: Int[Array, " spike"]
+    """In which each begins."""
+    share: Float[Array, " spike"]
+    """Of that sample, at which it begins."""
+    interval: Float[Array, " spike"]
+    """Seconds since the spike before began."""
+    width: Float[Array, " spike"]
+    """Seconds until it ends."""
+    peak: Float[Array, " spike"]
+    """Largest value of the watched channel until it ends (SI)."""
+    count: Int[Array, ""]
+    """Of all spikes, also of those that are not kept."""
 
 
 class Trajectory(eqx.Module):
@@ -54,6 +104,8 @@ class Trajectory(eqx.Module):
     """The same of other memristors of the circuit: ``full_scale(M2)``."""
     windows: dict[str, Int[Array, "n 2"]]
     """First sample and one past the last of each window, by name."""
+    spikes: dict[str, Train] = eqx.field(default_factory=dict)
+    """By the name of their detector. A mean trajectory has none: a mean of spikes is no spike."""
 
     def at(self, element: str | None, node: str | None) -> Trajectory:
         """As seen at this element of the circuit, and with this node's voltage as the source's. What an element does
@@ -87,6 +139,11 @@ class Trajectory(eqx.Module):
         """Middle of each sample, counted from the beginning of the window."""
         widths = jnp.where(mask, self.widths, 0.0)
         return jnp.cumsum(widths) - 0.5 * widths
+
+    def begin_of(self, train: Train, mask: Bool[Array, " time"]) -> Float[Array, " spike"]:
+        """When each spike begins, in seconds from the beginning of the window; of spikes within the window alone."""
+        widths = jnp.where(mask, self.widths, 0.0)
+        return (jnp.cumsum(widths) - widths)[train.sample] + train.share * self.widths[train.sample]
 
     def span(self, mask: Bool[Array, " time"]) -> Float[Array, ""]:
         """Length of the window in seconds."""
@@ -189,6 +246,18 @@ class Measurement(Kind, abc.ABC):
     @property
     def spectral(self) -> bool:
         """Whether it reads the impedance spectrum instead of the trajectory."""
+        return False
+
+    @property
+    def detector(self) -> Detector | None:
+        """What the spikes are that it reads; None where it reads none. The mean trajectory has none, so that this
+        measurement is not taken of it."""
+        return None
+
+    @property
+    def stepped(self) -> bool:
+        """Whether it is a count, which a small change of a parameter leaves as it is: its derivative along one
+        trajectory says nothing."""
         return False
 
     def entries(self, timeline: Timeline) -> int | None:

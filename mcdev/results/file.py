@@ -127,6 +127,8 @@ def _check(tree: xr.DataTree, migrated: bool) -> None:
     pattern["/"] = xr.Dataset(attrs=about)
     if missing(written):  # the unit of an unknown key is not known
         pattern["/sweep"] = tree["sweep"].dataset
+        spikes = tree["spikes"].children if "spikes" in tree else {}  # nor which spikes an unknown measurement reads
+        pattern |= {f"/spikes/{name}": group.to_dataset() for name, group in spikes.items()}
     labels = axis_labels(experiment)
     pattern |= {f"/fits/{name}": curves(experiment, fit, labels) for name, fit in experiment.fits.items()}
     optional = {f"/fits/{name}": coefficients(experiment, fit) for name, fit in experiment.fits.items()}
@@ -136,6 +138,16 @@ def _check(tree: xr.DataTree, migrated: bool) -> None:
             if name in wanted:
                 variable.attrs = dict(wanted[name].attrs) | dict(variable.attrs)
     check_pattern(tree, xr.DataTree.from_dict(pattern), optional)
+    for name, group in tree["spikes"].children.items() if "spikes" in tree else ():
+        _check_lists(f"/spikes/{name}", group.dataset)
+
+
+def _check_lists(path: str, data: xr.Dataset) -> None:
+    """Raises :class:`mcdev.files.structure.Unreadable` unless the lists of all realisations follow each other."""
+    size, offset = data["row_size"].values.ravel(), data["offset"].values.ravel()
+    whole = data.sizes.get("spike", 0)
+    if (size < 0).any() or not np.array_equal(offset, np.cumsum(size) - size) or size.sum() != whole:
+        raise Unreadable(f"{path}: row_size and offset do not divide its {whole} spikes")
 
 
 def folder_name(experiment: Experiment) -> str:

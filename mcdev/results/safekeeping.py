@@ -286,7 +286,7 @@ def _fits(shape: tuple[int, ...], kind: str, wanted: tuple[int | None, ...], kin
     """Whether an array has a shape (its last dimensions, where the first of them is None) and a kind."""
     if wanted and wanted[0] is None:
         wanted = wanted[1:]
-        shape = shape[-len(wanted) :]
+        shape = shape[len(shape) - len(wanted) :]
     return shape == wanted and kind in kinds
 
 

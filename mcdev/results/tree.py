@@ -10,6 +10,9 @@
     /trajectories         full trajectories of the first devices: (point, kept_cycle, trajectory, time)
     /profile              what varies along the device: (point, kept_cycle, time, bin), position (point, bin)
     /spectrum             small-signal impedance, where the protocol takes one: (point, device, cycle, frequency)
+    /spikes/NAME          the spikes of a detector, named after the first measurement that reads them: onset, width and
+                          amplitude (spike), those of one realisation after those of another; offset and row_size:
+                          (point, device, cycle). Only where spikes are measured
     /fits/NAME            coefficients along the sweep axis, with errors: (curve)
 
 A name that a user chose is that of a group, and what stands in a group has mcdev's own names, so that the two cannot
@@ -35,6 +38,7 @@ from mcdev.files.structure import Unreadable, parse_toml
 from mcdev.files.whole_file import ResultsError
 from mcdev.machine.identity import Origin
 from mcdev.measurements.contract import STATUS_MEANINGS
+from mcdev.measurements.spiking import Spiking
 from mcdev.results.fits_along_axes import fitted_group
 from mcdev.results.provenance import attributes
 from mcdev.results.unknown_kinds import experiment_with_stand_ins, missing
@@ -91,6 +95,8 @@ def unfitted(experiment: Experiment, points: list[PointResult]) -> dict[str, xr.
     for name in experiment.measurements:
         groups[f"/measurements/{name}"] = _measurement(name, points, variants)
         groups[f"/mean_response/{name}"] = _of_mean(name, points, variants)
+    for names in trains(variants):
+        groups[f"/spikes/{names[0]}"] = _spikes(names, points, variants)
     return {path: _indexed(data, experiment, points) for path, data in groups.items()}
 
 
@@ -169,6 +175,8 @@ def _measurement(name: str, points: list[PointResult], variants: list[Experiment
         about["full_scale"] = f"G_max: {full_scale.words}"
     if all(v.measurements[name].nonnegative for v in variants):
         about["at_least"] = 0.0
+    if measurement.detector is not None:
+        about["spikes"] = next(f"/spikes/{names[0]}" for names in trains(variants) if name in names)
     of_status = {
         "long_name": f"status of {name}",
         "flag_values": np.arange(5, dtype=np.int8),
@@ -177,6 +185,47 @@ def _measurement(name: str, points: list[PointResult], variants: list[Experiment
         "-1 where this sweep point has no such entry",
     }
     return xr.Dataset({"value": (dims, np.stack(values), about), "status": (dims, np.stack(status), of_status)})
+
+
+def trains(variants: list[Experiment]) -> list[list[str]]:
+    """Names of the measurements that read the same spikes at every sweep point."""
+    found: dict[Any, list[str]] = {}
+    for name, measurement in variants[0].measurements.items():
+        if measurement.detector is not None:
+            found.setdefault(tuple(v.measurements[name].detector for v in variants), []).append(name)
+    return list(found.values())
+
+
+def _spikes(names: list[str], points: list[PointResult], variants: list[Experiment]) -> xr.Dataset:
+    """A contiguous ragged array in the sense of the CF conventions: ``row_size`` spikes of each realisation stand from
+    ``offset`` on."""
+    measurements = [v.measurements[names[0]] for v in variants]
+    own = [p.spikes[m.detector.name] for p, m in zip(points, measurements, strict=True) if m.detector is not None]
+    dims = ("point", "device", "cycle")
+    kept = np.stack([each.kept for each in own])
+    ends = np.cumsum(kept).reshape(kept.shape)
+    levels = dict.fromkeys(m.levels for m in measurements if isinstance(m, Spiking))
+    signals = dict.fromkeys(m.detector.signal for m in measurements if m.detector is not None)
+    about = {"signal": ", ".join(signals), "criterion": "; ".join(levels), "measurements": ", ".join(names)}
+    data = xr.Dataset(attrs=about)
+    counts = {
+        "offset": (ends - kept, "number of the first spike of the realisation"),
+        "row_size": (kept, "spikes of the realisation that are kept"),
+        "count": (np.stack([each.total for each in own]), "all spikes of the realisation"),
+    }
+    for name, (numbers, words) in counts.items():
+        data[name] = xr.Variable(dims, numbers, {"long_name": words})
+    data["row_size"].attrs["sample_dimension"] = "spike"
+    unit = next((m.signal_unit for m in measurements if isinstance(m, Spiking)), "1")
+    lists = {
+        "onset": ("s", "beginning of the spike, since its cycle began"),
+        "width": ("s", "time until it ends; NaN where it was still on at the end of the cycle"),
+        "amplitude": (unit, "largest value of the watched channel within the spike"),
+    }
+    for name, (units, words) in lists.items():
+        flat = np.concatenate([getattr(each, name) for each in own])
+        data[name] = xr.Variable("spike", flat, {"units": units, "long_name": words})
+    return data
 
 
 def _realisations(experiment: Experiment, points: list[PointResult]) -> xr.Dataset:
@@ -196,6 +245,8 @@ def _of_mean(name: str, points: list[PointResult], variants: list[Experiment]) -
         values = [_pad(v, 2, max(v.shape[2] for v in values)) for v in values]
     measurement = variants[0].measurements[name]
     about = {"units": measurement.unit, "long_name": f"{measurement.kind} of the mean trajectory"}
+    if measurement.detector is not None:
+        about["comment"] = "a mean trajectory has no spikes: it is not taken"
     return xr.Dataset({"value": (dims, np.stack(values), about)})
 
 

@@ -17,6 +17,7 @@ from mcdev.measurements.contract import FAILED, OK, UNDEFINED
 from mcdev.simulation.group import Arrays, Cycle, Group, Piece
 from mcdev.simulation.progress import Progress, unseen
 from mcdev.simulation.reading import read
+from mcdev.simulation.spikes import Ragged, Spikes, gathered, ragged
 from mcdev.simulation.trial import Trial
 
 GRAIN = 2e9
@@ -111,7 +112,8 @@ def compute(works: Sequence[Work], progress: Progress | None = None) -> list[Arr
 
     parameter/NAME [d] · value/NAME, status/NAME [d, c] or [d, c, entry] · intact [d, c] · impedance [d, c, F] ·
     series/CHANNEL [k, T, d] · inner/NAME [k, T, part, n] of the first n devices of all · profile/NAME [g, k, T, bin],
-    summed over a group's realisations · carry/i […, d], the arrays of the devices' state at the end; with k the kept
+    summed over a group's realisations · spikes/i/total and kept [d, c], onset, width and amplitude [spike], of each
+    detector, as in ``spikes.Ragged`` · carry/i […, d], the arrays of the devices' state at the end; with k the kept
     cycles among its own, g the groups.
     """
     with computing(works[0].trial.experiment.precision == "float64"):
@@ -145,7 +147,8 @@ def _groups(works: Sequence[Work]) -> list[list[tuple[int, Piece]]]:
 
 def layout(trial: Trial, chunk: Chunk) -> dict[str, tuple[tuple[int | None, ...], str]]:
     """Name of each array that :func:`compute` gives → its shape and the kinds of numbers it may hold (NumPy's letters).
-    Every carry/i has the devices last, as carry/0, whose other dimensions are not known here."""
+    Every carry/i has the devices last, as carry/0, whose other dimensions are not known here; nor is how many spikes
+    there are."""
     experiment, kept = trial.experiment, trial.kept
     d, c, t = chunk.last - chunk.first, chunk.end - chunk.begin, trial.timeline.samples
     k, g = int(np.sum((kept >= chunk.begin) & (kept < chunk.end))), -(-d // trial.lanes)
@@ -156,6 +159,9 @@ def layout(trial: Trial, chunk: Chunk) -> dict[str, tuple[tuple[int | None, ...]
     for name, entries in trial.entries.items():
         found |= {f"value/{name}": ((d, c, *entries), "f"), f"status/{name}": ((d, c, *entries), "i")}
     found |= {"intact": ((d, c), "b"), "impedance": ((d, c, trial.frequency.size), "c")}
+    for i in range(len(trial.detectors)):
+        found |= {f"spikes/{i}/{name}": ((d, c), "i") for name in ("total", "kept")}
+        found |= {f"spikes/{i}/{name}": ((None,), "f") for name in ("onset", "width", "amplitude")}
     if k:
         found |= {f"series/{name}": ((k, t, d), "f") for name in trial.channels}
         found |= {f"profile/{name}": ((g, k, t, device.profile_bins.size), "f") for name in device.profiles}
@@ -182,11 +188,16 @@ def _computed(works: Sequence[Work], pieces: Sequence[Piece], progress: Progress
     ends = np.cumsum(group.counts).tolist()
     spans = [slice(end - piece.count, end) for end, piece in zip(ends, pieces, strict=True)]
     cycles: list[list[Arrays]] = [[] for _ in pieces]
+    trains: list[list[list[tuple[Ragged, int, int]]]] = [[[] for _ in piece.trial.detectors] for piece in pieces]
     for cycle in range(chunk.begin, chunk.end):
         out = group.run(cycle, progress)
         found = _measured(group, out)
         for p, piece in enumerate(pieces):
             cycles[p].append({name: value[spans[p]] for name, value in found.items()})
+            for parts, spikes in zip(trains[p], out.spikes.values(), strict=True):
+                mine = Spikes(*(value[..., spans[p]] for value in spikes))
+                one = ragged(mine, piece.trial.timeline.widths, out.intact[spans[p]])
+                parts.append((one, 0, cycle - chunk.begin))
             if cycle in kept:
                 cycles[p][-1] |= {f"series/{name}": series[:, spans[p]] for name, series in out.channels.items()}
                 cycles[p][-1] |= {f"profile/{name}": total[..., p] for name, total in out.profile.items()}
@@ -196,6 +207,10 @@ def _computed(works: Sequence[Work], pieces: Sequence[Piece], progress: Progress
     for own, piece in zip(made, pieces, strict=True):
         named = piece.trial.experiment.named(piece.draws)
         own |= {f"parameter/{name}": value[: piece.count] for name, value in named.items()}
+    for own, piece, lists in zip(made, pieces, trains, strict=True):
+        for i, parts in enumerate(lists):
+            whole = gathered(parts, piece.count, chunk.end - chunk.begin)
+            own |= {f"spikes/{i}/{name}": value for name, value in whole._asdict().items()}
     if size.between_cycles == "continue" and chunk.end < size.cycles:
         for i, leaf in enumerate(group.leaves()):
             for own, span in zip(made, spans, strict=True):
@@ -221,8 +236,8 @@ def _measured(group: Group, out: Cycle) -> Arrays:
         for p in group.pieces
     ]
     references = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    readings = read(trials, group.which, out.channels, out.impedance, references)
-    for name, (value, status) in zip(trials[0].experiment.measurements, readings, strict=True):
+    readings = read(trials, group.which, out.channels, out.impedance, references, out.spikes)
+    for name, (value, status) in readings.items():
         fine = out.intact.reshape(-1, *([1] * (value.ndim - 1)))
         broken = (status == OK) & ~np.isfinite(value)
         found[f"value/{name}"] = np.where(fine, value, np.nan)

@@ -41,6 +41,7 @@ from mcdev.simulation.group import Arrays
 from mcdev.simulation.jackknife import GROUPS, without_groups
 from mcdev.simulation.progress import Progress, Stopped
 from mcdev.simulation.reading import likeness, read
+from mcdev.simulation.spikes import Ragged, gathered, nothing
 from mcdev.simulation.trial import Trial, trials
 
 _SAMPLES = 64  # of all realisations that are held together, at least
@@ -75,6 +76,8 @@ class PointResult:
     """[D, C]: False where a realisation broke down."""
     courses: dict[str, np.ndarray] = field(default_factory=dict)
     """Channel → [K, D, T] of every device, of the channels that were asked for."""
+    spikes: dict[str, Ragged] = field(default_factory=dict)
+    """Detector's name → all spikes that were kept."""
 
 
 class Made(NamedTuple):
@@ -295,6 +298,12 @@ def _gathered(
             result.status[name][d, c] = arrays[f"status/{name}"][()]
         result.intact[d, c] = arrays["intact"][()]
         result.impedance[d, c] = arrays["impedance"][()]
+    for i, detector in enumerate(trial.detectors):
+        lists = [
+            (Ragged(*(np.asarray(arrays[f"spikes/{i}/{name}"]) for name in Ragged._fields)), chunk.first, chunk.begin)
+            for chunk, arrays in parts.items()
+        ]
+        result.spikes[detector.name] = gathered(lists, experiment.ensemble.devices, experiment.ensemble.cycles)
     means = []
     for k, cycle in enumerate(trial.kept):
         own = {chunk: arrays for chunk, arrays in parts.items() if chunk.begin <= cycle < chunk.end}
@@ -330,6 +339,7 @@ def empty(trial: Trial, traced: int) -> PointResult:
         profile={name: np.full((k, t, bins), np.nan, dtype) for name in experiment.device.profiles},
         impedance=np.full((d, c, trial.frequency.size), np.nan, complex),
         intact=np.zeros((d, c), dtype=bool),
+        spikes={detector.name: nothing(d, c) for detector in trial.detectors},
     )
 
 
@@ -393,8 +403,9 @@ def _measure_means(means: Sequence[tuple[Trial, PointResult, _Mean]]) -> None:
             {name: np.concatenate([mean.channels[name] for mean in of], axis=1) for name in of[0].channels},
             np.concatenate([mean.impedance for mean in of], axis=1),
             {name: np.concatenate([mean.references[name] for mean in of]) for name in of[0].references},
+            spikes=None,
         )
-        for name, (value, status) in zip(members[0][0].experiment.measurements, readings, strict=True):
+        for name, (value, status) in readings.items():
             fine = np.split(np.where(status == OK, value, np.nan), np.cumsum(counts)[:-1])
             for (_, result, mean), own in zip(members, fine, strict=True):
                 result.of_mean[name][mean.cycle, : own.shape[0]] = own
@@ -433,6 +444,7 @@ def memory_needed(points: Sequence[Trial], workers: int, in_memory: bool = True)
         channels = len(trial.channels)
         readings = sum(math.prod(entries) * 9 for entries in trial.entries.values())
         kept += c * d * (readings + 1 + 16 * trial.frequency.size) + d * 8 * len(trial.experiment.laws)
+        kept += c * d * sum(16 + 24 * detector.most for detector in trial.detectors)  # as many as they can be
         singles = (channels + device.parts * len(device.coordinates)) * output.trajectories
         means = channels * (2 + len(output.quantiles)) + len(device.profiles) * device.profile_bins.size
         kept += k * t * width * (singles + means)
@@ -449,8 +461,9 @@ def check_memory(
     needed = memory_needed(points, workers or cores(), in_memory)
     allowed = budget(memory)
     if needed > allowed:
+        fewer = ", most of the measurements of spikes" if any(trial.detectors for trial in points) else ""
         raise NotEnoughMemory(
             f"this run would need about {needed / 2**30:.1f} GiB of memory, its budget is {allowed / 2**30:.1f} GiB; "
-            "lower ensemble.devices, ensemble.cycles, the protocol's samples_per_… or output.trajectories, or split "
-            "the sweep"
+            "lower ensemble.devices, ensemble.cycles, the protocol's samples_per_… or output.trajectories"
+            f"{fewer}, or split the sweep"
         )

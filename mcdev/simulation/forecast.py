@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import resources
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from mcdev.simulation.group import Group, Piece
 from mcdev.simulation.program import Carry, program
 from mcdev.simulation.progress import unseen
 from mcdev.simulation.reading import read
+from mcdev.simulation.spikes import Spikes
 from mcdev.simulation.trial import BATCH, Drive, Trial, trials
 
 _LEAST = 0.1  # seconds that each of the calibrating batches takes at least
@@ -142,7 +143,7 @@ def _calibrate(trial: Trial, budget: float) -> tuple[float, Cost]:
     voltage, step = rows.end[strongest], rows.step[strongest] / 16  # far from anything that could go wrong
 
     def at_rest() -> Carry:
-        carry: Carry = program().rest(group.devices, group.circuit, key)
+        carry: Carry = program().rest(group.devices, group.circuit, key)._replace(spikes=group.watching)
         carry.intact.block_until_ready()
         return carry
 
@@ -157,7 +158,7 @@ def _calibrate(trial: Trial, budget: float) -> tuple[float, Cost]:
         return group.advance(key, [drives], unseen())
 
     channels = {name: series[:, group.own] for name, series in work(batch(1, 1)).channels.items()}
-    reading = _reading(group, channels)
+    reading = _reading(group, channels, group.spikes())
     reading()
     compiling = time.perf_counter() - begin
     around = _timed(reading) + _timed(at_rest), _gathering(trial)
@@ -207,7 +208,7 @@ def _gathering(trial: Trial) -> float:
     return _timed(work) * len(trial.channels) / few
 
 
-def _reading(group: Group, recorded: dict[str, np.ndarray]) -> Callable[[], Any]:
+def _reading(group: Group, recorded: dict[str, np.ndarray], spikes: Mapping[str, Spikes]) -> Callable[[], Any]:
     """Taking every measurement of one cycle of a group, on channels of the protocol's length."""
     (piece,) = group.pieces
     trial = piece.trial
@@ -216,7 +217,7 @@ def _reading(group: Group, recorded: dict[str, np.ndarray]) -> Callable[[], Any]
     impedance = np.ones((trial.frequency.size, piece.count), complex)
     named = trial.experiment.named(piece.draws)
     own = trial.experiment.references({name: value[: piece.count] for name, value in named.items()})
-    return lambda: read([trial], group.which, channels, impedance, own)
+    return lambda: read([trial], group.which, channels, impedance, own, spikes)
 
 
 # -------------------------------------------------------------------------------------- accelerators

@@ -23,6 +23,7 @@ from mcdev.simulation.draws import of_cycle
 from mcdev.simulation.program import Carry, Place, Row, program
 from mcdev.simulation.progress import Progress
 from mcdev.simulation.reading import likeness
+from mcdev.simulation.spikes import Spikes, Watch, seen, watching
 from mcdev.simulation.trial import BATCH, Drive, Trial
 
 Arrays = dict[str, np.ndarray]
@@ -95,6 +96,8 @@ class Cycle(NamedTuple):
     """[F, lane]."""
     intact: np.ndarray
     """[lane]."""
+    spikes: dict[str, Spikes]
+    """Of each detector, by its name; NumPy's arrays."""
 
 
 class Group:
@@ -135,6 +138,22 @@ class Group:
         found: LaneKey = program().key(*words, jnp.uint32(cycle))
         return found
 
+    @functools.cached_property
+    def watching(self) -> tuple[Watch, ...]:
+        """The detectors of spikes at the beginning of a cycle."""
+        of = [(p.trial.experiment, p.draws) for p in self.pieces]
+        own = [experiment.references(experiment.named(draws)) for experiment, draws in of]
+        together = {name: self._full([np.asarray(each[name]) for each in own]) for name in own[0]}
+        return watching(self.pieces[0].trial.detectors, together, self.dtype)
+
+    def spikes(self) -> dict[str, Spikes]:
+        """What each detector has seen in this cycle, by its name; of the lanes with a device of their own."""
+        watches = () if self.carry is None else self.carry.spikes
+        return {
+            detector.name: Spikes(*(np.asarray(x)[..., self.own] for x in seen(watch)))
+            for detector, watch in zip(self.pieces[0].trial.detectors, watches, strict=True)
+        }
+
     def restore(self, leaves: Sequence[np.ndarray]) -> None:
         """Go on from where other groups ended: as :meth:`leaves` gives it."""
         blank = jax.eval_shape(program().rest, self.devices, self.circuit, self.key(0))
@@ -153,22 +172,26 @@ class Group:
         if any(piece.changes for piece in self.pieces):
             self.devices, self.circuit = self._together([piece.in_cycle(cycle) for piece in self.pieces])
         if self.carry is None or trials[0].experiment.ensemble.between_cycles == "rest":
-            self.carry = program().rest(self.devices, self.circuit, key)
+            # What settling sees is forgotten; with detectors it is the same program that advances through it.
+            self.carry = program().rest(self.devices, self.circuit, key)._replace(spikes=self.watching)
             if settle := [trial.settle for trial in trials if trial.settle is not None]:
                 self.advance(key, settle, progress)
-        self.carry = self.carry._replace(clock=jnp.zeros(self.lanes, jnp.uint32))
-        seen = self.advance(key, [trial.rows for trial in trials], progress)
+        self.carry = self.carry._replace(clock=jnp.zeros(self.lanes, jnp.uint32), spikes=self.watching)
+        recorded = self.advance(key, [trial.rows for trial in trials], progress)
+        spikes = self.spikes()
+        self.carry = self.carry._replace(spikes=())
         impedance = np.empty((0, self.lanes), complex)
         if trials[0].frequency.size:
             bias = self._full([np.full(self.slot, trial.rows.end[-1]) for trial in trials])
             at = (jnp.asarray(x, self.dtype) for x in (bias, trials[0].frequency))
             impedance = np.asarray(program().impedance(self.devices, self.circuit, self.carry, *at))
         return Cycle(
-            {name: series[:, self.own] for name, series in seen.channels.items()},
-            seen.profile,
-            seen.snapshot,
+            {name: series[:, self.own] for name, series in recorded.channels.items()},
+            recorded.profile,
+            recorded.snapshot,
             impedance[:, self.own],
             np.asarray(self.carry.intact)[self.own],
+            spikes,
         )
 
     def advance(self, key: LaneKey, drives: Sequence[Drive], progress: Progress) -> Any:

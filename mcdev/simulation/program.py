@@ -24,6 +24,7 @@ from mcdev.integrators.interval import Interval
 from mcdev.integrators.noise import realisation_key
 from mcdev.machine.environment import backend
 from mcdev.measurements.contract import Trajectory
+from mcdev.simulation.spikes import watch
 
 
 class Carry(NamedTuple):
@@ -34,6 +35,8 @@ class Carry(NamedTuple):
     clock: UInt32[Array, " lane"]
     """Pairs of steps that each lane has taken since its cycle began."""
     intact: Bool[Array, " lane"]
+    spikes: Any = ()
+    """A ``Watch`` for each detector of spikes, while samples of a cycle are recorded."""
 
 
 class Row(NamedTuple):
@@ -94,6 +97,7 @@ def sample(
 
     def body(i: UInt32[Array, ""], inner: tuple[Carry, Division, dict[str, Any]]) -> tuple[Any, ...]:
         now, held, sums = inner
+        now, spikes = now._replace(spikes=()), now.spikes  # nothing but the last line sees them
         active = i < solutions
         applied = start + (end - start) * ((jnp.asarray(i, start.dtype) + 0.5) / count)
         interval = Interval(step, jnp.where(active, pairs, jnp.uint32(0)), turns)
@@ -148,7 +152,8 @@ def sample(
         before = recorded(devices, circuit, now, applied, law, division)
         behind = recorded(devices, circuit, after, applied, law_after, division_after)
         more = {name: jnp.where(active, 0.5 * (before[name] + behind[name]), 0.0) for name in sums}
-        return chosen(active, after, now), division_after, {name: sums[name] + more[name] for name in sums}
+        after = chosen(active, after, now)._replace(spikes=watch(spikes, before, behind, i, solutions))
+        return after, division_after, {name: sums[name] + more[name] for name in sums}
 
     names = jax.eval_shape(lambda: seen(devices, circuit, carry, zeros))
     blank = jax.tree.map(
@@ -285,14 +290,16 @@ def record(
     frequency: Float[Array, " frequency"],
     place: Place,
     onward: Callable[..., tuple[Carry, Recorded]] = advance,
+    spikes: Any = (),
 ) -> tuple[Carry, Recorded, Complex[Array, "frequency lane"]]:
     """A whole cycle in one go: at rest, through ``settle`` unseen, through ``rows``, and the impedance at the end.
-    ``onward``: :func:`advance`, or its like that may be walked back. Rows are [sample, lane]."""
+    ``onward``: :func:`advance`, or its like that may be walked back. Rows are [sample, lane]. ``spikes``: detectors at
+    the beginning of the cycle."""
     counted = jnp.ones(key[0].shape, bool)
     carry = rest(devices, circuit, key)
     if settle is not None:
         carry, _ = onward(devices, circuit, key, carry, settle, counted, place)
-        carry = carry._replace(clock=jnp.zeros_like(carry.clock))
+    carry = carry._replace(clock=jnp.zeros_like(carry.clock), spikes=spikes)
     carry, seen = onward(devices, circuit, key, carry, rows, counted, place)
     impedance = jnp.zeros((0, *key[0].shape), complex)
     if frequency.shape[0]:

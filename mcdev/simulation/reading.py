@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.machine.environment import backend
-from mcdev.measurements.contract import Trajectory
+from mcdev.measurements.contract import Train, Trajectory
 from mcdev.simulation.program import program
+from mcdev.simulation.spikes import Spikes, train
 from mcdev.simulation.trial import Trial
 
 _AT_ONCE = {"cpu": 64, "gpu": 1024, "tpu": 1024}  # lanes that the measurements are taken on together
+
+NO_SPIKES: Mapping[str, Any] = MappingProxyType({})
+"""Of a mean trajectory."""
 
 
 def trajectory(
@@ -25,9 +31,10 @@ def trajectory(
     impedance: Any,
     references: Mapping[str, Any],
     windows: Mapping[str, Any],
+    spikes: Mapping[str, Train] = NO_SPIKES,
 ) -> Trajectory:
     """What a measurement sees; of one lane, or of many with one more axis. ``references``: as
-    ``Experiment.references`` gives them."""
+    ``Experiment.references`` gives them. ``spikes``: by the name of their detector."""
     return Trajectory(
         widths=widths,
         **{name: channels[name] for name in CIRCUIT_CHANNELS},
@@ -37,6 +44,7 @@ def trajectory(
         **{name: value for name, value in references.items() if "(" not in name},
         of_others={name: value for name, value in references.items() if "(" in name},
         windows=dict(windows),
+        spikes=dict(spikes),
     )
 
 
@@ -58,18 +66,25 @@ def read(
     channels: Mapping[str, np.ndarray],
     impedance: np.ndarray,
     references: Mapping[str, np.ndarray],
-) -> list[tuple[np.ndarray, np.ndarray]]:
+    spikes: Mapping[str, Spikes] | None,
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Value and status of every measurement on every lane, for channels [T, lane], impedance [F, lane] and references
-    [lane]. ``which``: the trial of each lane; the trials are alike (:func:`likeness`).
+    [lane]. ``which``: the trial of each lane; the trials are alike (:func:`likeness`). ``spikes``: by the name of their
+    detector; None of mean trajectories, of which measurements of spikes are left out.
 
     Lanes are measured in blocks of one size, the last of which is filled up: the order in which a compiled sum adds
     depends on the shape of what it adds, and so would its last bit."""
     lanes, at_once, dtype = which.size, _AT_ONCE[backend()], trials[0].dtype
-    widths = np.stack([trial.timeline.widths for trial in trials]).astype(dtype)
+    fine = np.stack([trial.timeline.widths for trial in trials])
+    widths = fine.astype(dtype)
     windows = {name: np.stack([t.timeline.windows[name] for t in trials]) for name in trials[0].timeline.windows}
     frequency = trials[0].frequency.astype(dtype)
     complex_ = np.result_type(dtype, np.complex64)
-    measurements = tuple(trials[0].experiment.measurements.values())
+    every = trials[0].experiment.measurements
+    measurements = {name: m for name, m in every.items() if spikes is not None or m.detector is None}
+    if not measurements:
+        return {}
+    seconds = {name: train(found, fine.T, which) for name, found in (spikes or {}).items()}
     blocks = []
     for first in range(0, lanes, at_once):
         place = np.minimum(np.arange(first, first + at_once), lanes - 1)
@@ -85,10 +100,16 @@ def read(
             lane_first(impedance, complex_),
             {name: lane_first(value) for name, value in references.items()},
             {name: jnp.asarray(spans[trial]) for name, spans in windows.items()},
+            {
+                name: jax.tree.map(lambda x: lane_first(x, dtype if x.dtype.kind == "f" else np.int32), found)
+                for name, found in seconds.items()
+            },
         )
-        readings = program().measure(measurements, block)
+        readings = program().measure(tuple(measurements.values()), block)
         blocks.append([(np.asarray(value, np.float64), np.asarray(status)) for value, status in readings])
-    return [
-        (np.concatenate(values)[:lanes], np.concatenate(status)[:lanes])
-        for values, status in (zip(*parts, strict=True) for parts in zip(*blocks, strict=True))
-    ]
+    return {
+        name: (np.concatenate(values)[:lanes], np.concatenate(status)[:lanes])
+        for name, (values, status) in zip(
+            measurements, (zip(*parts, strict=True) for parts in zip(*blocks, strict=True)), strict=True
+        )
+    }

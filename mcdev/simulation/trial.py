@@ -20,8 +20,10 @@ from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.devices.contract import CIRCUIT_CHANNELS, Devices
 from mcdev.machine.environment import backend
+from mcdev.measurements.contract import Detector
 from mcdev.protocols.timeline import Timeline
 from mcdev.simulation.draws import draw_parameters, of_device
+from mcdev.simulation.spikes import detectors
 
 BATCH = 64
 """Samples a call of the compiled program takes."""
@@ -140,10 +142,16 @@ class Trial:
         found = {name: m.entries(self.timeline) for name, m in self.experiment.measurements.items()}
         return {name: () if count is None else (count,) for name, count in found.items()}
 
+    @functools.cached_property
+    def detectors(self) -> tuple[Detector, ...]:
+        """Of spikes."""
+        return detectors(self.experiment.measurements.values())
+
     @property
     def bytes_of_lane(self) -> int:
-        """What one lane's recorded channels take."""
-        return self.timeline.samples * len(self.channels) * self.dtype.itemsize
+        """What one lane's recorded channels and spikes take."""
+        spikes = 5 * sum(detector.most for detector in self.detectors)
+        return (self.timeline.samples * len(self.channels) + spikes) * self.dtype.itemsize
 
     def draw(self, first: int, last: int) -> dict[str, np.ndarray]:
         """Parameters of devices first … last-1, and of what the circuit puts beside them (SI)."""

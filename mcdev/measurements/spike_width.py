@@ -1,0 +1,37 @@
+"""How long spikes last."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import jax.numpy as jnp
+
+from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED, Reading, Trajectory
+from mcdev.measurements.spiking import Spiking
+
+
+class SpikeWidth(Spiking):
+    """From the threshold to the reset, mean over the spikes that begin in the window and have ended.
+
+    A spike that is still on when the protocol ends has no width. Where it is the only one: right-censored at what was
+    seen of it. Without spikes: undefined.
+    """
+
+    kind: Literal["spike_width"] = "spike_width"
+
+    unit: ClassVar[str] = "s"
+    nonnegative: ClassVar[bool] = True
+
+    @property
+    def criterion(self) -> str:
+        return f"mean width of {self.spike}"
+
+    def measure(self, trajectory: Trajectory) -> Reading:
+        train, here, _, _ = self.seen(trajectory)
+        ended = here & jnp.isfinite(train.width)
+        n, fires = jnp.sum(ended), jnp.any(here)
+        mean = jnp.sum(jnp.where(ended, train.width, 0.0)) / jnp.maximum(n, 1)
+        whole = jnp.ones(trajectory.widths.shape, bool)
+        left = trajectory.span(whole) - trajectory.begin_of(train, whole)[jnp.argmax(here)]
+        value = jnp.where(n > 0, mean, jnp.where(fires, left, jnp.nan))
+        return Reading(value, jnp.where(n > 0, OK, jnp.where(fires, RIGHT_CENSORED, UNDEFINED)))
