@@ -441,6 +441,71 @@ def test_a_realisation_is_the_same_in_any_ensemble() -> None:
     assert np.ptp(many["parameters"]["circuit.devices.taox.positive_rate"].values) > 0
 
 
+FRAGILE = '''
+"""A resistor of 1 kohm that breaks down above a voltage of its own."""
+
+from typing import Annotated, Literal
+
+import jax.numpy as jnp
+
+from mcdev.devices.contract import per_lane
+from mcdev.devices.ohmic import Ohmic
+from mcdev.devices.one_state import OneState, OneStateDevices
+from mcdev.schema import Drawn, PerDevice
+
+
+class Fragile(OneState):
+    """Breaks down."""
+
+    kind: Literal["fragile"] = "fragile"
+    limit: Annotated[Drawn, PerDevice("V", gt=0)] = 1.0
+
+    def fastest(self, voltage):
+        return 1.0
+
+    def build(self, draws, seed, devices, dtype):
+        return Broken({name: per_lane(value, dtype) for name, value in draws.items()}, self.integrator.tolerance)
+
+
+class Broken(OneStateDevices):
+    def rest(self, key):
+        return jnp.zeros_like(self.parameters["limit"])
+
+    def current_law(self, state):
+        return Ohmic(1e-3 * (1.0 + 0.0 * state))
+
+    def drift(self, x, voltage):
+        return jnp.where(jnp.abs(voltage) > self.parameters["limit"], jnp.nan, 0.0 * x)
+'''
+
+
+@pytest.mark.parametrize("capacitor", [False, True])
+def test_the_device_that_breaks_down_is_named(capacitor: bool, tmp_path: Path) -> None:
+    """Two of a thousand ohms in series: that with the lower limit breaks down, and its realisation with it."""
+    (tmp_path / "fragile.py").write_text(FRAGILE)
+    mcdev.load_plugin(tmp_path / "fragile.py")
+    spread = {"distribution": "lognormal", "median": "2 V", "sigma": 0.5}
+    elements: dict[str, Any] = {
+        "V1": {"kind": "voltage_source", "between": ["in", "0"]},
+        "M1": {"kind": "memristor", "between": ["in", "mid"]},
+        "M2": {"kind": "memristor", "between": ["mid", "0"], "device": "other"},
+    }
+    if capacitor:
+        elements["C1"] = {"kind": "capacitor", "between": ["mid", "0"], "capacitance": "1 nF"}
+    other = {"other": {"kind": "fragile", "limit": "2 V"}}
+    circuit = {"kind": "network", "elements": elements, "devices": other}
+    protocol = {"kind": "triangular_sweep", "amplitude": "8 V", "rate": "1 V/s", "samples_per_branch": 160}
+    many = {"devices": 20}
+    tree = run({"kind": "fragile", "limit": spread}, circuit, protocol, ensemble=many)
+    limit = tree["parameters"]["limit"].values[0]
+    culprit = tree["realisations"]["culprit"].values[0, :, 0]
+    assert not tree["realisations"]["intact"].values.any()
+    clear = np.abs(limit - 2.0) > 0.1
+    assert clear.sum() > 10
+    np.testing.assert_array_equal(culprit[clear], np.where(limit < 2.0, 0, 1)[clear])
+    assert set(culprit) == {0, 1}
+
+
 def test_a_measurement_reads_the_element_that_it_names() -> None:
     """The delay of each of two memristors, of different G_max, against its own channel."""
     circuit = pair(None)

@@ -81,9 +81,15 @@ class Circuit(eqx.Module):
         """What a recorder reads of the circuit's own elements, in SI units; names as in ``CircuitConfig.channels``.
         ``observed``: what ``Devices.observe`` returned."""
 
-    def intact(self, state: Any) -> Bool[Array, " lane"] | bool:
-        """False where the circuit's own elements have left the numbers that mean something."""
-        return True
+    @property
+    def several(self) -> bool:
+        """Whether a realisation has several devices, so that it is told which of them broke down."""
+        return False
+
+    def intact(self, state: Any) -> Bool[Array, "part lane"] | None:
+        """False where the circuit's own devices, in their order, and what else has a state, have left the numbers that
+        mean something; None where nothing of its own can."""
+        return None
 
     def impedance(
         self,

@@ -129,6 +129,10 @@ class WiredCircuit(Circuit):
         return all(self.tables)
 
     @property
+    def several(self) -> bool:
+        return sum(self.counts) > 1
+
+    @property
     def noisy(self) -> bool:
         return any(guest.noisy for guest in self.guests)
 
@@ -308,12 +312,13 @@ class WiredCircuit(Circuit):
             at += count
         raise KeyError(name)
 
-    def intact(self, state: Wiring) -> Bool[Array, " lane"]:
-        """Where the charges and all memristors of further tables mean something."""
-        good = jnp.all(jnp.isfinite(state.charge), axis=0)
-        for (guest, of), count in zip(self._flat(state), self.counts[1:], strict=True):
-            good &= jnp.all(guest.intact(of).reshape(count, -1), axis=0)
-        return good
+    def intact(self, state: Wiring) -> Bool[Array, "part lane"]:
+        """Where each memristor of a further table does, and the charges."""
+        own = (
+            guest.intact(of).reshape(count, -1)
+            for (guest, of), count in zip(self._flat(state), self.counts[1:], strict=True)
+        )
+        return jnp.concatenate([*own, jnp.all(jnp.isfinite(state.charge), axis=0, keepdims=True)])
 
     def impedance(
         self,

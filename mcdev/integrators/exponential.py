@@ -108,8 +108,9 @@ def adaptive_system(
         error = jnp.max(jnp.abs(after - whole) / (3.0 * tolerance), axis=0)
         error = lax.stop_gradient(jnp.where(jnp.isfinite(error), error, jnp.inf))
         active, hopeless = left > 0, ~jnp.all(jnp.isfinite(here), axis=0)
+        lost = jnp.where(jnp.isfinite(here), y, jnp.nan)  # those that are none themselves
         taken = active & ((error <= 1.0) | (h <= least)) & ~hopeless
-        y = jnp.where(active & hopeless, jnp.nan, jnp.where(taken, after, y))
+        y = jnp.where(active & hopeless, lost, jnp.where(taken, after, y))
         left = jnp.where(taken, left - h, left)
         left = jnp.where(hopeless, 0.0, left)
         grown = h * jnp.clip(0.9 * jnp.maximum(error, 1e-30) ** (-1 / 3), 0.2, 5.0)

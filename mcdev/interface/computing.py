@@ -96,7 +96,8 @@ def run(
     if broken:
         raise Leave(
             f"{broken} of {tree['realisations']['intact'].size} realisations broke down and are left out of the "
-            f"statistics; their parameters are in results.h5: {experiment.device.remedy}",
+            f"statistics{_first_to_break(tree, experiment)}; their parameters are in results.h5: "
+            f"{experiment.device.remedy}",
             BROKEN,
         )
 
@@ -191,6 +192,16 @@ def _run_one(
         with whole_file(folder / "card.toml") as temporary:
             temporary.write_text(statistics.to_toml(statistics.make_card(tree)), encoding="utf-8")
     return tree, records, failed
+
+
+def _first_to_break(tree: Any, experiment: Any) -> str:
+    """Which memristor of a circuit it was, and how often."""
+    if "culprit" not in tree["realisations"].dataset:
+        return ""
+    names = [*experiment.circuit.memristors, "a charge"]
+    numbers = tree["realisations"]["culprit"].values.ravel().tolist()
+    often = {name: numbers.count(i) for i, name in enumerate(names) if i in numbers}
+    return f" (first to break down: {', '.join(f'{name} {count} times' for name, count in often.items())})"
 
 
 def _broken(tree: Any) -> int:

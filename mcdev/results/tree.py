@@ -234,7 +234,17 @@ def _realisations(experiment: Experiment, points: list[PointResult]) -> xr.Datas
         "comment": f"where realisations break down {experiment.device.remedy}",
     }
     intact = np.stack([p.intact for p in points]).astype(np.int8)
-    return xr.Dataset({"intact": (("point", "device", "cycle"), intact, about)})
+    found = xr.Dataset({"intact": (("point", "device", "cycle"), intact, about)})
+    names = experiment.circuit.memristors
+    if len(names) > 1:
+        of_number = {
+            "long_name": "memristor of the circuit that broke down first",
+            "comment": f"its number among {', '.join(names)}, from zero; -1 where none did, one more than the last "
+            "where a charge did",
+        }
+        culprit = np.stack([p.culprit for p in points]).astype(np.int32)
+        found["culprit"] = xr.Variable(("point", "device", "cycle"), culprit, of_number)
+    return found
 
 
 def _of_mean(name: str, points: list[PointResult], variants: list[Experiment]) -> xr.Dataset:

@@ -22,6 +22,7 @@ from mcdev.simulation.trial import Trial
 
 GRAIN = 2e9
 """Steps of inner coordinates in a chunk, at most: some 20 s of work, the price of losing one."""
+_OF_CYCLES = ("intact", "culprit", "impedance")  # arrays [d, c, …]
 _COPIES = 4
 """Of a group's recorded channels: as they come, as measurements see them, and what these make of them."""
 
@@ -111,6 +112,7 @@ def compute(works: Sequence[Work], progress: Progress | None = None) -> list[Arr
     """Everything that is kept of each chunk. Several are of trials that fit into one slot, and of the same cycles.
 
     parameter/NAME [d] · value/NAME, status/NAME [d, c] or [d, c, entry] · intact [d, c] · impedance [d, c, F] ·
+    culprit [d, c], the number of the device that broke down, where a realisation has several ·
     series/CHANNEL [k, T, d] · inner/NAME [k, T, part, n] of the first n devices of all · profile/NAME [g, k, T, bin],
     summed over a group's realisations · spikes/i/total and kept [d, c], onset, width and amplitude [spike], of each
     detector, as in ``spikes.Ragged`` · carry/i […, d], the arrays of the devices' state at the end; with k the kept
@@ -159,6 +161,8 @@ def layout(trial: Trial, chunk: Chunk) -> dict[str, tuple[tuple[int | None, ...]
     for name, entries in trial.entries.items():
         found |= {f"value/{name}": ((d, c, *entries), "f"), f"status/{name}": ((d, c, *entries), "i")}
     found |= {"intact": ((d, c), "b"), "impedance": ((d, c, trial.frequency.size), "c")}
+    if len(experiment.circuit.memristors) > 1:
+        found["culprit"] = ((d, c), "i")
     for i in range(len(trial.detectors)):
         found |= {f"spikes/{i}/{name}": ((d, c), "i") for name in ("total", "kept")}
         found |= {f"spikes/{i}/{name}": ((None,), "f") for name in ("onset", "width", "amplitude")}
@@ -236,6 +240,8 @@ def _measured(group: Group, out: Cycle) -> Arrays:
         for p in group.pieces
     ]
     references = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if out.culprit is not None:
+        found["culprit"] = out.culprit.astype(np.int32)
     readings = read(trials, group.which, out.channels, out.impedance, references, out.spikes)
     for name, (value, status) in readings.items():
         fine = out.intact.reshape(-1, *([1] * (value.ndim - 1)))
@@ -251,7 +257,7 @@ def _stacked(cycles: list[Arrays]) -> Arrays:
     return {
         name: np.stack(
             [found[name] for found in cycles if name in found],
-            axis=1 if name.startswith(("value/", "status/")) or name in ("intact", "impedance") else 0,
+            axis=1 if name.startswith(("value/", "status/")) or name in _OF_CYCLES else 0,
         )
         for name in names
     }

@@ -74,6 +74,8 @@ class PointResult:
     """[D, C, F], complex (Ω): what the source sees at the protocol's frequencies; F = 0 if it has none."""
     intact: np.ndarray
     """[D, C]: False where a realisation broke down."""
+    culprit: np.ndarray
+    """[D, C]: number of the device that broke down first, where a realisation has several; -1 elsewhere."""
     courses: dict[str, np.ndarray] = field(default_factory=dict)
     """Channel → [K, D, T] of every device, of the channels that were asked for."""
     spikes: dict[str, Ragged] = field(default_factory=dict)
@@ -298,6 +300,8 @@ def _gathered(
             result.status[name][d, c] = arrays[f"status/{name}"][()]
         result.intact[d, c] = arrays["intact"][()]
         result.impedance[d, c] = arrays["impedance"][()]
+        if "culprit" in arrays:
+            result.culprit[d, c] = arrays["culprit"][()]
     for i, detector in enumerate(trial.detectors):
         lists = [
             (Ragged(*(np.asarray(arrays[f"spikes/{i}/{name}"]) for name in Ragged._fields)), chunk.first, chunk.begin)
@@ -339,6 +343,7 @@ def empty(trial: Trial, traced: int) -> PointResult:
         profile={name: np.full((k, t, bins), np.nan, dtype) for name in experiment.device.profiles},
         impedance=np.full((d, c, trial.frequency.size), np.nan, complex),
         intact=np.zeros((d, c), dtype=bool),
+        culprit=np.full((d, c), -1, np.int32),
         spikes={detector.name: nothing(d, c) for detector in trial.detectors},
     )
 

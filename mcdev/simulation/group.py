@@ -96,6 +96,8 @@ class Cycle(NamedTuple):
     """[F, lane]."""
     intact: np.ndarray
     """[lane]."""
+    culprit: np.ndarray | None
+    """Number of the device that first broke down [lane], -1 where none did; None where a realisation has one."""
     spikes: dict[str, Spikes]
     """Of each detector, by its name; NumPy's arrays."""
 
@@ -191,6 +193,7 @@ class Group:
             recorded.snapshot,
             impedance[:, self.own],
             np.asarray(self.carry.intact)[self.own],
+            None if self.carry.culprit is None else np.asarray(self.carry.culprit)[self.own],
             spikes,
         )
 

@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Complex, Float, UInt32
+from jaxtyping import Array, Bool, Complex, Float, Int32, UInt32
 
 from mcdev.circuits.contract import Circuit, Division
 from mcdev.circuits.several import chosen, element_keys, flat, stacked
@@ -37,6 +37,8 @@ class Carry(NamedTuple):
     intact: Bool[Array, " lane"]
     spikes: Any = ()
     """A ``Watch`` for each detector of spikes, while samples of a cycle are recorded."""
+    culprit: Int32[Array, " lane"] | None = None
+    """Number of the device that first broke down, -1 where none did; None where a realisation has one device."""
 
 
 class Row(NamedTuple):
@@ -119,7 +121,7 @@ def sample(
                 wide, clock = interval.times(copies), jnp.tile(begin.clock, copies)
                 state = devices.advance(state, division.voltage, division.current, wide, keys, clock)
             wiring = circuit.advance(begin.circuit, applied, law, division, interval, key, begin.clock)
-            return Carry(state, wiring, begin.clock + interval.pairs, begin.intact)
+            return begin._replace(state=state, circuit=wiring, clock=begin.clock + interval.pairs)
 
         def flowed(at: Carry, duration: PerLane) -> Carry:
             state, wiring = circuit.flow(devices, at.state, at.circuit, applied, duration)
@@ -147,6 +149,10 @@ def sample(
             law_after, division_after = division_of(after)
         else:
             after, law_after, division_after = moved(now, law, division)
+        if now.culprit is not None:  # at every interval: one later all that hangs together are no numbers
+            fine = each_intact(devices, circuit, after)
+            first = jnp.where(jnp.all(fine, axis=0), -1, jnp.argmin(fine, axis=0).astype(jnp.int32))
+            after = after._replace(culprit=jnp.where(now.culprit < 0, first, now.culprit))
         # The mean over the interval is that of its two ends: recording the beginning alone would read a rising
         # conductance late by half an interval.
         before = recorded(devices, circuit, now, applied, law, division)
@@ -163,7 +169,7 @@ def sample(
     inner = (carry, blank, dict.fromkeys(names, zeros))
     carry, _, sums = loop(jnp.uint32(0), intervals, body, inner)
     means = {name: total / count for name, total in sums.items()}
-    intact = carry.intact & _intact(devices, circuit, carry)
+    intact = carry.intact & jnp.all(each_intact(devices, circuit, carry), axis=0)
     for series in means.values():
         intact &= jnp.isfinite(series)
 
@@ -182,10 +188,11 @@ def sample(
     return carry, Recorded(means, profile, snapshot)
 
 
-def _intact(devices: Devices, circuit: Circuit, at: Carry) -> Bool[Array, " lane"]:
-    """Whether every device of a realisation, and its circuit, is."""
-    own = devices.intact(at.state)
-    return jnp.all(own.reshape(circuit.copies, -1), axis=0) & circuit.intact(at.circuit)
+def each_intact(devices: Devices, circuit: Circuit, at: Carry) -> Bool[Array, "device lane"]:
+    """Whether each device of a realisation is, in the order of ``CircuitConfig.memristors``; behind them what else the
+    circuit tells."""
+    own, others = devices.intact(at.state).reshape(circuit.copies, -1), circuit.intact(at.circuit)
+    return own if others is None else jnp.concatenate([own, others])
 
 
 def midpoint(
@@ -278,7 +285,9 @@ def rest(devices: Devices, circuit: Circuit, key: LaneKey) -> Carry:
     lanes = key[0].shape[0]
     dtype = jax.tree.leaves(devices)[0].dtype
     begin = Carry(state, circuit.rest(key, dtype), jnp.zeros(lanes, jnp.uint32), jnp.ones(lanes, bool))
-    return begin._replace(state=stacked(state, copies), intact=_intact(devices, circuit, begin))
+    fine = each_intact(devices, circuit, begin)
+    culprit = jnp.full(lanes, -1, jnp.int32) if circuit.several else None
+    return begin._replace(state=stacked(state, copies), intact=jnp.all(fine, axis=0), culprit=culprit)
 
 
 def record(
