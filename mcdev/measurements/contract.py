@@ -100,10 +100,10 @@ class Trajectory(eqx.Module):
     """The device's largest conductance (S); NaN if its family has none."""
     cell_constant: Float[Array, ""]
     """Thickness over area (1/m); NaN if it is no uniform layer."""
-    of_others: dict[str, Float[Array, ""]]
-    """The same of other memristors of the circuit: ``full_scale(M2)``."""
     windows: dict[str, Int[Array, "n 2"]]
     """First sample and one past the last of each window, by name."""
+    of_others: dict[str, Float[Array, ""]] = eqx.field(default_factory=dict)
+    """References of other memristors of the circuit: ``full_scale(M2)``."""
     spikes: dict[str, Train] = eqx.field(default_factory=dict)
     """By the name of their detector. A mean trajectory has none: a mean of spikes is no spike."""
 
