@@ -396,7 +396,7 @@ def _draws(experiment: Experiment) -> dict[str, np.ndarray]:
 def _rows(experiment: Experiment, dtype: Any) -> program.Row:
     """Some samples of the protocol's voltages, scaled to ``_VOLTS``, each of ``INTERVALS`` circuit intervals at
     the device's pace."""
-    line = experiment.protocol.timeline()
+    line = experiment.timeline
     which = np.linspace(0, line.samples - 1, SAMPLES).round().astype(int)
     largest = max(float(np.abs([line.start, line.end]).max()), 1e-300)
     start, end = _VOLTS * line.start[which] / largest, _VOLTS * line.end[which] / largest

@@ -363,6 +363,39 @@ def test_the_interval_is_of_second_order() -> None:
     assert np.all((orders > 1.8) & (orders < 2.2)), orders
 
 
+def test_a_source_may_have_a_protocol_of_its_own() -> None:
+    """Two sources through equal resistors onto a frozen device: v = (V_1 + V_2) G/(2 G + G_k) at every sample; samples
+    are cut where either of both steps, windows stay the protocol's, and the shorter one ends at zero."""
+    own = {"kind": "pulse", "amplitude": "-1 V", "width": "3.5 us", "relaxation": "2 us"}
+    elements = {
+        "V1": {"kind": "voltage_source", "between": ["a", "0"]},
+        "V2": {
+            "kind": "voltage_source",
+            "between": ["b", "0"],
+            "share": 2.0,
+            "protocol": own | {"samples_per_pulse": 7, "relaxation_samples": 4},
+        },
+        "R1": {"kind": "resistor", "between": ["a", "m"], "resistance": "1 kohm"},
+        "R2": {"kind": "resistor", "between": ["b", "m"], "resistance": "1 kohm"},
+        "M1": {"kind": "memristor", "between": ["m", "0"]},
+    }
+    circuit = {"kind": "network", "elements": elements}
+    protocol = {"kind": "pulse", "amplitude": "3 V", "width": "5 us", "relaxation": "5 us"}
+    protocol |= {"samples_per_pulse": 5, "relaxation_samples": 5}
+    tree = run(FROZEN, circuit, protocol)
+    edges = np.concatenate([[0.0], np.cumsum(tree["response"]["width"].values[0])])
+    np.testing.assert_allclose(edges, np.concatenate([np.arange(0, 6, 0.5), np.arange(6, 11)]) * 1e-6, rtol=1e-9)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    first, second = np.where(middle < 5e-6, 3.0, 0.0), np.where(middle < 3.5e-6, -2.0, 0.0)
+    np.testing.assert_allclose(course(tree, "voltage(b)"), second, atol=1e-12)
+    np.testing.assert_allclose(course(tree, "voltage"), first, atol=1e-12)
+    np.testing.assert_allclose(course(tree, "voltage(m)"), (first + second) * 1e-3 / (2e-3 + 1e-6), atol=1e-12)
+    np.testing.assert_array_equal(tree["response"]["window_pulse"].values[0], [[0, 10]])
+    longer = {**elements, "V2": elements["V2"] | {"protocol": own | {"relaxation": "9 us"}}}
+    with pytest.raises(mcdev.ConfigError, match="goes on for"):
+        mcdev.build(table(FROZEN, {"kind": "network", "elements": longer}, protocol))
+
+
 # ------------------------------------------------------------------------------- several devices
 
 

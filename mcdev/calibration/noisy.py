@@ -182,7 +182,7 @@ def _references(experiment: Experiment) -> dict[str, np.ndarray]:
     family has none, so that it has no derivative."""
     parameters = {name: typical(law) for name, law in experiment.laws.items()}
     own = {name: np.nan_to_num(value, nan=1.0) for name, value in experiment.references(parameters).items()}
-    return {"widths": experiment.protocol.timeline().widths} | own
+    return {"widths": experiment.timeline.widths} | own
 
 
 def _linearise(

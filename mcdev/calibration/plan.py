@@ -256,6 +256,9 @@ def _experiments(
             cycles = experiment.ensemble.cycles
             message = f"one cycle is what a calibration computes (device {device})"
             found.append(Problem(key_path("experiments", name, "ensemble", "cycles"), cycles, message))
+        if experiment.circuit.drives:
+            message = "has sources with protocols of their own, which a calibration does not follow; give them shares"
+            found.append(Problem(key_path("experiments", name, "circuit"), experiment.circuit.kind, message))
     return built
 
 

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from mcdev.devices.contract import CurrentLaw, DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
 from mcdev.integrators.interval import Interval
 from mcdev.kinds import Kind
+from mcdev.protocols.timeline import Protocol, Timeline
 from mcdev.schema import Drawn, Unit
 
 
@@ -188,6 +189,15 @@ class CircuitConfig(Kind, abc.ABC):
     def stores(self) -> bool:
         """Whether a device may be under voltage after the source has gone: a charge stays."""
         return False
+
+    def timeline(self, protocol: Protocol) -> Timeline:
+        """The samples of a run under this protocol. Raises ``NoTimeline``."""
+        return protocol.timeline()
+
+    @property
+    def drives(self) -> int:
+        """How many sources do something else than the protocol, as ``Timeline.beside`` has it."""
+        return 0
 
     def reach(self, voltage: float) -> float:
         """Largest voltage (V) across a device while the source applies up to ``voltage`` volts."""

@@ -105,6 +105,8 @@ class WiredCircuit(Circuit):
     most: Rows
     """Of each source: its limit."""
     of_voltage: tuple[bool, ...] = eqx.field(static=True)
+    driven_by: tuple[int, ...] = eqx.field(static=True)
+    """Of each source, which drive it follows: 0 the protocol, others their own."""
     tables: tuple[bool, ...] = eqx.field(static=True)
     """Whether the states of [device] and of each further table are followed."""
     recorded: tuple[tuple[str, str, int], ...] = eqx.field(static=True)
@@ -162,7 +164,8 @@ class WiredCircuit(Circuit):
 
     def ties(self, applied: PerLane, charge: Rows) -> tuple[Rows, Sources | None]:
         """Voltages of sources and capacitors, and the sources that have a limit."""
-        driven = self.share * applied
+        drives = applied if applied.ndim > 1 else applied[None]
+        driven = self.share * jnp.stack([drives[which] for which in self.driven_by])
         free = list(self.network.free)
         sources = None
         if free:
@@ -230,7 +233,7 @@ class WiredCircuit(Circuit):
     ) -> tuple[Any, Wiring]:
         pairs = [(devices, state), *self._flat(wiring)]
         batches, states, counts = [b for b, _ in pairs], [s for _, s in pairs], self.counts
-        sources, lanes = self.share.shape[0], applied.shape[0]
+        sources, lanes = self.share.shape[0], applied.shape[-1]
         which = [b for b, followed in enumerate(self.tables) if followed]
         of_one_state = [each for b, each in enumerate(batches) if b in which and isinstance(each, OneStateDevices)]
         sizes = [*(counts[b] for b in which), wiring.charge.shape[0]]
@@ -257,7 +260,8 @@ class WiredCircuit(Circuit):
 
         begin = jnp.concatenate([*(states[b].reshape(counts[b], -1) for b in which), wiring.charge])
         finest = min(each.tolerance for each in of_one_state)
-        volts = jnp.maximum(jnp.max(jnp.abs(self.share), axis=0) * jnp.abs(applied), jnp.max(jnp.abs(begin), axis=0))
+        driven = jnp.abs(self.ties(applied, wiring.charge)[0])
+        volts = jnp.maximum(jnp.max(driven, axis=0), jnp.max(jnp.abs(begin), axis=0))
         sized = zip(of_one_state, sizes[:-1], strict=True)
         tolerance = [jnp.full((count, lanes), each.tolerance, begin.dtype) for each, count in sized]
         tolerance.append(jnp.broadcast_to(finest * jnp.maximum(volts, 1e-6), (sizes[-1], lanes)))

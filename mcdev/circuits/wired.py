@@ -14,13 +14,14 @@ from pydantic import model_validator
 from pydantic.fields import FieldInfo
 
 from mcdev.circuits.contract import CircuitConfig
-from mcdev.circuits.elements import Capacitor, CurrentSource, Element, Memristor, VoltageSource
+from mcdev.circuits.elements import Capacitor, CurrentSource, Element, Memristor, Source, VoltageSource
 from mcdev.circuits.elements.contract import GROUND, Conductor
 from mcdev.circuits.kirchhoff import WiredCircuit
 from mcdev.circuits.several import built
 from mcdev.devices.contract import CIRCUIT_CHANNELS, DeviceConfig, Observable, Pace, per_lane
 from mcdev.devices.one_state import OneState
 from mcdev.integrators.nodal import Floating, Loop, Network
+from mcdev.protocols.timeline import NoTimeline, Protocol, Timeline, with_others
 from mcdev.schema import Drawn, Name, Unit, extremes, nearest, refuse, typical
 
 _FOLLOWED = 12  # memristors and capacitors of which states are followed at most: what each does to each is a matrix
@@ -94,7 +95,27 @@ class Wired(CircuitConfig):
 
     @property
     def sources(self) -> list[str]:
-        return self._named((VoltageSource, CurrentSource))
+        return self._named(Source)
+
+    @functools.cached_property
+    def _own_protocols(self) -> dict[str, Timeline]:
+        """Of the sources that do something of their own."""
+        found = {}
+        for name in self.sources:
+            source = self._parts[name].element
+            if isinstance(source, Source) and source.protocol is not None:
+                try:
+                    found[name] = source.protocol.timeline()
+                except NoTimeline as error:
+                    refuse(source.protocol.kind, str(error), key=f"elements.{name}.protocol")
+        return found
+
+    def timeline(self, protocol: Protocol) -> Timeline:
+        return with_others(protocol.timeline(), list(self._own_protocols.values()))
+
+    @property
+    def drives(self) -> int:
+        return len(self._own_protocols)
 
     @property
     def copies(self) -> int:
@@ -132,6 +153,7 @@ class Wired(CircuitConfig):
         if not self.sources:
             remedy = 'add one: V1 = { kind = "voltage_source", between = ["in", "0"] }'
             refuse(None, "no element is a source: expected one at least, for the protocol to drive", remedy, "elements")
+        _ = self._own_protocols
         try:
             network = self.network
         except Loop as loop:
@@ -166,7 +188,7 @@ class Wired(CircuitConfig):
     @property
     def small_signal(self) -> bool:
         sources = [self._parts[name].element for name in self.sources]
-        alone = len(sources) == 1 and isinstance(sources[0], VoltageSource)
+        alone = len(sources) == 1 and isinstance(sources[0], VoltageSource) and not self.drives
         return alone and all(table.small_signal for table in self.tables.values())
 
     @property
@@ -198,10 +220,11 @@ class Wired(CircuitConfig):
         in the circuit adds to what the sources give."""
         total = 0.0
         for name in self.sources:
-            source = self._parts[name].element
+            source, own = self._parts[name].element, self._own_protocols.get(name)
             if isinstance(source, VoltageSource):
                 low, high = extremes(source.share)
-                total += max(abs(low), abs(high)) * abs(voltage)
+                largest = abs(voltage) if own is None else float(np.max(np.abs([own.start, own.end])))
+                total += max(abs(low), abs(high)) * largest
             elif isinstance(source, CurrentSource):
                 total += source.compliance
         return total
@@ -298,7 +321,7 @@ class Wired(CircuitConfig):
             element = elements[name]
             assert isinstance(element, Conductor)
             conductors.append(element.law({parameter: of(name, parameter) for parameter in element.parameters()}))
-        share, most, of_voltage = [], [], []
+        share, most, of_voltage, led = [], [], [], list(self._own_protocols)
         for name in self.sources:
             source = elements[name]
             voltage = isinstance(source, VoltageSource)
@@ -315,6 +338,7 @@ class Wired(CircuitConfig):
             share=stack(share),
             most=stack(most),
             of_voltage=tuple(of_voltage),
+            driven_by=tuple(1 + led.index(name) if name in led else 0 for name in self.sources),
             tables=tuple(self._followed(device, *self.tables.values())),
             spectral=self.small_signal_network,
             recorded=tuple((channel, what, which) for channel, (what, which, _) in self.recorded(device).items()),

@@ -73,7 +73,7 @@ class Address(Strict):
         if points:
             with contextlib.suppress(ConfigError):  # what is wrong with a point is said where points are looked at
                 at = experiment.point(self.point - 1)
-        entries = measurement.entries(at.protocol.timeline())
+        entries = measurement.entries(at.timeline)
         if entries is None and self.entry is not None:
             message = f"'{name}' is a single number; leave the entry out"
             return measurement.unit, [Problem(f"{key}.entry", self.entry, message)]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def problems_of(experiment: Experiment) -> list[Problem]:
     """Conflicts between sections (each section alone has been checked already)."""
     try:
-        experiment.protocol.timeline()
+        _ = experiment.timeline
     except NoTimeline as error:  # of which all else speaks
         return [Problem(*_extreme(experiment), str(error))]
     found = _measurement_problems(experiment)
@@ -69,7 +69,7 @@ def problems_of(experiment: Experiment) -> list[Problem]:
 
 
 def _measurement_problems(experiment: Experiment) -> list[Problem]:
-    found, timeline = [], experiment.protocol.timeline()
+    found, timeline = [], experiment.timeline
     for name, measurement in experiment.measurements.items():
         key = key_path("measurements", name)
         for window in measurement.needs:
@@ -222,7 +222,7 @@ def _sweep_problems(experiment: Experiment) -> list[Problem]:
                     "no such measurement; " + nearest(fit.measurement, experiment.measurements),
                 )
             )
-        elif experiment.measurements[fit.measurement].entries(experiment.protocol.timeline()) is not None:
+        elif experiment.measurements[fit.measurement].entries(experiment.timeline) is not None:
             found.append(Problem(f"{key}.measurement", fit.measurement, "is a list; expected a single number"))
         elif fit.statistic == "mean_response" and experiment.measurements[fit.measurement].detector is not None:
             message = f"'{fit.measurement}' reads spikes, which a mean trajectory has not; expected 'mean' or 'median'"
@@ -286,7 +286,7 @@ def warnings_of(experiment: Experiment) -> list[str]:
     """What runs but should be known: doubtful settings, a start out of equilibrium."""
     found: dict[str, None] = dict.fromkeys(_label_warnings(experiment))
     for _, point in experiment.points():
-        timeline = point.protocol.timeline()
+        timeline = point.timeline
         largest = float(np.max(np.abs([timeline.start, timeline.end])))
         for place, table in {"device": point.device, **point.beside}.items():
             doubtful = (*table.concerns(), *table.overdriven(largest))

@@ -39,6 +39,7 @@ from mcdev.fits import AnyFit
 from mcdev.kinds import stood_in
 from mcdev.measurements import AnyMeasurement
 from mcdev.protocols import AnyProtocol
+from mcdev.protocols.timeline import Timeline
 from mcdev.protocols.waveform import PointsFile, read_points
 from mcdev.schema import (
     Drawn,
@@ -213,10 +214,15 @@ class Experiment(Strict):
         the measurement. None where it is no fit."""
         return self.fits.get(name) if coefficient is not None or name not in self.measurements else None
 
+    @functools.cached_property
+    def timeline(self) -> Timeline:
+        """The samples of a run. Raises ``NoTimeline``."""
+        return self.circuit.timeline(self.protocol)
+
     @property
     def forms(self) -> dict[str, str]:
         """What each measurement is, in words: the same at every sweep point, or the values cannot stand together."""
-        timeline = self.protocol.timeline()
+        timeline = self.timeline
         return {
             name: f"a {m.kind}, {'a number' if m.entries(timeline) is None else 'a list'} in {m.unit}"
             for name, m in self.measurements.items()
@@ -234,11 +240,12 @@ class Experiment(Strict):
         rooms = (
             (
                 *(e.device, e.circuit, *e.circuit.tables.values(), *e.circuit.elements_by_name.values()),
+                *(getattr(each, "protocol", None) for each in e.circuit.elements_by_name.values()),
                 *(e.protocol, *e.measurements.values(), *e.fits.values()),
             )
             for e in every
         )
-        return plugins_of(table for tables in rooms for table in tables)
+        return plugins_of(table for tables in rooms for table in tables if table is not None)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickled with the sources of its plugins."""

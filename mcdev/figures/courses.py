@@ -90,7 +90,7 @@ def draw_course(
 
 def timelines(tree: xr.DataTree) -> list[Timeline]:
     """What the source did at each sweep point, straight between the edges of the samples."""
-    return [experiment.protocol.timeline() for _, experiment in experiment_of(tree).points()]
+    return [experiment.timeline for _, experiment in experiment_of(tree).points()]
 
 
 def draw_source(axes: Axes, source: Timeline, time: Scale, value: Scale, colour: Any, origin: float = 0.0) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -47,6 +47,8 @@ class Timeline:
     """Source voltage at the end of each sample."""
     windows: dict[str, np.ndarray] = field(default_factory=dict)
     """Name → [n, 2] first sample and one past the last, for every window of that name."""
+    beside: np.ndarray = field(default_factory=lambda: np.empty((0, 2, 0)))
+    """Voltage at the start and at the end of each sample [drive, 2, sample], of what else drives a circuit."""
 
     @functools.cached_property
     def widths(self) -> np.ndarray:
@@ -119,6 +121,39 @@ def timeline(pieces: list[Piece]) -> Timeline:
     if not (np.abs([found.start, found.end]) < 1e300).all():  # NaN is not, either
         raise NoTimeline("a voltage of more than 1e300 V; expected one that can be applied")
     return found
+
+
+def with_others(main: Timeline, others: Sequence[Timeline]) -> Timeline:
+    """The samples of a protocol, cut where others that go on beside it are; beyond their end these are at zero volts.
+    Raises :class:`NoTimeline` for one that is longer."""
+    if not others:
+        return main
+    for other in others:
+        if other.duration > main.duration * (1 + 1e-9):
+            raise NoTimeline(
+                f"a source's own goes on for {other.duration:.4g} s, the table [protocol] for {main.duration:.4g} s; "
+                "expected no more: give [protocol] a longer rest"
+            )
+    near = 1e-9 * main.widths.min()
+    edges = main.edges
+    for other in others:  # edges that differ by rounding only are one
+        place = np.clip(np.searchsorted(edges, other.edges), 1, edges.size - 1)
+        apart = np.minimum(np.abs(other.edges - edges[place - 1]), np.abs(other.edges - edges[place]))
+        new = other.edges[(apart > near) & (other.edges < edges[-1])]
+        edges = np.unique(np.concatenate([edges, new]))
+    middle = 0.5 * (edges[1:] + edges[:-1])
+
+    def cut(line: Timeline) -> np.ndarray:
+        """[2, sample]"""
+        which = np.clip(np.searchsorted(line.edges, middle) - 1, 0, line.samples - 1)
+        slope = (line.end - line.start)[which] / line.widths[which]
+        ends = np.stack([edges[:-1], edges[1:]]) - line.edges[which]
+        return np.asarray(np.where(middle < line.duration, line.start[which] + slope * ends, 0.0))
+
+    start, end = cut(main)
+    places = np.searchsorted(edges, main.edges)
+    windows = {name: places[spans] for name, spans in main.windows.items()}
+    return Timeline(edges, start, end, windows, np.stack([cut(other) for other in others]))
 
 
 def _joined(pieces: list[Piece]) -> Timeline:

@@ -200,14 +200,18 @@ class Group:
     def advance(self, key: LaneKey, drives: Sequence[Drive], progress: Progress) -> Any:
         """Every piece through its own rows, all of one length; what was recorded, as NumPy's arrays."""
         points = self.lanes // self.slot
-        rows = Drive(*(np.stack(column, axis=1) for column in zip(*drives, strict=True)))
+        columns = zip(*drives, strict=True)
+        stacked: Any = (np.stack(column, axis=1) if len(column[0]) else () for column in columns)
+        rows = Drive(*stacked)
         own = np.minimum(np.arange(points), len(drives) - 1)  # the last piece also stands in what is left
         parts = []
         for batch in rows.batches():
             samples = batch.start.shape[0]
             filled = {}
             for name, column in batch._asdict().items():
-                whole = np.zeros((BATCH, points), np.uint32 if name in _COUNTS else self.dtype)
+                if not len(column):
+                    continue
+                whole = np.zeros((BATCH, points, *column.shape[2:]), np.uint32 if name in _COUNTS else self.dtype)
                 whole[:samples] = column[:, own]
                 filled[name] = jnp.asarray(whole)
             self.carry, out = program().advance(

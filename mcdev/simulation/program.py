@@ -53,6 +53,8 @@ class Row(NamedTuple):
     """Pairs of steps between two solutions."""
     step: PerLane
     """Seconds."""
+    beside: Any = ()
+    """Of what else drives the circuit, its voltage at the start and at the end of the sample [lane, drive, 2]."""
 
 
 class Recorded(NamedTuple):
@@ -88,20 +90,26 @@ def sample(
 ) -> tuple[Carry, Recorded]:
     """Advance lanes through one sample. ``most``: the largest of the lanes' solutions, and of their pairs. ``loop``
     runs the sample's circuit intervals."""
-    start, end, solutions, pairs, step = row
+    start, end, solutions, pairs, step, beside = row
     lanes, copies = carry.intact.shape[0], circuit.copies
     devices, carry = flat(devices, copies), carry._replace(state=flat(carry.state, copies))
     keys = element_keys(key, range(copies))
     zeros = jnp.zeros(lanes, start.dtype)
     count = jnp.maximum(solutions, 1).astype(start.dtype)
     constant = start == end
+    if not isinstance(beside, tuple):
+        constant &= jnp.all(beside[..., 0] == beside[..., 1], axis=-1)
     intervals, turns = most
 
     def body(i: UInt32[Array, ""], inner: tuple[Carry, Division, dict[str, Any]]) -> tuple[Any, ...]:
         now, held, sums = inner
         now, spikes = now._replace(spikes=()), now.spikes  # nothing but the last line sees them
         active = i < solutions
-        applied = start + (end - start) * ((jnp.asarray(i, start.dtype) + 0.5) / count)
+        share = (jnp.asarray(i, start.dtype) + 0.5) / count
+        applied = start + (end - start) * share
+        if not isinstance(beside, tuple):  # [drive, lane], the protocol first
+            others = beside[..., 0] + (beside[..., 1] - beside[..., 0]) * share[:, None]
+            applied = jnp.concatenate([applied[None], others.T])
         interval = Interval(step, jnp.where(active, pairs, jnp.uint32(0)), turns)
         law = devices.current_law(now.state)
 
@@ -240,8 +248,12 @@ def recorded(
         **observed,
     }
     if circuit.copies > 1:
-        own = {name: value[: applied.shape[0]] for name, value in own.items()}
-    return {"voltage": applied, **own, **circuit.observe(at.circuit, division, law, observed)}
+        own = {name: value[: applied.shape[-1]] for name, value in own.items()}
+    return {
+        "voltage": applied if applied.ndim == 1 else applied[0],
+        **own,
+        **circuit.observe(at.circuit, division, law, observed),
+    }
 
 
 def impedance_of(
@@ -267,7 +279,7 @@ def advance(
 ) -> tuple[Carry, Recorded]:
     """Lanes through a batch of samples, each as :func:`sample` says. Rows are [sample, lane], or [sample, point]."""
     lanes = carry.intact.shape[0]
-    by_lane = Row(*(jnp.repeat(x, lanes // x.shape[1], axis=1, total_repeat_length=lanes) for x in rows))
+    by_lane: Row = jax.tree.map(lambda x: jnp.repeat(x, lanes // x.shape[1], axis=1, total_repeat_length=lanes), rows)
     most = jnp.max(rows.solutions, axis=1), jnp.max(rows.pairs, axis=1)
 
     def body(carry: Carry, own: tuple[Row, tuple[Any, Any]]) -> tuple[Carry, Recorded]:

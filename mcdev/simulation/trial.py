@@ -48,6 +48,8 @@ class Drive(NamedTuple):
     """Pairs of steps between two solutions."""
     step: np.ndarray
     """Seconds."""
+    beside: Any = ()
+    """Of what else drives the circuit, start and end of each sample [sample, …, drive, 2]; nothing in most circuits."""
 
     @property
     def steps(self) -> int:
@@ -74,7 +76,7 @@ class Trial:
 
     @functools.cached_property
     def timeline(self) -> Timeline:
-        return self.experiment.protocol.timeline()
+        return self.experiment.timeline
 
     @functools.cached_property
     def frequency(self) -> np.ndarray:
@@ -217,7 +219,8 @@ def drive(experiment: Experiment, timeline: Timeline) -> Drive:
             "expected times and voltages at which the device can be followed: shorten the one or lower the other"
         )
         raise ConfigError([Problem("protocol", experiment.protocol.kind, message)], experiment.name)
-    return Drive(timeline.start, timeline.end, solutions, pairs, step)
+    beside = np.moveaxis(timeline.beside, -1, 0) if circuit.drives else ()
+    return Drive(timeline.start, timeline.end, solutions, pairs, step, beside)
 
 
 def settling(experiment: Experiment) -> Drive | None:
@@ -227,4 +230,4 @@ def settling(experiment: Experiment) -> Drive | None:
     duration = experiment.ensemble.equilibration
     edges = np.linspace(0, duration, BATCH + 1)
     quiet = np.zeros(BATCH)
-    return drive(experiment, Timeline(edges, quiet, quiet))
+    return drive(experiment, Timeline(edges, quiet, quiet, beside=np.zeros((experiment.circuit.drives, 2, BATCH))))

@@ -7,7 +7,7 @@ from mcdev.circuits.elements.contract import Element
 from mcdev.circuits.elements.memristor import Memristor
 from mcdev.circuits.elements.resistor import Resistor
 from mcdev.circuits.elements.selector import Selector
-from mcdev.circuits.elements.source import CurrentSource, VoltageSource
+from mcdev.circuits.elements.source import CurrentSource, Source, VoltageSource
 from mcdev.kinds import Kinds
 
 ELEMENTS: Kinds[Element] = Kinds(
@@ -30,5 +30,6 @@ __all__ = [
     "Memristor",
     "Resistor",
     "Selector",
+    "Source",
     "VoltageSource",
 ]

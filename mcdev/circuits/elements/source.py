@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Annotated, Literal
 
 from mcdev.circuits.elements.contract import Element
+from mcdev.protocols import AnyProtocol
 from mcdev.schema import Drawn, PerDevice, Unit
 
 
-class VoltageSource(Element):
+class Source(Element, abc.ABC):
+    """What drives a circuit."""
+
+    protocol: AnyProtocol | None = None
+    """What it does instead of the table ``[protocol]``, whose windows stay those of the measurements; zero volts once
+    it has ended."""
+
+
+class VoltageSource(Source):
     """Holds its first node above its second by a share of the protocol's voltage."""
 
     kind: Literal["voltage_source"] = "voltage_source"
@@ -18,7 +28,7 @@ class VoltageSource(Element):
     """Largest current that it gives or takes; beyond, it holds this current instead of its voltage."""
 
 
-class CurrentSource(Element):
+class CurrentSource(Source):
     """Drives a current out of its first node, in proportion to the protocol's voltage."""
 
     kind: Literal["current_source"] = "current_source"
