@@ -4,6 +4,7 @@ from typing import Annotated
 
 from mcdev.circuits.alone import Alone
 from mcdev.circuits.contract import CircuitConfig
+from mcdev.circuits.crossbar import Crossbar
 from mcdev.circuits.divider import Divider
 from mcdev.circuits.network import Network
 from mcdev.circuits.neuron import Neuron
@@ -14,6 +15,7 @@ from mcdev.kinds import Kinds
 CIRCUITS: Kinds[CircuitConfig] = Kinds(
     CircuitConfig,
     Alone,
+    Crossbar,
     Divider,
     Network,
     Neuron,
@@ -22,4 +24,14 @@ CIRCUITS: Kinds[CircuitConfig] = Kinds(
 )
 AnyCircuit = Annotated[CircuitConfig, CIRCUITS]
 
-__all__ = ["CIRCUITS", "Alone", "AnyCircuit", "Divider", "Network", "Neuron", "SeriesMemristor", "SeriesResistor"]
+__all__ = [
+    "CIRCUITS",
+    "Alone",
+    "AnyCircuit",
+    "Crossbar",
+    "Divider",
+    "Network",
+    "Neuron",
+    "SeriesMemristor",
+    "SeriesResistor",
+]

@@ -57,6 +57,9 @@ class Laws(eqx.Module):
     """Of each table, its memristors one after the other."""
     counts: tuple[int, ...] = eqx.field(static=True)
     conductors: tuple[CurrentLaw, ...]
+    """Of each kind, its elements one after the other."""
+    alike: tuple[int, ...] = eqx.field(static=True)
+    """Elements of each kind."""
 
     @property
     def ohmic(self) -> bool:
@@ -64,14 +67,27 @@ class Laws(eqx.Module):
 
     def __call__(self, voltage: Rows) -> Rows:
         found, at = [], 0
-        for law, count in zip(self.memristors, self.counts, strict=True):
+        for law, count in self.batches:
             own = voltage[at : at + count]
             found.append(law.current(own.reshape(-1)).reshape(own.shape))
             at += count
-        for law in self.conductors:
-            found.append(law.current(voltage[at])[None])
-            at += 1
         return jnp.concatenate(found)
+
+    @property
+    def batches(self) -> list[tuple[CurrentLaw, int]]:
+        """(law, how many elements have it), in the order of the elements."""
+        laws = (*self.memristors, *self.conductors)
+        return list(zip(laws, (*self.counts, *self.alike), strict=True))
+
+    def chord(self, voltage: Rows, element: int) -> PerLane:
+        """Current over voltage of one element, finite at zero volts too."""
+        at = 0
+        for law, count in self.batches:
+            if element < at + count:
+                own = voltage[at : at + count].reshape(-1)
+                return jnp.broadcast_to(law.chord(own), own.shape).reshape(count, -1)[element - at]
+            at += count
+        raise IndexError(element)
 
 
 class Seen(NamedTuple):
@@ -99,6 +115,9 @@ class WiredCircuit(Circuit):
     counts: tuple[int, ...] = eqx.field(static=True)
     """Memristors of [device], and of each further table."""
     conductors: tuple[CurrentLaw, ...]
+    """Of each kind; arrays [..., element, lane]."""
+    alike: tuple[int, ...] = eqx.field(static=True)
+    """Elements of each kind."""
     capacitance: Rows
     share: Rows
     """Of each source: its voltage, or its current, for each volt of the protocol."""
@@ -160,7 +179,11 @@ class WiredCircuit(Circuit):
     def laws(self, state: Wiring, law: CurrentLaw) -> Laws:
         """Of all elements, with the law of the memristors of [device]."""
         own = (guest.current_law(of) for guest, of in self._flat(state))
-        return Laws((law, *own), self.counts, self.conductors)
+        return self._laws((law, *own))
+
+    def _laws(self, memristors: tuple[CurrentLaw, ...]) -> Laws:
+        conductors = tuple(flat(law, count) for law, count in zip(self.conductors, self.alike, strict=True))
+        return Laws(memristors, self.counts, conductors, self.alike)
 
     def ties(self, applied: PerLane, charge: Rows) -> tuple[Rows, Sources | None]:
         """Voltages of sources and capacitors, and the sources that have a limit."""
@@ -248,9 +271,7 @@ class WiredCircuit(Circuit):
 
         def speed(y: Rows) -> Rows:
             own, charge = split(y)
-            laws = Laws(
-                tuple(batch.current_law(s) for batch, s in zip(batches, own, strict=True)), counts, self.conductors
-            )
+            laws = self._laws(tuple(batch.current_law(s) for batch, s in zip(batches, own, strict=True)))
             seen = self.found(wiring._replace(charge=charge), applied, laws)
             at, found = np.cumsum([0, *counts]), []
             for b, batch in zip(which, of_one_state, strict=True):
@@ -275,6 +296,7 @@ class WiredCircuit(Circuit):
         seen: Seen = division.inner
         sources = self.share.shape[0]
         potential = functools.cache(lambda: self.network.places.apply(seen.z))
+        laws = functools.cache(lambda: self.laws(state, law))
         begins = itertools.accumulate(self.counts)
         guests = [
             guest.observe(of, seen.voltage[at : at + count].reshape(-1))
@@ -293,20 +315,10 @@ class WiredCircuit(Circuit):
             elif what == "current":
                 found[channel] = seen.current[which]
             elif what == "conductance":
-                found[channel] = self._chord(state, law, seen, which)
+                found[channel] = laws().chord(seen.voltage, which)
             else:
                 found[channel] = self._observed(what, which, observed, guests)
         return found | {"kirchhoff_residual": seen.residual}
-
-    def _chord(self, state: Wiring, law: CurrentLaw, seen: Seen, element: int) -> PerLane:
-        """Current over voltage of a memristor, finite at zero volts too."""
-        laws, at = self.laws(state, law), 0
-        for own, count in zip(laws.memristors, laws.counts, strict=True):
-            if element < at + count:
-                chord = own.chord(seen.voltage[at : at + count].reshape(-1))
-                return jnp.broadcast_to(chord, (count * seen.voltage.shape[1],)).reshape(count, -1)[element - at]
-            at += count
-        return laws.conductors[element - at].chord(seen.voltage[element])
 
     def _observed(self, name: str, element: int, observed: Mapping[str, PerLane], guests: Sequence[Any]) -> PerLane:
         at = 0
@@ -341,10 +353,11 @@ class WiredCircuit(Circuit):
             voltage = seen.voltage[at : at + count].reshape(-1)
             parts.append(guest.admittance(of, voltage, frequency).reshape(-1, count, lanes))
             at += count
-        for own in self.conductors:
-            _, slope = jax.jvp(own.current, (seen.voltage[at],), (jnp.ones(lanes, seen.voltage.dtype),))
-            parts.append(jnp.broadcast_to(slope, (frequency.shape[0], 1, lanes)))
-            at += 1
+        for own, count in zip(self.conductors, self.alike, strict=True):
+            voltage = seen.voltage[at : at + count].reshape(-1)
+            _, slope = jax.jvp(flat(own, count).current, (voltage,), (jnp.ones_like(voltage),))
+            parts.append(jnp.broadcast_to(slope.reshape(count, lanes), (frequency.shape[0], count, lanes)))
+            at += count
         parts.append(2j * jnp.pi * frequency[:, None, None] * self.capacitance)
         admittance = jnp.moveaxis(jnp.concatenate(parts, axis=1), 1, 0).reshape(-1, frequency.shape[0] * lanes)
         seen_by_source = stiffness(self.spectral, admittance, [0])[0, 0]

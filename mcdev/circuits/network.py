@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from mcdev.circuits.elements import AnyElement, Memristor
+from mcdev.circuits.elements import AnyElement, Element, Memristor
 from mcdev.circuits.wired import Part, Wired
 from mcdev.devices import Device
 from mcdev.devices.contract import DeviceConfig
@@ -49,15 +49,19 @@ class Network(Wired):
                 known = nearest(element.device, self.devices) if self.devices else "there is none below circuit.devices"
                 refuse(element.device, f"no such table; {known}", key=f"elements.{name}.device")
         for name in self.devices:
-            if name not in self.batches:
+            if f"devices.{name}" not in self.batches:
                 refuse(None, "no memristor names this table", f'write device = "{name}" in one', key=f"devices.{name}")
         return self
 
     def parts(self) -> dict[str, Part]:
+        def table(element: Element) -> str | None:
+            named = element.device if isinstance(element, Memristor) else None
+            return None if named is None else f"devices.{named}"
+
         return {
-            name: Part(element, {own: f"circuit.elements.{name}.{own}" for own in element.parameters()})
+            name: Part(element, {own: f"circuit.elements.{name}.{own}" for own in element.parameters()}, table(element))
             for name, element in self.elements.items()
         }
 
-    def table(self, name: str) -> DeviceConfig:
-        return self.devices[name]
+    def table(self, key: str) -> DeviceConfig:
+        return self.devices[key.removeprefix("devices.")]

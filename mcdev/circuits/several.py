@@ -51,11 +51,13 @@ def element_keys(key: LaneKey, numbers: Sequence[int]) -> LaneKey:
     realisation's own, so that the first device of a circuit does what it does alone."""
     if tuple(numbers) == (0,):
         return key
-    words = []
-    for e in numbers:
-        counter = (jnp.full_like(key[0], e), jnp.full_like(key[0], _ELEMENT))
-        words.append(key if e == 0 else threefry(key, counter))
-    first, second = (jnp.concatenate(parts) for parts in zip(*words, strict=True))
+    others = [e for e in numbers if e]
+    number = jnp.asarray(np.array(others, np.uint32))[:, None]
+    words = threefry(
+        (key[0][None], key[1][None]), (jnp.broadcast_to(number, (len(others), key[0].shape[0])), jnp.uint32(_ELEMENT))
+    )
+    own = [0] if 0 in numbers else []
+    first, second = (jnp.concatenate([*(k for _ in own), w.reshape(-1)]) for k, w in zip(key, words, strict=True))
     return first, second
 
 

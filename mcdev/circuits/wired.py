@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -17,7 +18,7 @@ from mcdev.circuits.contract import CircuitConfig
 from mcdev.circuits.elements import Capacitor, CurrentSource, Element, Memristor, Source, VoltageSource
 from mcdev.circuits.elements.contract import GROUND, Conductor
 from mcdev.circuits.kirchhoff import WiredCircuit
-from mcdev.circuits.several import built
+from mcdev.circuits.several import built, stacked
 from mcdev.devices.contract import CIRCUIT_CHANNELS, DeviceConfig, Observable, Pace, per_lane
 from mcdev.devices.one_state import OneState
 from mcdev.integrators.nodal import Floating, Loop, Network
@@ -35,11 +36,15 @@ class Part(NamedTuple):
     element: Element
     keys: Mapping[str, str]
     """Parameter → its key path in the configuration; those that are not there are what the element says."""
+    table: str | None = None
+    """Of a memristor: key path of its table below ``circuit``; None stands for ``[device]``."""
 
 
-def part(kind: type[Element], plus: str, minus: str, keys: Mapping[str, str], **values: Any) -> Part:
+def part(
+    kind: type[Element], plus: str, minus: str, keys: Mapping[str, str], table: str | None = None, **values: Any
+) -> Part:
     """An element of this kind between two nodes; ``values`` have been checked where they were read."""
-    return Part(kind.model_construct(between=(plus, minus), **values), keys)
+    return Part(kind.model_construct(between=(plus, minus), **values), keys, table)
 
 
 class Wired(CircuitConfig):
@@ -57,9 +62,13 @@ class Wired(CircuitConfig):
     def parts(self) -> dict[str, Part]:
         """Its elements by name."""
 
-    def table(self, name: str) -> DeviceConfig:
-        """The table that a memristor names."""
-        raise KeyError(name)
+    def table(self, key: str) -> DeviceConfig:
+        """The table at this key path below ``circuit``."""
+        raise KeyError(key)
+
+    def wanted(self, name: str, of: Sequence[str]) -> bool:
+        """Whether this element or node is recorded; ``of``: all of its sort."""
+        return len(of) <= _RECORDED if self.record is None else name in self.record
 
     # ------------------------------------------------------------------------------- what it is made of
 
@@ -72,12 +81,10 @@ class Wired(CircuitConfig):
 
     @functools.cached_property
     def batches(self) -> dict[str | None, list[str]]:
-        """Table → names of its memristors; ``None`` stands for ``[device]``."""
+        """Table, by its key path below ``circuit``, → names of its memristors; ``None`` stands for ``[device]``."""
         found: dict[str | None, list[str]] = {None: []}
         for name in self._named(Memristor):
-            element = self._parts[name].element
-            assert isinstance(element, Memristor)
-            found.setdefault(element.device, []).append(name)
+            found.setdefault(self._parts[name].table, []).append(name)
         return found
 
     @property
@@ -88,12 +95,20 @@ class Wired(CircuitConfig):
         """Parameter of an element → its key path among ``laws``."""
         return self._parts[name].keys
 
-    @property
+    @functools.cached_property
     def memristors(self) -> list[str]:
         """Names, in the order of their numbers."""
         return [name for names in self.batches.values() for name in names]
 
-    @property
+    @functools.cached_property
+    def conductors(self) -> dict[type[Element], list[str]]:
+        """Kind → names of its elements, of those whose current follows from their voltage at once."""
+        found: dict[type[Element], list[str]] = {}
+        for name in self._named(Conductor):
+            found.setdefault(type(self._parts[name].element), []).append(name)
+        return found
+
+    @functools.cached_property
     def sources(self) -> list[str]:
         return self._named(Source)
 
@@ -125,7 +140,7 @@ class Wired(CircuitConfig):
     def network(self) -> Network:
         """Raises ``Loop`` and ``Floating``."""
         of = self.elements_by_name
-        elements = [of[name].between for name in (*self.memristors, *self._named(Conductor))]
+        elements = [of[name].between for name in (*self.memristors, *itertools.chain(*self.conductors.values()))]
         free = [
             number
             for number, name in enumerate(self.sources)
@@ -138,7 +153,7 @@ class Wired(CircuitConfig):
         """With the capacitors as elements, behind the one source."""
         if not self.small_signal:
             return None
-        names = (*self.memristors, *self._named(Conductor), *self._named(Capacitor))
+        names = (*self.memristors, *itertools.chain(*self.conductors.values()), *self._named(Capacitor))
         elements = [self._parts[name].element.between for name in names]
         return Network.of(elements, [self._parts[self.sources[0]].element.between], GROUND)
 
@@ -183,7 +198,7 @@ class Wired(CircuitConfig):
 
     @property
     def tables(self) -> dict[str, DeviceConfig]:
-        return {f"devices.{name}": self.table(name) for name in self.batches if name is not None}
+        return {key: self.table(key) for key in self.batches if key is not None}
 
     @property
     def small_signal(self) -> bool:
@@ -193,27 +208,34 @@ class Wired(CircuitConfig):
 
     @property
     def units(self) -> dict[str, Unit]:
-        own = {key: part.element.parameters()[name] for part in self._parts.values() for name, key in part.keys.items()}
+        own = {key: part.element.parameters()[name] for part, name, key in self._keyed}
         return super().units | own
 
     def field(self, name: str) -> FieldInfo:
-        for part in self._parts.values():
-            for parameter, key in part.keys.items():
-                if key == name:
-                    return type(part.element).model_fields[parameter]
+        for part, parameter, key in self._keyed:
+            if key == name:
+                return type(part.element).model_fields[parameter]
         return super().field(name)
 
     @property
     def laws(self) -> dict[str, Drawn]:
-        own = {key: getattr(part.element, name) for part in self._parts.values() for name, key in part.keys.items()}
+        own = {key: getattr(part.element, name) for part, name, key in self._keyed}
         return super().laws | own
 
+    @functools.cached_property
+    def _keyed(self) -> list[tuple[Part, str, str]]:
+        """(element, its parameter, the key path of it) of each key path, once."""
+        found = {key: (part, name, key) for part in self._parts.values() for name, key in part.keys.items()}
+        return list(found.values())
+
     def members(self, key: str) -> tuple[int, ...]:
-        name = key.removeprefix("circuit.devices.").rpartition(".")[0] if key.startswith("circuit.devices.") else None
-        if name is None and key.startswith("circuit."):  # one of an element of another kind
-            return (0,)
-        number = self.memristors.index
-        return tuple(number(own) for own in self.batches[name])
+        first = 0
+        for table, names in self.batches.items():
+            last = first + len(names)
+            if table is not None and key.startswith(f"circuit.{table}."):
+                return tuple(range(first, last))
+            first = last
+        return (0,)  # of an element of another kind
 
     def reach(self, voltage: float) -> float:
         """Largest voltage (V) that can stand across an element while the protocol applies up to ``voltage``: nothing
@@ -257,12 +279,8 @@ class Wired(CircuitConfig):
     def recorded(self, device: DeviceConfig) -> dict[str, tuple[str, int, Observable]]:
         """Channel → what it is (``Seen`` or an observable of a memristor), which one, and its description."""
         nodes = [str(node) for node in self.network.nodes if node != GROUND]
-        names = self.memristors
-        conductors = self._named(Conductor)
-
-        def wanted(name: str, of: Sequence[str]) -> bool:
-            return len(of) <= _RECORDED if self.record is None else name in self.record
-
+        names, wanted = self.memristors, self.wanted
+        conductors = list(itertools.chain(*self.conductors.values()))
         found: dict[str, tuple[str, int, Observable]] = {}
         for number, node in enumerate(self.network.nodes):
             if node != GROUND and wanted(str(node), nodes):
@@ -301,7 +319,7 @@ class Wired(CircuitConfig):
         self, device: DeviceConfig, draws: Mapping[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
     ) -> WiredCircuit:
         def of(name: str, parameter: str) -> Any:
-            element, keys = self._parts[name]
+            element, keys, _ = self._parts[name]
             if parameter not in keys:
                 return per_lane(typical(getattr(element, parameter)), dtype, devices.size)
             return per_lane(draws[keys[parameter]], dtype)
@@ -311,16 +329,17 @@ class Wired(CircuitConfig):
 
         guests, first = [], self.copies
         for key, table in self.tables.items():
-            count = len(self.batches[key.removeprefix("devices.")])
+            count = len(self.batches[key])
             own = {name: draws[f"circuit.{key}.{name}"] for name in table.parameters()}
             guests.append(built(table, own, seed, devices, dtype, range(first, first + count)))
             first += count
         elements = self.elements_by_name
         conductors = []
-        for name in self._named(Conductor):
-            element = elements[name]
+        for names in self.conductors.values():
+            element = elements[names[0]]
             assert isinstance(element, Conductor)
-            conductors.append(element.law({parameter: of(name, parameter) for parameter in element.parameters()}))
+            values = {own: np.concatenate([of(name, own) for name in names]) for own in element.parameters()}
+            conductors.append(stacked(element.law(values), len(names)))
         share, most, of_voltage, led = [], [], [], list(self._own_protocols)
         for name in self.sources:
             source = elements[name]
@@ -334,6 +353,7 @@ class Wired(CircuitConfig):
             guests=tuple(guests),
             counts=tuple(len(names) for names in self.batches.values()),
             conductors=tuple(conductors),
+            alike=tuple(len(names) for names in self.conductors.values()),
             capacitance=stack([of(name, "capacitance") for name in self._named(Capacitor)]),
             share=stack(share),
             most=stack(most),

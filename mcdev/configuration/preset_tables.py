@@ -12,7 +12,7 @@ from typing import Any
 from mcdev.configuration.problems import Problem
 from mcdev.schema import Strict, nearest
 
-PLACES = ("device", "circuit.memristor")
+PLACES = ("device", "circuit.memristor", "circuit.cell", "circuit.background")
 """Key paths of tables that may start from a preset, and those of ``circuit.devices``."""
 
 

@@ -14,6 +14,7 @@ from mcdev.measurements.inflection import Inflection
 from mcdev.measurements.interspike_interval import InterspikeInterval
 from mcdev.measurements.loop_area import LoopArea
 from mcdev.measurements.mean_conductance import MeanConductance
+from mcdev.measurements.mean_current import MeanCurrent
 from mcdev.measurements.memristor_change import MemristorChange
 from mcdev.measurements.on_off_ratio import OnOffRatio
 from mcdev.measurements.paired_pulse import PairedPulse
@@ -41,6 +42,7 @@ MEASUREMENTS: Kinds[Measurement] = Kinds(
     InterspikeInterval,
     LoopArea,
     MeanConductance,
+    MeanCurrent,
     MemristorChange,
     OnOffRatio,
     PairedPulse,
