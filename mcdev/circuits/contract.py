@@ -176,6 +176,10 @@ class CircuitConfig(Kind, abc.ABC):
         """Names of all devices, those of the table ``[device]`` first; empty where nobody named them."""
         return []
 
+    def keeps(self, memristor: str) -> bool:
+        """Whether results hold what this one of :attr:`memristors` draws, too."""
+        return True
+
     @property
     def copies(self) -> int:
         """How many devices of the table ``[device]`` each realisation has."""

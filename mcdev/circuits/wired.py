@@ -313,6 +313,9 @@ class Wired(CircuitConfig):
         about = Observable("A", "largest current left over in a node")
         return {name: entry[2] for name, entry in self.recorded(device).items()} | {"kirchhoff_residual": about}
 
+    def keeps(self, memristor: str) -> bool:
+        return self.wanted(memristor, self.memristors)
+
     # ------------------------------------------------------------------------------- building
 
     def build(

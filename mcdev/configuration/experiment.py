@@ -52,7 +52,6 @@ from mcdev.schema import (
     extremes,
 )
 
-_KEPT = 16  # devices of a realisation whose parameters are kept
 
 
 class Ensemble(Strict):
@@ -162,12 +161,13 @@ class Experiment(Strict):
     @property
     def kept_parameters(self) -> dict[str, tuple[str, int]]:
         """What results hold of the parameters: name → one of :attr:`laws`, and which of its devices. Of the further
-        ones only what is drawn, ``friction(M2)``, and of many only the first."""
-        found, names, read = {}, self.circuit.memristors, self.elements_read
+        ones only what is drawn, ``friction(M2)``, where the circuit records them or a measurement reads them."""
+        found, names = {}, self.circuit.memristors
+        kept = {name for name in names if name in self.elements_read or self.circuit.keeps(name)}
         for name, law in self.laws.items():
             found[name] = (name, 0)
             for which, number in enumerate(self.members(name)):
-                if which and not isinstance(law, float) and (which < _KEPT or names[number] in read):
+                if which and not isinstance(law, float) and names[number] in kept:
                     found[f"{name}({names[number]})"] = (name, which)
         return found
 

@@ -12,8 +12,7 @@ and -Mᵀ i in the row of a tie is the current through that tie. The derivative 
 so Newton's method needs no pivots, and with its steps cut back it always arrives: it minimises the co-content
 Σ ∫ i dv, which is convex (Millar 1951, doi:10.1080/14786445108561372).
 
-Unknowns are put in an order that keeps the matrix a narrow band (Cuthill and McKee 1969, doi:10.1145/800195.805928);
-its elimination costs unknowns × band².
+How it is solved: `elimination.py`.
 """
 
 from __future__ import annotations
@@ -28,10 +27,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from mcdev.integrators.elimination import Matrix, Order, eliminate
+
 Lanes = Float[Array, " lane"]
 Rows = Float[Array, "row lane"]
 
 _ITERATIONS, _HALVINGS = 80, 40
+_ROUNDING = 4  # of a potential's last digit: what its sums and differences may be wrong by
 _FEW = 96  # terms of a sum that are written out one by one: the compiler then joins them with what is around
 TOLERANCE = {4: 1e-6, 8: 1e-9}
 """Bytes of a number → largest current that may be left over in a node, as a share of the currents that meet there."""
@@ -104,8 +106,10 @@ class Network:
     """Clusters without ground and free ties, in the order of elimination."""
     order: tuple[int, ...]
     """Column of ``drops`` of each unknown."""
+    inner: int
+    """Unknowns that are eliminated at once, before the others (`elimination.py`)."""
     band: int
-    """Unknowns after the diagonal that a row of the matrix reaches."""
+    """Of the others: unknowns after the diagonal that a row of the matrix reaches."""
 
     @classmethod
     def of(
@@ -138,7 +142,10 @@ class Network:
         drops = [{k: -v for k, v in row.items()} for row in drops]
         _connected(nodes, root, [(number[a], number[b]) for a, b in elements])
         columns = [*range(len(clusters)), *(len(clusters) + t for t in free)]
-        order, band = _narrow(drops, columns)
+        stay = columns[len(clusters) :]
+        kept = set(columns)
+        pairs = ((a, b) for row in drops for a in row for b in row if a in kept and b in kept)
+        order = Order.of(columns, pairs, stay)
         width = len(clusters) + len(ties)
         return cls(
             elements=tuple(elements),
@@ -149,8 +156,9 @@ class Network:
             places=Sparse.of(places, width),
             nodes=tuple(nodes),
             unknowns=len(columns),
-            order=tuple(order),
-            band=band,
+            order=order.unknowns,
+            inner=order.inner,
+            band=order.band,
         )
 
     @property
@@ -174,18 +182,35 @@ class Network:
             place[column] = k
         return _rows(jnp.concatenate([unknown, ties]), place)
 
-    def matrix(self, slope: Rows) -> Float[Array, "unknown band lane"]:
-        """The band of Mᵀ diag(i') M on the unknowns: entry [k, j] is that of unknowns k and k + j."""
-        place = {column: k for k, column in enumerate(self.order)}
-        terms: list[tuple[int, int, float]] = []
+    def matrix(self, slope: Rows) -> Matrix:
+        """Mᵀ diag(i') M on the unknowns."""
+        place, first = {column: k for k, column in enumerate(self.order)}, self.inner
+        inner: list[tuple[int, int, float]] = []
+        band: list[tuple[int, int, float]] = []
+        joints: list[tuple[int, int, float]] = []
+        number: dict[tuple[int, int], int] = {}
         for row in _by_row(self.drops):
             inside = [(place[column], value, e) for column, value, e in row if column in place]
             for k, a, e in inside:
-                terms += [(k * (self.band + 1) + j - k, e, a * b) for j, b, _ in inside if j >= k]
-        shape = (self.unknowns * (self.band + 1), len(self.elements))
-        columns = zip(*terms, strict=True) if terms else ((), (), ())
-        entries = Sparse(shape, *(tuple(c) for c in columns)).apply(slope)
-        return entries.reshape(self.unknowns, self.band + 1, slope.shape[1])
+                for j, b, _ in inside:
+                    if first <= k <= j:
+                        band.append(((k - first) * (self.band + 1) + j - k, e, a * b))
+                    elif k < first <= j:
+                        joints.append((number.setdefault((k, j - first), len(number)), e, a * b))
+                    elif k == j:
+                        inner.append((k, e, a * a))
+        outer = self.unknowns - first
+
+        def entries(terms: list[tuple[int, int, float]], count: int) -> Rows:
+            columns = zip(*terms, strict=True) if terms else ((), (), ())
+            return Sparse((count, len(self.elements)), *(tuple(c) for c in columns)).apply(slope)
+
+        return Matrix(
+            entries(inner, first),
+            entries(joints, len(number)),
+            tuple(number),
+            entries(band, outer * (self.band + 1)).reshape(outer, self.band + 1, slope.shape[1]),
+        )
 
     def coupling(self, slope: Rows, ties: Sequence[int]) -> tuple[Array, Array]:
         """Mᵀ diag(i') M between unknowns and these ties [unknown, tie, lane], and among the ties [tie, tie, lane]."""
@@ -243,58 +268,6 @@ def _sum(*rows: Mapping[int, float]) -> dict[int, float]:
     return {column: value for column, value in found.items() if value}
 
 
-def _narrow(drops: Sequence[Mapping[int, float]], columns: Sequence[int]) -> tuple[list[int], int]:
-    """The columns in an order in which those that share an element are near to each other, and how far apart such are
-    at most."""
-    place = {column: k for k, column in enumerate(columns)}
-    near = {(place[a], place[b]) for row in drops for a in row for b in row if a in place and b in place}
-    if len(columns) < 3:
-        return list(columns), max((abs(a - b) for a, b in near), default=0)
-    from scipy.sparse import csr_array  # slow to import, and small networks do not ask
-    from scipy.sparse.csgraph import reverse_cuthill_mckee
-
-    row, column = zip(*near, strict=True)
-    graph = csr_array((np.ones(len(near)), (row, column)), shape=(len(columns),) * 2)
-    order = reverse_cuthill_mckee(graph, symmetric_mode=True)
-    after = np.argsort(order)
-    return [columns[i] for i in order], int(np.max(np.abs(after[list(row)] - after[list(column)])))
-
-
-def eliminate(
-    band: Float[Array, "unknown band lane"], right: Float[Array, "unknown side lane"]
-) -> Float[Array, "unknown side lane"]:
-    """A⁻¹ right for symmetric positive A, given by its diagonal and what follows it in each row (Golub and Van Loan
-    2013, §4.3: L D Lᵀ within the band)."""
-    unknowns, width, lanes = band.shape
-    reach, sides = width - 1, right.shape[1]
-    if unknowns == 0:
-        return right
-    hankel = np.add.outer(np.arange(1, reach + 1), np.arange(width))  # of a row, what it takes from those below it
-
-    def forward(carry: tuple[Array, Array], own: tuple[Array, Array]) -> Any:
-        pending, waiting = carry  # what rows before have taken from this one and the next ones
-        row, side = own
-        if reach:
-            row, side = row + pending[0], side + waiting[0]
-        pivot = jnp.where(row[0] != 0, row[0], 1.0)
-        factor = row[1:] / pivot
-        if reach:
-            padded = jnp.concatenate([row, jnp.zeros((reach, lanes), row.dtype)])
-            pending = jnp.concatenate([pending[1:], jnp.zeros_like(pending[:1])]) - factor[:, None] * padded[hankel]
-            waiting = jnp.concatenate([waiting[1:], jnp.zeros_like(waiting[:1])]) - factor[:, None] * side
-        return (pending, waiting), (factor, side / pivot)
-
-    def backward(after: Array, own: tuple[Array, Array]) -> tuple[Array, Array]:
-        factor, side = own  # after: the solutions of the next rows
-        x = side - jnp.sum(factor[:, None] * after, axis=0) if reach else side
-        return (jnp.concatenate([x[None], after[:-1]]) if reach else after), x
-
-    unroll = unknowns if unknowns * width * width <= _FEW else 1
-    blank = jnp.zeros((reach, width, lanes), band.dtype), jnp.zeros((reach, sides, lanes), band.dtype)
-    _, reduced = lax.scan(forward, blank, (band, right), unroll=unroll)
-    return lax.scan(backward, blank[1], reduced, reverse=True, unroll=unroll)[1]
-
-
 class Sources(NamedTuple):
     """Of the free ties, arrays [tie, lane]: what each gives, and where it stops.
 
@@ -327,7 +300,7 @@ class _Point(NamedTuple):
     unknown: Rows
     residual: Rows
     scale: Rows
-    """Of each unknown, the size of the currents that meet there."""
+    """Of each unknown, the size of the currents that meet there, with what rounding does to them."""
     slope: Rows
     """Of each element."""
 
@@ -341,25 +314,31 @@ def solve(
     (V). ``guess``: of the unknowns. ``ohmic``: whether every element is, so that one step is exact. ``sources``: of the
     free ties.
 
-    A lane stops once what is left over is ``TOLERANCE`` of the currents that meet in a node, so that no lane depends on
-    its neighbours. The derivative by what ``laws`` and ``ties`` hold is that of the solution, not of the iteration.
+    A lane stops once what is left over is ``TOLERANCE`` of the currents that meet in a node, or what rounding leaves of
+    the voltage of an element that conducts far better than others, so that no lane depends on its neighbours. The
+    derivative by what ``laws`` and ``ties`` hold is that of the solution, not of the iteration.
     """
     tolerance = TOLERANCE[ties.dtype.itemsize]
     weight = Sparse(network.drops.shape, network.drops.row, network.drops.column, (1.0,) * len(network.drops.row))
 
     def at(laws: Any, ties: Rows, unknown: Rows, mode: Any) -> _Point:
         fixed, unknown, given = _held(network, ties, sources, mode, unknown)
-        v = network.element_voltages(network.full(unknown, ties))
+        z = network.full(unknown, ties)
+        v = network.element_voltages(z)
         i, slope = jax.jvp(laws, (v,), (jnp.ones_like(v),))
         left = _rows(network.leaving(i), network.order) - given
-        scale = _rows(weight.transposed.apply(jnp.abs(i)), network.order) + jnp.abs(given)
+        # A voltage is a difference of potentials, and no more accurate than these.
+        rounded = _ROUNDING * jnp.finfo(v.dtype).eps / tolerance * slope * weight.apply(jnp.abs(z))
+        scale = _rows(weight.transposed.apply(jnp.abs(i) + rounded), network.order) + jnp.abs(given)
         return _Point(unknown, jnp.where(fixed, 0.0, left), scale, slope)
 
     def newton(point: _Point, slope: Rows, ties: Rows, mode: Any) -> Rows:
         """How the unknowns change in one step."""
         fixed = _held(network, ties, sources, mode, point.unknown)[0]
-        band = _without(network.matrix(slope), fixed)
-        return eliminate(band, -point.residual[:, None])[:, 0]
+        matrix = network.matrix(slope)
+        if sources is not None:
+            matrix = matrix.without(fixed)
+        return eliminate(matrix, -point.residual[:, None])[:, 0]
 
     mode = None if sources is None else jnp.zeros(sources.most.shape, jnp.int8)
     unknown = lax.stop_gradient(guess)
@@ -397,7 +376,8 @@ def _search(
     beginning. Once it is there, sources that are past their limits change over, and it goes on."""
 
     def there(point: _Point) -> Bool[Array, " lane"]:
-        return jnp.all(jnp.abs(point.residual) <= tolerance * point.scale, axis=0)
+        small = jnp.abs(point.residual) <= tolerance * point.scale
+        return jnp.all(small & jnp.isfinite(point.scale), axis=0)
 
     def unfinished(carry: tuple[Any, ...]) -> Bool[Array, ""]:
         return (carry[0] < _ITERATIONS) & jnp.any(carry[1])
@@ -435,8 +415,7 @@ def _held(
     """Of each unknown: whether it is given, its value with those that are, and the current that a source puts in."""
     if sources is None:
         return jnp.zeros(unknown.shape, bool), unknown, jnp.zeros_like(unknown)
-    fixed = [jnp.zeros(unknown.shape[1:], bool)] * network.unknowns
-    value, given = list(unknown), [jnp.zeros_like(row) for row in unknown]
+    fixed, value, given = {}, {}, {}
     for f, tie in enumerate(network.free):
         assert sources is not None
         k, of_voltage = network.order.index(network.clusters + tie), sources.of_voltage[f]
@@ -444,7 +423,14 @@ def _held(
         fixed[k] = (mode[f] == 0) if of_voltage else (mode[f] != 0)
         value[k] = jnp.where(fixed[k], ties[tie] if of_voltage else sign * sources.most[f], unknown[k])
         given[k] = jnp.where(fixed[k], 0.0, sign * sources.most[f] if of_voltage else sources.current[f])
-    return jnp.stack(fixed), jnp.stack(value), jnp.stack(given)
+    return _put(jnp.zeros(unknown.shape, bool), fixed), _put(unknown, value), _put(jnp.zeros_like(unknown), given)
+
+
+def _put(array: Rows, rows: Mapping[int, Lanes]) -> Rows:
+    """The array with some rows exchanged."""
+    if array.shape[0] > _FEW:
+        return array.at[np.array(list(rows))].set(jnp.stack(list(rows.values())))
+    return jnp.stack([rows.get(k, row) for k, row in enumerate(array)])
 
 
 def _changed(
@@ -467,15 +453,6 @@ def _changed(
     return jnp.stack(found)
 
 
-def _without(band: Float[Array, "unknown band lane"], fixed: Bool[Array, "unknown lane"]) -> Array:
-    """The matrix with the rows and columns of given unknowns taken out."""
-    width = band.shape[1]
-    free = jnp.where(fixed, 0.0, 1.0).astype(band.dtype)
-    later = jnp.concatenate([free, jnp.zeros((width, band.shape[2]), band.dtype)])
-    kept = band * free[:, None] * jnp.stack([later[j : j + band.shape[0]] for j in range(width)], axis=1)
-    return kept.at[:, 0].add(1.0 - free)
-
-
 def stiffness(
     network: Network, slope: Rows, ties: Sequence[int], fixed: Bool[Array, "unknown lane"] | None = None
 ) -> Float[Array, "tie tie lane"]:
@@ -484,9 +461,9 @@ def stiffness(
     to_unknown, among = network.coupling(slope, ties)
     if not network.unknowns:
         return among
-    band = network.matrix(slope)
+    matrix = network.matrix(slope)
     if fixed is not None:
-        band = _without(band, fixed)
+        matrix = matrix.without(fixed)
         to_unknown = jnp.where(fixed[:, None], 0.0, to_unknown)
-    answer = eliminate(band, to_unknown)
+    answer = eliminate(matrix, to_unknown)
     return among - jnp.sum(to_unknown[:, :, None] * answer[:, None], axis=0)
