@@ -20,6 +20,7 @@ from mcdev.circuits import crossbar
 from mcdev.circuits.crossbar import Crossbar
 from mcdev.export import model_of, ngspice, subcircuit
 from mcdev.export.swarm import relative_rms
+from mcdev.figures import read_margin
 from mcdev.integrators.nodal import Sources, solve
 from mcdev.machine.environment import computing
 from mcdev.schema import typical
@@ -42,6 +43,9 @@ def value(tree: xr.DataTree, name: str) -> np.ndarray:
 
 
 # ------------------------------------------------------------------------------- linear cells
+
+
+LINE = 7.0
 
 
 def dense(conductance: np.ndarray, line: float, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -106,9 +110,6 @@ def conducting(wired: Crossbar, cells: Mapping[str, float], law: Any = Ohms) -> 
     return Currents(sense, drive, residual)
 
 
-LINE = 7.0
-
-
 @pytest.mark.parametrize(
     ("rows", "columns", "scheme", "selected"),
     [
@@ -127,6 +128,36 @@ def test_line_resistance_against_dense_algebra(rows: int, columns: int, scheme: 
     found = conducting(wired, {name: float(g[where]) for name, where in at.items()})
     assert found.residual < 1e-12
     assert found.sense == pytest.approx(dense(g, LINE, *ends(wired))[at["M"][1]], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("size", "theirs"),
+    [
+        ((2, 3), [1.883909486902651e-06, 6.288940632597889e-05, 1.521012184481493e-04]),
+        ((8, 8), [1.810661226606741e-06, 6.672704140655577e-05, 2.281082167568464e-05]),
+        ((32, 32), [1.076109256157109e-04, 2.294502637461576e-05, 3.639484571141810e-06]),
+    ],
+)
+def test_the_dense_algebra_is_that_of_badcrossbar(size: tuple[int, int], theirs: list[float]) -> None:
+    """badcrossbar 1.1.0, whose rows count from the other end: one volt on the last row, zero on all other lines;
+    currents of the first three bit lines."""
+    g = 10.0 ** np.random.default_rng(size[0]).uniform(-6, -3, size)
+    rows = np.zeros(size[0])
+    rows[-1] = 1.0
+    np.testing.assert_allclose(dense(g, LINE, rows, np.zeros(size[1]))[:3], theirs, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "scheme"), [(12, "V/2"), (6, "floating")])
+def test_selectors_in_series_of_their_memristors(rows: int, scheme: str) -> None:
+    """The points between them are all eliminated first: the same as an array of cells G_s G_m/(G_s + G_m)."""
+    rng = np.random.default_rng(rows)
+    given = {"kind": "crossbar", "rows": rows, "scheme": scheme}
+    pair = Crossbar.model_validate(given | {"cell": FROZEN})
+    single = Crossbar.model_validate(given)
+    assert pair.network.inner == rows**2
+    g = dict(zip(pair.memristors, rng.uniform(0.1, 1.0, 2 * rows**2), strict=True))
+    cells = {name: 1 / (1 / g[name] + 1 / g[name.replace("M", "S")]) for name in single.memristors}
+    assert conducting(pair, g)[:2] == pytest.approx(conducting(single, cells)[:2], rel=1e-9)
 
 
 def two_by_two(scheme: str) -> None:
@@ -234,6 +265,20 @@ def test_a_sweep_goes_over_sizes_and_states() -> None:
     assert np.all(read[2:] > read[:2])  # and more of it
 
 
+@pytest.mark.slow
+def test_the_read_margin_of_its_picture() -> None:
+    """V/2, cells of 1 and 10 uS among others of 4 uS: the read current is V (G + ½ (N - 1) 4 uS)."""
+    sweep = {"axes": {"circuit.rows": [2, 5], "device.off_conductance": ["1 uS", "10 uS"]}}
+    background = FROZEN | {"off_conductance": "4 uS"}
+    tree = run(FROZEN, {"rows": 3, "background": background}, sweep=sweep)
+    assert read_margin.measurements(tree) == {"i"}
+    for pair, n in (([0, 1], 2), ([2, 3], 5)):
+        np.testing.assert_allclose(read_margin.margins(tree, "i", pair), 9 / (10 + 2 * (n - 1)), rtol=1e-6)
+    (axes,) = read_margin.draw(tree).axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["2", "5"]
+    assert "array size" in axes.get_xlabel()
+
+
 # ------------------------------------------------------------------------------- ngspice
 
 
@@ -255,9 +300,15 @@ def in_ngspice(texts: dict[str, str], wired: Crossbar, source: str, stop: float,
     return times, waves["i(vsense)"]
 
 
+@pytest.mark.slow
 @pytest.mark.ngspice
 @pytest.mark.parametrize(
-    ("family", "rows", "columns"), [("yakopcic", 4, 4), ("yakopcic", 3, 2), ("omiec_compact", 3, 4)]
+    ("family", "rows", "columns"),
+    [
+        ("yakopcic", 4, 4),
+        ("yakopcic", 3, 2),
+        ("omiec_compact", 3, 4),
+    ],
 )
 def test_ngspice_reads_the_same_current(family: str, rows: int, columns: int) -> None:
     """The selected cell is written while the half-selected ones leak through resistive lines; 1e-3 of the trace."""

@@ -341,7 +341,9 @@ class Wired(CircuitConfig):
         for names in self.conductors.values():
             element = elements[names[0]]
             assert isinstance(element, Conductor)
-            values = {own: np.concatenate([of(name, own) for name in names]) for own in element.parameters()}
+            values: dict[str, Any] = {
+                own: np.concatenate([of(name, own) for name in names]) for own in element.parameters()
+            }
             conductors.append(stacked(element.law(values), len(names)))
         share, most, of_voltage, led = [], [], [], list(self._own_protocols)
         for name in self.sources:

@@ -53,7 +53,6 @@ from mcdev.schema import (
 )
 
 
-
 class Ensemble(Strict):
     """How many devices and cycles, and from which random numbers."""
 

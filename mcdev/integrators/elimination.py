@@ -96,7 +96,7 @@ def eliminate(matrix: Matrix, right: Float[Array, "unknown side lane"]) -> Float
     """A⁻¹ right for symmetric positive A."""
     if not matrix.inner.shape[0]:
         return _banded(matrix.band, right)
-    first, outer, width = matrix.inner.shape[0], *matrix.band.shape[:2]
+    first, (outer, width, lanes) = matrix.inner.shape[0], matrix.band.shape
     pivot = jnp.where(matrix.inner != 0, matrix.inner, 1.0)
     inside, beside = (np.array(each, int) for each in (zip(*matrix.places, strict=True) if matrix.places else ((), ())))
     share = matrix.joints / pivot[inside]
@@ -106,7 +106,7 @@ def eliminate(matrix: Matrix, right: Float[Array, "unknown side lane"]) -> Float
     pairs = [(a, b) for joints in of.values() for a in joints for b in joints if beside[b] >= beside[a]]
     at = np.array([beside[a] * width + beside[b] - beside[a] for a, b in pairs], int)
     a, b = np.array(pairs, int).reshape(-1, 2).T
-    band = matrix.band.reshape(outer * width, -1).at[at].add(-share[a] * matrix.joints[b])
+    band = matrix.band.reshape(outer * width, lanes).at[at].add(-share[a] * matrix.joints[b])
     begun, left = right[:first] / pivot[:, None], right[first:]
     x = _banded(band.reshape(matrix.band.shape), left.at[beside].add(-share[:, None] * right[inside]))
     return jnp.concatenate([begun.at[inside].add(-share[:, None] * x[beside]), x])

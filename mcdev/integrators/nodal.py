@@ -328,7 +328,7 @@ def solve(
         i, slope = jax.jvp(laws, (v,), (jnp.ones_like(v),))
         left = _rows(network.leaving(i), network.order) - given
         # A voltage is a difference of potentials, and no more accurate than these.
-        rounded = _ROUNDING * jnp.finfo(v.dtype).eps / tolerance * slope * weight.apply(jnp.abs(z))
+        rounded = _ROUNDING * float(np.finfo(v.dtype).eps) / tolerance * slope * weight.apply(jnp.abs(z))
         scale = _rows(weight.transposed.apply(jnp.abs(i) + rounded), network.order) + jnp.abs(given)
         return _Point(unknown, jnp.where(fixed, 0.0, left), scale, slope)
 
@@ -397,7 +397,11 @@ def _search(
             anew = at(point.unknown, mode)
             point = jax.tree.map(lambda new, old: jnp.where(turned, new, old), anew, point)
             done &= ~turned
-        way = jnp.where(moved, newton(point, mode), way)
+        if unknown.shape[0] > _FEW:  # an elimination costs more than a branch, and the last one would be for nothing
+            step = lax.cond(jnp.any(moved & ~done), lambda: newton(point, mode), lambda: way)
+        else:
+            step = newton(point, mode)
+        way = jnp.where(moved, step, way)
         share = jnp.where(moved, 1.0, 0.5 * share)
         return count + 1, active & ~done, point, way, share, mode
 

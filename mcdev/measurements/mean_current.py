@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax.numpy as jnp
+from pydantic import Field
 
 from mcdev.measurements.contract import OK, Measurement, Reading, Trajectory
 
@@ -18,6 +19,8 @@ class MeanCurrent(Measurement):
 
     kind: Literal["mean_current"] = "mean_current"
     window: str = "all"
+    last: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Part of the window that counts, at its end: what is read once a selector has switched on."""
 
     unit: ClassVar[str] = "A"
     linear: ClassVar[bool] = True
@@ -28,7 +31,10 @@ class MeanCurrent(Measurement):
 
     @property
     def criterion(self) -> str:
-        return f"time average over the first window {self.window!r}"
+        part = f"the last {self.last:g} of " if self.last < 1 else ""
+        return f"time average over {part}the first window {self.window!r}"
 
     def measure(self, trajectory: Trajectory) -> Reading:
-        return Reading(trajectory.mean(trajectory.current, trajectory.window(self.window)), jnp.asarray(OK))
+        mask = trajectory.window(self.window)
+        mask &= trajectory.time_in(mask) > (1.0 - self.last) * trajectory.span(mask)
+        return Reading(trajectory.mean(trajectory.current, mask), jnp.asarray(OK))
