@@ -336,6 +336,18 @@ def test_ngspice_reads_the_same_current(family: str, rows: int, columns: int) ->
     theirs = ngspice.sampled(timeline, times, current)
     ours = simulate(experiment)[0].mean["current(sense)"][0]
     assert relative_rms(theirs, ours, timeline.widths) < 1e-3
+    # The same array as mcdev exports it: one subcircuit, with its lines' ends as pins.
+    whole = model_of(experiment, "whole", "a test")
+    assert whole.network is not None
+    lines = [f"Vin in 0 {ngspice.piecewise_linear(timeline, edge)}", f"Vsense b{columns} 0 0"]
+    lines += [
+        f"E{n} {n} 0 in 0 {1.0 if n == f'w{rows}' else 0.5}" for n in whole.network.pins.values() if n != f"b{columns}"
+    ]
+    lines.append(f"X1 {' '.join(whole.network.pins.values())} whole_network")
+    text = "\n".join([subcircuit(whole), *lines])
+    times, waves = ngspice.transient(text, ["i(vsense)"], timeline.duration, step)
+    exported = ngspice.sampled(timeline, times, waves["i(vsense)"])
+    assert relative_rms(exported, ours, timeline.widths) < 1e-3
     end = timeline.windows["pulse"][0][1] - 1
     assert abs(ours[end] / ours[5] - 1) > 0.02  # it was written
 

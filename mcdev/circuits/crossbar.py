@@ -39,9 +39,9 @@ class Crossbar(Wired):
 
     kind: Literal["crossbar"] = "crossbar"
     example: ClassVar[Mapping[str, Any]] = {"rows": 2}
-    rows: Annotated[int, Field(ge=1, le=256)]
+    rows: Annotated[int, Field(ge=1, le=128)]
     """Word lines."""
-    columns: Annotated[int, Field(ge=1, le=256)] | None = None
+    columns: Annotated[int, Field(ge=1, le=128)] | None = None
     """Bit lines; by default as many as word lines."""
     row: Annotated[int, Field(ge=1)] | None = None
     """Word line of the selected cell, from one; by default the last, furthest from the drivers."""

@@ -73,7 +73,7 @@ def netlist_of(experiment: Experiment, circuit: Wired, carried: dict[str, set[st
     nodes = _nodes(circuit)
     placed: list[Placed] = []
     pins: dict[str, str] = {}
-    batches = {name: table or "" for table, names in circuit.batches.items() for name in names}
+    batches = {name: (table or "").rpartition(".")[2] for table, names in circuit.batches.items() for name in names}
     for name, element in circuit.elements_by_name.items():
         ends = nodes[element.between[0]], nodes[element.between[1]]
         if name in circuit.sources:
@@ -86,7 +86,7 @@ def netlist_of(experiment: Experiment, circuit: Wired, carried: dict[str, set[st
             placed.append(Placed(name, ends, None, _current(name, element), given))
     words = {given.name for element in placed for given in element.given.values()}
     check_words(words, "spice", {*nodes.values(), "shunt"})
-    tables = {key.removeprefix("devices."): table for key, table in circuit.tables.items()}
+    tables = {key.rpartition(".")[2]: table for key, table in circuit.tables.items()}
     return Netlist(pins, tuple(placed), tables)
 
 
