@@ -38,6 +38,14 @@ from mcdev.integrators.nodal import Network, Sources, solve, stiffness
 
 Rows = Float[Array, "row lane"]
 
+_FADING = 0.01  # of a current source's largest voltage, over which its current goes
+
+
+def _drives(applied: PerLane, which: Sequence[int]) -> Rows:
+    """What the drives of these numbers apply (V): one a lane, or [drive, lane]."""
+    drives = applied if applied.ndim > 1 else applied[None]
+    return jnp.stack([drives[each] for each in which])
+
 
 class Wiring(NamedTuple):
     """The state of a circuit's own elements."""
@@ -61,9 +69,12 @@ class Laws(eqx.Module):
     alike: tuple[int, ...] = eqx.field(static=True)
     """Elements of each kind."""
 
+    given: Given | None = None
+    """The current sources, behind all others."""
+
     @property
     def ohmic(self) -> bool:
-        return all(isinstance(law, Ohmic) for law in (*self.memristors, *self.conductors))
+        return self.given is None and all(isinstance(law, Ohmic) for law in (*self.memristors, *self.conductors))
 
     def __call__(self, voltage: Rows) -> Rows:
         found, at = [], 0
@@ -71,6 +82,8 @@ class Laws(eqx.Module):
             own = voltage[at : at + count]
             found.append(law.current(own.reshape(-1)).reshape(own.shape))
             at += count
+        if self.given is not None:
+            found.append(self.given(voltage[at:]))
         return jnp.concatenate(found)
 
     @property
@@ -90,6 +103,21 @@ class Laws(eqx.Module):
         raise IndexError(element)
 
 
+class Given(eqx.Module):
+    """Current sources: a current out of the first node, which goes to zero over the last hundredth of the voltage up to
+    which each can give it, and stays zero beyond. (A current that falls at once leaves no voltage determined.)"""
+
+    current: Rows
+    """What each is to give (A)."""
+    most: Rows
+    """Up to which voltage (V)."""
+
+    def __call__(self, voltage: Rows) -> Rows:
+        """Through each from its first node to its second (A)."""
+        room = self.most - jnp.sign(self.current) * voltage
+        return -self.current * jnp.clip(room / (_FADING * self.most), 0.0, 1.0)
+
+
 class Seen(NamedTuple):
     """What a division of the voltage is, besides the first memristors' share."""
 
@@ -104,6 +132,8 @@ class Seen(NamedTuple):
     """Out of each tie (A)."""
     residual: PerLane
     """Largest current left over in a node (A)."""
+    fixed: Bool[Array, "unknown lane"] | None
+    """Unknowns that a source with a limit holds."""
 
 
 class WiredCircuit(Circuit):
@@ -120,12 +150,17 @@ class WiredCircuit(Circuit):
     """Elements of each kind."""
     capacitance: Rows
     share: Rows
-    """Of each source: its voltage, or its current, for each volt of the protocol."""
+    """Of each voltage source: its voltage for each volt of its drive."""
     most: Rows
-    """Of each source: its limit."""
-    of_voltage: tuple[bool, ...] = eqx.field(static=True)
+    """Its largest current (A)."""
     driven_by: tuple[int, ...] = eqx.field(static=True)
-    """Of each source, which drive it follows: 0 the protocol, others their own."""
+    """Which drive it follows: 0 the protocol, others their own."""
+    transconductance: Rows
+    """Of each current source: its current for each volt of its drive."""
+    most_voltage: Rows
+    """Its largest voltage (V)."""
+    given_by: tuple[int, ...] = eqx.field(static=True)
+    """Which drive it follows."""
     tables: tuple[bool, ...] = eqx.field(static=True)
     """Whether the states of [device] and of each further table are followed."""
     recorded: tuple[tuple[str, str, int], ...] = eqx.field(static=True)
@@ -176,35 +211,34 @@ class WiredCircuit(Circuit):
             jnp.zeros((self.network.unknowns, lanes), dtype),
         )
 
-    def laws(self, state: Wiring, law: CurrentLaw) -> Laws:
+    def laws(self, state: Wiring, law: CurrentLaw, applied: PerLane) -> Laws:
         """Of all elements, with the law of the memristors of [device]."""
         own = (guest.current_law(of) for guest, of in self._flat(state))
-        return self._laws((law, *own))
+        return self._laws((law, *own), applied)
 
-    def _laws(self, memristors: tuple[CurrentLaw, ...]) -> Laws:
+    def _laws(self, memristors: tuple[CurrentLaw, ...], applied: PerLane) -> Laws:
         conductors = tuple(flat(law, count) for law, count in zip(self.conductors, self.alike, strict=True))
-        return Laws(memristors, self.counts, conductors, self.alike)
+        given = None
+        if self.given_by:
+            given = Given(self.transconductance * _drives(applied, self.given_by), self.most_voltage)
+        return Laws(memristors, self.counts, conductors, self.alike, given)
 
     def ties(self, applied: PerLane, charge: Rows) -> tuple[Rows, Sources | None]:
         """Voltages of sources and capacitors, and the sources that have a limit."""
-        drives = applied if applied.ndim > 1 else applied[None]
-        driven = self.share * jnp.stack([drives[which] for which in self.driven_by])
+        driven = self.share * _drives(applied, self.driven_by) if self.driven_by else self.share
         free = list(self.network.free)
-        sources = None
-        if free:
-            sources = Sources(
-                driven[np.array(free)], self.most[np.array(free)], tuple(self.of_voltage[f] for f in free)
-            )
+        sources = Sources(self.most[np.array(free)]) if free else None
         return jnp.concatenate([driven, charge]), sources
 
     def found(self, state: Wiring, applied: PerLane, laws: Laws) -> Seen:
         """Kirchhoff's laws solved."""
         ties, sources = self.ties(applied, state.charge)
-        z, unknown, current, given, residual = solve(self.network, laws, ties, state.unknown, laws.ohmic, sources)
-        return Seen(z, unknown, self.network.element_voltages(z), current, given, residual)
+        at = solve(self.network, laws, ties, state.unknown, laws.ohmic, sources)
+        voltage = self.network.element_voltages(at.z)
+        return Seen(at.z, at.unknown, voltage, at.current, at.given, at.residual, at.fixed)
 
     def solve(self, state: Wiring, applied: PerLane, law: CurrentLaw) -> Division:
-        seen = self.found(state, applied, self.laws(state, law))
+        seen = self.found(state, applied, self.laws(state, law, applied))
         own = slice(0, self.copies)
         return Division(seen.voltage[own].reshape(-1), seen.current[own].reshape(-1), seen)
 
@@ -237,15 +271,12 @@ class WiredCircuit(Circuit):
         states held. ``devices`` and ``state``: the memristors of [device], those of a realisation as lanes."""
         if any(self.tables):
             return self._followed(devices, state, wiring, applied, duration)
-        laws = self.laws(wiring, devices.current_law(state))
+        laws = self.laws(wiring, devices.current_law(state), applied)
         seen = self.found(wiring, applied, laws)
         _, slope = jax.jvp(laws, (seen.voltage,), (jnp.ones_like(seen.voltage),))
         sources, capacitors = self.share.shape[0], self.capacitance.shape[0]
         which = range(sources, sources + capacitors)
-        # A source at its limit lets its voltage go: it is held here, which only costs accuracy while it changes over.
-        free = [self.network.order.index(self.network.clusters + f) for f in self.network.free]
-        fixed = jnp.zeros_like(seen.unknown, bool).at[np.array(free, int)].set(True) if free else None
-        rate = stiffness(self.network, slope, which, fixed) / self.capacitance[:, None]
+        rate = stiffness(self.network, slope, which, seen.fixed) / self.capacitance[:, None]
         # What a capacitor gives out, it loses.
         speed = -seen.given[sources:] / self.capacitance
         charge = wiring.charge + duration * relaxation(rate, duration, speed)
@@ -271,7 +302,7 @@ class WiredCircuit(Circuit):
 
         def speed(y: Rows) -> Rows:
             own, charge = split(y)
-            laws = self._laws(tuple(batch.current_law(s) for batch, s in zip(batches, own, strict=True)))
+            laws = self._laws(tuple(batch.current_law(s) for batch, s in zip(batches, own, strict=True)), applied)
             seen = self.found(wiring._replace(charge=charge), applied, laws)
             at, found = np.cumsum([0, *counts]), []
             for b, batch in zip(which, of_one_state, strict=True):
@@ -296,7 +327,7 @@ class WiredCircuit(Circuit):
         seen: Seen = division.inner
         sources = self.share.shape[0]
         potential = functools.cache(lambda: self.network.places.apply(seen.z))
-        laws = functools.cache(lambda: self.laws(state, law))
+        laws = functools.cache(lambda: self.laws(state, law, jnp.zeros_like(seen.z[0])))
         begins = itertools.accumulate(self.counts)
         guests = [
             guest.observe(of, seen.voltage[at : at + count].reshape(-1))
@@ -308,6 +339,8 @@ class WiredCircuit(Circuit):
                 found[channel] = potential()[which]
             elif what == "given":
                 found[channel] = seen.given[which]
+            elif what == "delivered":
+                found[channel] = -seen.current[which]
             elif what == "charging":
                 found[channel] = -seen.given[sources + which]
             elif what == "device_voltage":

@@ -139,14 +139,16 @@ class Wired(CircuitConfig):
     @functools.cached_property
     def network(self) -> Network:
         """Raises ``Loop`` and ``Floating``."""
-        of = self.elements_by_name
-        elements = [of[name].between for name in (*self.memristors, *itertools.chain(*self.conductors.values()))]
-        free = [
-            number
-            for number, name in enumerate(self.sources)
-            if isinstance(of[name], CurrentSource) or getattr(of[name], "compliance", None) is not None
-        ]
-        return Network.of(elements, [of[name].between for name in self._ties], GROUND, free)
+        of, given = self.elements_by_name, self._named(CurrentSource)
+        names = (*self.memristors, *itertools.chain(*self.conductors.values()), *given)
+        limited = [getattr(of[name], "compliance", None) is not None for name in self._named(VoltageSource)]
+        return Network.of(
+            [of[name].between for name in names],
+            [of[name].between for name in self._ties],
+            GROUND,
+            free=np.flatnonzero(limited).tolist(),
+            idle=range(len(names) - len(given), len(names)),
+        )
 
     @functools.cached_property
     def small_signal_network(self) -> Network | None:
@@ -159,7 +161,7 @@ class Wired(CircuitConfig):
 
     @property
     def _ties(self) -> list[str]:
-        return [*self.sources, *self._named(Capacitor)]
+        return [*self._named(VoltageSource), *self._named(Capacitor)]
 
     @model_validator(mode="after")
     def _consistent(self) -> Wired:
@@ -169,6 +171,9 @@ class Wired(CircuitConfig):
             remedy = 'add one: V1 = { kind = "voltage_source", between = ["in", "0"] }'
             refuse(None, "no element is a source: expected one at least, for the protocol to drive", remedy, "elements")
         _ = self._own_protocols
+        nodes = {node for part in self._parts.values() for node in part.element.between}
+        if both := sorted(nodes & self._parts.keys()):
+            refuse(both, "is the name of an element and of a node: channels could not be told apart", key="elements")
         try:
             network = self.network
         except Loop as loop:
@@ -238,8 +243,8 @@ class Wired(CircuitConfig):
         return (0,)  # of an element of another kind
 
     def reach(self, voltage: float) -> float:
-        """Largest voltage (V) that can stand across an element while the protocol applies up to ``voltage``: nothing
-        in the circuit adds to what the sources give."""
+        """Largest voltage (V) that can stand across an element while the protocol applies up to ``voltage``: only
+        capacitors between two nodes add to what the sources give."""
         total = 0.0
         for name in self.sources:
             source, own = self._parts[name].element, self._own_protocols.get(name)
@@ -249,6 +254,9 @@ class Wired(CircuitConfig):
                 total += max(abs(low), abs(high)) * largest
             elif isinstance(source, CurrentSource):
                 total += source.compliance
+        # A capacitor that is not tied to ground lifts what is behind it by what it holds, as in a charge pump.
+        lifting = [GROUND not in self._parts[name].element.between for name in self._named(Capacitor)]
+        total *= 1 + sum(lifting)
         return total
 
     @property
@@ -301,9 +309,11 @@ class Wired(CircuitConfig):
         for number, name in enumerate(conductors, start=at):
             if wanted(name, conductors):
                 found[f"current({name})"] = ("current", number, Observable("A", f"current through {name}"))
-        for number, name in enumerate(self.sources):
-            if wanted(name, self.sources):
-                found[f"current({name})"] = ("given", number, Observable("A", f"current out of {name}"))
+        given = self._named(CurrentSource)
+        for what, own, first in (("given", self._named(VoltageSource), 0), ("delivered", given, at + len(conductors))):
+            for number, name in enumerate(own, start=first):
+                if wanted(name, self.sources):
+                    found[f"current({name})"] = (what, number, Observable("A", f"current out of {name}"))
         for number, name in enumerate(capacitors := self._named(Capacitor)):
             if wanted(name, capacitors):
                 found[f"current({name})"] = ("charging", number, Observable("A", f"current into {name}"))
@@ -345,14 +355,15 @@ class Wired(CircuitConfig):
                 own: np.concatenate([of(name, own) for name in names]) for own in element.parameters()
             }
             conductors.append(stacked(element.law(values), len(names)))
-        share, most, of_voltage, led = [], [], [], list(self._own_protocols)
-        for name in self.sources:
-            source = elements[name]
-            voltage = isinstance(source, VoltageSource)
-            share.append(of(name, "share" if voltage else "transconductance"))
-            limit = getattr(source, "compliance", None)
-            most.append(per_lane(_UNLIMITED if limit is None else limit, dtype, devices.size))
-            of_voltage.append(voltage)
+        led, volts, amps = list(self._own_protocols), self._named(VoltageSource), self._named(CurrentSource)
+
+        def drives(names: Sequence[str]) -> tuple[int, ...]:
+            return tuple(1 + led.index(name) if name in led else 0 for name in names)
+
+        def limits(names: Sequence[str]) -> Any:
+            own = (getattr(elements[name], "compliance", None) for name in names)
+            return stack([per_lane(_UNLIMITED if each is None else each, dtype, devices.size) for each in own])
+
         return WiredCircuit(
             network=self.network,
             guests=tuple(guests),
@@ -360,10 +371,12 @@ class Wired(CircuitConfig):
             conductors=tuple(conductors),
             alike=tuple(len(names) for names in self.conductors.values()),
             capacitance=stack([of(name, "capacitance") for name in self._named(Capacitor)]),
-            share=stack(share),
-            most=stack(most),
-            of_voltage=tuple(of_voltage),
-            driven_by=tuple(1 + led.index(name) if name in led else 0 for name in self.sources),
+            share=stack([of(name, "share") for name in volts]),
+            most=limits(volts),
+            driven_by=drives(volts),
+            transconductance=stack([of(name, "transconductance") for name in amps]),
+            most_voltage=limits(amps),
+            given_by=drives(amps),
             tables=tuple(self._followed(device, *self.tables.values())),
             spectral=self.small_signal_network,
             recorded=tuple((channel, what, which) for channel, (what, which, _) in self.recorded(device).items()),

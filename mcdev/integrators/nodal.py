@@ -32,7 +32,8 @@ from mcdev.integrators.elimination import Matrix, Order, eliminate
 Lanes = Float[Array, " lane"]
 Rows = Float[Array, "row lane"]
 
-_ITERATIONS, _HALVINGS = 80, 40
+_ITERATIONS, _HALVINGS = 2000, 40  # an exponential law is walked down by its own voltage in each
+_NEAR = 1e3  # tolerances: a lane that is further off when the iterations end has no solution
 _ROUNDING = 4  # of a potential's last digit: what its sums and differences may be wrong by
 _FEW = 96  # terms of a sum that are written out one by one: the compiler then joins them with what is around
 TOLERANCE = {4: 1e-6, 8: 1e-9}
@@ -118,8 +119,10 @@ class Network:
         ties: Sequence[tuple[Hashable, Hashable]],
         ground: Hashable,
         free: Sequence[int] = (),
+        idle: Sequence[int] = (),
     ) -> Network:
-        """Raises :class:`Loop` and :class:`Floating`."""
+        """``idle``: elements that join nothing, since their current is given. Raises :class:`Loop` and
+        :class:`Floating`."""
         nodes = list(dict.fromkeys([ground, *(node for pair in (*ties, *elements) for node in pair)]))
         number = {node: i for i, node in enumerate(nodes)}
         root = list(range(len(nodes)))
@@ -128,19 +131,19 @@ class Network:
             a, b = number[plus], number[minus]
             if root[a] == root[b]:
                 raise Loop(t)
-            step, moving, staying = _sum(above[b], above[a], {t: 1.0}), root[a], root[b]
+            # of a's root over b's: potential(a) = root(a) + above(a) lies the tie's voltage over that of b
+            step, moving, staying = _sum(above[b], _minus(above[a]), {t: 1.0}), root[a], root[b]
             if moving == 0:  # ground stays a root
-                step, moving, staying = {k: -v for k, v in step.items()}, staying, moving
+                step, moving, staying = _minus(step), staying, moving
             for i in (i for i, own in enumerate(root) if own == moving):
-                root[i], above[i] = staying, _sum({}, {k: -v for k, v in above[i].items()}, step)
+                root[i], above[i] = staying, _sum(above[i], step)
         clusters = {own: k for k, own in enumerate(i for i in range(1, len(nodes)) if root[i] == i)}
         places = [
             ({clusters[own]: 1.0} if own else {}) | {len(clusters) + t: v for t, v in path.items()}
             for own, path in zip(root, above, strict=True)
         ]
-        drops = [_sum(places[number[b]], {k: -v for k, v in places[number[a]].items()}, {}) for a, b in elements]
-        drops = [{k: -v for k, v in row.items()} for row in drops]
-        _connected(nodes, root, [(number[a], number[b]) for a, b in elements])
+        drops = [_sum(places[number[a]], _minus(places[number[b]])) for a, b in elements]
+        _connected(nodes, root, [(number[a], number[b]) for e, (a, b) in enumerate(elements) if e not in idle])
         columns = [*range(len(clusters)), *(len(clusters) + t for t in free)]
         stay = columns[len(clusters) :]
         kept = set(columns)
@@ -259,6 +262,10 @@ def _connected(nodes: Sequence[Hashable], root: Sequence[int], elements: Sequenc
         raise Floating(lost)
 
 
+def _minus(row: Mapping[int, float]) -> dict[int, float]:
+    return {column: -value for column, value in row.items()}
+
+
 def _sum(*rows: Mapping[int, float]) -> dict[int, float]:
     """Of rows of a matrix, without their zeros."""
     found: dict[int, float] = {}
@@ -269,16 +276,10 @@ def _sum(*rows: Mapping[int, float]) -> dict[int, float]:
 
 
 class Sources(NamedTuple):
-    """Of the free ties, arrays [tie, lane]: what each gives, and where it stops.
+    """Of the free ties: each gives its voltage while its current is no larger than ``most``, and then that current."""
 
-    A voltage source gives its tie's voltage while its current is no larger than ``most``; then it gives that current.
-    A current source gives ``current`` while its voltage is no larger than ``most``; then it gives that voltage."""
-
-    current: Rows
-    """Out of its first node (A); of a voltage source not used."""
-    most: Rows
-    of_voltage: tuple[bool, ...]
-    """Which are voltage sources."""
+    most: Float[Array, "tie lane"]
+    """Amperes."""
 
 
 class Solution(NamedTuple):
@@ -292,6 +293,8 @@ class Solution(NamedTuple):
     """Current that each tie gives out of its first node (A)."""
     residual: Lanes
     """Largest current (A) left over in a node."""
+    fixed: Bool[Array, "unknown lane"] | None
+    """Of the unknowns those that a free tie holds, in the order of elimination; None without free ties."""
 
 
 class _Point(NamedTuple):
@@ -316,7 +319,8 @@ def solve(
 
     A lane stops once what is left over is ``TOLERANCE`` of the currents that meet in a node, or what rounding leaves of
     the voltage of an element that conducts far better than others, so that no lane depends on its neighbours. The
-    derivative by what ``laws`` and ``ties`` hold is that of the solution, not of the iteration.
+    derivative by what ``laws`` and ``ties`` hold is that of the solution, not of the iteration. Where no solution was
+    found, the unknowns are NaN.
     """
     tolerance = TOLERANCE[ties.dtype.itemsize]
     weight = Sparse(network.drops.shape, network.drops.row, network.drops.column, (1.0,) * len(network.drops.row))
@@ -356,12 +360,13 @@ def solve(
         point = at(laws, ties, unknown, mode)
         slope = point.slope if ohmic else lax.stop_gradient(point.slope)
         unknown = point.unknown + newton(point, slope, ties, mode)
-        unknown = jnp.where(jnp.isfinite(unknown), unknown, point.unknown)
+        unknown = jnp.where(jnp.isfinite(unknown), unknown, point.unknown)  # NaN stays NaN
     last = at(laws, ties, unknown, mode)
     z = network.full(last.unknown, ties)
     i = laws(network.element_voltages(z))
     residual = jnp.max(jnp.abs(last.residual), axis=0) if network.unknowns else jnp.zeros_like(ties[0])
-    return Solution(z, last.unknown, i, network.leaving(i)[network.clusters :], residual)
+    fixed = None if sources is None else _held(network, ties, sources, mode, last.unknown)[0]
+    return Solution(z, last.unknown, i, network.leaving(i)[network.clusters :], residual, fixed)
 
 
 def _search(
@@ -410,7 +415,9 @@ def _search(
     # The first trial is where the search begins: a step of no length, which is taken.
     way = jnp.zeros_like(unknown)
     carry = lax.while_loop(unfinished, body, (0, one > 0, begin, way, one, mode))
-    return carry[2].unknown, carry[5]
+    _, active, point, _, _, mode = carry
+    near = jnp.all(jnp.abs(point.residual) <= _NEAR * tolerance * point.scale, axis=0)
+    return jnp.where(active & ~near, jnp.nan, point.unknown), mode
 
 
 def _held(
@@ -422,11 +429,10 @@ def _held(
     fixed, value, given = {}, {}, {}
     for f, tie in enumerate(network.free):
         assert sources is not None
-        k, of_voltage = network.order.index(network.clusters + tie), sources.of_voltage[f]
-        sign = mode[f].astype(ties.dtype)
-        fixed[k] = (mode[f] == 0) if of_voltage else (mode[f] != 0)
-        value[k] = jnp.where(fixed[k], ties[tie] if of_voltage else sign * sources.most[f], unknown[k])
-        given[k] = jnp.where(fixed[k], 0.0, sign * sources.most[f] if of_voltage else sources.current[f])
+        k = network.order.index(network.clusters + tie)
+        fixed[k] = mode[f] == 0
+        value[k] = jnp.where(fixed[k], ties[tie], unknown[k])
+        given[k] = mode[f].astype(ties.dtype) * sources.most[f]
     return _put(jnp.zeros(unknown.shape, bool), fixed), _put(unknown, value), _put(jnp.zeros_like(unknown), given)
 
 
@@ -440,20 +446,22 @@ def _put(array: Rows, rows: Mapping[int, Lanes]) -> Rows:
 def _changed(
     network: Network, laws: Any, ties: Rows, sources: Sources | None, mode: Any, unknown: Rows, tolerance: float
 ) -> Any:
-    """The mode that each free tie should have: 0 as it is meant, ±1 at its limit."""
+    """The mode that each free tie should have: 0 as it is meant, ±1 at its limit. Of those that should change only the
+    first does: so they end, since the matrix is positive (the least-index rule; Murty 1974,
+    doi:10.1016/0024-3795(74)90043-5)."""
     assert sources is not None
     current = laws(network.element_voltages(network.full(unknown, ties)))
     given, found = network.leaving(current)[network.clusters :], []
-    for f, (tie, of_voltage) in enumerate(zip(network.free, sources.of_voltage, strict=True)):
+    before = jnp.zeros(ties.shape[1], bool)  # whether one has changed already
+    for f, tie in enumerate(network.free):
         volts, amps = unknown[network.order.index(network.clusters + tie)], given[tie]
-        limited, meant = (amps, volts) if of_voltage else (volts, amps)
-        aim = ties[tie] if of_voltage else sources.current[f]
-        most, slack = sources.most[f], 10 * tolerance * jnp.abs(aim)
-        over = limited > most * (1 + 10 * tolerance)
-        under = limited < -most * (1 + 10 * tolerance)
-        start = jnp.where(over, 1, jnp.where(under, -1, 0))
-        back = ((mode[f] > 0) & (meant > aim + slack)) | ((mode[f] < 0) & (meant < aim - slack))
-        found.append(jnp.where(mode[f] == 0, start, jnp.where(back, 0, mode[f])).astype(jnp.int8))
+        aim, most = ties[tie], sources.most[f] * (1 + 10 * tolerance)
+        slack = 10 * tolerance * jnp.max(jnp.abs(ties), axis=0)
+        start = jnp.where(amps > most, 1, jnp.where(amps < -most, -1, 0))
+        back = ((mode[f] > 0) & (volts > aim + slack)) | ((mode[f] < 0) & (volts < aim - slack))
+        own = jnp.where(before, mode[f], jnp.where(mode[f] == 0, start, jnp.where(back, 0, mode[f]))).astype(jnp.int8)
+        before |= own != mode[f]
+        found.append(own)
     return jnp.stack(found)
 
 
