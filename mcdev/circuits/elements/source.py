@@ -35,5 +35,5 @@ class CurrentSource(Source):
     transconductance: Annotated[Drawn, PerDevice("S")]
     """Its current for each volt of the protocol."""
     compliance: Annotated[float, Unit("V", gt=0)]
-    """Largest voltage between its nodes; its current goes to zero over the last hundredth of it. It has no default: what
+    """Largest voltage between its nodes; over its last hundredth the current goes to zero. It has no default: what
     the devices can meet at most decides the time steps."""
