@@ -132,8 +132,9 @@ def test_a_resistor_network_is_the_dense_solution(nodes: int, seed: int) -> None
     lanes = 3
     g, volts = rng.uniform(0.1, 1.0, (len(pairs), lanes)), rng.normal(size=(len(ties), lanes))
     with computing(True):
-        found = solve(network, Ohms(jnp.asarray(g)), jnp.asarray(volts), jnp.zeros((network.unknowns, lanes)), True)
-        potential = np.asarray(network.places.apply(found.z))
+        blank = jnp.zeros((network.unknowns, lanes))
+        found = jax.jit(lambda g, v: solve(network, Ohms(g), v, blank, True))(jnp.asarray(g), jnp.asarray(volts))
+        potential = np.asarray(jax.jit(network.places.apply)(found.z))
     for lane in range(lanes):  # modified nodal analysis: potentials and source currents
         size = nodes + len(ties)
         a, b = np.zeros((size + 1, size + 1)), np.zeros(size + 1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 import jax.numpy as jnp
-from pydantic import Field
 
 from mcdev.measurements.contract import OK, Measurement, Reading, Trajectory
+from mcdev.schema import Unit
 
 
 class MeanCurrent(Measurement):
@@ -19,7 +19,7 @@ class MeanCurrent(Measurement):
 
     kind: Literal["mean_current"] = "mean_current"
     window: str = "all"
-    last: Annotated[float, Field(gt=0, le=1)] = 1.0
+    last: Annotated[float, Unit("", gt=0, le=1)] = 1.0
     """Part of the window that counts, at its end: what is read once a selector has switched on."""
 
     unit: ClassVar[str] = "A"
