@@ -55,6 +55,10 @@ def problems_of(experiment: Experiment) -> list[Problem]:
                 if kinds != own:
                     message = f"is of kind {kinds}, the others of kind {own}: run them one by one"
                     add(Problem("device", kinds, message), where)
+                if point.channels.keys() != experiment.channels.keys():
+                    odd = sorted(point.channels.keys() ^ experiment.channels.keys())
+                    message = f"records other quantities than the others do ({', '.join(odd[:4])}): run them one by one"
+                    add(Problem("circuit", point.circuit.kind, message), where)
                 for name, form in point.forms.items():
                     if form != forms[name]:
                         message = f"is {form} here, and {forms[name]} elsewhere: give them two names"

@@ -4,7 +4,7 @@ are its pins."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -65,11 +65,22 @@ class Netlist:
         return list(dict.fromkeys(given for element in self.placed for given in element.given.values()))
 
 
+def _apart(names: Iterable[str]) -> None:
+    """Refuses elements that a netlist, which tells no capitals from small letters, would take for one."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(element_word(name).lower(), name)
+        if other != name:
+            message = f"and {other!r} are one name in a netlist ({element_word(name)}); call one of them otherwise"
+            raise refused(f"circuit.elements.{name}", None, message)
+
+
 def netlist_of(experiment: Experiment, circuit: Wired, carried: dict[str, set[str]]) -> Netlist:
     """The circuit of one sweep point. ``carried``: table → parameters that its model may be given.
 
     Raises ``ConfigError`` for an element whose law has no text.
     """
+    _apart(circuit.elements_by_name)
     nodes = _nodes(circuit)
     placed: list[Placed] = []
     pins: dict[str, str] = {}

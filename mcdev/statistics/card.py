@@ -34,12 +34,12 @@ MOST_KNOTS, MOST_NOTES, _LEAST_MASS = 65, 200, 1e-3
 PARAMETER = "parameter:"
 """Stands before a device parameter that is called like a measurement; no measurement can be called so."""
 _NUMBERS = re.compile(r"\[\n(?: +-?[0-9][0-9.eE+-]*,\n)+ *\]")
-_NAME = re.compile(rf"(?:{PARAMETER})?\w[\w. -]{{0,99}}(\[\d{{1,6}}\])?")
+_NAME = re.compile(rf"(?:{PARAMETER})?\w[\w. -]{{0,99}}(\(\w[\w. -]{{0,79}}\)|\[\d{{1,6}}\])?")
 
 
 def _named(text: str) -> str:
     if not _NAME.fullmatch(text):
-        refuse(text, "expected a name of up to 100 letters, digits, _ - . and blanks, like tau or g[4]")
+        refuse(text, "expected a name of up to 100 letters, digits, _ - . and blanks, like tau, g[4] or friction(M2)")
     return text
 
 
