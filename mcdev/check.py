@@ -401,6 +401,8 @@ def _rows(experiment: Experiment, dtype: Any) -> program.Row:
     largest = max(float(np.abs([line.start, line.end]).max()), 1e-300)
     start, end = _VOLTS * line.start[which] / largest, _VOLTS * line.end[which] / largest
     pace = experiment.pace(_VOLTS)
+    if not np.isfinite(pace.step):  # the circuit chooses the steps by itself, through intervals of any length
+        pace = experiment.device.pace(_VOLTS)
     ones = np.ones(SAMPLES, np.uint32)
     step = np.full(SAMPLES, min(pace.step, 0.5 * pace.coupling))
     columns = (start.astype(dtype), end.astype(dtype), INTERVALS * ones, ones, step.astype(dtype))

@@ -440,7 +440,7 @@ def test_a_source_at_its_limit_charges_evenly(device: str) -> None:
     """A current I into C beside a frozen device: v = I t/C where the device takes nothing; from a source at its
     compliance, and from a current source until its voltage is near its own limit."""
     own = FROZEN if device == "followed" else {"preset": "wang2017_reduced", "maximum_conductance": "1e-12 S"}
-    over = {"kind": "neuron", "resistance": "1 mohm", "capacitance": "1 uF", "compliance": "1 uA"}
+    over = {"kind": "neuron", "resistance": "1 kohm", "capacitance": "1 uF", "compliance": "1 uA"}
     elements = {
         "I1": {"kind": "current_source", "between": ["out", "0"], "transconductance": "1 uS", "compliance": "0.3 V"},
         "C1": {"kind": "capacitor", "between": ["out", "0"], "capacitance": "1 uF"},
