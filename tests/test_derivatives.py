@@ -417,7 +417,7 @@ class Whole:
         """As the ensemble computes it."""
         key = lane_keys(devices.fast.shape[0])
         kinds = (np.float64, np.float64, np.uint32, np.uint32, np.float64)
-        columns = zip(self.scaled(drive_by), kinds, strict=True)
+        columns = zip(self.scaled(drive_by)[:5], kinds, strict=True)
         rows = program_module.Row(*(jnp.asarray(x).astype(kind)[:, None] for x, kind in columns))
         lanes = key[0].shape[0]
         circuit = self.circuit(lanes)

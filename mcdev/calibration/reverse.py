@@ -31,7 +31,8 @@ def trajectory(
     if np.any(pairs != pairs[0]):
         raise ValueError(f"pairs of steps from {pairs.min()} to {pairs.max()}; reverse mode needs the same in all rows")
     lanes = counted.shape[0]
-    columns = Row(*(jnp.repeat(jnp.asarray(x)[:, None], lanes, axis=1) for x in rows._replace(solutions=solutions)))
+    own = (rows.start, rows.end, solutions, rows.pairs, rows.step)
+    columns = Row(*(jnp.repeat(jnp.asarray(x)[:, None], lanes, axis=1) for x in own))
     onward = advance_for_reverse(int(solutions.max()), int(pairs[0]))
     end, seen = onward(devices, circuit, key, rest(devices, circuit, key), columns, counted, Place(lanes, 0))
     return seen.channels, end.intact
