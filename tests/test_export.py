@@ -143,8 +143,8 @@ def measured(experiment: Experiment, current: np.ndarray) -> dict[str, float]:
     own = experiment.device.references(draw_parameters(experiment, 0, 1))
     with jax.enable_x64(True):
         channels = {name: series[:, None] for name, series in seen.items()}
-        readings = read([Trial(experiment)], np.zeros(1, int), channels, np.empty((0, 1), complex), own)
-    return {name: float(value[0]) for name, (value, _) in zip(experiment.measurements, readings, strict=True)}
+        readings = read([Trial(experiment)], np.zeros(1, int), channels, np.empty((0, 1), complex), own, None)
+    return {name: float(value[0]) for name, (value, _) in readings.items()}
 
 
 @pytest.mark.ngspice

@@ -74,7 +74,7 @@ class PointResult:
     """[D, C, F], complex (Ω): what the source sees at the protocol's frequencies; F = 0 if it has none."""
     intact: np.ndarray
     """[D, C]: False where a realisation broke down."""
-    culprit: np.ndarray
+    culprit: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.int32))
     """[D, C]: number of the device that broke down first, where a realisation has several; -1 elsewhere."""
     courses: dict[str, np.ndarray] = field(default_factory=dict)
     """Channel → [K, D, T] of every device, of the channels that were asked for."""
