@@ -1,11 +1,11 @@
-"""Fails when the hot loop falls below 15 times Numba, or a whole run takes much longer than its loop: ratios in one run,
-so that they hold on any machine.
+"""Fails when the hot loop falls below 15 times Numba, or a whole run takes much longer than its loop: ratios in one
+run, so that they hold on any machine.
 
     python -m benchmarks guard
 
 Both compute `step_cost.py`'s problem on one core; they take turns, and the median of the ratios counts. Numba's version
-is the faster of the two in `naive.py` (kept in order in place). A whole run is a cycle of the same devices with all that is drawn, solved, recorded and
-measured, alone and behind a resistor; it is compared with the loop of as many steps.
+is the faster of the two in `naive.py` (kept in order in place). A whole run is a cycle of the same devices with all
+that is drawn, solved, recorded and measured, alone and behind a resistor, over the loop of as many steps.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from mcdev.simulation.trial import trials
 
 LEAST, ROUNDS = 15.0, 5
 WHOLE = {"alone": 2.0, "series_resistor": 2.0}
-"""Circuit → times as long as its loop that a whole run takes at most. It took 1.6 to 1.75 times when this was written, on a
-loaded machine, as it did before circuits were networks: 2,048 steps are short, so that what is done once counts."""
+"""Circuit → times as long as its loop that a whole run takes at most. It took 1.6 to 1.75 times when this was written,
+as it did before circuits were networks: 2,048 steps are short, so that what is done once counts."""
 OWN_STEPS, THEIR_STEPS = 2048, 48
 
 
@@ -53,7 +53,7 @@ def whole_run(engine: Engine, circuit: str) -> float:
     """Processor time of a run over that of its loop: the median of several turns."""
     wiring = {"kind": circuit} | ({"resistance": "60 ohm"} if circuit == "series_resistor" else {})
     experiment = held({"circuit": wiring, "protocol.duration": f"{OWN_STEPS * STEP} s"})
-    coupled = int(round(2 * trials(experiment)[0].rows.pairs[0]))
+    coupled = int(2 * trials(experiment)[0].rows.pairs[0])
     ratios = []
     for round_ in range(ROUNDS + 1):
         begin = time.process_time()

@@ -88,6 +88,7 @@ def test_pulses_add_up_alike_in_both() -> None:
     assert np.sqrt(np.mean((np.interp(at, t, wrong) - v) ** 2)) > 3e-3 * v.max()
 
 
+@pytest.mark.slow
 @pytest.mark.ngspice
 def test_every_kind_of_element_is_written() -> None:
     """Two tables of memristors, a selector, a resistor between two inner nodes; currents to 1e-3."""

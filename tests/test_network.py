@@ -115,7 +115,7 @@ def course(tree: xr.DataTree, channel: str, realisation: int = 0) -> np.ndarray:
 # ------------------------------------------------------------------------------- nodal equations
 
 
-@settings(max_examples=12)  # each is another program to compile
+@settings(max_examples=6)  # each is another program to compile
 @given(st.integers(2, 25), st.integers(0, 2**32 - 1))
 def test_a_resistor_network_is_the_dense_solution(nodes: int, seed: int) -> None:
     """A random connected network with a grounded and a floating source."""
@@ -435,7 +435,7 @@ def test_a_source_may_have_a_protocol_of_its_own() -> None:
         mcdev.build(table(FROZEN, {"kind": "network", "elements": longer}, protocol))
 
 
-@pytest.mark.parametrize("device", ["followed", "held"])
+@pytest.mark.parametrize("device", ["followed", pytest.param("held", marks=pytest.mark.slow)])
 def test_a_source_at_its_limit_charges_evenly(device: str) -> None:
     """A current I into C beside a frozen device: v = I t/C where the device takes nothing; from a source at its
     compliance, and from a current source until its voltage is near its own limit."""
@@ -490,6 +490,7 @@ LONE = {"kind": "neuron", "resistance": "60 ohm", "capacitance": "1.6667 mF"}
 DRAWN = {"preset": "wang2017_reduced", "friction": {"distribution": "lognormal", "median": 4.0, "sigma": 0.1}}
 
 
+@pytest.mark.slow
 def test_a_network_of_one_is_the_device_alone() -> None:
     """Its parameters, its random numbers, its steps; the last bits are another program's."""
     one = {
@@ -514,6 +515,7 @@ def test_uncoupled_devices_of_a_network_do_not_know_of_each_other() -> None:
     assert np.all(np.abs(other - two["trajectories"]["conductance"].values).max(axis=-1) > 1e-6)
 
 
+@pytest.mark.slow
 def test_like_places_behave_alike_in_law() -> None:
     """Two coupled neurons: the mean conductance of the one is that of the other, and their difference is of no sign."""
     measurements = {"one": {"kind": "mean_conductance"}, "two": {"kind": "mean_conductance", "element": "M2"}}
@@ -525,6 +527,7 @@ def test_like_places_behave_alike_in_law() -> None:
     assert abs(difference.mean()) < 4 * difference.std(ddof=1) / np.sqrt(difference.size)
 
 
+@pytest.mark.slow
 def test_a_realisation_is_the_same_in_any_ensemble() -> None:
     """Chunks never cut a network: three of forty are the first three, cycle by cycle, with devices of two tables."""
     circuit = pair("100 ohm")
