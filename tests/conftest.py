@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -17,12 +19,14 @@ from hypothesis import settings
 
 import mcdev
 import mcdev.simulation.ensemble
+from mcdev.configuration import plugins
 from mcdev.configuration.experiment import Experiment
 from mcdev.devices.contract import LaneKey
 from mcdev.devices.diffusive import Diffusive
 from mcdev.devices.diffusive_particles import DiffusiveDevices, DiffusiveState
 from mcdev.export import ngspice
 from mcdev.integrators.noise import realisation_key
+from mcdev.kinds import Kinds
 from mcdev.machine import compilation_cache, identity
 from mcdev.simulation.draws import draw_parameters
 from mcdev.simulation.program import compiler_options
@@ -154,3 +158,28 @@ def patched_code() -> Iterator[None]:
     forget_programs()
     yield
     forget_programs()
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[Callable[[], None]]:
+    """The house as it is without plugins: at the end, and where what is given is called to play another process."""
+    rooms: list[Kinds[Any]] = list(plugins.ROOMS.values())
+    kinds, loaded = [dict(room._classes) for room in rooms], dict(plugins._loaded)
+
+    def anew() -> None:
+        for name in set(plugins._loaded) - set(loaded):
+            sys.modules.pop(name, None)
+        for here, before in zip([plugins._loaded, *(room._classes for room in rooms)], [loaded, *kinds], strict=True):
+            here.clear()
+            here.update(before)
+        plugins.load_installed.cache_clear()
+
+    yield anew
+    anew()
+
+
+@pytest.fixture
+def forget() -> Iterator[Callable[[], None]]:
+    """The plugins that a test loads are no other test's."""
+    with alone() as anew:
+        yield anew

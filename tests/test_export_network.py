@@ -59,7 +59,7 @@ def falls(t: np.ndarray, v: np.ndarray, level: float) -> np.ndarray:
 
 
 @pytest.mark.ngspice
-def test_a_neuron_spikes_alike_in_both() -> None:
+def test_a_neuron_spikes_alike_in_both(forget: Any) -> None:
     """A switch by Joule heating from a plugin, under a constant voltage: every spike at its time, to 1e-3."""
     mcdev.load_plugin(TEMPLATES / "my_device.py")
     neuron = {"kind": "neuron", "resistance": "50 kohm", "capacitance": "1 nF"}

@@ -348,7 +348,7 @@ def test_charging_through_a_resistor_is_exact(device: str) -> None:
     np.testing.assert_allclose(course(tree, "voltage(out)"), trapezoid(exact, edges, intervals), atol=close * volts)
 
 
-def test_the_period_of_a_relaxation_oscillator(tmp_path: Path) -> None:
+def test_the_period_of_a_relaxation_oscillator(tmp_path: Path, forget: Any) -> None:
     """T = τ_off ln((V_off - v_lo)/(V_off - v_hi)) + τ_on ln((v_hi - V_on)/(v_lo - V_on)), τ_k = C R R_k/(R + R_k),
     V_k = V R_k/(R + R_k), where the device switches on at v_hi and off at v_lo."""
     (tmp_path / "two_conductances.py").write_text(TWO_CONDUCTANCES)
@@ -589,7 +589,7 @@ class Broken(OneStateDevices):
 
 
 @pytest.mark.parametrize("capacitor", [False, True])
-def test_the_device_that_breaks_down_is_named(capacitor: bool, tmp_path: Path) -> None:
+def test_the_device_that_breaks_down_is_named(capacitor: bool, tmp_path: Path, forget: Any) -> None:
     """Two of a thousand ohms in series: that with the lower limit breaks down, and its realisation with it."""
     (tmp_path / "fragile.py").write_text(FRAGILE)
     mcdev.load_plugin(tmp_path / "fragile.py")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import json
 import pickle
@@ -11,12 +10,13 @@ import subprocess
 import sys
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import alone
 from pydantic import TypeAdapter
 
 import mcdev
@@ -29,7 +29,7 @@ from mcdev.files.whole_file import ResultsError
 from mcdev.fits import FITS
 from mcdev.interface.application import again_with
 from mcdev.interface.json_schema import config_schema
-from mcdev.kinds import Kinds, name_of
+from mcdev.kinds import name_of
 from mcdev.measurements import MEASUREMENTS
 from mcdev.protocols import PROTOCOLS
 from mcdev.results import safekeeping
@@ -64,29 +64,9 @@ SMALL: dict[str, Any] = {
 }
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[Callable[[], None]]:
-    """The house as it is without plugins: at the end, and where what is given is called to play another process."""
-    rooms: list[Kinds[Any]] = list(plugins.ROOMS.values())
-    kinds, loaded = [dict(room._classes) for room in rooms], dict(plugins._loaded)
-
-    def anew() -> None:
-        for name in set(plugins._loaded) - set(loaded):
-            sys.modules.pop(name, None)
-        for here, before in zip([plugins._loaded, *(room._classes for room in rooms)], [loaded, *kinds], strict=True):
-            here.clear()
-            here.update(before)
-        plugins.load_installed.cache_clear()
-
-    yield anew
-    anew()
-
-
 @pytest.fixture(autouse=True)
-def forget() -> Iterator[Callable[[], None]]:
+def _forgotten(forget: Callable[[], None]) -> None:
     """No test's plugins are those of another."""
-    with alone() as anew:
-        yield anew
 
 
 def written(folder: Path, text: str = MEASURED, name: str = "my_last.py") -> Path:
