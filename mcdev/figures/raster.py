@@ -11,6 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from mcdev.figures.axes import first_cycle, points, quantity, scale
 from mcdev.figures.courses import course
 from mcdev.figures.style import BLACK, BLUE, GREY, SMALL, dress, remark, sheet
+from mcdev.measurements.contract import of_element
+from mcdev.results.tree import experiment_of
 from mcdev.statistics.trains import onsets, train_names
 
 NAME = "raster"
@@ -40,7 +42,8 @@ def draw(tree: xr.DataTree) -> Figure:
 
 def _draw(tree: xr.DataTree, name: str, point: int, above: Axes, below: Axes) -> None:
     about = tree[f"spikes/{name}"].dataset
-    signal = about.attrs["signal"]
+    element = experiment_of(tree).measurements[name].element if name in experiment_of(tree).measurements else None
+    signal = of_element(map(str, tree["response"].data_vars), about.attrs["signal"], element)
     first = course(tree, signal if signal in tree["response"].dataset else "current", point)
     time, label = quantity(tree, "s", first.edges)
     rows = [cycles[0] for cycles in onsets(tree, name, point)[:_LINES]]
