@@ -15,13 +15,13 @@ from mcdev.figures.axes import (
     Curve,
     axis_words,
     counted,
-    curves,
     main_axis,
     mean_label,
     measurement,
     point_colours,
     points,
     scale,
+    some_curves,
     sweep_axis,
 )
 from mcdev.figures.distributions import scalars
@@ -35,8 +35,6 @@ from mcdev.statistics import fit_records, summarise
 
 NAME = "along_axis"
 
-_SHOWN = 6
-"""Most curves in a panel."""
 _DECADES = 1e-4
 """Least share of the largest value on a logarithmic axis."""
 
@@ -56,9 +54,8 @@ def draw(tree: xr.DataTree) -> Figure:
     devices; band: 5-95 % of them."""
     path = main_axis(tree)
     assert path is not None
-    every = curves(tree, path)
-    chosen = sorted({round(i) for i in np.linspace(0, len(every) - 1, min(len(every), _SHOWN))})
-    lines, names = [every[i] for i in chosen], _names(tree)
+    shown, names = some_curves(tree, path), _names(tree)
+    chosen, lines = list(shown), list(shown.values())
     heights = [1.75 + 0.115 * _lines(tree, name, path, lines) for name in names]
     figure = sheet(sum(heights))
     parts = np.ravel(figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights))

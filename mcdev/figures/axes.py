@@ -18,6 +18,7 @@ from mcdev.figures.style import categories, colours
 from mcdev.results.tree import experiment_of
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+_MOST_CURVES = 6  # in a panel
 _PREFIXED = {"s", "V", "V/s", "A", "S", "m", "eV", "Hz", "ohm"}
 _NAMES = {"s": ("time", "t"), "V": ("voltage", "V"), "A": ("current", "I"), "S": ("conductance", "G")}
 _NAMES |= {"K": ("temperature", "T"), "m": ("position", "x")}
@@ -177,6 +178,13 @@ def curves(tree: xr.DataTree, path: str) -> list[Curve]:
         order = [which[i] for i in np.argsort(axis.values[which], kind="stable")]
         found.append(Curve(texts[which[0]] if texts else "", order, np.asarray(axis.values[order], float)))
     return found
+
+
+def some_curves(tree: xr.DataTree, path: str) -> dict[int, Curve]:
+    """Number of the curve → curve, of as many as a panel can hold: evenly spread, with the first and the last."""
+    every = curves(tree, path)
+    chosen = sorted({round(i) for i in np.linspace(0, len(every) - 1, min(len(every), _MOST_CURVES))})
+    return {i: every[i] for i in chosen}
 
 
 def one_a_curve(tree: xr.DataTree, most: int = SHOWN) -> tuple[list[int], list[str], str]:

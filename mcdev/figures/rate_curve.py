@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from mcdev.figures.axes import (
     Curve,
     axis_words,
-    curves,
     main_axis,
     measurement,
     point_colours,
     points,
     scale,
+    some_curves,
     sweep_axis,
 )
 from mcdev.figures.style import dress, legend_above, sheet
@@ -26,8 +26,6 @@ from mcdev.measurements.firing_rate import FiringRate
 from mcdev.results.tree import experiment_of
 
 NAME = "rate_curve"
-
-_SHOWN = 6
 
 
 def applies(tree: xr.DataTree) -> bool:
@@ -47,7 +45,7 @@ def draw(tree: xr.DataTree) -> Figure:
     spike."""
     path, names = main_axis(tree), sorted(measurements(tree))
     assert path is not None
-    lines = curves(tree, path)[:_SHOWN]
+    lines = list(some_curves(tree, path).values())
     colours = point_colours(tree, [line.points[0] for line in lines])
     figure = sheet(0.3 + 2.6 * len(names))
     panels = figure.subplots(2 * len(names), 1, squeeze=False, height_ratios=[1.8, 1] * len(names))[:, 0]

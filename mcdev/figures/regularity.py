@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from mcdev.figures.axes import (
     axis_words,
     counted,
-    curves,
     main_axis,
     mean_label,
     measurement,
     point_colours,
     points,
     scale,
+    some_curves,
     sweep_axis,
 )
 from mcdev.figures.style import GREY, dress, legend_above, plain_ticks, remark, sheet
@@ -26,8 +26,6 @@ from mcdev.results.tree import experiment_of
 from mcdev.statistics import summarise
 
 NAME = "regularity"
-
-_SHOWN = 6
 
 
 def applies(tree: xr.DataTree) -> bool:
@@ -47,7 +45,7 @@ def draw(tree: xr.DataTree) -> Figure:
     devices. At one the spikes come at random (Poisson)."""
     path, names = main_axis(tree), sorted(measurements(tree))
     assert path is not None
-    lines = curves(tree, path)[:_SHOWN]
+    lines = list(some_curves(tree, path).values())
     colours = point_colours(tree, [line.points[0] for line in lines])
     axis = sweep_axis(tree, path)
     across = scale(tree, axis.attrs.get("units", "1"), axis.values)

@@ -47,18 +47,13 @@ def adaptive_rosenbrock(f: Callable[[PerLane], PerLane], x: PerLane, duration: P
 
     May be differentiated forwards; the choice of the steps is held.
     """
-    one, least = jnp.ones_like(x), 1e-9 * duration
+    one = jnp.ones_like(x)
 
     def tangent(x: PerLane) -> tuple[PerLane, PerLane]:
         here, slope = jax.jvp(f, (x,), (one,))
         return here, jnp.where(jnp.isfinite(slope), slope, 0.0)
 
-    def unfinished(carry: tuple[Any, ...]) -> Bool[Array, ""]:
-        count, _, _, left = carry
-        return (count < _MOST_STEPS) & jnp.any(left > 0)
-
-    def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        count, x, h, left = carry
+    def attempt(x: PerLane, h: PerLane, left: PerLane) -> tuple[PerLane, PerLane, PerLane, PerLane]:
         here, slope = tangent(x)
         # A lane at rest stays there in one step, whatever its slope: only its tangent has a way to go.
         h = jnp.where(here == 0, left, h)
@@ -66,20 +61,9 @@ def adaptive_rosenbrock(f: Callable[[PerLane], PerLane], x: PerLane, duration: P
         middle = x + 0.5 * h * _phi(0.5 * h * slope) * here
         onward, bend = tangent(middle)
         after = middle + 0.5 * h * _phi(0.5 * h * bend) * onward
-        error = jnp.abs(after - whole) / 3.0
-        error = lax.stop_gradient(jnp.where(jnp.isfinite(error), error, jnp.inf))
-        active, hopeless = left > 0, ~jnp.isfinite(here)  # what is no number will not become one
-        taken = active & ((error <= tolerance) | (h <= least)) & ~hopeless
-        x = jnp.where(active & hopeless, jnp.nan, jnp.where(taken, after, x))
-        left = jnp.where(taken, left - h, left)  # the last step is all that is left: exactly none remains
-        left = jnp.where(hopeless, 0.0, left)
-        grown = h * jnp.clip(0.9 * (tolerance / jnp.maximum(error, 1e-30)) ** (1 / 3), 0.2, 5.0)
-        h = jnp.minimum(jnp.maximum(grown, least), left)
-        return count + 1, x, lax.stop_gradient(h), lax.stop_gradient(left)
+        return h, here, after, jnp.abs(after - whole) / 3.0
 
-    left = lax.stop_gradient(jnp.broadcast_to(duration, x.shape))
-    done = lax.while_loop(unfinished, body, (0, x, left, left))
-    return jnp.where(done[-1] > 0, jnp.nan, done[1])
+    return _in_own_steps(attempt, x, duration, tolerance)
 
 
 def adaptive_system(
@@ -87,38 +71,50 @@ def adaptive_system(
 ) -> Float[Array, "row lane"]:
     """y' = f(y) of a few coupled numbers in each lane, as :func:`adaptive_rosenbrock` does it with one: the derivative
     of f is a matrix, φ a function of it. ``tolerance``: of each number, the largest error of one step."""
-    rows, least = y.shape[0], 1e-9 * duration
+    rows = y.shape[0]
     basis = jnp.broadcast_to(jnp.eye(rows, dtype=y.dtype)[:, :, None], (rows, *y.shape))
 
-    def step(y: Rows, h: PerLane) -> tuple[Rows, Rows]:
+    def tangent(y: Rows) -> tuple[Rows, Array]:
         here, along = jax.linearize(f, y)
         slope = jnp.swapaxes(jax.vmap(along)(basis), 0, 1)  # [of, by, lane]
-        slope = jnp.where(jnp.isfinite(slope), slope, 0.0)
-        return here, y + h * relaxation(-slope, h, here)
+        return here, jnp.where(jnp.isfinite(slope), slope, 0.0)
+
+    def attempt(y: Rows, h: PerLane, left: PerLane) -> tuple[PerLane, Rows, Rows, PerLane]:
+        here, slope = tangent(y)
+        whole = y + h * relaxation(-slope, h, here)
+        middle = y + 0.5 * h * relaxation(-slope, 0.5 * h, here)
+        onward, bend = tangent(middle)
+        after = middle + 0.5 * h * relaxation(-bend, 0.5 * h, onward)
+        return h, here, after, jnp.max(jnp.abs(after - whole) / (3.0 * tolerance), axis=0)
+
+    return _in_own_steps(attempt, y, duration, 1.0)
+
+
+def _in_own_steps(attempt: Callable[..., Any], x: Array, duration: PerLane, tolerance: float) -> Array:
+    """``x``, [lane] or [row, lane], after ``duration`` seconds in steps that each lane chooses. ``attempt(x, h, left)``
+    gives (the step's length, x' at its beginning, x after it, its error). What is no number will not become one."""
+    least, over_rows = 1e-9 * duration, tuple(range(x.ndim - 1))
 
     def unfinished(carry: tuple[Any, ...]) -> Bool[Array, ""]:
         count, _, _, left = carry
         return (count < _MOST_STEPS) & jnp.any(left > 0)
 
     def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        count, y, h, left = carry
-        here, whole = step(y, h)
-        _, middle = step(y, 0.5 * h)
-        _, after = step(middle, 0.5 * h)
-        error = jnp.max(jnp.abs(after - whole) / (3.0 * tolerance), axis=0)
+        count, x, h, left = carry
+        h, here, after, error = attempt(x, h, left)
         error = lax.stop_gradient(jnp.where(jnp.isfinite(error), error, jnp.inf))
-        active, hopeless = left > 0, ~jnp.all(jnp.isfinite(here), axis=0)
-        lost = jnp.where(jnp.isfinite(here), y, jnp.nan)  # those that are none themselves
-        taken = active & ((error <= 1.0) | (h <= least)) & ~hopeless
-        y = jnp.where(active & hopeless, lost, jnp.where(taken, after, y))
-        left = jnp.where(taken, left - h, left)
+        finite = jnp.isfinite(here)
+        active, hopeless = left > 0, ~jnp.all(finite, axis=over_rows)
+        taken = active & ((error <= tolerance) | (h <= least)) & ~hopeless
+        x = jnp.where(active & hopeless & ~finite, jnp.nan, jnp.where(taken, after, x))
+        left = jnp.where(taken, left - h, left)  # the last step is all that is left: exactly none remains
         left = jnp.where(hopeless, 0.0, left)
-        grown = h * jnp.clip(0.9 * jnp.maximum(error, 1e-30) ** (-1 / 3), 0.2, 5.0)
+        grown = h * jnp.clip(0.9 * (tolerance / jnp.maximum(error, 1e-30)) ** (1 / 3), 0.2, 5.0)
         h = jnp.minimum(jnp.maximum(grown, least), left)
-        return count + 1, y, lax.stop_gradient(h), lax.stop_gradient(left)
+        return count + 1, x, lax.stop_gradient(h), lax.stop_gradient(left)
 
-    left = lax.stop_gradient(jnp.broadcast_to(duration, y.shape[1:]))
-    done = lax.while_loop(unfinished, body, (0, y, left, left))
+    left = lax.stop_gradient(jnp.broadcast_to(duration, x.shape[len(over_rows) :]))
+    done = lax.while_loop(unfinished, body, (0, x, left, left))
     return jnp.where(done[-1] > 0, jnp.nan, done[1])
 
 
