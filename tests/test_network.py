@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 import mcdev
 from mcdev.integrators.exponential import adaptive_system, relaxation
-from mcdev.integrators.nodal import Floating, Loop, Network, Sources, solve, stiffness
+from mcdev.integrators.nodal import Sources, solve, stiffness
+from mcdev.integrators.topology import Floating, Loop, Network
 from mcdev.machine.environment import computing
 
 FROZEN = {

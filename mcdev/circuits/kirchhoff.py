@@ -34,7 +34,8 @@ from mcdev.devices.ohmic import Ohmic
 from mcdev.devices.one_state import OneStateDevices
 from mcdev.integrators.exponential import adaptive_system, relaxation
 from mcdev.integrators.interval import Interval
-from mcdev.integrators.nodal import Network, Sources, solve, stiffness
+from mcdev.integrators.nodal import Solution, Sources, solve, stiffness
+from mcdev.integrators.topology import Network
 
 Rows = Float[Array, "row lane"]
 
@@ -118,24 +119,6 @@ class Given(eqx.Module):
         return -self.current * jnp.clip(room / (_FADING * self.most), 0.0, 1.0)
 
 
-class Seen(NamedTuple):
-    """What a division of the voltage is, besides the first memristors' share."""
-
-    z: Rows
-    """Potentials and tie voltages (V)."""
-    unknown: Rows
-    voltage: Rows
-    """Of each element (V)."""
-    current: Rows
-    """Through each element (A)."""
-    given: Rows
-    """Out of each tie (A)."""
-    residual: PerLane
-    """Largest current left over in a node (A)."""
-    fixed: Bool[Array, "unknown lane"] | None
-    """Unknowns that a source with a limit holds."""
-
-
 class WiredCircuit(Circuit):
     """The elements of a batch of realisations; parameters [lane]."""
 
@@ -192,19 +175,25 @@ class WiredCircuit(Circuit):
     def noisy(self) -> bool:
         return any(guest.noisy for guest in self.guests)
 
-    def _flat(self, state: Wiring) -> list[tuple[Devices, Any]]:
-        """Of each further table its devices and their state, those of a realisation as lanes."""
+    @property
+    def spans(self) -> list[slice]:
+        """Which elements are the memristors of [device], and of each further table."""
+        ends = itertools.accumulate(self.counts)
+        return [slice(end - count, end) for end, count in zip(ends, self.counts, strict=True)]
+
+    def _flat(self, state: Wiring) -> list[tuple[Devices, Any, slice]]:
+        """Of each further table its devices and their state, those of a realisation as lanes, and their span."""
         return [
-            (flat(guest, count), flat(of, count))
-            for guest, of, count in zip(self.guests, state.guests, self.counts[1:], strict=True)
+            (flat(guest, count), flat(of, count), span)
+            for guest, of, count, span in zip(self.guests, state.guests, self.counts[1:], self.spans[1:], strict=True)
         ]
 
     def rest(self, key: LaneKey, dtype: Any) -> Wiring:
-        lanes, states, first = key[0].shape[0], [], self.copies
-        for guest, count in zip(self.guests, self.counts[1:], strict=True):
-            keys = element_keys(key, range(first, first + count))
-            states.append(stacked(flat(guest, count).rest(keys), count))
-            first += count
+        lanes = key[0].shape[0]
+        states = (
+            stacked(flat(guest, count).rest(element_keys(key, range(span.start, span.stop))), count)
+            for guest, count, span in zip(self.guests, self.counts[1:], self.spans[1:], strict=True)
+        )
         return Wiring(
             tuple(states),
             jnp.zeros((self.capacitance.shape[0], lanes), dtype),
@@ -213,7 +202,7 @@ class WiredCircuit(Circuit):
 
     def laws(self, state: Wiring, law: CurrentLaw, applied: PerLane) -> Laws:
         """Of all elements, with the law of the memristors of [device]."""
-        own = (guest.current_law(of) for guest, of in self._flat(state))
+        own = (guest.current_law(of) for guest, of, _ in self._flat(state))
         return self._laws((law, *own), applied)
 
     def _laws(self, memristors: tuple[CurrentLaw, ...], applied: PerLane) -> Laws:
@@ -230,12 +219,10 @@ class WiredCircuit(Circuit):
         sources = Sources(self.most[np.array(free)]) if free else None
         return jnp.concatenate([driven, charge]), sources
 
-    def found(self, state: Wiring, applied: PerLane, laws: Laws) -> Seen:
+    def found(self, state: Wiring, applied: PerLane, laws: Laws) -> Solution:
         """Kirchhoff's laws solved."""
         ties, sources = self.ties(applied, state.charge)
-        at = solve(self.network, laws, ties, state.unknown, laws.ohmic, sources)
-        voltage = self.network.element_voltages(at.z)
-        return Seen(at.z, at.unknown, voltage, at.current, at.given, at.residual, at.fixed)
+        return solve(self.network, laws, ties, state.unknown, laws.ohmic, sources)
 
     def solve(self, state: Wiring, applied: PerLane, law: CurrentLaw) -> Division:
         seen = self.found(state, applied, self.laws(state, law, applied))
@@ -253,15 +240,14 @@ class WiredCircuit(Circuit):
         clock: UInt32[Array, " lane"],
     ) -> Wiring:
         """The memristors of further tables, with voltage and current held; those that are followed stay."""
-        seen: Seen = division.inner
-        states, at = [], self.copies
-        for (guest, of), count, followed in zip(self._flat(state), self.counts[1:], self.tables[1:], strict=True):
+        seen: Solution = division.inner
+        states = []
+        for (guest, of, span), count, followed in zip(self._flat(state), self.counts[1:], self.tables[1:], strict=True):
             if not followed:
-                voltage, current = (x[at : at + count].reshape(-1) for x in (seen.voltage, seen.current))
-                keys = element_keys(key, range(at, at + count))
+                voltage, current = (x[span].reshape(-1) for x in (seen.voltage, seen.current))
+                keys = element_keys(key, range(span.start, span.stop))
                 of = guest.advance(of, voltage, current, interval.times(count), keys, jnp.tile(clock, count))
             states.append(stacked(of, count))
-            at += count
         return state._replace(guests=tuple(states), unknown=seen.unknown)
 
     def flow(
@@ -285,8 +271,9 @@ class WiredCircuit(Circuit):
     def _followed(
         self, devices: Devices, state: Any, wiring: Wiring, applied: PerLane, duration: PerLane
     ) -> tuple[Any, Wiring]:
-        pairs = [(devices, state), *self._flat(wiring)]
-        batches, states, counts = [b for b, _ in pairs], [s for _, s in pairs], self.counts
+        guests = self._flat(wiring)
+        batches, states = [devices, *(b for b, _, _ in guests)], [state, *(s for _, s, _ in guests)]
+        counts, spans = self.counts, self.spans
         sources, lanes = self.share.shape[0], applied.shape[-1]
         which = [b for b, followed in enumerate(self.tables) if followed]
         of_one_state = [each for b, each in enumerate(batches) if b in which and isinstance(each, OneStateDevices)]
@@ -304,10 +291,10 @@ class WiredCircuit(Circuit):
             own, charge = split(y)
             laws = self._laws(tuple(batch.current_law(s) for batch, s in zip(batches, own, strict=True)), applied)
             seen = self.found(wiring._replace(charge=charge), applied, laws)
-            at, found = np.cumsum([0, *counts]), []
-            for b, batch in zip(which, of_one_state, strict=True):
-                voltage = seen.voltage[at[b] : at[b + 1]].reshape(-1)
-                found.append(batch.drift(own[b], voltage).reshape(counts[b], -1))
+            found = [
+                batch.drift(own[b], seen.voltage[spans[b]].reshape(-1)).reshape(counts[b], -1)
+                for b, batch in zip(which, of_one_state, strict=True)
+            ]
             return jnp.concatenate([*found, -seen.given[sources:] / self.capacitance])
 
         begin = jnp.concatenate([*(states[b].reshape(counts[b], -1) for b in which), wiring.charge])
@@ -318,20 +305,19 @@ class WiredCircuit(Circuit):
         tolerance = [jnp.full((count, lanes), each.tolerance, begin.dtype) for each, count in sized]
         tolerance.append(jnp.broadcast_to(finest * jnp.maximum(volts, 1e-6), (sizes[-1], lanes)))
         own, charge = split(adaptive_system(speed, begin, duration, jax.lax.stop_gradient(jnp.concatenate(tolerance))))
-        guests = tuple(stacked(of, count) for of, count in zip(own[1:], self.counts[1:], strict=True))
-        return own[0], wiring._replace(guests=guests, charge=charge)
+        moved = tuple(stacked(of, count) for of, count in zip(own[1:], counts[1:], strict=True))
+        return own[0], wiring._replace(guests=moved, charge=charge)
 
     def observe(
         self, state: Wiring, division: Division, law: CurrentLaw, observed: Mapping[str, PerLane]
     ) -> dict[str, PerLane]:
-        seen: Seen = division.inner
+        seen: Solution = division.inner
         sources = self.share.shape[0]
         potential = functools.cache(lambda: self.network.places.apply(seen.z))
         laws = functools.cache(lambda: self.laws(state, law, jnp.zeros_like(seen.z[0])))
-        begins = itertools.accumulate(self.counts)
-        guests = [
-            guest.observe(of, seen.voltage[at : at + count].reshape(-1))
-            for (guest, of), count, at in zip(self._flat(state), self.counts[1:], begins, strict=False)
+        of_tables = [
+            observed,
+            *(guest.observe(of, seen.voltage[span].reshape(-1)) for guest, of, span in self._flat(state)),
         ]
         found: dict[str, PerLane] = {}
         for channel, what, which in self.recorded:
@@ -350,23 +336,14 @@ class WiredCircuit(Circuit):
             elif what == "conductance":
                 found[channel] = laws().chord(seen.voltage, which)
             else:
-                found[channel] = self._observed(what, which, observed, guests)
+                table = next(b for b, span in enumerate(self.spans) if which < span.stop)
+                own = of_tables[table][what].reshape(self.counts[table], -1)
+                found[channel] = own[which - self.spans[table].start]
         return found | {"kirchhoff_residual": seen.residual}
-
-    def _observed(self, name: str, element: int, observed: Mapping[str, PerLane], guests: Sequence[Any]) -> PerLane:
-        at = 0
-        for of, count in zip((observed, *guests), self.counts, strict=True):
-            if element < at + count:
-                return of[name].reshape(count, -1)[element - at]
-            at += count
-        raise KeyError(name)
 
     def intact(self, state: Wiring) -> Bool[Array, "part lane"]:
         """Where each memristor of a further table does, and the charges."""
-        own = (
-            guest.intact(of).reshape(count, -1)
-            for (guest, of), count in zip(self._flat(state), self.counts[1:], strict=True)
-        )
+        own = (guest.intact(of).reshape(span.stop - span.start, -1) for guest, of, span in self._flat(state))
         return jnp.concatenate([*own, jnp.all(jnp.isfinite(state.charge), axis=0, keepdims=True)])
 
     def impedance(
@@ -378,14 +355,13 @@ class WiredCircuit(Circuit):
         frequency: Float[Array, " frequency"],
     ) -> Complex[Array, "frequency lane"]:
         """From the nodal equations with an admittance for each element, i ω C for a capacitor."""
-        seen: Seen = division.inner
+        seen: Solution = division.inner
         assert self.spectral is not None  # `small_signal` says so
         lanes = seen.voltage.shape[1]
-        parts, at = [(1.0 / device).reshape(-1, self.copies, lanes)], self.copies
-        for (guest, of), count in zip(self._flat(state), self.counts[1:], strict=True):
-            voltage = seen.voltage[at : at + count].reshape(-1)
-            parts.append(guest.admittance(of, voltage, frequency).reshape(-1, count, lanes))
-            at += count
+        parts, at = [(1.0 / device).reshape(-1, self.copies, lanes)], sum(self.counts)
+        for guest, of, span in self._flat(state):
+            admittance = guest.admittance(of, seen.voltage[span].reshape(-1), frequency)
+            parts.append(admittance.reshape(-1, span.stop - span.start, lanes))
         for own, count in zip(self.conductors, self.alike, strict=True):
             voltage = seen.voltage[at : at + count].reshape(-1)
             _, slope = jax.jvp(flat(own, count).current, (voltage,), (jnp.ones_like(voltage),))

@@ -21,7 +21,7 @@ from mcdev.circuits.kirchhoff import WiredCircuit
 from mcdev.circuits.several import built, stacked
 from mcdev.devices.contract import CIRCUIT_CHANNELS, DeviceConfig, Observable, Pace, per_lane
 from mcdev.devices.one_state import OneState
-from mcdev.integrators.nodal import Floating, Loop, Network
+from mcdev.integrators.topology import Floating, Loop, Network
 from mcdev.protocols.timeline import NoTimeline, Protocol, Timeline, with_others
 from mcdev.schema import Drawn, Name, Unit, extremes, nearest, refuse, typical
 
@@ -108,6 +108,11 @@ class Wired(CircuitConfig):
             found.setdefault(type(self._parts[name].element), []).append(name)
         return found
 
+    @property
+    def _conducting(self) -> list[str]:
+        """Memristors and conductors, in the order in which the equations have them."""
+        return [*self.memristors, *itertools.chain(*self.conductors.values())]
+
     @functools.cached_property
     def sources(self) -> list[str]:
         return self._named(Source)
@@ -140,7 +145,7 @@ class Wired(CircuitConfig):
     def network(self) -> Network:
         """Raises ``Loop`` and ``Floating``."""
         of, given = self.elements_by_name, self._named(CurrentSource)
-        names = (*self.memristors, *itertools.chain(*self.conductors.values()), *given)
+        names = [*self._conducting, *given]
         limited = [getattr(of[name], "compliance", None) is not None for name in self._named(VoltageSource)]
         return Network.of(
             [of[name].between for name in names],
@@ -155,7 +160,7 @@ class Wired(CircuitConfig):
         """With the capacitors as elements, behind the one source."""
         if not self.small_signal:
             return None
-        names = (*self.memristors, *itertools.chain(*self.conductors.values()), *self._named(Capacitor))
+        names = [*self._conducting, *self._named(Capacitor)]
         elements = [self._parts[name].element.between for name in names]
         return Network.of(elements, [self._parts[self.sources[0]].element.between], GROUND)
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED, Reading, Trajectory
+from mcdev.measurements.contract import Reading, Trajectory
 from mcdev.measurements.spiking import Spiking
 
 
@@ -32,9 +32,5 @@ class SpikeAmplitude(Spiking):
         return f"mean peak of {self.signal} within {self.spike}"
 
     def measure(self, trajectory: Trajectory) -> Reading:
-        train, here, _, _ = self.seen(trajectory)
-        ended = here & jnp.isfinite(train.width)
-        n, fires = jnp.sum(ended), jnp.any(here)
-        mean = jnp.sum(jnp.where(ended, train.peak, 0.0)) / jnp.maximum(n, 1)
-        value = jnp.where(n > 0, mean, jnp.where(fires, train.peak[jnp.argmax(here)], jnp.nan))
-        return Reading(value, jnp.where(n > 0, OK, jnp.where(fires, RIGHT_CENSORED, UNDEFINED)))
+        seen = self.seen(trajectory)
+        return self.over_ended(seen, seen.train.peak, seen.train.peak[jnp.argmax(seen.here)])

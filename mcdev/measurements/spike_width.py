@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 
-from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED, Reading, Trajectory
+from mcdev.measurements.contract import Reading, Trajectory
 from mcdev.measurements.spiking import Spiking
 
 
@@ -27,11 +27,7 @@ class SpikeWidth(Spiking):
         return f"mean width of {self.spike}"
 
     def measure(self, trajectory: Trajectory) -> Reading:
-        train, here, _, _ = self.seen(trajectory)
-        ended = here & jnp.isfinite(train.width)
-        n, fires = jnp.sum(ended), jnp.any(here)
-        mean = jnp.sum(jnp.where(ended, train.width, 0.0)) / jnp.maximum(n, 1)
+        seen = self.seen(trajectory)
         whole = jnp.ones(trajectory.widths.shape, bool)
-        left = trajectory.span(whole) - trajectory.begin_of(train, whole)[jnp.argmax(here)]
-        value = jnp.where(n > 0, mean, jnp.where(fires, left, jnp.nan))
-        return Reading(value, jnp.where(n > 0, OK, jnp.where(fires, RIGHT_CENSORED, UNDEFINED)))
+        left = trajectory.span(whole) - trajectory.begin_of(seen.train, whole)[jnp.argmax(seen.here)]
+        return self.over_ended(seen, seen.train.width, left)

@@ -11,10 +11,21 @@ import abc
 from typing import Annotated, Any, NamedTuple, Self
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from mcdev.measurements.contract import Detector, Measurement, Train, Trajectory, absent
+from mcdev.measurements.contract import (
+    OK,
+    RIGHT_CENSORED,
+    UNDEFINED,
+    Detector,
+    Measurement,
+    Reading,
+    Series,
+    Train,
+    Trajectory,
+    absent,
+)
 from mcdev.protocols.timeline import Timeline
 from mcdev.schema import Fraction, Unit, converted, number_and_unit, percentage, refuse
 
@@ -174,3 +185,12 @@ class Spiking(Measurement, abc.ABC):
         all_here = (latest >= first) & (last == trajectory.widths.shape[0])
         count = jnp.sum(here) + jnp.where(all_here, lost, 0)
         return Seen(train, here, count, (lost > 0) & (latest < last) & ~all_here)
+
+    def over_ended(self, seen: Seen, value: Series, so_far: Float[Array, ""]) -> Reading:
+        """Mean of a number [spike] over the spikes of the window that have ended. Where the only one is still on, the
+        bound ``so_far``; without spikes undefined."""
+        ended = seen.here & jnp.isfinite(seen.train.width)
+        n, fires = jnp.sum(ended), jnp.any(seen.here)
+        mean = jnp.sum(jnp.where(ended, value, 0.0)) / jnp.maximum(n, 1)
+        found = jnp.where(n > 0, mean, jnp.where(fires, so_far, jnp.nan))
+        return Reading(found, jnp.where(n > 0, OK, jnp.where(fires, RIGHT_CENSORED, UNDEFINED)))
