@@ -484,6 +484,26 @@ def test_a_parameter_that_came_later_is_filled_in(tmp_path: Path) -> None:
     assert filled.attrs == drawn["interfacial_ratio"].attrs
 
 
+def test_a_resistance_was_not_kept_before_it_could_be_drawn(tmp_path: Path) -> None:
+    """Results of a series resistor from then are read, each sweep point with its own; a drawn one that is lost is
+    not."""
+    base = reduced(None, None, {"devices": 3}).to_dict()
+    wired = {"kind": "series_resistor", "resistance": "2 ohm"}
+    swept = mcdev.build(base | {"circuit": wired, "sweep": {"axes": {"circuit.resistance": ["1 ohm", "2 ohm"]}}})
+    spread = {"distribution": "lognormal", "median": "2 ohm", "sigma": 0.1}
+    drawn = mcdev.build(base | {"circuit": wired | {"resistance": spread}})
+    for experiment in (swept, drawn):
+        tree = assemble(experiment, answered(experiment), {})
+        tree["parameters"].dataset = tree["parameters"].dataset.drop_vars("circuit.resistance")
+        mcdev.write(tree, tmp_path)
+        if experiment is swept:
+            filled = mcdev.read(tmp_path)["parameters/circuit.resistance"]
+            np.testing.assert_array_equal(filled, [[1.0] * 3, [2.0] * 3])
+        else:
+            with pytest.raises(mcdev.ResultsError, match=r"/parameters/circuit\.resistance is missing"):
+                mcdev.read(tmp_path)
+
+
 def shape(tree: xr.DataTree) -> dict[str, dict[str, Any]]:
     """Every variable's dimensions and lengths, group by group."""
     return {g.path: {str(n): dict(v.sizes) for n, v in g.variables.items()} for g in tree.subtree}

@@ -54,13 +54,18 @@ def migrated(tree: xr.DataTree, experiment: Experiment, labels: Mapping[str, str
 
 
 def complete(tree: xr.DataTree, experiment: Experiment, written: Mapping[str, Any]) -> None:
-    """Add the parameters that came later, which ``written``, the configuration in the file, does not name: every device
-    had what is now their default."""
+    """Add the parameters that came later: those that ``written``, the configuration in the file, does not name, since
+    every device had what is now their default; and a circuit's own numbers that no device draws, which were not kept
+    before they could be drawn."""
     for name, (law, _) in experiment.kept_parameters.items():
         path = law if "." in law else f"device.{law}"
-        if "parameters" in tree and name not in tree["parameters"].dataset and not _named(written, path):
+        if "parameters" not in tree or name in tree["parameters"].dataset:
+            continue
+        laws = [point.laws[law] for _, point in experiment.points()]
+        of_circuit = path.startswith("circuit.") and path.count(".") == 1
+        if not _named(written, path) or (of_circuit and all(isinstance(each, float) for each in laws)):
             own = tree["parameters"].to_dataset()
-            alike = np.full((own.sizes["point"], own.sizes["device"]), typical(experiment.laws[law]))
+            alike = np.repeat([[typical(each)] for each in laws], own.sizes["device"], axis=1)
             tree["parameters"].dataset = own.assign({name: parameter(experiment, name, alike)})
 
 
