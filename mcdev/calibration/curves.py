@@ -37,7 +37,7 @@ class Trace(NamedTuple):
     """How many devices' currents the measured one is the mean of."""
 
 
-class Recording(NamedTuple):
+class Rows(NamedTuple):
     """A measured file's rows in SI units. Two rows of one time are a step of the voltage."""
 
     time: np.ndarray
@@ -53,10 +53,10 @@ class Recording(NamedTuple):
         return np.concatenate([[0], 1 + np.flatnonzero(np.diff(self.time))])
 
 
-def _read(path: Path, layout: Layout) -> Recording:
+def _read(path: Path, layout: Layout) -> Rows:
     """Raises ``ValueError`` naming line, column and remedy."""
     table = read_table(path, ("time", "voltage", "current"), layout, 5, 100_000)
-    recording = Recording(table.values["time"], table.values["voltage"], table.values["current"], table.unread)
+    recording = Rows(table.values["time"], table.values["voltage"], table.values["current"], table.unread)
     without = np.isfinite(recording.current)
     without[recording.lasting] = False
     if without.any():
@@ -72,11 +72,11 @@ def _read(path: Path, layout: Layout) -> Recording:
 class Reading(NamedTuple):
     """A curve's file and the noise of its currents."""
 
-    recording: Recording
+    recording: Rows
     noise: float
 
 
-_UNREAD = Recording(np.array([0.0, 1.0]), np.zeros(2), np.zeros(2), 0)
+_UNREAD = Rows(np.array([0.0, 1.0]), np.zeros(2), np.zeros(2), 0)
 
 
 def read_curve(key: str, curve: Curve, folder: Path, found: list[Problem]) -> Reading:
@@ -119,7 +119,7 @@ def traces_of(
 
 
 def _experiment(
-    key: str, curve: Curve, name: str, device: dict[str, Any], recording: Recording, found: list[Problem]
+    key: str, curve: Curve, name: str, device: dict[str, Any], recording: Rows, found: list[Problem]
 ) -> Experiment | None:
     """The device under the recorded voltage: in steps, each row's voltage holds since the row before."""
     at, volts = recording.time - recording.time[0], recording.voltage
