@@ -208,7 +208,7 @@ def resolve(
             raise ValueError(f"units.{quantity} is {given!r}; {expected}")
         if size is None:
             raise ValueError(f"{label} is in {in_file!r}; {expected}: {_remedy(quantity, 'units')}")
-        if given and in_file and factor(quantity, in_file) not in (None, size):
+        if given and in_file and factor(quantity, in_file) not in (None, size, -size):
             raise ValueError(
                 f"{label} is in {in_file!r}, and units.{quantity} is {given!r}; leave units.{quantity} out"
             )
