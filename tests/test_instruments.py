@@ -279,7 +279,7 @@ def test_a_binary_file_of_eclab_is_read_through_galvani(tmp_path: Path, monkeypa
     table = np.zeros(6, [("freq/Hz", float), ("Re(Z)/Ohm", float), ("-Im(Z)/Ohm", float)])
     table["freq/Hz"], table["Re(Z)/Ohm"], table["-Im(Z)/Ohm"] = FREQUENCY, IMPEDANCE.real, -IMPEDANCE.imag
     stand_in = types.ModuleType("galvani.BioLogic")
-    stand_in.MPRfile = lambda stream: types.SimpleNamespace(data=table)  # type: ignore[attr-defined]
+    vars(stand_in)["MPRfile"] = lambda stream: types.SimpleNamespace(data=table)
     monkeypatch.setitem(sys.modules, "galvani", types.ModuleType("galvani"))
     monkeypatch.setitem(sys.modules, "galvani.BioLogic", stand_in)
     (tmp_path / "x.mpr").write_bytes(b"BIO-LOGIC MODULAR FILE\x1a" + bytes(10))

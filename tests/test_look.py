@@ -217,7 +217,7 @@ def test_a_curve_cut_off_at_a_compliance_gives_the_parameter_that_made_it(tmp_pa
         "measurements": {"g": {"kind": "mean_conductance"}},
         "ensemble": {"devices": 1},
     }
-    truth = mcdev.build(data)
+    truth: Any = mcdev.build(data)
     current = mcdev.run(truth)["response/current"].values[0, 0]
     limit = float(np.quantile(current, 0.6))
     seen = np.minimum(current, limit)
@@ -235,7 +235,7 @@ def test_a_curve_cut_off_at_a_compliance_gives_the_parameter_that_made_it(tmp_pa
             "curves": [{"file": "x.csv", "noise": f"{noise} A", "ceiling": ceiling}],
         }
         outcome = mcdev.calibration.calibrate(resolve(job, tmp_path))
-        return float(outcome.plan.values(outcome.best.u)[0] / truth.device.capacitance)  # type: ignore[attr-defined]
+        return float(outcome.plan.values(outcome.best.u)[0] / truth.device.capacitance)
 
     assert fitted(f"{limit} A") == pytest.approx(1.0, rel=1e-3)
     assert abs(fitted("none") - 1.0) > 0.05

@@ -15,6 +15,7 @@ from mcdev.measured.instruments.contract import Instrument
 from mcdev.measured.sheet import NUMBER, Row, Sheet, cut, from_cells, lines_of
 
 _TERMINAL = re.compile(r"((?:Anode|Cathode|A|K|Drain|Source|Gate|Bulk|Terminal[A-H]?|Top|Bottom)([VI]))(?:\((\d+)\))?")
+_LETTERS: tuple[tuple[Quantity, str, str], ...] = (("voltage", "V", "V"), ("current", "I", "A"))
 _TIME = re.compile(r"(Time)(?:\((\d+)\))?")
 
 
@@ -59,10 +60,10 @@ class Keithley4200(Instrument):
                 if any(cells):
                     stacked.append(row._replace(cells=cells))
         known: dict[Quantity, Known] = {}
-        for quantity, letter in (("voltage", "V"), ("current", "I")):
+        for quantity, letter, unit in _LETTERS:
             found = [i for i, name in enumerate(first) if (m := _TERMINAL.fullmatch(name)) and m[2] == letter]
             if len(found) == 1:
-                known[quantity] = Known(found[0], {"V": "V", "I": "A"}[letter])  # type: ignore[index]
+                known[quantity] = Known(found[0], unit)
         if "Time" in first:
             known["time"] = Known(first.index("Time"), "s")
         return from_cells(header._replace(cells=first), stacked, known=known, breaks=tuple(breaks))
