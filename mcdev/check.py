@@ -49,7 +49,7 @@ from mcdev.protocols.timeline import NoTimeline, Protocol, Timeline
 from mcdev.schema import Unit, is_unit, typical, unit_of_key
 from mcdev.simulation import program
 from mcdev.simulation.reading import trajectory
-from mcdev.simulation.spikes import detectors, seen, train, watch, watching
+from mcdev.simulation.spikes import detectors, in_series, train
 from mcdev.simulation.trial import Trial
 
 LANES, SAMPLES, INTERVALS = 4, 8, 32
@@ -296,18 +296,9 @@ def check_conductor(kind: type[Conductor]) -> Iterator[Failure]:
 
 def _train(detector: Detector, channels: Mapping[str, np.ndarray], widths: np.ndarray, full_scale: float) -> Train:
     """What a detector sees where each sample is one interval, over which a channel goes on from its last value."""
-    watches = watching([detector], {"full_scale": jnp.full(1, full_scale)}, float)
     course = {detector.signal: jnp.asarray(channels[detector.signal])[:, None]}
-    ones = jnp.ones(1, jnp.uint32)
-
-    def step(at: Any, i: Any) -> tuple[Any, None]:
-        before, behind = ({name: x[jnp.maximum(j, 0)] for name, x in course.items()} for j in (i - 1, i))
-        return watch(at, before, behind, jnp.uint32(0), ones), None
-
-    (seen_by,), _ = jax.lax.scan(step, watches, jnp.arange(widths.size))
-    found: Train = jax.tree.map(
-        lambda x: x[..., 0], train(seen(seen_by), jnp.asarray(widths)[:, None], jnp.zeros(1, int))
-    )
+    (seen_by,) = in_series((detector,), course, {"full_scale": jnp.full(1, full_scale)})
+    found: Train = jax.tree.map(lambda x: x[..., 0], train(seen_by, jnp.asarray(widths)[:, None], jnp.zeros(1, int)))
     return found
 
 

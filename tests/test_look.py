@@ -119,11 +119,11 @@ def test_the_command_prints_draws_and_asks(tmp_path: Path, mcdev_main: Callable[
     assert ended.code == 2
     assert "columns: 1 'Time', 2 'CH1', 3 'CH2'" in ended.out
     assert 'add columns = { voltage = "…" }' in ended.err
-    given = ["--set", "columns.voltage=CH1", "--set", "columns.current=CH2", "--set", "units.current=1 mA"]
+    given = ["--read", "columns.voltage=CH1", "--read", "columns.current=CH2", "--read", "units.current=1 mA"]
     ended = mcdev_main("look", DATA / "rigol.csv", "--no-picture", *given)
     assert ended.code == 0
     assert 'columns = { voltage = "CH1", current = "CH2" }' in ended.out
-    ended = mcdev_main("look", DATA / "rigol.csv", "--set", "colums.time=1")
+    ended = mcdev_main("look", DATA / "rigol.csv", "--read", "colums.time=1")
     assert ended.code == 2
     assert "colums" in ended.err
 
