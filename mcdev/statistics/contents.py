@@ -27,6 +27,10 @@ def contents(tree: xr.DataTree, index: int) -> Contents:
     alone, and else the spread is the total.
     """
     experiment = experiment_of(tree).points()[index][1]
+    if "measured_files" in tree.attrs:  # what differs is not known, and nothing is left out
+        if experiment.ensemble.cycles > 1:
+            return Contents("D2D", "measured: device to device (D2D) and cycle to cycle (C2C) apart")
+        return Contents("total", "measured, one cycle: the total of D2D and C2C, which it cannot tell apart")
     tables = [experiment.device, *experiment.circuit.tables.values()]
     drawn = tree["parameters"].dataset
     differ = any(np.ptp(values.values[index]) > 0 for values in drawn.data_vars.values())
