@@ -53,7 +53,6 @@ MORE: dict[str, Any] = {
         "tau_fit": {"kind": "relaxation_time", "by": "exponential_fit"},
         "tau": {"kind": "exponential_fit", "window": "relaxation"},
         "spikes": {"kind": "spike_count"},
-        "width": {"kind": "spike_width"},
     },
 }
 SWEEP: dict[str, Any] = {
@@ -366,11 +365,23 @@ def mcdev_main(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str
 
 @pytest.mark.slow
 def test_every_picture_of_a_run_is_drawn_of_measured_files(tmp_path: Path) -> None:
-    _, found, _ = both(PULSE, tmp_path)
+    tree, found, _ = both(PULSE, tmp_path, ceiling="none")
     write(found, tmp_path / "out")
-    drawn = mcdev.draw(read(tmp_path / "out"), tmp_path / "figures")
-    names = {path.stem for path in drawn}
-    assert names >= {"pulse_response", "distributions", "survival", "device_to_device", "scatter_matrix"}
+    of_run = {path.name for path in mcdev.draw(tree, tmp_path / "run")}
+    assert of_run
+    assert {path.name for path in mcdev.draw(read(tmp_path / "out"), tmp_path / "measured")} == of_run
+
+
+@pytest.mark.slow
+def test_spikes_are_found_between_the_samples(tmp_path: Path) -> None:
+    """A run sees them at every interval; a file has one number a sample, so that an edge is off by half of one."""
+    table = {"protocol": PULSE["protocol"], "measurements": {"width": {"kind": "spike_width"}}}
+    tree, found, _ = both(table, tmp_path, ceiling="none")
+    longest = np.nanmax(tree["response/width"].values)
+    value, status = readings(tree, "width")
+    own, told = readings(found, "width")
+    np.testing.assert_array_equal(told, status)
+    np.testing.assert_allclose(own, value, rtol=0, atol=0.5 * longest)
 
 
 def test_the_command_leaves_what_a_run_leaves(tmp_path: Path, mcdev_main: Callable[..., Ended]) -> None:
