@@ -37,7 +37,7 @@ from mcdev.results.unknown_kinds import NeedsPlugin
 from mcdev.simulation.chunks import Chunk
 
 TEMPLATES = Path(__file__).parents[1] / "docs" / "templates"
-EVERY = [TEMPLATES / f"my_{what}.py" for what in (*plugins.ROOMS, "picture")]
+EVERY = [TEMPLATES / f"my_{what}.py" for what in (*plugins.LISTS, "picture")]
 MEASURED = textwrap.dedent("""
     from typing import ClassVar, Literal
     import jax.numpy as jnp
@@ -292,7 +292,7 @@ def test_results_of_every_template_are_read_without_them(tmp_path: Path, forget:
     tree = mcdev.run(experiment)
     assert (np.asarray(tree["realisations"]["intact"]) == 1).all()
     assert {line.split(" ")[0] for line in tree.attrs["plugins"].splitlines()} == {
-        file.name for file in EVERY if file.name not in ("my_picture.py", "my_element.py")
+        file.name for file in EVERY if file.name not in ("my_picture.py", "my_element.py", "my_instrument.py")
     }
     drawn = {path.name for path in draw_all(tree, tmp_path / "with")}
     assert "my_picture.png" in drawn

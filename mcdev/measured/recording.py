@@ -29,7 +29,7 @@ from mcdev.measured.columns import (
 from mcdev.measured.instruments import INSTRUMENTS, NOT_READ, instrument
 from mcdev.measured.instruments.biologic import BINARY, text_of_binary
 from mcdev.measured.sheet import Row, Sheet, from_text, number
-from mcdev.measured.text import Text, bytes_of, decoded, is_workbook
+from mcdev.measured.text import Text, bytes_of, decoded
 
 SENTINEL = 9.9e37
 """Instruments write this for infinity, and 9.91e37 for "not a number" (SCPI-99, vol. 1, 7.2.1.4 and 7.2.1.5)."""
@@ -136,13 +136,15 @@ def sheet_of(path: Path, layout: Layout) -> tuple[str, Sheet]:
     data = bytes_of(path)
     if data.startswith(BINARY):
         text = Text(text_of_binary(data), ("is a binary file of EC-Lab, read by galvani",))
-    elif is_workbook(data):
-        text = Text(workbook.text_of(data, layout), ("is a workbook, read by openpyxl",))
+    elif workbook.is_workbook(data):
+        text = Text(workbook.text_of(data, layout), ("is a workbook",))
     else:
         text = decoded(data)
     name = layout.format or recognised(text.content, layout)
     if name == PLAIN:
-        own = layout.model_copy(update={"delimiter": "tab", "decimal": "point"}) if is_workbook(data) else layout
+        own = (
+            layout.model_copy(update={"delimiter": "tab", "decimal": "point"}) if workbook.is_workbook(data) else layout
+        )
         sheet = from_text(text.content, own)
     else:
         sheet = instrument(name).read(text.content, layout)

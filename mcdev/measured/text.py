@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _LARGEST_FILE = 16 * 2**20
-_WORKBOOK = b"PK\x03\x04"  # a workbook (.xlsx) is a zip archive
 _NO_LETTERS = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f-\x9f]")  # in Latin-1
-_OLD_WORKBOOK = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 class Text(NamedTuple):
@@ -29,13 +27,6 @@ def bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
-
-
-def is_workbook(data: bytes) -> bool:
-    """Whether these are the bytes of a workbook (.xlsx). Raises ``ValueError`` for a workbook of the old kind."""
-    if data.startswith(_OLD_WORKBOOK):
-        raise ValueError("is a workbook of the old kind (.xls), which is not read; save it as .xlsx or as CSV UTF-8")
-    return data.startswith(_WORKBOOK)
 
 
 def decoded(data: bytes) -> Text:

@@ -36,6 +36,8 @@ INSTRUMENTS: Kinds[Instrument] = Kinds(
 )
 
 NOT_READ: Mapping[str, str] = {
+    "wgfmu": "WGFMU: its driver writes no file of measurements, what is saved depends on the script that ran; tests in "
+    "EasyEXPERT are read as easyexpert",
     "keithley_2600": "Keithley 2600: what is saved depends on the script that ran, and no common shape is published",
 }
 """Formats that people ask for by name and that are not read, and why."""
