@@ -50,7 +50,7 @@ def look(path: Path, layout: Layout) -> Seen:
     recording, problem = _read(name, sheet, layout)
     if recording is None:
         return Seen(path, [*lines, *_cells(sheet)], None, problem, "")
-    lines += _columns(sheet, recording)
+    lines += _columns(sheet, recording, layout)
     lines += _rows(recording)
     return Seen(path, lines, recording, problem, _toml(path, layout, name, recording))
 
@@ -93,13 +93,17 @@ def _count(sheet: Sheet) -> str:
     return f"rows: {len(sheet.rows)}"
 
 
-def _columns(sheet: Sheet, recording: Recording) -> list[str]:
+def _columns(sheet: Sheet, recording: Recording, layout: Layout) -> list[str]:
     lines = []
     for quantity, column in recording.columns.items():
         own = recording.values[quantity]
         low, high = (value(float(f(own)), UNITS[quantity]) for f in (np.nanmin, np.nanmax))
         turned = ", its sign turned" if column.factor < 0 else ""
         lines.append(f"{quantity}: {column.label.rstrip(',')}, in {column.unit}{turned}: from {low} to {high}")
+    if sheet.names is None and not layout.columns:
+        lines.append(
+            "no header: columns are taken in this order, in SI units; say by --read columns.… if they are others"
+        )
     used = {column.place for column in recording.columns.values()}
     left = [f"{i + 1} {name!r}" for i, name in enumerate(sheet.names or []) if i not in used]
     return lines + ([f"not used: column {', '.join(left)}"] if left else [])

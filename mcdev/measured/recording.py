@@ -39,6 +39,8 @@ GENERIC = (
     "write a table of columns with a header like time (s),voltage (V),current (A), or say what the columns are by "
     'format = "text" and columns = { time = 1, voltage = 2, current = 3 }'
 )
+_HEAD = 2**20
+"""Characters by which a format is recognised."""
 MAY_BE_MISSING = ("current",)
 """Quantities of which a reading may be missing."""
 
@@ -156,7 +158,7 @@ def recognised(text: str, layout: Layout) -> str:
     a plain text is to be cut."""
     if layout.skip or layout.delimiter or layout.decimal:
         return PLAIN
-    fitting = [name for name in INSTRUMENTS.names if _recognises(name, text)]
+    fitting = [name for name in INSTRUMENTS.names if _recognises(name, text[:_HEAD])]
     return fitting[0] if len(fitting) == 1 else PLAIN
 
 
