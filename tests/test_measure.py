@@ -257,9 +257,40 @@ def test_an_offset_says_when_the_protocol_begins(tmp_path: Path) -> None:
     members = members_of([tmp_path / "late.csv"], experiment, None, Layout())
     with pytest.raises(mcdev.ConfigError, match="the recorded voltage is not the protocol's") as caught:
         measure(members, experiment, Layout())
-    assert "with --offset" in str(caught.value)
+    assert 'with --offset "0 s" they are' in str(caught.value)
     found, _ = measure(members, experiment, Layout(), 0.0)
     np.testing.assert_allclose(readings(found, "tau_d")[0], readings(tree, "tau_d")[0], rtol=1e-6)
+
+
+def test_cycles_of_one_file_are_cycles_of_one_device(tmp_path: Path) -> None:
+    """Below each other with times that go on, told by a column that counts; each begins 40 ms after its first row."""
+    experiment = experiment_of(PULSE, devices=1, cycles=2)
+    tree = mcdev.run(experiment)
+    first, second = files_of(tree, experiment, tmp_path)
+    lines, start = ["cycle;" + first.read_text().splitlines()[0]], 0.0
+    for number, file in enumerate((first, second), start=1):
+        rows = [row.split(";") for row in file.read_text().splitlines()[1:]]
+        lines += [f"{number};{start + k - 40!r};0.1;0" for k in range(40)]
+        lines += [f"{number};{start + float(t)!r};{v};{i or 0}" for t, v, i in rows]
+        start += 1000.0
+    (tmp_path / "both.csv").write_text("\n".join(lines))
+    members = members_of([tmp_path / "both.csv"], experiment, None, Layout())
+    found, _ = measure(members, experiment, Layout(), 0.0)
+    value, status = readings(tree, "tau_d")
+    np.testing.assert_array_equal(readings(found, "tau_d")[1], status)
+    np.testing.assert_allclose(readings(found, "tau_d")[0], value, rtol=1e-6)
+
+
+def test_without_a_column_of_voltage_the_protocol_s_is_taken_and_said(tmp_path: Path) -> None:
+    experiment = experiment_of(PULSE, devices=1, cycles=1)
+    tree = mcdev.run(experiment)
+    (file,) = files_of(tree, experiment, tmp_path)
+    rows = [row.split(";") for row in file.read_text().splitlines()]
+    (tmp_path / "bare.csv").write_text("\n".join(f"{t};{i}" for t, _, i in rows))
+    members = members_of([tmp_path / "bare.csv"], experiment, None, Layout())
+    found, notes = measure(members, experiment, Layout())
+    assert "1 of 1 recordings have no voltage: the protocol's is taken" in notes
+    np.testing.assert_allclose(readings(found, "ratio")[0], readings(tree, "ratio")[0], rtol=1e-6)
 
 
 # ------------------------------------------------------------------------------- refusals

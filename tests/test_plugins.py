@@ -113,7 +113,10 @@ WRONG = {
     "syntax": ("x = (\n", r"bad\.py: line 1: SyntaxError: '\(' was never closed"),
     "import": ("x = 1\n\nimport nothing_at_all\n", r"bad\.py: line 3: ModuleNotFoundError: No module named"),
     "exit": ("\nraise SystemExit(3)\n", r"bad\.py: line 2: SystemExit: 3"),
-    "nothing": ("x = 1\n", "defines no device, circuit, element, protocol, measurement, fit, instrument and no picture"),
+    "nothing": (
+        "x = 1\n",
+        "defines no device, circuit, element, protocol, measurement, fit, instrument and no picture",
+    ),
     "taken": (
         MEASURED.replace('"last"', '"on_off_ratio"'),
         r"the measurement 'on_off_ratio' exists already, as OnOffRatio of mcdev\.measurements\.on_off_ratio; give it",

@@ -26,10 +26,11 @@ from mcdev.circuits import Alone
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError, Problem, key_path
 from mcdev.measured import Layout, Quantity, Recording
+from mcdev.measured.columns import understood
 from mcdev.measured.look import value
 from mcdev.measured.recording import recording_of, sheet_of
 from mcdev.results.tree import assemble
-from mcdev.simulation.recorded import CHANNELS, Sampled, Unsuited, measured, own_values, sampled
+from mcdev.simulation.recorded import CHANNELS, Sampled, Unsuited, own_values, results_of, sampled
 from mcdev.simulation.trial import Trial, trials
 
 PLACES = ("device", "cycle", "point")
@@ -57,6 +58,7 @@ def members_of(files: Sequence[Path], experiment: Experiment, pattern: str | Non
     ``ConfigError``."""
     found, problems = [], []
     told = _told(pattern)
+    alike = len({path.name for path in files}) < len(set(files))  # in several folders
     points = len(experiment.points())
     for path in files:
         names: dict[str, str] = {}
@@ -83,7 +85,11 @@ def members_of(files: Sequence[Path], experiment: Experiment, pattern: str | Non
         own = list(several) if layout.specimen is None and len(several) > 1 else [layout.specimen]
         cycle = int(names["cycle"]) if "cycle" in names else None
         for specimen in own:
-            device = " ".join(filter(None, (names.get("device", path.name if told is None else ""), specimen)))
+            device = " ".join(
+                filter(
+                    None, (names.get("device", (str(path) if alike else path.name) if told is None else ""), specimen)
+                )
+            )
             found.append(Member(path, hashlib.sha256(content).hexdigest(), device, cycle, point, specimen))
     counted: dict[Any, Member] = {}
     for member in found:
@@ -140,7 +146,7 @@ def measure(
     traces: list[dict[tuple[int, int], Sampled]] = [{} for _ in points]
     for (point, device, cycle), each in read.items():
         traces[point][devices.index(device), cycles.index(cycle)] = each
-    results = measured(points, traces)
+    results = results_of(points, traces)
     notes = _notes(own, traces, members, len(devices) * len(cycles))
     lines = [
         f"{m.path.name} sha256 {m.sha256} device {m.device}"
@@ -202,10 +208,18 @@ def _read(
                 own = [layout.cycle - 1]
             for number, index in enumerate(own, start=1):
                 place = (member.point, member.device, member.cycle or number)
-                found[place] = sampled(trial, recording.cycle(index), offset)
+                found[place] = sampled(trial, recording.cycle(index), _begin(recording, index, offset))
         except ValueError as error:
             problems.append(Problem(str(member.path), None, str(error)))
     return found, problems
+
+
+def _begin(recording: Recording, index: int, offset: float | None) -> float | None:
+    """When the protocol begins in a cycle: as long after its first row as ``offset`` is after the first cycle's."""
+    if offset is None or "time" not in recording.values:
+        return None
+    time = recording.values["time"]
+    return float(offset + time[recording.cycles[index].start] - time[recording.cycles[0].start])
 
 
 def _recording(member: Member, trial: Trial, layout: Layout) -> Recording:
@@ -214,8 +228,9 @@ def _recording(member: Member, trial: Trial, layout: Layout) -> Recording:
     wanted: tuple[Quantity, ...] = ("time", "voltage", "current")
     if trial.frequency.size:
         wanted = ("frequency", "resistance", "reactance")
-    elif "voltage" not in {*sheet.known, *layout.columns} and sheet.width == 2:
-        wanted = ("time", "current")
+    elif sheet.names is not None and "voltage" not in {*sheet.known, *understood(sheet.names), *layout.columns}:
+        there = {*sheet.known, *understood(sheet.names), *layout.columns}
+        wanted = ("time", "current") if "current" in there and sheet.width == 2 else wanted
     return recording_of(name, sheet, wanted, own)
 
 
@@ -227,6 +242,8 @@ def _notes(
     found = [
         "each sample is the mean of what was recorded over it, a row's current being the mean since the row before"
     ]
+    if silent := sum(each.assumed for each in every):
+        found.append(f"{silent} of {len(every)} recordings have no voltage: the protocol's is taken")
     missing = whole * len(traces) - len(every)
     if missing:
         found.append(f"{missing} of {whole * len(traces)} realisations have no file; they count as failed")

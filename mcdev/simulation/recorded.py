@@ -38,8 +38,9 @@ _SAME = 1e-6
 """Relative difference up to which two readings are the same."""
 _OVER = 0.01
 """Share of the protocol's duration by which a recording may be too short."""
-_APART = 0.1
-"""Share of the protocol's largest voltage by which the recorded one may be off, in the mean over time."""
+_APART = 0.3
+"""Share of the protocol's voltage by which the recorded one may be off, both in the mean square over time: a pulse that
+is not where the protocol has it is off by 1.4, however short it is."""
 _TRIED = 400
 """Times that are tried for the protocol's beginning."""
 
@@ -59,7 +60,9 @@ class Sampled(NamedTuple):
     impedance: np.ndarray
     """[frequency] (Ω)."""
     rows: float
-    """Rows of the file to a sample, in the median."""
+    """Rows of the file to a sample, in the median; infinity where there are none, of a spectrum."""
+    assumed: bool
+    """Whether the voltage is the protocol's, since none was recorded."""
 
 
 # -------------------------------------------------------------------------------------- onto the samples
@@ -74,7 +77,7 @@ def sampled(trial: Trial, recording: Recording, offset: float | None) -> Sampled
     if "frequency" in recording.values:
         impedance = _spectrum(trial.frequency, recording)
     if "time" not in recording.values:
-        return Sampled(timeline.voltage, nothing, np.zeros(timeline.samples, int), impedance, np.inf)
+        return Sampled(timeline.voltage, nothing, np.zeros(timeline.samples, int), impedance, np.inf, False)
     time = recording.values["time"]
     begin = float(time[0]) if offset is None else offset
     edges = timeline.edges + begin
@@ -93,7 +96,8 @@ def sampled(trial: Trial, recording: Recording, offset: float | None) -> Sampled
     touched = [means(time, (limits == sign).astype(float), edges) > 0 for sign in (1, -1)]
     with np.errstate(invalid="ignore"):
         rows = float(np.median(timeline.widths) / np.median(np.diff(time)[np.diff(time) > 0]))
-    return Sampled(voltage, current, touched[0].astype(int) - touched[1].astype(int), impedance, rows)
+    bound = touched[0].astype(int) - touched[1].astype(int)
+    return Sampled(voltage, current, bound, impedance, rows, "voltage" not in recording.values)
 
 
 def means(time: np.ndarray, value: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -114,14 +118,14 @@ def _check_voltage(
     timeline: Timeline, time: np.ndarray, recorded: np.ndarray, voltage: np.ndarray, begin: float
 ) -> None:
     """Raises ``Unsuited`` where the recorded voltage is not the protocol's, and says where it would be."""
-    largest = float(np.abs([timeline.start, timeline.end]).max())
-    if largest == 0:
+    size = float(np.sqrt(np.average(timeline.voltage**2, weights=timeline.widths)))
+    if size == 0:
         return
 
     def apart(own: np.ndarray) -> float:
         known = np.isfinite(own)
-        off = np.abs(own - timeline.voltage)[known]
-        return float(np.average(off, weights=timeline.widths[known])) / largest if known.any() else np.inf
+        off = (own - timeline.voltage)[known] ** 2
+        return float(np.sqrt(np.average(off, weights=timeline.widths[known]))) / size if known.any() else np.inf
 
     off = apart(voltage)
     if off <= _APART:
@@ -129,10 +133,10 @@ def _check_voltage(
     tries = np.unique(time[np.linspace(0, time.size - 1, min(time.size, _TRIED)).round().astype(int)])
     found = [apart(means(time, recorded, timeline.edges + at)) for at in tries]
     best = int(np.argmin(found))
-    hint = f"with --offset {tries[best]:.6g} they are {100 * found[best]:.2g} % apart" if found[best] < off / 2 else ""
+    hint = f'with --offset "{tries[best]:.6g} s" they are {100 * found[best]:.2g} %' if found[best] < off / 2 else ""
     raise Unsuited(
-        f"the recorded voltage is not the protocol's: they are {100 * off:.2g} % of {largest:.3g} V apart in the mean, "
-        f"beginning at {begin:.6g} s of the file; {hint or 'give the protocol that was applied'}"
+        f"the recorded voltage is not the protocol's: they are {100 * off:.2g} % apart in the mean square, beginning "
+        f"at {begin:.6g} s of the file; {hint or 'give the protocol that was applied'}"
     )
 
 
@@ -156,7 +160,7 @@ def _spectrum(frequency: np.ndarray, recording: Recording) -> np.ndarray:
 # -------------------------------------------------------------------------------------- measured
 
 
-def measured(trials: Sequence[Trial], traces: Sequence[Mapping[tuple[int, int], Sampled]]) -> list[PointResult]:
+def results_of(trials: Sequence[Trial], traces: Sequence[Mapping[tuple[int, int], Sampled]]) -> list[PointResult]:
     """The results of all sweep points, from their traces by (device, cycle); what has none counts as broken down.
 
     Parameters of measured devices are not known, so that results hold none; measurements that refer to a device's
