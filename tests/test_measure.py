@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 import mcdev
 from mcdev.interface import cli
 from mcdev.measured import Layout
+from mcdev.measured.look import look
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.results.file import read, write
 from mcdev.results.of_files import measure, members_of
@@ -372,6 +374,39 @@ def test_the_results_are_those_of_a_run_and_say_what_they_are_of(tmp_path: Path)
     ragged, notes = measure(members, experiment, Layout())
     assert "1 of 6 realisations have no file; they count as failed" in notes
     assert int(ragged["realisations/intact"].sum()) == 5
+
+
+HOUSE = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_the_example_of_the_page_finds_what_was_planted(tmp_path: Path) -> None:
+    """From files of a source meter: rows of 0.1 ms, a noise of half a percent, a compliance that cuts the ratio off."""
+    spec = importlib.util.spec_from_file_location("instrument_files", HOUSE / "docs" / "instrument_files.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    experiment: Any = mcdev.load(HOUSE / "configs" / "examples" / "planted_pulse.toml", {"ensemble.cycles": 5})
+    tree = mcdev.run(experiment)
+    files = script.write_files(tree, tmp_path)
+    seen = look(files[0], Layout())
+    assert seen.recording is not None
+    assert (seen.recording.format, len(seen.recording.cycles), seen.problem) == ("easyexpert", 5, "")
+    assert [limit.level for limit in seen.recording.ceilings] == [60e-6]
+    members = members_of(files, experiment, "device{device}.csv", Layout())
+    found, _ = measure(members, experiment, Layout(), script.BEFORE)
+    for name, most in (("tau_d", 0.02), ("tau_r", 0.02)):
+        value, status = readings(tree, name)
+        own, told = readings(found, name)
+        assert (told == status).mean() > 0.95, name
+        off = np.log(own / value)[(told == OK) & (status == OK)]
+        assert abs(np.median(off)) < 0.005, f"{name}: no bias beyond half a percent"
+        assert np.quantile(np.abs(off), 0.9) < most, name
+    value, status = readings(found, "ratio")
+    touched = status == RIGHT_CENSORED
+    assert touched.mean() > 0.8
+    assert (value[touched] <= readings(tree, "ratio")[0][touched] * 1.05).all()
 
 
 class Ended(NamedTuple):
