@@ -466,6 +466,9 @@ def test_the_command_leaves_what_a_run_leaves(tmp_path: Path, mcdev_main: Callab
     ended = mcdev_main("stats", tmp_path / "card.toml", "--resample", 5, "--seed", 1)
     assert ended.code == 0
     assert len(ended.out.splitlines()) == 1 + 5 * 2
+    ended = mcdev_main("export", out, "--to", "spice", "--output", tmp_path / "spice")
+    assert ended.code == 2
+    assert "calibrate a device to them first" in ended.err
     ended = mcdev_main("measure", files[0], "--config", config, "--read", "units.current=V")
     assert ended.code == 2
     assert "units.current is 'V'; expected a unit of current" in ended.err

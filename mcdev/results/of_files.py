@@ -39,6 +39,12 @@ _SPARSE = 1.0
 """Rows to a sample below which it is said."""
 
 
+def is_measured(tree: xr.DataTree) -> bool:
+    """Whether results are of measured files: their parameters are not known, and the device of their configuration is
+    not theirs."""
+    return "measured_files" in tree.attrs
+
+
 class Member(NamedTuple):
     """One file, and which realisations it holds."""
 
