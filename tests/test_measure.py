@@ -191,6 +191,8 @@ def test_a_compliance_makes_bounds_of_what_it_touches_and_of_nothing_else(tmp_pa
         assert (status == RIGHT_CENSORED).all(), name
         truth, fine = readings(tree, name)
         assert (value < truth)[fine == OK].all(), f"{name} is a bound from below"
+        assert np.isnan(found[f"mean_response/{name}/value"].values).all(), "a mean of bounds is no reading"
+    assert np.isfinite(found["mean_response/tau_d/value"].values).all()
 
 
 def test_a_falling_reading_is_a_bound_from_above(tmp_path: Path) -> None:

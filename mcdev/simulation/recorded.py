@@ -165,21 +165,26 @@ def results_of(trials: Sequence[Trial], traces: Sequence[Mapping[tuple[int, int]
 
     Parameters of measured devices are not known, so that results hold none; measurements that refer to a device's
     largest conductance or shape take those of the configuration."""
-    keeper, shares = InMemory(), []
+    keeper, shares, uncertain = InMemory(), [], []
     with computing(True):
         for point, (trial, own) in enumerate(zip(trials, traces, strict=True)):
             size = trial.experiment.ensemble
             shares.append(Share(trial.groups, size.cycles))
             chunk = Chunk(point, 0, size.devices, 0, size.cycles)
-            keeper.put(chunk, Made(_arrays(trial, own), Origin.here()))
+            arrays, names = _arrays(trial, own)
+            keeper.put(chunk, Made(arrays, Origin.here()))
+            uncertain.append(names)
     found = gather(trials, shares, keeper)
-    for result in found:
+    for result, names in zip(found, uncertain, strict=True):
+        for name in names:  # a mean of bounds is no reading
+            result.of_mean[name] = np.full_like(result.of_mean[name], np.nan)
         result.parameters = {name: np.full_like(value, np.nan) for name, value in result.parameters.items()}
     return found
 
 
-def _arrays(trial: Trial, traces: Mapping[tuple[int, int], Sampled]) -> Arrays:
-    """What a simulated chunk of all devices and cycles would hold (`chunks.py`)."""
+def _arrays(trial: Trial, traces: Mapping[tuple[int, int], Sampled]) -> tuple[Arrays, set[str]]:
+    """What a simulated chunk of all devices and cycles would hold (`chunks.py`), and the measurements of which some
+    reading depends on what is not known."""
     experiment, timeline = trial.experiment, trial.timeline
     d, c, t = experiment.ensemble.devices, experiment.ensemble.cycles, timeline.samples
     lanes = sorted(traces)
@@ -195,7 +200,7 @@ def _arrays(trial: Trial, traces: Mapping[tuple[int, int], Sampled]) -> Arrays:
     }
     for lane in lanes:
         intact[lane], impedance[lane] = True, traces[lane].impedance
-    readings, spikes = _readings(trial, [traces[lane] for lane in lanes], channels, references)
+    readings, spikes, uncertain = _readings(trial, [traces[lane] for lane in lanes], channels, references)
     for name, entries in trial.entries.items():
         value, status = np.full((d, c, *entries), np.nan), np.full((d, c, *entries), FAILED, np.int8)
         for i, lane in enumerate(lanes):
@@ -219,7 +224,7 @@ def _arrays(trial: Trial, traces: Mapping[tuple[int, int], Sampled]) -> Arrays:
     table, traced = experiment.device, min(experiment.output.trajectories, trial.slot)
     found |= {f"profile/{n}": np.full((1, len(kept), t, table.profile_bins.size), np.nan) for n in table.profiles}
     found |= {f"inner/{name}": np.full((len(kept), t, table.parts, traced), np.nan) for name in table.coordinates}
-    return found
+    return found, uncertain
 
 
 def own_values(experiment: Experiment) -> dict[str, float]:
@@ -264,8 +269,9 @@ Readings = dict[str, tuple[np.ndarray, np.ndarray]]
 
 def _readings(
     trial: Trial, traces: Sequence[Sampled], channels: Arrays, references: Arrays
-) -> tuple[Readings, tuple[Spikes, ...]]:
-    """Value and status of every measurement of each trace, and the spikes that were seen."""
+) -> tuple[Readings, tuple[Spikes, ...], set[str]]:
+    """Value and status of every measurement of each trace; the spikes that were seen; and the measurements of which
+    some reading depends on what is not known."""
     impedance = np.stack([each.impedance for each in traces], axis=1)
 
     def of(own: Arrays) -> tuple[Readings, tuple[Spikes, ...]]:
@@ -286,15 +292,18 @@ def _readings(
         name: (value, np.where((status == OK) & ~np.isfinite(value), UNDEFINED, status))
         for name, (value, status) in readings.items()
     }
+    uncertain: set[str] = set()
     lasting = any(mask.any() for mask in unknown.values()) and "time" in _what(traces)
     if lasting:
         others = [of(_filled(plain, unknown, factor))[0] for factor in (1.0, 10.0)]
+        uncertain |= _differing(readings, others)
         readings = {name: _where_same(own, [other[name] for other in others]) for name, own in readings.items()}
     bound = np.stack([each.bound for each in traces], axis=1)
     if bound.any():
         others = [of(_raised(plain, bound, how))[0] for how in range(len(_RAISES))]
+        uncertain |= _differing(readings, others)
         readings = {name: _bounds(own, [other[name] for other in others]) for name, own in readings.items()}
-    return readings, spikes
+    return readings, spikes, uncertain
 
 
 def _what(traces: Sequence[Sampled]) -> set[str]:
@@ -326,6 +335,10 @@ def _raised(channels: Arrays, bound: np.ndarray, how: int) -> Arrays:
 def _same(own: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     alike = np.isclose(own[0], other[0], rtol=_SAME, atol=0.0, equal_nan=True)
     return np.asarray((own[1] == other[1]) & (alike | (own[1] == UNDEFINED)))
+
+
+def _differing(readings: Readings, others: Sequence[Readings]) -> set[str]:
+    return {name for name, own in readings.items() if not all(_same(own, other[name]).all() for other in others)}
 
 
 def _where_same(
