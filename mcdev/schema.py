@@ -79,6 +79,17 @@ class Strict(BaseModel):
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
+    def __dir__(self) -> list[str]:
+        """The keys, and what mcdev itself adds: completion is not to offer pydantic's methods."""
+        own = {name for name in dir(type(self)) if not hasattr(BaseModel, name) and not name.startswith("_")}
+        return sorted(own | set(type(self).model_fields))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self).model_fields:
+            remedy = "make another one: experiment.with_({key path: value})"
+            raise AttributeError(f"{type(self).__name__}.{name} is not changed in place; {remedy}")
+        super().__setattr__(name, value)
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """The same with other values. What was worked out from the old ones stays behind."""
         copied = super().model_copy(update=update, deep=deep)

@@ -24,6 +24,7 @@ import tomli_w
 import xarray as xr
 
 from mcdev.calibration.covariance import covariance, noise, spread_out
+from mcdev.calibration.display import as_calibration
 from mcdev.calibration.evaluation import Evaluation
 from mcdev.calibration.goals import Goal
 from mcdev.calibration.misfit import Misfit
@@ -266,7 +267,7 @@ def assemble(outcome: Outcome, source: str, origins: Sequence[Origin]) -> xr.Dat
         for name in ("parameters", "numbers", "chi_square", "worst", "aic", "aicc", "bic"):
             data[name] = xr.Variable("model", [getattr(m, name) for m in outcome.models])
         groups["/models"] = data
-    return xr.DataTree.from_dict(groups)
+    return as_calibration(xr.DataTree.from_dict(groups))
 
 
 def _provenance(outcome: Outcome, source: str, origins: Sequence[Origin]) -> dict[str, Any]:
@@ -412,7 +413,7 @@ def read(path: str | Path) -> xr.DataTree:
         raise ResultsError(f"{file} is not read: {error}") from None
     except Exception as error:  # h5py and xarray raise many kinds for a damaged file
         raise ResultsError(f"{file} cannot be read as a calibration: missing, damaged or cut off ({error})") from None
-    return loaded
+    return as_calibration(loaded)
 
 
 def _check(tree: xr.DataTree) -> None:

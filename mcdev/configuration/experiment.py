@@ -26,6 +26,7 @@ from pydantic.fields import FieldInfo
 from mcdev.circuits import Alone, AnyCircuit
 from mcdev.configuration.checks import problems_of, warnings_of
 from mcdev.configuration.correlation import Correlation
+from mcdev.configuration.display import as_html, one_line
 from mcdev.configuration.key_paths import set_value
 from mcdev.configuration.plugins import Plugin, load_installed, packed, plugins_of
 from mcdev.configuration.preset_tables import fill, without_preset
@@ -107,6 +108,12 @@ class Experiment(Strict):
     fits: dict[Name, AnyFit] = Field(default_factory=dict)
     sweep: Sweep = Sweep()
     output: Output = Output()
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @property
     def precision(self) -> Literal["float32", "float64"]:

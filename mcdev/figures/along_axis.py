@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mcdev.figures import arrhenius, learning_map, rate_curve, regularity, srdp, stdp_window
@@ -60,8 +60,23 @@ def draw(tree: xr.DataTree) -> Figure:
     figure = sheet(sum(heights))
     parts = np.ravel(figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights))
     for name, part in zip(names, parts, strict=True):
-        _draw_measurement(tree, part, name, path, lines, chosen)
+        handles, texts, title = _draw_measurement(tree, part.subplots(), name, path, lines, chosen)
+        columns = len(texts) if sum(len(text) + 6 for text in texts) <= 68 else 1
+        key(part, handles, texts, title, "outside upper center", columns)
     return figure
+
+
+def panels(tree: xr.DataTree) -> list[str]:
+    """Measurements that have a panel."""
+    return _names(tree)
+
+
+def panel(tree: xr.DataTree, name: str, axes: Axes) -> None:
+    """One of them, with its legend inside."""
+    path = main_axis(tree)
+    assert path is not None
+    shown = some_curves(tree, path)
+    key(axes, *_draw_measurement(tree, axes, name, path, list(shown.values()), list(shown)))
 
 
 def _lines(tree: xr.DataTree, name: str, path: str, lines: list[Curve]) -> int:
@@ -81,9 +96,9 @@ def _fits(tree: xr.DataTree, name: str, path: str) -> list[str]:
 
 
 def _draw_measurement(
-    tree: xr.DataTree, part: SubFigure, name: str, path: str, lines: list[Curve], numbers: list[int]
-) -> None:
-    axes = part.subplots()
+    tree: xr.DataTree, axes: Axes, name: str, path: str, lines: list[Curve], numbers: list[int]
+) -> tuple[list[Any], list[str], str]:
+    """Handles, texts and title of the legend."""
     rows = [r for r in summarise(tree, variability=False) if r["measurement"] == name]
     axis = sweep_axis(tree, path)
     across = scale(tree, axis.attrs.get("units", "1"), axis.values)
@@ -134,9 +149,8 @@ def _draw_measurement(
     count = len(experiment_of(tree).curves(path))
     some = f" ({len(lines)} of {count})" if len(lines) < count else ""
     title = f"{others}{some}, mean ± s.e., band 5–95 %" if others else "mean ± s.e., band 5–95 %"
-    columns = len(texts) if sum(len(text) + 6 for text in texts) <= 68 else 1
-    title = "\n".join(filter(None, [title if tree["realisations"].sizes["device"] > 1 else others, *_censored(rows)]))
-    key(part, handles, texts, title, "outside upper center", columns)
+    several = tree["realisations"].sizes["device"] > 1
+    return handles, texts, "\n".join(filter(None, [title if several else others, *_censored(rows)]))
 
 
 def _censored(rows: list[dict[str, Any]]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from mcdev.files.plain_text import visible
 from mcdev.interface.application import (
@@ -23,6 +23,7 @@ from mcdev.interface.application import (
 )
 from mcdev.interface.drawing import draw, draw_calibration
 from mcdev.interface.ending import BROKEN, CONFIG, FILES, Leave, to_be_gone_on_with, what_is_kept
+from mcdev.interface.progress_bar import progress_bar
 from mcdev.interface.terminal import STDERR, STDOUT, print_calibration, print_study, print_tables
 
 if TYPE_CHECKING:
@@ -153,15 +154,7 @@ def _run_one(
                     STDERR.say(f"{folder / FILE_NAME} is not as it was written; it is made again")
                 with (
                     scheduler.workers(how.kind, how.number, how.address) as workers,
-                    Progress(
-                        TextColumn("{task.description}", markup=False),
-                        BarColumn(),
-                        TaskProgressColumn(),
-                        TimeElapsedColumn(),
-                        TextColumn("left"),
-                        TimeRemainingColumn(),
-                        console=STDERR,
-                    ) as bar,
+                    progress_bar(STDERR) as bar,
                 ):
                     task = bar.add_task(experiment.name, total=None)
                     shares = keeper.go_on() if resume else keeper.begin(workers.number, how.memory)

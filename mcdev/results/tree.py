@@ -7,7 +7,8 @@
     /measurements/NAME    value and status: (point, device, cycle), with an entry axis for lists
     /mean_response/NAME   value of the measurement taken on the mean trajectory: (point, kept_cycle, replicate)
     /response             mean, standard error and quantiles over time: (point, kept_cycle, time)
-    /trajectories         full trajectories of the first devices: (point, kept_cycle, trajectory, time)
+    /trajectories         full trajectories of the first devices: (point, kept_cycle, trajectory, sample), with the
+                          coordinates time (point, sample) and device (trajectory)
     /profile              what varies along the device: (point, kept_cycle, time, bin), position (point, bin)
     /spectrum             small-signal impedance, where the protocol takes one: (point, device, cycle, frequency)
     /spikes/NAME          the spikes of a detector, named after the first measurement that reads them: onset, width and
@@ -39,6 +40,7 @@ from mcdev.files.whole_file import ResultsError
 from mcdev.machine.identity import Origin
 from mcdev.measurements.contract import STATUS_MEANINGS
 from mcdev.measurements.spiking import Spiking
+from mcdev.results.display import as_results
 from mcdev.results.fits_along_axes import fitted_group
 from mcdev.results.provenance import attributes
 from mcdev.results.unknown_kinds import experiment_with_stand_ins, missing
@@ -68,7 +70,7 @@ def assemble(
     labels = axis_labels(experiment)
     for name, fit in experiment.fits.items():
         groups[f"/fits/{name}"] = _indexed(fitted_group(experiment, fit, points, labels), experiment, points)
-    return xr.DataTree.from_dict(groups)
+    return as_results(xr.DataTree.from_dict(groups))
 
 
 def unfitted(experiment: Experiment, points: list[PointResult]) -> dict[str, xr.Dataset]:
@@ -314,7 +316,17 @@ def _trajectories(variants: list[Experiment], points: list[PointResult], longest
             most = max(a.shape[3] for a in arrays)  # a sweep may change how many particles there are
             arrays = [_pad(a, 3, most) for a in arrays]
         data[name] = xr.Variable(dims, np.stack(arrays), {"units": unit, "long_name": long_name})
-    return data
+    return data.assign_coords(trajectory_coordinates(points, longest, data.sizes["trajectory"])) if data else data
+
+
+def trajectory_coordinates(points: list[PointResult], longest: int, count: int) -> dict[str, xr.Variable]:
+    """When each sample is, and of which device each trajectory is."""
+    edges = [p.timeline.edges for p in points]
+    time = np.stack([_pad(0.5 * (e[1:] + e[:-1]), 0, longest) for e in edges])
+    return {
+        "time": xr.Variable(("point", "sample"), time, {"units": "s", "long_name": "middle of the sample"}),
+        "device": xr.Variable("trajectory", np.arange(count), {"long_name": "number of the device"}),
+    }
 
 
 def _profile(variants: list[Experiment], points: list[PointResult], longest: int) -> xr.Dataset:
