@@ -27,7 +27,9 @@ from mcdev.circuits import Alone, AnyCircuit
 from mcdev.configuration.checks import problems_of, warnings_of
 from mcdev.configuration.correlation import Correlation
 from mcdev.configuration.display import as_html, one_line
+from mcdev.configuration.extends import read_toml
 from mcdev.configuration.key_paths import set_value
+from mcdev.configuration.own_presets import OwnPreset, read_own
 from mcdev.configuration.plugins import Plugin, load_installed, packed, plugins_of
 from mcdev.configuration.preset_tables import fill, without_preset
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, unique
@@ -108,6 +110,8 @@ class Experiment(Strict):
     fits: dict[Name, AnyFit] = Field(default_factory=dict)
     sweep: Sweep = Sweep()
     output: Output = Output()
+    presets: dict[str, OwnPreset] | None = None
+    """Presets of one's own, by the name of the file that they were read from, or written here."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -280,12 +284,12 @@ class Experiment(Strict):
         """
         data = self.to_dict()
         if "device.preset" in changes:
-            data["device"] = without_preset(self.device, data["device"])
+            data["device"] = without_preset(self.device, data["device"], self.own_presets)
         for key, table in self.circuit.tables.items():
             if f"circuit.{key}.preset" in changes:
                 *above, last = key.split(".")
                 place = functools.reduce(operator.getitem, above, data["circuit"])
-                place[last] = without_preset(table, place[last])
+                place[last] = without_preset(table, place[last], self.own_presets)
         problems = [p for path, value in changes.items() if (p := set_value(data, path, value))]
         return build(data, problems=problems)
 
@@ -334,6 +338,11 @@ class Experiment(Strict):
         """What runs but should be known: doubtful settings, a start out of equilibrium."""
         return warnings_of(self)
 
+    @functools.cached_property
+    def own_presets(self) -> dict[str, dict[str, Any]]:
+        """Those of this configuration, as :func:`preset_tables.presets` has mcdev's."""
+        return {name: preset.model_dump(mode="json") for name, preset in (self.presets or {}).items()}
+
     @property
     def beside(self) -> dict[str, Any]:
         """The circuit's own devices by their key path."""
@@ -341,16 +350,6 @@ class Experiment(Strict):
 
 
 # -------------------------------------------------------------------------------------- loading
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises ``ConfigError`` where it cannot be read as one."""
-    try:
-        return structure.read_toml(path)
-    except OSError as error:
-        raise ConfigError([Problem(str(path), None, f"cannot be read ({error.strerror})")], str(path)) from None
-    except structure.Unreadable as error:
-        raise ConfigError([Problem(str(path), None, str(error))], str(path)) from None
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
@@ -375,7 +374,8 @@ def build(
         raise ConfigError([Problem("the configuration", None, str(error))], source) from None
     load_installed()
     table: dict[str, Any] = copy.deepcopy(dict(data))
-    unfilled, unread = fill(table), _read_waveform(table, folder or Path())
+    unopened = read_own(table, folder or Path())
+    unfilled, unread = unopened or fill(table), _read_waveform(table, folder or Path())
     found += unfilled + unread
     bare = tuple(problem.key.removesuffix("preset") for problem in unfilled)
     try:

@@ -33,6 +33,7 @@ import xarray as xr
 
 from mcdev.configuration.experiment import Experiment, build
 from mcdev.configuration.key_paths import axis_unit, axis_values
+from mcdev.configuration.own_presets import files_named
 from mcdev.configuration.problems import keys_of
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.files.structure import Unreadable, parse_toml
@@ -391,6 +392,6 @@ def _tables(text: str) -> dict[str, Any]:
     except Unreadable as error:
         raise ResultsError(f"the configuration in the results {error}") from None
     protocol = data.get("protocol")
-    if isinstance(protocol, dict) and "file" in protocol:  # results hold a waveform's points
+    if (isinstance(protocol, dict) and "file" in protocol) or files_named(data):  # results hold what files said
         raise ResultsError("the configuration in the results names another file; it is not read")
     return data
