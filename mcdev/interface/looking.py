@@ -11,7 +11,18 @@ import typer
 from rich.table import Table
 
 from mcdev.files.plain_text import one_line
-from mcdev.interface.application import ConfigFile, Overrides, Plugins, RunFolder, app, overrides, start
+from mcdev.interface.application import (
+    ConfigFile,
+    Only,
+    Overrides,
+    PictureFormat,
+    Plugins,
+    Quiet,
+    RunFolder,
+    app,
+    overrides,
+    start,
+)
 from mcdev.interface.drawing import draw, draw_calibration
 from mcdev.interface.ending import BROKEN
 from mcdev.interface.terminal import STDERR, STDOUT, print_tables, published, with_error
@@ -28,6 +39,7 @@ def stats(
     card: Annotated[Path | None, typer.Option(help="Write the model card into this file.")] = None,
     resample: Annotated[int | None, typer.Option(help="Draw this many devices from the card, as CSV.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of --resample.")] = 0,
+    point: Annotated[int | None, typer.Option(min=1, help="Of this sweep point alone, from one.")] = None,
     plugin: Plugins = None,
 ) -> None:
     """Statistics of each measurement at each sweep point: D2D and C2C, quantiles, censoring; a card; new devices."""
@@ -44,7 +56,7 @@ def stats(
         for remark in remarks:
             STDERR.say(remark, "note")
         return
-    tree, records = served.open_run(run)
+    tree, records = served.open_run(run, point)
     if format != "table":
         served.export(tree, records, format, out)
         return
@@ -81,20 +93,26 @@ def compare(
 def plot(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
+    form: PictureFormat = "png",
+    only: Only = None,
+    point: Annotated[int | None, typer.Option(min=1, help="Of this sweep point alone, from one.")] = None,
+    quiet: Quiet = False,
     plugin: Plugins = None,
 ) -> None:
     """Draw the pictures of a run or calibration again, from its results file alone."""
     from mcdev.calibration import report
     from mcdev.results.file import find, read
+    from mcdev.results.one_point import at_point
 
     if report.is_calibration(run):
         tree = report.read(run)
-        draw_calibration(tree, out or (run if run.is_dir() else run.parent) / "figures")
+        draw_calibration(tree, out or (run if run.is_dir() else run.parent) / "figures", form, tuple(only or ()))
         return
 
-    folder = out or find(run).parent / "figures"
+    folder = out or find(run).parent / "figures" / (f"point_{point}" if point is not None else "")
     _say_altered(run)
-    drawn = draw(read(run), folder)
+    tree = read(run)
+    drawn = draw(tree if point is None else at_point(tree, point), folder, form, tuple(only or ()))
     if not drawn:
         STDOUT.say("no picture applies to these results")
 

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-def progress_bar(console: Console) -> Progress:
-    """How much is done, how long it took and will take."""
+def progress_bar(console: Console, hushed: bool = False) -> Progress:
+    """How much is done, how long it took and will take; nothing where it is ``hushed``."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -16,4 +16,5 @@ def progress_bar(console: Console) -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
+        disable=hushed,
     )
