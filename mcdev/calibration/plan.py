@@ -26,6 +26,7 @@ from mcdev.configuration.extends import read_toml
 from mcdev.configuration.key_paths import set_value
 from mcdev.configuration.own_presets import read_own
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, unique
+from mcdev.configuration.samples import read_samples
 from mcdev.schema import file_name, folded, nearest
 
 _SECTIONS = ("circuit", "protocol", "ensemble", "measurements", "fits", "sweep")
@@ -245,7 +246,9 @@ def _experiments(
                 found.append(Problem(f"{key}.devices", device, f"no such device; {nearest(device, devices)}"))
                 continue
             whole = {"name": name, "device": copy.deepcopy(devices[device]), **copy.deepcopy(data)}
-            if unread := read_own(whole, folder, ("device",)):  # beside this file, wherever the experiment's lies
+            unread = read_own(whole, folder, ("device",))  # beside this file, wherever the experiment's lies
+            unread += read_samples(whole["device"], folder, ("device",))
+            if unread:
                 wrong[device] = unread
                 continue
             whole.setdefault("ensemble", {})

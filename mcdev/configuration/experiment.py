@@ -34,6 +34,7 @@ from mcdev.configuration.plugins import Plugin, load_installed, packed, plugins_
 from mcdev.configuration.preset_tables import fill, without_preset
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, unique
 from mcdev.configuration.reference import Reference
+from mcdev.configuration.samples import read_samples
 from mcdev.configuration.sweep import Sweep
 from mcdev.devices import Device
 from mcdev.devices.contract import DeviceConfig, Observable, Pace
@@ -376,7 +377,9 @@ def build(
     table: dict[str, Any] = copy.deepcopy(dict(data))
     unopened = read_own(table, folder or Path())
     unfilled, unread = unopened or fill(table), _read_waveform(table, folder or Path())
-    found += unfilled + unread
+    unsampled = read_samples(table, folder or Path())
+    found += unfilled + unread + unsampled
+    spoilt = tuple(problem.key.removesuffix("file") for problem in unsampled)
     bare = tuple(problem.key.removesuffix("preset") for problem in unfilled)
     try:
         # As JSON, in which a list may stand for a tuple though nothing else may stand for another.
@@ -384,9 +387,12 @@ def build(
     except ValidationError as error:
         for problem, kind in described(error, table, Experiment):
             missing = kind in ("missing", "union_tag_not_found")
-            if not (missing and problem.key.startswith(bare)):  # the preset would have had it
+            absent = missing and problem.key.startswith(bare)  # the preset would have had it
+            if not absent and not problem.key.startswith(spoilt):
                 found.append(problem)
         raise ConfigError(unique(found), source) from None
+    if unsampled:
+        raise ConfigError(unique(found), source)
     if stood_in():  # what a stand-in suits is not known
         return experiment
     # whether a measurement suits a waveform that could not be read is not known

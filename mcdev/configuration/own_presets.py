@@ -24,6 +24,7 @@ from pydantic import Field, ValidationError
 from mcdev.configuration.extends import read_toml
 from mcdev.configuration.preset_tables import at_place, fill, places
 from mcdev.configuration.problems import ConfigError, Problem, beside, described
+from mcdev.configuration.samples import read_samples
 from mcdev.schema import Strict
 
 ENDING = ".toml"
@@ -95,6 +96,8 @@ def _read(path: Path) -> dict[str, Any]:
     except ValidationError as error:
         raise ConfigError([problem for problem, _ in described(error, data, OwnPreset)], str(path)) from None
     written = preset.model_dump(mode="json")
+    if wrong := read_samples(written, path.parent):
+        raise ConfigError(wrong, str(path))
     if wrong := fill(written):  # it may itself start from one of mcdev's
         raise ConfigError(wrong, str(path))
     written["device"].pop("preset", None)

@@ -35,6 +35,7 @@ from mcdev.configuration.experiment import Experiment, build
 from mcdev.configuration.key_paths import axis_unit, axis_values
 from mcdev.configuration.own_presets import files_named
 from mcdev.configuration.problems import keys_of
+from mcdev.configuration.samples import names_samples
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.files.structure import Unreadable, parse_toml
 from mcdev.files.whole_file import ResultsError
@@ -392,6 +393,8 @@ def _tables(text: str) -> dict[str, Any]:
     except Unreadable as error:
         raise ResultsError(f"the configuration in the results {error}") from None
     protocol = data.get("protocol")
-    if (isinstance(protocol, dict) and "file" in protocol) or files_named(data):  # results hold what files said
+    if (
+        (isinstance(protocol, dict) and "file" in protocol) or files_named(data) or names_samples(data)
+    ):  # results hold what files said
         raise ResultsError("the configuration in the results names another file; it is not read")
     return data
