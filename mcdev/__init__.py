@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mcdev.results.resume import resume
     from mcdev.results.tree import experiment_of
     from mcdev.statistics import compare, make_card, summarise
+    from mcdev.statistics.populations import compare_populations
     from mcdev.statistics.tables import statistics_frame
 
     __version__: str
@@ -39,6 +40,7 @@ _HOMES = {
     "build": "mcdev.configuration.experiment",
     "calibrate": "mcdev.calibration.folder:calibrate_file",
     "compare": "mcdev.statistics",
+    "compare_populations": "mcdev.statistics.populations",
     "ConfigError": "mcdev.configuration.problems",
     "draw": "mcdev.figures.showing",
     "draw_panel": "mcdev.figures.showing",
@@ -67,6 +69,7 @@ __all__ = [
     "build",
     "calibrate",
     "compare",
+    "compare_populations",
     "draw",
     "draw_panel",
     "experiment_of",

@@ -67,9 +67,14 @@ def stats(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)], plugin: Plugins = None
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures and the table of two results; default: beside_NAME.")
+    ] = None,
+    form: PictureFormat = "png",
+    plugin: Plugins = None,
 ) -> None:
-    """Published numbers beside ours, as a Markdown table."""
+    """Published numbers beside ours, as a Markdown table; and two results, say measured and simulated, side by side."""
     from mcdev import statistics
     from mcdev.results.file import read
     from mcdev.statistics.screen import prefixed
@@ -77,8 +82,10 @@ def compare(
     for folder in runs:
         _say_altered(folder)
     compared = [(tree, statistics.compare(tree)) for tree in map(read, runs)]  # all read before anything is printed
-    STDOUT.say("| run | quantity | published | mcdev | source |")
-    STDOUT.say("|---|---|---|---|---|")
+    two = len(runs) == 2 and runs[0].resolve() != runs[1].resolve()
+    if not two or any(records for _, records in compared):
+        STDOUT.say("| run | quantity | published | mcdev | source |")
+        STDOUT.say("|---|---|---|---|---|")
     for tree, records in compared:
         for record in records:
             where = ", ".join(f"{axis} {prefixed(value)}" for axis, value in record["point"].items())
@@ -87,6 +94,10 @@ def compare(
             theirs, ours = f"{published(record)}{unit}", f"{with_error(record['ours'], record['error'])}{unit}"
             cells = (str(tree.attrs["title"]), what, theirs, ours, record["source"])
             STDOUT.say("| " + " | ".join(one_line(cell).replace("|", r"\|") for cell in cells) + " |")
+    if two:
+        from mcdev.interface.beside import print_beside
+
+        print_beside(compared[0][0], compared[1][0], runs, out, form)
 
 
 @app.command()
