@@ -240,7 +240,7 @@ def test_the_picture_has_d2d_and_c2c_apart() -> None:
     assert "n = 24" in {text.get_text() for text in devices.texts}
     sigma = np.std(picture._parts(found[0].pair.second, True)[1])
     assert sigma == pytest.approx(found[0].second.logs.within.value, rel=0.02)
-    assert "p = " in every.get_title()
+    assert "p = " in every.get_title(loc="left")
 
 
 def test_one_cycle_has_one_panel() -> None:
