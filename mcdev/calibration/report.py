@@ -136,6 +136,13 @@ def conclusions(outcome: Outcome) -> list[str]:
         for name, bound in (("lower", c.low), ("upper", c.high)):
             if bound is not None and span and c.low and abs(c.natural(float(x)) - c.natural(bound)) < 0.01 * span:
                 said.append(f"{p.label} ended at its {name} bound, {bound / p.mark.scale:.4g} {p.mark.unit}".rstrip())
+    said += [
+        f"the interval of {p.label} ends at its {name} bound, {bound / p.mark.scale:.4g} {p.mark.unit}".rstrip()
+        + ": the data do not say how much further it goes"
+        for p, low, high in zip(plan.parameters, k.low, k.high, strict=True)
+        for name, end, bound in (("lower", low, p.coordinate.low), ("upper", high, p.coordinate.high))
+        if bound is not None and abs(end - bound) <= 1e-6 * abs(bound)
+    ]
     if k.freedom > 0 and k.inflation > 1.0:
         conflict = k.chance < _CONFLICT
         what = "the numbers conflict with the model or with each other within their uncertainties; " if conflict else ""

@@ -73,6 +73,7 @@ def _draw(axes: Axes, row: Shown, curves: list[Survival | None]) -> None:
     axes.set_xlim(start, end)
     axes.set_ylim(0, 1.03)
     dress(axes, row.label, "share not yet reached")
+    axes.tick_params(axis="x", pad=4)  # both axes may have a zero in the corner
 
 
 def _rows(tree: xr.DataTree) -> list[tuple[Shown, list[Survival | None]]]:
