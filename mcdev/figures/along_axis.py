@@ -186,7 +186,7 @@ def _censored(rows: list[dict[str, Any]]) -> list[str]:
     if not touched:
         return []
     beyond = any(row["q05"] is None or row["q95"] is None for row in touched)
-    return ["arrows: that end is beyond what was observed"] * beyond
+    return ["arrows: that end of the band is beyond what was observed"] * beyond
 
 
 def _logarithmic(values: np.ndarray) -> bool:
@@ -227,8 +227,10 @@ def _draw_ends(axes: Axes, x: np.ndarray, centre: _Centre, points: list[int], up
         return
     for ends, mark in ((centre.below, r"$\downarrow$"), (centre.above, r"$\uparrow$")):
         open_ended = ~np.isfinite(ends[points])
+        open_ended &= np.isfinite(centre.middle[points])
         y = centre.middle[points] * upright
-        axes.plot(x[open_ended], y[open_ended], marker=mark, markersize=8, color=colour, linestyle="none")
+        if open_ended.any():
+            axes.plot(x[open_ended], y[open_ended], marker=mark, markersize=8, color=colour, linestyle="none")
 
 
 def _count(axes: Axes, line: Curve, rows: list[dict[str, Any]], across: float) -> None:

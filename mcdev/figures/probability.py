@@ -25,6 +25,8 @@ _WEIBULL = (0.001, 0.01, 0.05, 0.2, 0.5, 0.9, 0.999)
 _CLOSE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Shares marked where only a part of the distribution was seen."""
 _POINTS = 300
+_LISTED = 2
+"""Sweep points up to which each law has a line of its own in the legend; beyond, a point has one line in all."""
 _LOOK: dict[str, dict[str, Any]] = {"lognormal": {"linestyle": "-"}, "weibull": {"linestyle": (0, (3, 1.5))}}
 
 
@@ -37,7 +39,7 @@ def draw(tree: xr.DataTree) -> Figure:
     steps of Kaplan and Meier's curve, at half their height; lines are both fits, with the 95 % band of the one that
     is straight."""
     rows = _rows(tree)
-    heights = [1.75 + 0.115 * (3 + len(row.readings) + (len(row.readings) > 1)) for row, _ in rows]
+    heights = [1.75 + 0.115 * _lines_of(len(row.readings)) for row, _ in rows]
     figure = sheet(sum(heights))
     parts = np.ravel(figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights))
     for (row, fits), part in zip(rows, parts, strict=True):
@@ -47,6 +49,11 @@ def draw(tree: xr.DataTree) -> Figure:
         handles, texts = left.get_legend_handles_labels()
         key(part, handles, texts, title=row.title, loc="outside upper center", columns=1)
     return figure
+
+
+def _lines_of(points: int) -> int:
+    """Of a legend, with its title."""
+    return 1 + 3 * points if points <= _LISTED else 3 + points
 
 
 def _rows(tree: xr.DataTree) -> list[tuple[Shown, list[tuple[Sample, dict[str, Law]] | None]]]:
@@ -86,7 +93,7 @@ def _panel(
     room = (high / low) ** 0.06 if high > low else 1.1
     for i, _, laws in known:
         _lines(axes, laws, family, paper, row, i, (bottom - 0.4, top + 0.4))
-    if len(row.readings) > 1:  # once for all, and each point in one line
+    if len(row.readings) > _LISTED:  # once for all, and each point in one line
         for name, look in _LOOK.items():
             axes.plot([], [], color=GREY, linewidth=0.8, label=name, **look)
     axes.set_xscale("log")
@@ -125,7 +132,8 @@ def _lines(
     """Both laws, and the band of the one whose paper this is."""
     share = _share(straight, np.linspace(*span, 80))
     for name, law in laws.items():
-        words = _parameters(law) if len(row.readings) == 1 else "_law"
+        words = f"{row.texts[i]}: {_parameters(law)}" if row.texts[i] else _parameters(law)
+        words = "_law" if len(row.readings) > _LISTED else words
         x = law.quantile(share) * row.scale.factor
         axes.plot(x, paper(share), color=row.colours[i], linewidth=0.8, label=words, **_LOOK[name])
         if name == straight:
@@ -147,8 +155,8 @@ def _legend(row: Shown, i: int, data: Sample, laws: dict[str, Law]) -> str:
     words = f"{data.values.size} observations"
     words += f", {reading.right} right-censored" if reading.right else ""
     words += f", {reading.left} left-censored" if reading.left else ""
-    if len(row.readings) == 1:
-        return words
+    if len(row.readings) <= _LISTED:
+        return f"{row.texts[i]}: {words}" if row.texts[i] else words
     (sigma, error), (shape, other) = laws["lognormal"].parameters()["sigma"], laws["weibull"].parameters()["shape"]
     words = words.replace("observations", "values").replace("-censored", "-c.")
     less = laws["lognormal"].aic - laws["weibull"].aic
