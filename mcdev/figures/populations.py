@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from mcdev.figures import save
 from mcdev.figures.axes import measurement
+from mcdev.figures.saving import save
 from mcdev.figures.style import BLUE, MEAN, ORANGE, SMALL, dress, legend_above, plain_ticks, remark, sheet
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
 from mcdev.schema import file_names
