@@ -130,7 +130,7 @@ def test_derivatives_are_those_of_the_simulation() -> None:
 def test_reverse_mode_is_chosen_by_the_number_of_parameters_and_agrees(
     resistor: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Walked back or along tangents, the same derivatives; of a resistor beside the device, too."""
+    """Walked back or along tangents, the same derivatives; of a resistor beside the device and two experiments, too."""
     data = job()
     for path in ("conductivity", "exponent", "fast_gain"):
         data["parameters"][f"device.{path}"] = {}
@@ -138,6 +138,11 @@ def test_reverse_mode_is_chosen_by_the_number_of_parameters_and_agrees(
         for experiment in ("turn_on", "pair"):
             data["experiments"][experiment]["circuit"] = {"kind": "series_resistor", "resistance": "10 kohm"}
         data["parameters"]["circuit.resistance"] = {"low": "1 kohm"}
+    else:  # both numbers of one experiment: one program each way
+        data["experiments"]["pair"]["protocol"] |= {"width": "4 s", "samples_per_pulse": 60}
+        data["experiments"]["pair"]["measurements"] |= {"tau_on": {"kind": "exponential_fit", "index": 1}}
+        data["targets"][0]["experiment"] = "pair"
+        del data["experiments"]["turn_on"]
     plan = plan_of(data)
     x = plan.values(plan.start)
     walked: list[int] = []
@@ -150,9 +155,9 @@ def test_reverse_mode_is_chosen_by_the_number_of_parameters_and_agrees(
     monkeypatch.setattr(exact_mode, "_with_pullback", counted)
     forward = evaluate(plan, x, 1, 1, True, plan.goals)
     assert not walked
-    monkeypatch.setattr(exact_mode, "_REVERSE_FROM", 5)
+    monkeypatch.setattr(exact_mode, "_REVERSE_FROM", 2)
     reverse = evaluate(plan, x, 1, 1, True, plan.goals)
-    assert len(walked) == 2
+    assert len(walked) == len(data["experiments"])
     np.testing.assert_array_equal(forward.value, reverse.value)
     np.testing.assert_allclose(
         reverse.jacobian, forward.jacobian, rtol=1e-8, atol=1e-12 * np.abs(forward.jacobian).max()
@@ -220,7 +225,7 @@ def test_a_prior_counts_as_a_number() -> None:
 def test_a_target_out_of_reach_is_named() -> None:
     data = job()
     data["targets"][1]["value"] = 25.0
-    data["parameters"] = {"device.capacitance": JOB["parameters"]["device.capacitance"]}
+    data["parameters"]["device.charge_gain"]["high"] = "3 1/V"
     outcome = calibrate(plan_of(data))
     assert any(line.startswith("pair: ppf is not met") for line in conclusions(outcome))
 
