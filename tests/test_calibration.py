@@ -417,8 +417,9 @@ def silver_traces(folder: Path, devices: int, seed: int) -> np.ndarray:
 
 def held_near_the_truth(folder: Path, repetitions: int, others: int) -> dict[int, tuple[float, float, float]]:
     """Of single traces and of means of 64: how often 95 % intervals hold the truth, how often the plain least squares'
-    do, and how often a conflict is said. At the truth one ensemble chooses the weights and ``others``, as at the end of a
-    calibration, make the step to each data set's fit, which it is where the mean current is linear in the parameters."""
+    do, and how often a conflict is said. At the truth one ensemble chooses the weights. ``others`` make the step to the
+    fit of each data set, as at the end of a calibration; it is the fit where the mean current is linear in the
+    parameters."""
     traces = silver_traces(folder, 1024, 99)
     draw, found, own_book = np.random.default_rng(3), {}, [Identity.of("traces", 1)]
     for mean_of in (1, 64):
@@ -504,14 +505,14 @@ def test_two_hundred_traces_near_the_truth(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mean_of", [1, 64])
-def test_intervals_of_traces_of_devices_that_move_hold_the_truth(mean_of: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mean_of", "seed"), [(1, 7), (64, 8)])
+def test_intervals_of_traces_of_devices_that_move_hold_the_truth(mean_of: int, seed: int, tmp_path: Path) -> None:
     """Twenty whole calibrations: at least 34 of 40 intervals hold, and hardly any data conflict with the model.
 
     Means of the devices of seed 7 are unlucky: of these 33 of 40 hold, too, by weights, errors and mean current of 8192
     devices at the truth, which hold 226 of 240 of seeds 7 to 12.
     """
-    traces = silver_traces(tmp_path, 20 * mean_of, 8).reshape(20, mean_of, 120).mean(axis=1)
+    traces = silver_traces(tmp_path, 20 * mean_of, seed).reshape(20, mean_of, 120).mean(axis=1)
     noise = np.random.default_rng(3).normal(0.0, 2e-8, traces.shape)
     held, conflicts = [], 0
     for i, current in enumerate(traces + noise):

@@ -5,8 +5,8 @@ lowers the loss. Where the derivative is mostly noise no step is tried: the ense
 as large as the job allows; then the stage is done.
 
 Weights of curves of devices that move (`covariance.py`) are chosen at the start of a stage and held through it; the
-last stage is gone through until new weights change nothing. Where such curves are fitted, a last step is by devices that
-neither chose the weights nor judged a step.
+last stage is gone through until new weights change nothing. A last step for such curves is by devices that neither
+chose the weights nor judged a step (`corrected`).
 """
 
 from __future__ import annotations
@@ -207,10 +207,10 @@ def levenberg_marquardt(objective: Objective, u: np.ndarray, stage: Stage, seed:
 def corrected(plan: Plan, m: Misfit) -> Misfit:
     """One Gauss-Newton step from ``m``, whose ensemble the search has not seen; residuals are those that it leads to.
 
-    Of several points of much the same misfit a search keeps the one at which the ensemble's noise happens to lie along
-    the data. It ends further from the solution of the estimating equation than that noise explains, and nearer to it
-    in misfit. A step by other devices, taken whatever it does to the misfit, undoes both (the one-step estimator,
-    Le Cam 1956). Where the step ends, the error is what those devices and the data have.
+    Of several points of much the same misfit, a search keeps the one at which the noise of its ensemble happens to
+    resemble the data. A step by other devices, which no misfit judges, takes that choice back: what is left is the
+    error of those devices and of the data (a one-step estimator: van der Vaart 1998, doi:10.1017/CBO9780511802256,
+    section 5.7).
     """
     per_free = np.maximum(_natural_per_free(plan, m.u), 1e-9)
     left, s, right = np.linalg.svd(m.jacobian / per_free, full_matrices=False)
