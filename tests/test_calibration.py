@@ -492,6 +492,34 @@ def test_what_the_devices_and_the_ensemble_scatter_by_is_counted() -> None:
     assert f"train: g[1] (of {devices})" in line
 
 
+def test_the_last_step_is_by_devices_that_the_search_has_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It solves the estimating equation by them, whatever the misfit at which the search ended; where curves are linear
+    in the logarithms of the parameters, to rounding."""
+    plan, seen = plan_of(silver_job(tmp_path, 1), tmp_path), []
+    shapes = 1e-5 * np.stack([np.linspace(1.0, 2.0, 120), np.linspace(1.0, 0.0, 120) ** 2], axis=1)
+
+    def linear(plan: Plan, x: np.ndarray, devices: int, seed: int, slopes: bool, *_: Any) -> Evaluation:
+        seen.append((devices, seed))
+        none, courses = np.empty(0), 1e-6 * np.random.default_rng(seed).normal(size=(devices, 120))
+        current = shapes @ np.log(x / np.array([SILVER[p.path] for p in plan.parameters])) + courses.mean(axis=0)
+        more = ((shapes / x,), 0.0, (), np.empty((0, 0)), (courses,)) if slopes else ((), 0.0, (), np.empty((0, 0)), ())
+        return Evaluation(none, none, np.empty((0, 2)), np.empty((0, 2)), (current,), *more)
+
+    for name in ("misfit", "calibrate"):
+        monkeypatch.setattr(sys.modules[f"mcdev.calibration.{name}"], "evaluate", linear)
+    outcome = calibrate(plan)
+    *searched, last, final = seen
+    assert (last[0], final[0]) == (1024, 1024)
+    assert len({last[1], final[1], *(seed for _, seed in searched)}) == 3
+    best = outcome.best
+    assert np.all(best.u != outcome.runs[0].best.u)
+    gradient = best.jacobian.T @ best.residual
+    assert np.all(np.abs(gradient) < 1e-6 * np.abs(best.jacobian).T @ np.abs(best.residual))
+    np.testing.assert_array_equal(outcome.knowledge.natural, np.log(plan.values(best.u)))
+
+
 @pytest.mark.slow
 def test_two_hundred_traces_near_the_truth(tmp_path: Path) -> None:
     """The same of four hundred intervals: at least 90 %."""
