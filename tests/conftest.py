@@ -34,6 +34,7 @@ from mcdev.simulation.program import compiler_options
 if "MCDEV_COMPILATION_CACHE" not in os.environ:  # tests leave nothing in the user's folders, and find nothing there
     _cache = tempfile.TemporaryDirectory(prefix="mcdev-tests-")  # of this session and the programs that it starts
     os.environ["MCDEV_COMPILATION_CACHE"] = _cache.name
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of workers, which share the processor: threads would wait by turns
 compilation_cache.switch_on()  # what one worker has compiled, the other need not
 settings.register_profile("any load", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("any load")

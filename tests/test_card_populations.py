@@ -144,6 +144,17 @@ def test_measurements_that_cannot_be_negative_are_not(values: list[float]) -> No
     assert (drawn_from(card, 20_000)["tau"] > 0).all()
 
 
+@pytest.mark.parametrize("least", [5e-324, 1e-310, 1e-155, 1e-140])
+def test_values_whose_squares_are_no_numbers_have_a_card(least: float) -> None:
+    """Zeros and one other value. Where the square of that is no double number there is no spread to draw."""
+    tau = np.where(np.arange(6) == 4, least, 0.0)[:, None]
+    point = make_card(tree_of(tau, np.ones((6, 1)))).points[0]
+    assert (point.quantities["tau"].family == "constant") == (least < 1e-150)
+    assert point.not_drawn == []
+    drawn = resample(point, DRAWN, np.random.default_rng(11))["tau"]
+    assert ((drawn >= 0.0) & (drawn <= 2 * least)).all()
+
+
 def test_bounds_of_a_parameter_hold() -> None:
     """A tunnelling length is above 0 and at most 2: a lognormal of these values would exceed it."""
     values = np.minimum(1.8 * np.exp(0.1 * np.random.default_rng(5).standard_normal(100)), 2.0)

@@ -34,7 +34,7 @@ def processor_time(experiment: mcdev.Experiment) -> float:
 RESOLVED = {"device.preset": "device_p_pnp", "sweep.axes": {}, "ensemble.devices": 128}  # chooses its own steps
 ESTIMATED: dict[str, dict[str, Any]] = {
     "wang2017/fig4b_train.toml": {},
-    "shin2022/ten_thousand.toml": {"ensemble.devices": 4096},
+    "shin2022/ten_thousand.toml": {"ensemble.devices": 1024},
     "shin2022/pulse_train.toml": RESOLVED,
 }
 
@@ -145,10 +145,10 @@ def test_the_second_run_finds_the_first_ones_programs(tmp_path: Path) -> None:
         return mcdev.read(tmp_path / name)["measurements/g/value"].values
 
     first = run("first")
-    kept = {path.name for path in cache.iterdir() if path.name.endswith("-cache")}
-    assert any("advance" in name for name in kept)
+    kept = {path.name for path in cache.glob("jit_advance*-cache")}  # others are kept where they took long enough
+    assert kept
     second = run("second")
-    assert {path.name for path in cache.iterdir() if path.name.endswith("-cache")} == kept
+    assert {path.name for path in cache.glob("jit_advance*-cache")} == kept
     assert (first == second).all()
     for path in cache.glob("jit_advance*-cache"):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

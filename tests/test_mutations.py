@@ -271,6 +271,7 @@ def try_results(content: bytes, path: Path, seeds: range) -> None:
 def try_chunks(folder: Path, seeds: range) -> None:
     """Chunks of a run that is gone on with: whole ones are known, the others computed again."""
     whole = experiment()
+    folder.mkdir(exist_ok=True)
     with safekeeping.Folder(folder, whole) as keeper:
         keeper.begin(1)
         wanted = layout(trials(whole)[0], CHUNK)

@@ -283,6 +283,13 @@ def test_an_extreme_number_is_named(change: dict[str, Any], said: str) -> None:
         total_steps(trials(build({**MEASURED, "protocol": {"kind": "pulse", **EVERY["pulse"], **change}})))
 
 
+def test_what_is_no_number_of_steps_is_refused_without_a_warning() -> None:
+    """Samples of the smallest double number, which is no step of a device of one state: zero times infinity."""
+    waveform = {"kind": "waveform", **EVERY["waveform"], "time": [0.0, 5e-324, 1e-323]}
+    with pytest.raises(ConfigError, match="take no finite number of steps"):
+        total_steps(trials(build({**MEASURED, "device": {"preset": "shin2022_ecm"}, "protocol": waveform})))
+
+
 @pytest.mark.parametrize(("duration", "first", "samples"), [(5.0, 2e-5, 2000), (1.0, 0.999 / 7, 7), (1e9, 1e-9, 9999)])
 def test_a_grid_of_many_samples_grows(duration: float, first: float, samples: int) -> None:
     widths = growing(duration, first, samples)

@@ -542,7 +542,7 @@ def test_realisations_are_the_same_in_any_ensemble() -> None:
     size = {"cycles": 2, "cycle_to_cycle": {"circuit.memristor.positive_rate": 0.1}}
     short = RATE | {"count": 4}
     (small,), (large,) = (
-        simulate(diffusive(protocol=short, ensemble={"devices": n} | size, **drawn), threads=1) for n in (5, 300)
+        simulate(diffusive(protocol=short, ensemble={"devices": n} | size, **drawn), threads=1) for n in (5, 40)
     )
     name = "circuit.memristor.positive_threshold"
     assert np.std(small.parameters[name]) > 0

@@ -5,7 +5,8 @@ lowers the loss. Where the derivative is mostly noise no step is tried: the ense
 as large as the job allows; then the stage is done.
 
 Weights of curves of devices that move (`covariance.py`) are chosen at the start of a stage and held through it; the
-last stage is gone through until new weights change nothing.
+last stage is gone through until new weights change nothing. A last step for such curves is by devices that neither
+chose the weights nor judged a step (`corrected`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _SMALL_STEP, _SMALL_GAIN = 1e-5, 1e-7
 _NOTHING = 0.01  # of χ²: a gain that no noisy ensemble's fit needs
 _ROUNDS = 6  # of new weights, at most
 _HOPELESS = 1e10  # damping at which no step helps
+_SEEN = 0.3  # singular value, by natural coordinates, of a direction along which the numbers say anything
 
 
 class Step(NamedTuple):
@@ -200,6 +202,23 @@ def levenberg_marquardt(objective: Objective, u: np.ndarray, stage: Stage, seed:
         if damping > _HOPELESS or float(np.max(np.abs(step))) < _SMALL_STEP:
             break
     return here
+
+
+def corrected(plan: Plan, m: Misfit) -> Misfit:
+    """One Gauss-Newton step from ``m``, whose ensemble the search has not seen; residuals are those that it leads to.
+
+    Of several points of much the same misfit, a search keeps the one at which the noise of its ensemble happens to
+    resemble the data. A step by other devices, which no misfit judges, takes that choice back: what is left is the
+    error of those devices and of the data (a one-step estimator: van der Vaart 1998, doi:10.1017/CBO9780511802256,
+    section 5.7).
+    """
+    per_free = np.maximum(_natural_per_free(plan, m.u), 1e-9)
+    left, s, right = np.linalg.svd(m.jacobian / per_free, full_matrices=False)
+    along = np.where(s > _SEEN, left.T @ m.residual / np.maximum(s, _SEEN), 0.0)
+    step = _capped(plan, m.u, -(right.T @ along) / per_free)
+    residual = m.residual + m.jacobian @ step
+    change = float(np.sum(residual**2)) - m.loss
+    return m._replace(u=m.u + step, residual=residual, deviance=m.deviance + change)
 
 
 def adam(objective: Objective, u: np.ndarray, stage: Stage, seed: int, note: Note) -> Misfit:

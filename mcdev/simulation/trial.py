@@ -211,7 +211,7 @@ def drive(experiment: Experiment, timeline: Timeline) -> Drive:
         solutions = np.ceil(widths / coupling * (1 - 1e-9))
         pairs = np.maximum(np.ceil(widths / solutions / (2 * longest) * (1 - 1e-9)), 1)
         step = widths / (solutions * 2 * pairs)
-    endless = ~((step > 0) & np.isfinite(2 * solutions * pairs))
+        endless = ~((step > 0) & np.isfinite(2 * solutions * pairs))
     if endless.any():
         i = int(np.argmax(endless))
         message = (

@@ -35,7 +35,8 @@ from mcdev.statistics.tabulate import of_devices, of_values
 
 _ALIKE = 1e-6
 """Relative range within which values are the same but for single precision."""
-_LARGEST = 1e150
+_LARGEST, _SMALLEST = 1e150, 1e-150
+"""Of a value, and of a range within which values differ at all: the squares of others are no double numbers."""
 _MEASUREMENTS, _PARAMETERS = 32, 32
 _FURTHEST = 340.0
 """Largest mean of ln x of a lognormal."""
@@ -242,7 +243,8 @@ def _forms(reading: Reading, laws: dict[str, Law], logs: Components, censored: b
     devices = int(reading.fine.any(axis=1).sum())
     if devices < 2 or np.abs(x).max() > _LARGEST:  # one device shows no distribution
         return
-    if np.ptp(x) <= _ALIKE * np.abs(x).max():
+    alike = _ALIKE * float(np.abs(x).max())
+    if np.ptp(x) <= (alike if reading.positive else max(alike, _SMALLEST)):
         yield {"family": "constant", "constant": float(np.median(x))}
         return
     assumed = {"assumed": True} if devices < FEWEST_DEVICES else {}
@@ -252,7 +254,7 @@ def _forms(reading: Reading, laws: dict[str, Law], logs: Components, censored: b
         yield {"family": ordered[0].family, **assumed}
     elif reading.positive and devices < FEWEST_DEVICES and _sigma(logs.total.value) and abs(logs.mean) < _FURTHEST:
         yield _lognormal(logs) | assumed
-    elif not reading.positive and sd > 1e-150 and law_distance(rank, lambda v: special.ndtr((v - mean) / sd)) < near:
+    elif not reading.positive and law_distance(rank, lambda v: special.ndtr((v - mean) / sd)) < near:
         yield {"family": "normal", "normal": NormalFit(mean=mean, sd=sd), **assumed}
     found = logs if reading.positive else variance_components(reading.values, reading.fine)
     yield {"family": "table", "table": of_values(reading, found.total.value), **assumed}
