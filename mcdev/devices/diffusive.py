@@ -91,8 +91,11 @@ class Diffusive(Nanoparticles):
             deepest = float(np.exp(4 * self.pinning_disorder.depth_sigma))
             narrowest *= float(np.exp(-4 * self.pinning_disorder.period_sigma))
         depth = extremes(self.interfacial_energy)[1]
+        # All particles in one cluster may turn its well into a hill that is higher than the well was deep.
+        over = max(2.0 / extremes(self.capacity_content)[0] - 1.0, 0.0)
+        most = max(1.0, extremes(self.capacity_stiffness)[1] * over - 1.0)
         curvature = curvature_bound(
-            depth * (1 - self.interaction) * max(1.0, extremes(self.interfacial_ratio)[1]),
+            depth * (1 - self.interaction) * max(1.0, extremes(self.interfacial_ratio)[1]) * most,
             extremes(self.interfacial_width)[0],
             narrowest,
             deepest,
@@ -149,7 +152,8 @@ class Diffusive(Nanoparticles):
     def idle(self, spectral: bool) -> Mapping[str, str]:
         if self.interaction < 1:
             return super().idle(spectral)
-        return {"interfacial_ratio": "with interaction = 1 nothing of the interfacial energy stays in the wells"}
+        wells = ("interfacial_ratio", "capacity_stiffness", "capacity_content")
+        return dict.fromkeys(wells, "with interaction = 1 nothing of the interfacial energy stays in the wells")
 
     def rest_report(self, duration: float) -> list[str]:
         if self.interaction > 0 and self.initial_state == "rest":
@@ -166,6 +170,11 @@ class Diffusive(Nanoparticles):
             raise ValueError(
                 "with an interaction between the particles the force on one depends on all others, which the score "
                 "does not know: use differences with common random numbers, or interaction = 0"
+            )
+        if extremes(self.capacity_stiffness)[1] > 0:
+            raise ValueError(
+                "with a capacity of the clusters the force on one particle depends on all others, which the score does "
+                "not know: use differences with common random numbers, or capacity_stiffness = 0"
             )
         integrator = Integrator(scheme="euler_maruyama", coupling_interval=self.integrator.coupling_interval)
         return Score(self.model_copy(update={"integrator": integrator}), carrying_score)
@@ -188,7 +197,7 @@ class Diffusive(Nanoparticles):
         ratio = p["interfacial_ratio"] * (1.0 - self.interaction) + self.interaction
         return DiffusiveDevices(
             parameters={name: lanes(value) for name, value in p.items()},
-            landscape=Landscape(fixed.wells, fixed.pinning, attraction),
+            landscape=Landscape(fixed.wells, fixed.pinning, attraction, fixed.capacity),
             full_depth=lanes(p["interfacial_energy"]),
             full_right=None if fixed.wells.right is None else lanes(p["interfacial_energy"] * ratio),
             theta_0=lanes(Boltzmann * p["background_temperature"] / p["pinning_energy"]),

@@ -33,6 +33,7 @@ from mcdev.devices.contract import Devices, LaneKey, Pace, PerLane
 from mcdev.devices.landscape import Landscape
 from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
 from mcdev.devices.ohmic import Ohmic
+from mcdev.devices.tunnelling import conductance_of_chain
 from mcdev.integrators.drift_diffusion import fokker_planck_step
 from mcdev.integrators.interval import Interval
 from mcdev.schema import Strict, Unit, extremes, typical
@@ -127,14 +128,6 @@ class DensityState(NamedTuple):
     """G/G_max at these positions."""
 
 
-def _conductance(x: Float[Array, "particle lane"], tunnelling_length: PerLane) -> PerLane:
-    """g of the chain as in tunnelling.py, but sorted by the library: for few lanes no slower than the network written
-    out, whose derivatives cost five times as much and compile for minutes."""
-    chain = jnp.pad(lax.sort(x, dimension=0), ((1, 1), (0, 0)), constant_values=((-1.0, 1.0), (0.0, 0.0)))
-    gap = chain[1:] - chain[:-1]
-    return 1.0 / jnp.mean(jnp.exp((gap - 2.0 / gap.shape[0]) / tunnelling_length), axis=0)
-
-
 class DiffusiveDensityDevices(Devices):
     """A batch of realisations; see the module's equations."""
 
@@ -189,7 +182,10 @@ class DiffusiveDensityDevices(Devices):
         table = jnp.concatenate([zero, cumulated[:, 0], zero + 1.0, 1.0 + cumulated[:, 1]])
         faces = jnp.asarray(np.tile(self._faces(), 2), density.dtype)
         x = jax.vmap(lambda s, t: jnp.interp(s, t, faces), in_axes=1, out_axes=1)(share, table)
-        return DensityState(density, share, x, theta, _conductance(x, self.parameters["tunnelling_length"]))
+        # Sorted by the library: for few lanes no slower than the network written out, whose derivatives cost five times
+        # as much and compile for minutes.
+        g = conductance_of_chain(lax.sort(x, dimension=0), self.parameters["tunnelling_length"])
+        return DensityState(density, share, x, theta, g)
 
     def current_law(self, state: DensityState) -> Ohmic:
         return Ohmic(self.parameters["maximum_conductance"] * state.g)

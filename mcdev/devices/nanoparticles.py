@@ -1,6 +1,7 @@
-"""What the two views of the diffusive memristor share: the table of its parameters, and its random draws.
+"""What the three views of the diffusive memristor share: the table of its parameters, and its random draws.
 
-`diffusive.py` follows the particles, `diffusive_density.py` their density. The equations are in the former.
+`diffusive.py` follows the particles step by step, `diffusive_hopping.py` hop by hop, `diffusive_density.py` follows
+their density. The equations are in the first.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from scipy.constants import Boltzmann
 
 from mcdev.devices.contract import DeviceConfig, FullScale, LaneKey, Observable, PerLane
 from mcdev.devices.landscape import (
+    Capacity,
     InterfacialWells,
     Landscape,
     PeriodicPinning,
@@ -79,6 +81,12 @@ class Nanoparticles(DeviceConfig):
     """h: rise of θ at v = g = 1 in the steady state."""
     friction: Annotated[Drawn, PerDevice("", gt=0)]
     """η in units of w_p/(κ L²)."""
+
+    capacity_stiffness: Annotated[Drawn, PerDevice("", ge=0)] = 0.0
+    """c, by how much an overfull cluster binds its particles less: w_i [1 - c max(0, N/N_0 - 1)]. 0, as in the paper:
+    not at all."""
+    capacity_content: Annotated[Drawn, PerDevice("", gt=0)] = 1.0
+    """N_0, which a cluster holds before it does, over half of the particles."""
 
     pinning_disorder: PinningDisorder | None = None
     initial_state: Literal["rest", "bridge"] = "rest"
@@ -160,9 +168,13 @@ class Nanoparticles(DeviceConfig):
         return {"s": "1/κ", "V": "V_th", "S": "G_max", "A": "G_max V_th", "K": "w_p/k_B", "m": "L"}
 
     def idle(self, spectral: bool) -> Mapping[str, str]:
-        if extremes(self.interfacial_energy)[1] > 0:
-            return {}
-        return {"interfacial_ratio": "it multiplies interfacial_energy, which is 0"}
+        found = {}
+        if extremes(self.interfacial_energy)[1] == 0:
+            wells = ("interfacial_ratio", "capacity_stiffness", "capacity_content")
+            found = dict.fromkeys(wells, "it belongs to the interfacial wells, whose energy is 0")
+        if extremes(self.capacity_stiffness)[1] == 0:
+            found["capacity_content"] = "capacity_stiffness is 0"
+        return found
 
     def rest_report(self, duration: float) -> list[str]:
         """Compares the initial split with the equilibrium of a single particle (quadrature, median device)."""
@@ -198,12 +210,16 @@ class Nanoparticles(DeviceConfig):
             depth=lanes(depth),
             centre=lanes(p["interfacial_centre"]),
             width=lanes(p["interfacial_width"]),
-            right=None if equally_deep(ratio) else lanes(depth * ratio),
+            right=None if everywhere(ratio, 1.0) else lanes(depth * ratio),
         )
+        capacity = None
+        if not everywhere(p["capacity_stiffness"], 0.0):
+            content = p["capacity_content"] * (0.5 * self.particles)
+            capacity = Capacity(lanes(p["capacity_stiffness"]), lanes(content))
         if self.pinning_disorder is None:
             pinning = PeriodicPinning.of(lanes(p["pinning_period"]), lanes(p["pinning_phase"]))
-            return Landscape(wells, pinning, None)
-        return Landscape(wells, self._random_pinning(p, seed, devices, lanes), None)
+            return Landscape(wells, pinning, capacity=capacity)
+        return Landscape(wells, self._random_pinning(p, seed, devices, lanes), capacity=capacity)
 
     def _random_pinning(self, p: dict[str, Any], seed: int, devices: np.ndarray, lanes: Any) -> RandomPinning:
         assert self.pinning_disorder is not None
@@ -219,9 +235,9 @@ class Nanoparticles(DeviceConfig):
         return RandomPinning.of(lanes(random_tops(p["pinning_period"], p["pinning_phase"], width)), lanes(depth))
 
 
-def equally_deep(ratio: Any) -> bool:
-    """Whether both interfacial wells of all these devices are equally deep. What JAX traces may become anything."""
-    return isinstance(ratio, np.ndarray) and bool(np.all(ratio == 1.0))
+def everywhere(parameter: Any, value: float) -> bool:
+    """Whether a parameter has this value in all of these devices. What JAX traces may become anything."""
+    return isinstance(parameter, np.ndarray) and bool(np.all(parameter == value))
 
 
 def initial_draws(
