@@ -306,6 +306,11 @@ class DeviceConfig(Kind, abc.ABC):
             "cell_constant": parameters["thickness"] / parameters["area"] if self.layer else none,
         }
 
+    def under(self, voltage: float) -> DeviceConfig:
+        """The table as it is computed where up to this voltage (V) is applied: with what it leaves to the program
+        chosen. By default nothing is."""
+        return self
+
     def rest_report(self, duration: float) -> list[str]:
         """Warnings if a device left alone for ``duration`` seconds would not stay as it starts."""
         return []

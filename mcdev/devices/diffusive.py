@@ -127,7 +127,7 @@ class Diffusive(Nanoparticles):
         return [("integrator.scheme", scheme, message)]
 
     def concerns(self) -> list[tuple[str, str]]:
-        found = []
+        found = super().concerns()
         default = SCHEMES[self.integrator.scheme].curvature_step / self._stiffness(1.0)
         if self.integrator.step != "auto" and self.integrator.step > 1.5 * default:
             found.append(

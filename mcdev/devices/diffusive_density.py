@@ -90,10 +90,11 @@ class DiffusiveDensity(Nanoparticles):
         theta = Boltzmann * extremes(self.background_temperature)[0] / extremes(self.pinning_energy)[1]
         curvature = 2.0 * (np.pi / extremes(self.pinning_period)[0]) ** 2
         blur = curvature * (2.0 / self.mesh.cells) ** 2 / (8.0 * theta)
+        found = super().concerns()
         if blur <= _BLUR:
-            return []
+            return found
         enough = 50 * int(np.ceil(self.mesh.cells * np.sqrt(blur / _BLUR) / 50))
-        return [("mesh.cells", f"{self.mesh.cells} cells cross barriers {50 * blur:.0f} % too fast: {enough} would do")]
+        return [*found, ("mesh.cells", f"{self.mesh.cells} cells cross barriers {50 * blur:.0f} % too fast: {enough} would do")]
 
     def build(self, draws: dict[str, Any], seed: int, devices: np.ndarray, dtype: Any) -> DiffusiveDensityDevices:
         """Differentiable in the parameters, but for those of random pinning."""

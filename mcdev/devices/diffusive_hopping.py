@@ -15,6 +15,7 @@ exact (`integrators/hops.py`).
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
@@ -26,7 +27,8 @@ from jaxtyping import Array, Bool, Float, UInt32
 from scipy.constants import Boltzmann
 
 from mcdev.devices.contract import Devices, LaneKey, Pace, PerLane, per_lane
-from mcdev.devices.milestones import PANELS, Chain, Milestones, chain, milestones
+from mcdev.devices.landscape import Landscape
+from mcdev.devices.milestones import PANELS, Chain, Milestones, chain, forgetting, milestones
 from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
 from mcdev.devices.ohmic import Ohmic
 from mcdev.devices.tunnelling import conductance_of_chain
@@ -39,6 +41,7 @@ _POSITIONS = np.uint32(1 << 31)
 """Counter words from here on draw positions, those below it hops."""
 _FINE = 2.0**30  # steps of a position in a half of the gap
 _HOPS = 0.2  # of a particle in the gap, between two solutions of a circuit that divides the voltage
+_FORGETS = 0.05  # difference of squared coefficients of variation, up to which a hop is as good as exponential
 _HEATED = 0.1  # of 1/κ, between two solutions where a current heats
 
 
@@ -46,6 +49,9 @@ class DiffusiveHopping(Nanoparticles):
     """Metal nanoparticles that hop between milestones. Pure numbers are in units of the five scales."""
 
     kind: Literal["diffusive_hopping"] = "diffusive_hopping"
+    subdivision: Literal["auto", 1, 2, 4] = "auto"
+    """Milestones a period of the pinning. auto: the fewest with which a hop is as good as exponential at the voltages
+    of the protocol, and 1 where none are known."""
 
     differentiable: ClassVar[bool] = False
     single_precision: ClassVar[bool] = False
@@ -85,6 +91,56 @@ class DiffusiveHopping(Nanoparticles):
         barrier = np.sum(right) * dx * np.exp(e[middle:].max() - e[middle])
         return float(extremes(self.cooling_rate)[1] / extremes(self.friction)[0] * theta / (barrier * held))
 
+    # ------------------------------------------------------------------------------- how good the hops are
+
+    @functools.cached_property
+    def _typical(self) -> tuple[Landscape, float, int]:
+        """Landscape and θ_0 of the median device, and its most milestones."""
+        draws = {name: np.array([typical(getattr(self, name))]) for name in self.parameters()}
+        landscape = self.landscape(draws, 0, np.array([0]), lambda value: np.asarray(value, np.float64))
+        theta = Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy)
+        return landscape, theta, self._most
+
+    @property
+    def _most(self) -> int:
+        """Periods of the pinning that begin in the gap, of any device."""
+        return int(np.ceil(2.0 / extremes(self.pinning_period)[0])) + 1
+
+    def forgetting(self, voltage: float, temperature: float | None = None) -> float:
+        """How far the hops of the median device are from exponential, at this voltage of either polarity (V) and
+        temperature (K, the background's by default): `milestones.forgetting`."""
+        landscape, theta, most = self._typical
+        if temperature is not None:
+            theta = Boltzmann * temperature / typical(self.pinning_energy)
+        pull = typical(self.drift) * abs(voltage) / typical(self.threshold_voltage)
+        parts = 1 if self.subdivision == "auto" else self.subdivision
+        return max(forgetting(landscape, most, parts, sign * pull, theta) for sign in (1.0, -1.0))
+
+    def under(self, voltage: float) -> DiffusiveHopping:
+        if self.subdivision != "auto":
+            return self
+        for parts in (1, 2, 4):
+            chosen = self.model_copy(update={"subdivision": parts})
+            if chosen.forgetting(voltage) < _FORGETS:
+                break
+        return chosen
+
+    def overdriven(self, voltage: float) -> list[tuple[str, str]]:
+        chosen = self.under(voltage)
+        off = chosen.forgetting(voltage)
+        each = {1: "one milestone", 2: "two milestones", 4: "four milestones"}[chosen.subdivision]
+        said = (
+            f"{each} a period of the pinning; up to {voltage:.3g} V, at the background temperature, the distribution of "
+            f"a first passage over one well is off by at most {0.5 * off:.1g}, its mean by nothing"
+        )
+        if off >= _FORGETS:
+            said += ': nearly no well is left, so that nothing hops. Write kind = "diffusive", which follows the drift'
+        hottest = typical(self.heating) * (voltage / typical(self.threshold_voltage)) ** 2
+        if hottest > 0:
+            kelvin = typical(self.background_temperature) + hottest * typical(self.pinning_energy) / Boltzmann
+            said += f". At the full power of G_max ({kelvin:.3g} K) by {0.5 * chosen.forgetting(voltage, kelvin):.1g}"
+        return [("subdivision", said)]
+
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> DiffusiveHoppingDevices:
         p = {name: np.asarray(value, dtype=np.float64) for name, value in draws.items()}
 
@@ -92,8 +148,8 @@ class DiffusiveHopping(Nanoparticles):
             return per_lane(value, dtype)
 
         landscape = self.landscape(p, seed, devices, lanes)
-        most = int(np.ceil(2.0 / extremes(self.pinning_period)[0])) + 1
-        of = jax.tree.map(np.asarray, milestones(landscape, most, 1))
+        parts = 1 if self.subdivision == "auto" else self.subdivision
+        of = jax.tree.map(np.asarray, milestones(landscape, self._most, parts))
         crowding = None
         if landscape.capacity is not None:
             near = [np.exp(-(((of.at - side * p["interfacial_centre"]) / p["interfacial_width"]) ** 2)) for side in (-1, 1)]

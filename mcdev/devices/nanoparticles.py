@@ -28,6 +28,7 @@ from mcdev.devices.landscape import (
 from mcdev.integrators.noise import threefry, uniform
 from mcdev.schema import Drawn, PerDevice, Share, Strict, Unit, extremes, refuse, typical
 
+_COLD = 0.2  # k_B T/w_p below which particles hop rather than drift
 _REST_DRAWS = np.uint32(0xFFFFFFFF)  # counter word of the initial positions, beyond any step
 
 
@@ -175,6 +176,21 @@ class Nanoparticles(DeviceConfig):
         if extremes(self.capacity_stiffness)[1] == 0:
             found["capacity_content"] = "capacity_stiffness is 0"
         return found
+
+    def concerns(self) -> list[tuple[str, str]]:
+        """Whether a voltage that frees particles from an interfacial well also sweeps the bridge away: the steepest
+        slope of the one, 0.86 w_i/R_I, against that of the other, π/R_p."""
+        theta = Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy)
+        bowl = np.sqrt(2.0) * np.exp(-0.5) * typical(self.interfacial_energy) / typical(self.interfacial_width)
+        pinned = np.pi / typical(self.pinning_period)
+        if theta >= _COLD or bowl <= pinned:
+            return []
+        message = (
+            f"the interfacial wells are steeper ({bowl:.3g} w_p/L) than the pinning ({pinned:.3g}): at k_B T/w_p = "
+            f"{theta:.2g} whatever frees a particle also sweeps it through the gap, so that no bridge stands under a "
+            "voltage; expected 0.86 interfacial_energy/interfacial_width below π/pinning_period"
+        )
+        return [("interfacial_energy", message)]
 
     def rest_report(self, duration: float) -> list[str]:
         """Compares the initial split with the equilibrium of a single particle (quadrature, median device)."""
