@@ -234,7 +234,11 @@ def test_a_relaxation_is_that_of_the_density(theta: float) -> None:
         ensemble={"devices": 256, "seed": 5}, output={"trajectories": 0},
     )  # fmt: skip
     hopping = experiment(
-        "diffusive_hopping", common, protocol=protocol, ensemble={"devices": 1024, "seed": 3}, output={"trajectories": 0}
+        "diffusive_hopping",
+        common,
+        protocol=protocol,
+        ensemble={"devices": 1024, "seed": 3},
+        output={"trajectories": 0},
     )
     (at, error), (other, its_error) = half_time(exact), half_time(hopping)
     print(theta, at, error, other, its_error, other / at - 1)

@@ -94,7 +94,10 @@ class DiffusiveDensity(Nanoparticles):
         if blur <= _BLUR:
             return found
         enough = 50 * int(np.ceil(self.mesh.cells * np.sqrt(blur / _BLUR) / 50))
-        return [*found, ("mesh.cells", f"{self.mesh.cells} cells cross barriers {50 * blur:.0f} % too fast: {enough} would do")]
+        return [
+            *found,
+            ("mesh.cells", f"{self.mesh.cells} cells cross barriers {50 * blur:.0f} % too fast: {enough} would do"),
+        ]
 
     def build(self, draws: dict[str, Any], seed: int, devices: np.ndarray, dtype: Any) -> DiffusiveDensityDevices:
         """Differentiable in the parameters, but for those of random pinning."""

@@ -141,7 +141,9 @@ class DiffusiveHopping(Nanoparticles):
             said += f". At the full power of G_max ({kelvin:.3g} K) by {0.5 * chosen.forgetting(voltage, kelvin):.1g}"
         return [("subdivision", said)]
 
-    def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> DiffusiveHoppingDevices:
+    def build(
+        self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
+    ) -> DiffusiveHoppingDevices:
         p = {name: np.asarray(value, dtype=np.float64) for name, value in draws.items()}
 
         def lanes(value: np.ndarray) -> Any:
@@ -152,11 +154,15 @@ class DiffusiveHopping(Nanoparticles):
         of = jax.tree.map(np.asarray, milestones(landscape, self._most, parts))
         crowding = None
         if landscape.capacity is not None:
-            near = [np.exp(-(((of.at - side * p["interfacial_centre"]) / p["interfacial_width"]) ** 2)) for side in (-1, 1)]
+            near = [
+                np.exp(-(((of.at - side * p["interfacial_centre"]) / p["interfacial_width"]) ** 2)) for side in (-1, 1)
+            ]
             depths = p["interfacial_energy"] * np.stack([np.ones_like(p["interfacial_ratio"]), p["interfacial_ratio"]])
             content = landscape.capacity.content
             crowding = Crowding(
-                lanes(p["capacity_stiffness"] * depths / content), lanes(np.stack([content, content])), lanes(np.stack(near))
+                lanes(p["capacity_stiffness"] * depths / content),
+                lanes(np.stack([content, content])),
+                lanes(np.stack(near)),
             )
         return DiffusiveHoppingDevices(
             parameters={name: lanes(value) for name, value in p.items()},
