@@ -54,6 +54,7 @@ class DiffusiveHopping(Nanoparticles):
     of the protocol, and 1 where none are known."""
 
     differentiable: ClassVar[bool] = False
+    adaptive: ClassVar[bool] = True
     single_precision: ClassVar[bool] = False
     lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 8192, "tpu": 8192}
     remedy: ClassVar[str] = "look for extreme parameters or voltages"
