@@ -19,6 +19,7 @@ import mcdev
 from mcdev.configuration.experiment import build
 from mcdev.devices.landscape import InterfacialWells, Landscape, PeriodicPinning
 from mcdev.devices.milestones import chain, forgetting, milestones
+from mcdev.devices.nanoparticles import Nanoparticles
 from mcdev.integrators.hops import Crowding, hop
 from mcdev.integrators.noise import realisation_key
 
@@ -96,11 +97,11 @@ def test_weights_and_rates_are_in_balance(wells: tuple[float, float, float, floa
 
 def test_hops_forget_where_barriers_are_high() -> None:
     """1 - cv² of exit times over the pinning alone, worked out independently, and its fall with more milestones."""
-    of, most = landscape((0.0, 0.1, 0.15, np.pi / 2))
+    of = milestones(*landscape((0.0, 0.1, 0.15, np.pi / 2)), 1)
     critical = np.pi / 0.15
     table = {(0.0, 0.2): 0.020, (0.5, 0.094): 0.044, (0.0, 0.3): 0.079, (0.5, 0.141): 0.117, (0.5, 0.3): 0.265}
     for (tilt, theta), expected in table.items():
-        off = [forgetting(of, most, parts, tilt * critical, theta) for parts in (1, 2, 4)]
+        off = [forgetting(of, parts, tilt * critical, theta) for parts in (1, 2, 4)]
         assert off[0] == pytest.approx(expected, rel=0.05)
         assert off[1] < 0.6 * off[0]
         assert off[2] < 0.3 * off[1]
@@ -212,7 +213,8 @@ def half_time(experiment: mcdev.Experiment) -> tuple[float, float]:
     """When the mean conductance falls through half of G_max, and the standard error of that."""
     response = mcdev.run(experiment)["response"]
     time, mean, sem = (np.asarray(response[name]).squeeze() for name in ("time", "conductance", "conductance_sem"))
-    assert mean[0] > 0.6 and mean[-1] < 0.5
+    assert mean[0] > 0.6
+    assert mean[-1] < 0.5
     i = int(np.argmax(mean < 0.5))
     at = np.interp(0.5, mean[i - 1 : i + 1][::-1], time[i - 1 : i + 1][::-1])
     slope = (mean[i] - mean[i - 1]) / (time[i] - time[i - 1])
@@ -243,3 +245,48 @@ def test_a_relaxation_is_that_of_the_density(theta: float) -> None:
     (at, error), (other, its_error) = half_time(exact), half_time(hopping)
     print(theta, at, error, other, its_error, other / at - 1)
     assert abs(other - at) < 0.02 * at + 3 * np.hypot(error, its_error)
+
+
+def test_a_reference_gap_keeps_the_material() -> None:
+    """Twice the gap with the same nanometres and the same diffusion coefficient is the device whose shares are half and
+    whose friction is four times as large; at the reference itself nothing changes."""
+    own = {"pinning_period": 0.1, "interfacial_width": 0.16, "tunnelling_length": 0.1, "friction": 2.0}
+    given = {"half_gap": "4 m", "reference_gap": "2 m", **own}
+    for kind in ("diffusive", "diffusive_density", "diffusive_hopping"):
+        wide = experiment(kind, given).device
+        shares = {name: value / 2 for name, value in own.items()} | {"friction": 8.0, "interfacial_centre": 0.925}
+        plain = experiment(kind, {"half_gap": "4 m", **shares}).device
+        assert isinstance(wide, Nanoparticles)
+        assert isinstance(plain, Nanoparticles)
+        for name in own:
+            assert wide.span(name) == pytest.approx(plain.span(name))
+        draws = [{n: np.full(3, getattr(d, n)) for n in d.parameters()} for d in (wide, plain)]
+        batches = [d.build(p, 1, np.arange(3), np.dtype("float64")) for d, p in zip((wide, plain), draws, strict=True)]
+        for a, b in zip(*(jax.tree.leaves(batch) for batch in batches), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+    assert experiment("diffusive", {**given, "half_gap": "2 m"}).device.median == pytest.approx(
+        experiment("diffusive", {"half_gap": "2 m", **own}).device.median
+    )
+    assert not any("only what labels" in text for text in experiment("diffusive", given).warnings())
+
+
+def test_a_gap_too_short_for_its_material_is_refused() -> None:
+    with pytest.raises(mcdev.ConfigError, match=r"half_gap.*too short"):
+        experiment("diffusive", {"half_gap": "0.1 m", "reference_gap": "2 m"})
+
+
+def test_steep_wells_are_told_to_sweep_the_bridge_away() -> None:
+    """The printed set at the temperature of the real device, in every view."""
+    for kind in ("diffusive", "diffusive_density", "diffusive_hopping"):
+        printed = {"interfacial_energy": 4.5, "interfacial_width": 0.1, "background_temperature": "0.094 K"}
+        assert any("no bridge stands" in text for text in experiment(kind, printed).warnings())
+        assert not any("no bridge stands" in text for text in experiment(kind, {}).warnings())
+
+
+def test_milestones_are_as_many_as_the_voltage_asks_for() -> None:
+    """And where no number of them does, the other view is named."""
+    device = experiment("diffusive_hopping", {"background_temperature": "0.094 K"}).device
+    assert device.under(0.0).subdivision == 1
+    assert device.under(0.6).subdivision == 2
+    assert "nothing hops" in device.overdriven(4.0)[0][1]
+    assert "nothing hops" not in device.overdriven(0.6)[0][1]

@@ -188,14 +188,17 @@ class DeviceConfig(Kind, abc.ABC):
     """Whether its trajectory may be differentiated in reverse mode: not where steps are chosen on the way."""
     adaptive: ClassVar[bool] = False
     """Whether each device chooses its own steps, so that what they cost depends on what it goes through."""
-    labels: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Parameters on which nothing recorded depends but what stands on its axes, each with the parameters that would
-    have to change with it to make another device."""
     alike: ClassVar[bool] = True
     """Whether two devices of equal parameters behave alike: no noise, nothing drawn but the parameters."""
 
     def idle(self, spectral: bool) -> Mapping[str, str]:
         """Parameter → why nothing depends on it as this device is set. ``spectral``: whether an impedance is taken."""
+        return {}
+
+    @property
+    def labels(self) -> Mapping[str, tuple[str, ...]]:
+        """Parameters on which nothing recorded depends but what stands on its axes, each with the parameters that would
+        have to change with it to make another device."""
         return {}
 
     @property

@@ -86,7 +86,7 @@ class Diffusive(Nanoparticles):
 
     def _stiffness(self, step: float) -> float:
         """h · max|U''| for the stiffest device: its curvature times its mobility times the step."""
-        deepest, narrowest = 1.0, extremes(self.pinning_period)[0]
+        deepest, narrowest = 1.0, self.span("pinning_period")[0]
         if self.pinning_disorder is not None:  # four standard deviations of a single well
             deepest = float(np.exp(4 * self.pinning_disorder.depth_sigma))
             narrowest *= float(np.exp(-4 * self.pinning_disorder.period_sigma))
@@ -96,12 +96,12 @@ class Diffusive(Nanoparticles):
         most = max(1.0, extremes(self.capacity_stiffness)[1] * over - 1.0)
         curvature = curvature_bound(
             depth * (1 - self.interaction) * max(1.0, extremes(self.interfacial_ratio)[1]) * most,
-            extremes(self.interfacial_width)[0],
+            self.span("interfacial_width")[0],
             narrowest,
             deepest,
             depth * self.interaction,
         )
-        return curvature * extremes(self.cooling_rate)[1] * step / extremes(self.friction)[0]
+        return curvature * extremes(self.cooling_rate)[1] * step / self.span("friction")[0]
 
     def pace(self, voltage: float) -> Pace:
         """Step: ``curvature_step`` of the scheme. Coupling interval: the conductance changes through drift and
@@ -112,7 +112,7 @@ class Diffusive(Nanoparticles):
         if self.integrator.coupling_interval != "auto":
             return Pace(self.integrator.coupling_interval, step)
         v = abs(voltage) / extremes(self.threshold_voltage)[0]
-        eta, kappa = extremes(self.friction)[0], extremes(self.cooling_rate)[1]
+        eta, kappa = self.span("friction")[0], extremes(self.cooling_rate)[1]
         driven = _COUPLING / kappa * min(1.0, eta / 4.0) / max(v, 1e-9) ** 2
         return Pace(min(max(driven, 2 * step), 64 * step), step)
 
@@ -182,7 +182,7 @@ class Diffusive(Nanoparticles):
     # ------------------------------------------------------------------------------- building
 
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> DiffusiveDevices:
-        p = {name: np.asarray(value, dtype=np.float64) for name, value in draws.items()}
+        p = self.shares({name: np.asarray(value, dtype=np.float64) for name, value in draws.items()})
 
         def lanes(value: np.ndarray) -> Any:
             return per_lane(value, dtype)

@@ -80,7 +80,7 @@ class DiffusiveDensity(Nanoparticles):
         step = self.integrator.step
         if step == "auto":
             v = max(abs(voltage) / extremes(self.threshold_voltage)[0], _UNDRIVEN)
-            eta, kappa = extremes(self.friction)[0], extremes(self.cooling_rate)[1]
+            eta, kappa = self.span("friction")[0], extremes(self.cooling_rate)[1]
             step = 0.5 * _COUPLING / kappa * min(1.0, eta / 4.0) / v**2
         return Pace(2 * step, step)
 
@@ -88,7 +88,7 @@ class DiffusiveDensity(Nanoparticles):
         """The energy in kT that a cell's width blurs at a barrier's top, U'' Δx²/(8 θ), is about twice the error of
         the rate at which it is crossed."""
         theta = Boltzmann * extremes(self.background_temperature)[0] / extremes(self.pinning_energy)[1]
-        curvature = 2.0 * (np.pi / extremes(self.pinning_period)[0]) ** 2
+        curvature = 2.0 * (np.pi / self.span("pinning_period")[0]) ** 2
         blur = curvature * (2.0 / self.mesh.cells) ** 2 / (8.0 * theta)
         found = super().concerns()
         if blur <= _BLUR:
@@ -105,11 +105,12 @@ class DiffusiveDensity(Nanoparticles):
         def lanes(value: Any) -> Float[Array, "... lane"]:
             return jnp.asarray(value, dtype)
 
+        p = self.shares(draws)
         return DiffusiveDensityDevices(
-            parameters={name: lanes(value) for name, value in draws.items()},
-            landscape=self.landscape(draws, seed, devices, lanes),
-            theta_0=lanes(Boltzmann * draws["background_temperature"] / draws["pinning_energy"]),
-            kelvin=lanes(draws["pinning_energy"] / Boltzmann),
+            parameters={name: lanes(value) for name, value in p.items()},
+            landscape=self.landscape(p, seed, devices, lanes),
+            theta_0=lanes(Boltzmann * p["background_temperature"] / p["pinning_energy"]),
+            kelvin=lanes(p["pinning_energy"] / Boltzmann),
             bridge=jnp.full(devices.size, self.initial_state == "bridge"),
             particles=self.particles,
             left=self.left,

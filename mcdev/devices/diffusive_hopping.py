@@ -27,7 +27,6 @@ from jaxtyping import Array, Bool, Float, UInt32
 from scipy.constants import Boltzmann
 
 from mcdev.devices.contract import Devices, LaneKey, Pace, PerLane, per_lane
-from mcdev.devices.landscape import Landscape
 from mcdev.devices.milestones import PANELS, Chain, Milestones, chain, forgetting, milestones
 from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
 from mcdev.devices.ohmic import Ohmic
@@ -79,7 +78,7 @@ class DiffusiveHopping(Nanoparticles):
 
     def fastest(self, voltage: float) -> float:
         """Rate (1/s) of the hop along the field over the pinning alone, of the fastest device."""
-        period = extremes(self.pinning_period)[0]
+        period = self.span("pinning_period")[0]
         theta = Boltzmann * extremes(self.background_temperature)[1] / extremes(self.pinning_energy)[0]
         pull = extremes(self.drift)[1] * voltage / extremes(self.threshold_voltage)[0]
         x = np.linspace(-1.0, 1.0, 257) * period
@@ -90,32 +89,31 @@ class DiffusiveHopping(Nanoparticles):
         meets = np.concatenate([np.cumsum(left) / np.sum(left), 1.0 - (np.cumsum(right) / np.sum(right))[1:]])
         held = np.sum(meets * np.exp(e[middle] - e)) * dx
         barrier = np.sum(right) * dx * np.exp(e[middle:].max() - e[middle])
-        return float(extremes(self.cooling_rate)[1] / extremes(self.friction)[0] * theta / (barrier * held))
+        return float(extremes(self.cooling_rate)[1] / self.span("friction")[0] * theta / (barrier * held))
 
     # ------------------------------------------------------------------------------- how good the hops are
 
     @functools.cached_property
-    def _typical(self) -> tuple[Landscape, float, int]:
-        """Landscape and θ_0 of the median device, and its most milestones."""
-        draws = {name: np.array([typical(getattr(self, name))]) for name in self.parameters()}
+    def _minima(self) -> Milestones:
+        """Of the median device."""
+        draws = {name: np.array([value]) for name, value in self.median.items()}
         landscape = self.landscape(draws, 0, np.array([0]), lambda value: np.asarray(value, np.float64))
-        theta = Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy)
-        return landscape, theta, self._most
+        with jax.enable_x64(True):
+            return jax.tree.map(np.asarray, milestones(landscape, self._most, 1))
 
     @property
     def _most(self) -> int:
         """Periods of the pinning that begin in the gap, of any device."""
-        return int(np.ceil(2.0 / extremes(self.pinning_period)[0])) + 1
+        return int(np.ceil(2.0 / self.span("pinning_period")[0])) + 1
 
     def forgetting(self, voltage: float, temperature: float | None = None) -> float:
         """How far the hops of the median device are from exponential, at this voltage of either polarity (V) and
         temperature (K, the background's by default): `milestones.forgetting`."""
-        landscape, theta, most = self._typical
-        if temperature is not None:
-            theta = Boltzmann * temperature / typical(self.pinning_energy)
+        kelvin = typical(self.background_temperature) if temperature is None else temperature
+        theta = Boltzmann * kelvin / typical(self.pinning_energy)
         pull = typical(self.drift) * abs(voltage) / typical(self.threshold_voltage)
         parts = 1 if self.subdivision == "auto" else self.subdivision
-        return max(forgetting(landscape, most, parts, sign * pull, theta) for sign in (1.0, -1.0))
+        return max(forgetting(self._minima, parts, sign * pull, theta) for sign in (1.0, -1.0))
 
     def under(self, voltage: float) -> DiffusiveHopping:
         if self.subdivision != "auto":
@@ -129,10 +127,10 @@ class DiffusiveHopping(Nanoparticles):
     def overdriven(self, voltage: float) -> list[tuple[str, str]]:
         chosen = self.under(voltage)
         off = chosen.forgetting(voltage)
-        each = {1: "one milestone", 2: "two milestones", 4: "four milestones"}[chosen.subdivision]
+        each = "one milestone" if chosen.subdivision == 1 else f"{chosen.subdivision} milestones"
         said = (
-            f"{each} a period of the pinning; up to {voltage:.3g} V, at the background temperature, the distribution of "
-            f"a first passage over one well is off by at most {0.5 * off:.1g}, its mean by nothing"
+            f"{each} a period of the pinning; up to {voltage:.3g} V, at the background temperature, the distribution "
+            f"of a first passage over one well is off by at most {0.5 * off:.1g}, its mean by nothing"
         )
         if off >= _FORGETS:
             said += ': nearly no well is left, so that nothing hops. Write kind = "diffusive", which follows the drift'
@@ -145,7 +143,7 @@ class DiffusiveHopping(Nanoparticles):
     def build(
         self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
     ) -> DiffusiveHoppingDevices:
-        p = {name: np.asarray(value, dtype=np.float64) for name, value in draws.items()}
+        p = self.shares({name: np.asarray(value, dtype=np.float64) for name, value in draws.items()})
 
         def lanes(value: np.ndarray) -> Any:
             return per_lane(value, dtype)

@@ -10,8 +10,9 @@ the milestone on its other side (1 between the outermost milestones and the wall
 Rate of leaving is exit probability over mean exit time. The h_i of all milestones add up to one and W_i k(i → i+1) is
 symmetric, so stationary weights and every mean first passage between milestones are those of the Langevin equation, at
 any barrier and tilt. Only the distribution of a passage is approximate: a hop forgets, a particle that has just arrived
-does not. For many parts the chain is the mesh of Scharfetter and Gummel (1969, doi:10.1109/T-ED.1969.16566). Milestoning:
-Faradjian and Elber (2004, doi:10.1063/1.1738640); mean exit times: Gardiner, Handbook of Stochastic Methods, §5.2.7.
+does not. For many parts the chain is the mesh of Scharfetter and Gummel (1969, doi:10.1109/T-ED.1969.16566).
+Milestoning: Faradjian and Elber (2004, doi:10.1063/1.1738640); mean exit times: Gardiner, Handbook of Stochastic
+Methods, §5.2.7.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def _chain(of: Milestones, pull: PerLane, theta: PerLane) -> Chain:
     for p in range(2 * PANELS):
         cumulated.append(cumulated[-1] + both[:, p])
     weight = jnp.where(of.there, cumulated[-1], 1.0)
-    length = sum(spread[1][:-1, p] + spread[0][1:, p] for p in range(PANELS))
+    length = _running(spread[1][:-1] + spread[0][1:])[-1]
     linked = of.there[1:] & of.there[:-1]
     bridge = theta / jnp.where(linked, of.width[1:-1] * total[1:-1], 1.0)
     right = jnp.where(linked, bridge * jnp.exp(low[:-1] - middle[1:-1]) / weight[:-1], 0.0)
@@ -219,61 +220,62 @@ def chain(of: Milestones, pull: PerLane, theta: PerLane) -> Chain:
     return jax.tree.map(lambda leaf: jnp.where(alike, leaf[..., :1], leaf), found)
 
 
-def forgetting(landscape: Landscape, most: int, parts: int, pull: float, theta: float) -> float:
-    """How far the hops of one device (the first lane) are from the truth: the largest difference between the squared
-    coefficients of variation, of the chain and exact, of the time that a particle at a minimum of the landscape needs
-    to meet one of the neighbouring minima. With one part a hop is exponential, so that it is 1 - cv². The distribution
-    of a first passage over one well is off by at most about half of it.
-
-    Exact moments of exit times: L T_1 = -1, L T_2 = -2 T_1 with L the backward operator (Gardiner, §5.2.7)."""
-    one = jax.tree.map(lambda leaf: leaf[..., :1], landscape)
-    of, finer = milestones(one, most, 1), milestones(one, most, parts)
-    at, there = (np.asarray(a)[..., 0] for a in (of.at, of.there))
-    e, width = (np.asarray(of.energy - pull * of.x)[..., 0] / theta, np.asarray(of.width)[:, 0])
-    hops = chain(finer, jnp.full(1, pull), jnp.full(1, theta))
-    right, left = (np.asarray(a)[:, 0] for a in (hops.right, hops.left))
-    minima = np.flatnonzero(there)
+def forgetting(of: Milestones, parts: int, pull: float, theta: float) -> float:
+    """How far hops between the minima of one device (the first lane of ``of``, cut into no parts) are from the truth
+    with ``parts`` milestones a bond: the largest difference between the squared coefficients of variation, of the chain
+    and exact, of the time that a particle at a minimum needs to meet one of its two neighbours. With one part a hop is
+    exponential, so that it is 1 - cv². The distribution of a first passage over one well is off by at most about half
+    of it."""
+    there = np.flatnonzero(np.asarray(of.there)[:, 0])
+    e = np.asarray(of.energy - pull * of.x)[..., 0] / theta
+    width = np.asarray(of.width)[:, 0]
     worst = 0.0
-    for i in minima:
-        closed = i == 0, i == minima[-1]
-        if all(closed):
-            continue
-        exact = _exit_variation(e[i : i + 2], width[i : i + 2], closed, theta)
-        first = 0 if closed[0] else (i - 1) * parts + 1
-        last = i * parts if closed[1] else (i + 1) * parts - 1
-        inside = slice(first, last + 1)
-        leaving = np.diag(right[inside] + left[inside])
-        leaving -= np.diag(right[inside][:-1], 1) + np.diag(left[inside][1:], -1)
+    for i in there[1:-1]:
+        two = e[i : i + 2] - e[i : i + 2].min()
         try:
-            mean = np.linalg.solve(leaving, np.ones(last - first + 1))
-            square = 2.0 * np.linalg.solve(leaving, mean)
+            worst = max(
+                worst, abs(_variation_of_hops(two, width[i : i + 2], parts) - _variation(two, width[i : i + 2]))
+            )
         except np.linalg.LinAlgError:  # rates that differ by more than a number holds: no hop over a barrier at all
             return 1.0
-        own = i * parts - first
-        worst = max(worst, abs(square[own] / mean[own] ** 2 - 1.0 - exact))
     return float(min(worst, 1.0))
 
 
-def _exit_variation(e: np.ndarray, width: np.ndarray, closed: tuple[bool, bool], theta: float) -> float:
-    """cv² of the time from between two bonds [bond, panel, node] to their far ends, of which one may be a wall."""
-    up, down, steps = np.exp(e - e.min()), np.exp(e.min() - e), width[:, None]
+def _through(values: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Integral of values [..., panel, node] from the first panel to each node, and over all panels."""
+    panels = (values @ _WEIGHTS) * steps
+    before = np.cumsum(panels, axis=-1) - panels
+    return before[..., None] + steps[..., None] * (values @ _TO_NODE.T), panels.sum(axis=-1)
 
-    def through(values: np.ndarray) -> tuple[np.ndarray, float]:
-        """Integral from the left end to each node, and over both bonds."""
-        panels = (values @ _WEIGHTS) * steps
-        before = np.cumsum(panels).reshape(panels.shape) - panels
-        return before[..., None] + steps[..., None] * (values @ _TO_NODE.T), float(panels.sum())
+
+def _variation(e: np.ndarray, width: np.ndarray) -> float:
+    """cv² of the time from between two bonds [bond, panel, node] to their far ends: L T_1 = -1, L T_2 = -2 T_1 with L
+    the backward operator (Gardiner, §5.2.7)."""
+    up, down = (np.exp(sign * e).reshape(-1, e.shape[-1]) for sign in (1.0, -1.0))
+    steps = np.repeat(width, e.shape[1])
+    scale, whole = _through(up, steps)
 
     def time(given: np.ndarray) -> np.ndarray:
-        """T at the nodes, of θ e^E (e^-E T')' = -given: 0 where it ends, level at a wall."""
-        inside, all_of = through(down * given)
-        moved, all_moved = through(up * inside)
-        if closed[0]:
-            return (all_moved - moved) / theta
-        scale, whole = through(up)
-        return ((all_of if closed[1] else all_moved / whole) * scale - moved) / theta
+        """T at the nodes, of e^E (e^-E T')' = -given, T = 0 at both ends."""
+        moved, all_moved = _through(up * _through(down * given, steps)[0], steps)
+        return all_moved / whole * scale - moved
 
     first = time(np.ones_like(up))
     # Where the bonds meet lies between the last node of one and the first of the other.
-    mean, square = (0.5 * (t[0, -1, -1] + t[1, 0, 0]) for t in (first, time(2.0 * first)))
+    half = e.shape[1]
+    mean, square = (0.5 * (t[half - 1, -1] + t[half, 0]) for t in (first, time(2.0 * first)))
     return float(square / mean**2 - 1.0)
+
+
+def _variation_of_hops(e: np.ndarray, width: np.ndarray, parts: int) -> float:
+    """The same of the chain that has each of the two bonds in ``parts``."""
+    cut = e.reshape(2 * parts, -1, e.shape[-1])
+    steps = np.repeat(width, parts)[:, None] * np.ones(cut.shape[1])
+    passed, barrier = _through(np.exp(cut), steps)
+    to_right = passed / barrier[:, None, None]  # h of the right end; of the left end it is one minus this
+    held = _through(to_right * np.exp(-cut), steps)[1][:-1] + _through((1.0 - to_right) * np.exp(-cut), steps)[1][1:]
+    right, left = 1.0 / (barrier[1:] * held), 1.0 / (barrier[:-1] * held)
+    leaving = np.diag(right + left) - np.diag(right[:-1], 1) - np.diag(left[1:], -1)
+    mean = np.linalg.solve(leaving, np.ones(held.size))
+    square = 2.0 * np.linalg.solve(leaving, mean)
+    return float(square[parts - 1] / mean[parts - 1] ** 2 - 1.0)

@@ -50,7 +50,10 @@ class Nanoparticles(DeviceConfig):
     """Number of nanoparticles. With one, G/G_max = 1/cosh(x/λ)."""
     half_gap: Annotated[Drawn, PerDevice("m", gt=0)]
     """L, half the distance between the terminals: the scale of length. Every other length is a share of it, so that by
-    itself it changes positions and nothing else."""
+    itself it changes positions and nothing else; unless ``reference_gap`` is given."""
+    reference_gap: Annotated[float, Unit("m", gt=0)] | None = None
+    """The half gap of which the lengths below are shares, and for which friction is stated. With it the material keeps
+    its nanometres and its diffusion coefficient, and ``half_gap`` is that of the device."""
     cooling_rate: Annotated[Drawn, PerDevice("Hz", gt=0)]
     """κ, at which the temperature relaxes: 1/κ is the scale of time."""
     threshold_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
@@ -99,9 +102,42 @@ class Nanoparticles(DeviceConfig):
     profile_count: int = Field(100, ge=4, le=1000)
     """Number of bins of the density along the gap."""
 
-    labels: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "half_gap": ("tunnelling_length", "interfacial_centre", "interfacial_width", "pinning_period", "friction")
-    }
+    @property
+    def labels(self) -> Mapping[str, tuple[str, ...]]:
+        if self.reference_gap is not None:
+            return {}
+        others = ("tunnelling_length", "interfacial_centre", "interfacial_width", "pinning_period", "friction")
+        return {"half_gap": others}
+
+    # ------------------------------------------------------------------------------- lengths
+
+    def shares(self, p: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters with every length as a share of the device's own half gap L, where they are of a reference L_0:
+
+            λ, R_I, R_p → · L_0/L,    1 - x_c → (1 - x_c) L_0/L,    η → η (L/L_0)²
+
+        since η = γ κ L²/w_p with γ the friction of a particle. The work of a volt, f, is the same across any gap."""
+        if self.reference_gap is None:
+            return dict(p)
+        ratio = self.reference_gap / p["half_gap"]
+        lengths = {name: p[name] * ratio for name in ("tunnelling_length", "interfacial_width", "pinning_period")}
+        centre = 1.0 - (1.0 - p["interfacial_centre"]) * ratio
+        return {**p, **lengths, "interfacial_centre": centre, "friction": p["friction"] / ratio**2}
+
+    def span(self, name: str) -> tuple[float, float]:
+        """``extremes`` of a parameter, in shares of the device's own gap."""
+        ends = []
+        for gap in extremes(self.half_gap):
+            for value in extremes(getattr(self, name)):
+                common = {other: typical(getattr(self, other)) for other in self.parameters()}
+                ends.append(self.shares({**common, name: value, "half_gap": gap})[name])
+        return min(ends), max(ends)
+
+    @property
+    def median(self) -> dict[str, float]:
+        """Parameters of the median device, lengths in shares of its own gap."""
+        return self.shares({name: typical(getattr(self, name)) for name in self.parameters()})
+
     alike: ClassVar[bool] = False
     full_scale: ClassVar[FullScale | None] = FullScale(
         "maximum_conductance, when the gap is bridged", lambda p: p["maximum_conductance"]
@@ -109,7 +145,15 @@ class Nanoparticles(DeviceConfig):
 
     @model_validator(mode="after")
     def _wells_apart(self) -> Nanoparticles:
-        if extremes(self.interfacial_centre)[0] < 3.5 * extremes(self.interfacial_width)[1]:
+        if self.span("pinning_period")[1] > 2 or not self.span("interfacial_centre")[0] > 0:
+            refuse(
+                self.half_gap,
+                "half_gap is too short for the lengths of the reference: expected the wells and a period of the "
+                "pinning to lie within the gap",
+                "take a half_gap nearer to reference_gap",
+                key="half_gap",
+            )
+        if self.span("interfacial_centre")[0] < 3.5 * self.span("interfacial_width")[1]:
             refuse(
                 self.interfacial_width,
                 "the two interfacial wells overlap: expected interfacial_width ≤ interfacial_centre/3.5",
@@ -181,8 +225,8 @@ class Nanoparticles(DeviceConfig):
         """Whether a voltage that frees particles from an interfacial well also sweeps the bridge away: the steepest
         slope of the one, 0.86 w_i/R_I, against that of the other, π/R_p."""
         theta = Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy)
-        bowl = np.sqrt(2.0) * np.exp(-0.5) * typical(self.interfacial_energy) / typical(self.interfacial_width)
-        pinned = np.pi / typical(self.pinning_period)
+        bowl = np.sqrt(2.0) * np.exp(-0.5) * typical(self.interfacial_energy) / self.median["interfacial_width"]
+        pinned = np.pi / self.median["pinning_period"]
         if theta >= _COLD or bowl <= pinned:
             return []
         message = (
@@ -196,10 +240,10 @@ class Nanoparticles(DeviceConfig):
         """Compares the initial split with the equilibrium of a single particle (quadrature, median device)."""
         if self.initial_split == "equilibrium" or self.initial_state != "rest":
             return []
-        draws = {name: np.array([typical(getattr(self, name))]) for name in self.parameters()}
+        draws = {name: np.array([value]) for name, value in self.median.items()}
         landscape = self.landscape(draws, 0, np.array([0]), lambda value: np.asarray(value, np.float32))
         theta = Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy)
-        share, exchange = well_exchange(landscape, theta, typical(self.friction))
+        share, exchange = well_exchange(landscape, theta, self.median["friction"])
         exchange /= typical(self.cooling_rate)
         change = (share - self.initial_split) * -np.expm1(-duration / exchange)
         if abs(change) < 0.02:
@@ -219,8 +263,8 @@ class Nanoparticles(DeviceConfig):
         return None if self.initial_split == "equilibrium" else round(self.initial_split * self.particles)
 
     def landscape(self, p: dict[str, Any], seed: int, devices: np.ndarray, lanes: Any, fixed: float = 1.0) -> Landscape:
-        """What acts on a particle of these devices, with a share ``fixed`` of the interfacial energy in the wells;
-        ``lanes`` makes the arrays."""
+        """What acts on a particle of these devices, with a share ``fixed`` of the interfacial energy in the wells.
+        ``p``: as ``shares`` gives it; ``lanes`` makes the arrays."""
         depth, ratio = p["interfacial_energy"] * fixed, p["interfacial_ratio"]
         wells = InterfacialWells.of(
             depth=lanes(depth),
@@ -239,7 +283,7 @@ class Nanoparticles(DeviceConfig):
 
     def _random_pinning(self, p: dict[str, Any], seed: int, devices: np.ndarray, lanes: Any) -> RandomPinning:
         assert self.pinning_disorder is not None
-        period = extremes(self.pinning_period)[0]
+        period = self.span("pinning_period")[0]
         sigma = self.pinning_disorder.period_sigma
         count = int(np.ceil((2 + 2 * period) / period))
         count += int(np.ceil(6 * sigma * np.sqrt(count))) + 2  # reaches past the right wall for all but 1e-9 of devices

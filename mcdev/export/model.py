@@ -303,7 +303,7 @@ def _swarm(experiment: Experiment, device: Diffusive, name: str, provenance: str
     crowded = extremes(device.capacity_stiffness)[1] > 0
     if device.interaction > 0 or device.pinning_disorder is not None or crowded:
         lines.append(
-            "NOT in the equations: attraction between particles, random wells, and what a cluster can hold; only the fit "
+            "NOT in the equations: attraction between particles, random wells, what a cluster can hold; only the fit "
             "knows of them."
         )
     fixed = {key: (getattr(fitted.numbers, key), about) for key, about in swarm.MEANINGS.items()}
