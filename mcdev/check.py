@@ -42,6 +42,8 @@ from mcdev.fits.contract import Fit
 from mcdev.integrators.noise import realisation_key
 from mcdev.kinds import Kind, name_of
 from mcdev.machine.environment import computing
+from mcdev.measured import Layout
+from mcdev.measured.instruments import INSTRUMENTS, Instrument
 from mcdev.measurements import MEASUREMENTS
 from mcdev.measurements.contract import OK, Detector, Measurement, Train, Trajectory
 from mcdev.protocols import PROTOCOLS
@@ -49,7 +51,7 @@ from mcdev.protocols.timeline import NoTimeline, Protocol, Timeline
 from mcdev.schema import Unit, is_unit, typical, unit_of_key
 from mcdev.simulation import program
 from mcdev.simulation.reading import trajectory
-from mcdev.simulation.spikes import detectors, seen, train, watch, watching
+from mcdev.simulation.spikes import detectors, in_series, train
 from mcdev.simulation.trial import Trial
 
 LANES, SAMPLES, INTERVALS = 4, 8, 32
@@ -108,7 +110,7 @@ def experiment_of(device: type[Kind], circuit: type[Kind], protocol: type[Kind])
 
 def check_house() -> Iterator[Failure]:
     """The house's own: every pair, and every kind by itself."""
-    yield from check_kinds([*PROTOCOLS, *MEASUREMENTS, *FITS, *ELEMENTS])
+    yield from check_kinds([*PROTOCOLS, *MEASUREMENTS, *FITS, *ELEMENTS, *INSTRUMENTS])
     yield from _pairs(list(DEVICES), list(CIRCUITS), list(PROTOCOLS))
 
 
@@ -146,6 +148,8 @@ def check_kinds(kinds: Iterable[type[Kind]]) -> Iterator[Failure]:
             yield from check_fit(kind)
         elif issubclass(kind, Conductor):
             yield from check_conductor(kind)
+        elif issubclass(kind, Instrument):
+            yield from check_instrument(kind)
 
 
 # -------------------------------------------------------------------------------------- one kind
@@ -275,6 +279,25 @@ def _trajectory(measurement: Measurement, protocol: Protocol, line: Timeline) ->
     return whole
 
 
+def check_instrument(kind: type[Any]) -> Iterator[Failure]:
+    """A format takes no other text for its own, and refuses what is none of it with ``ValueError``."""
+    name = name_of(kind)
+    format_: Instrument = kind(kind=name)
+    if not isinstance(getattr(format_, "title", None), str):
+        yield Failure(f"{name}.title", "what people call it", "none")
+    for text in ("", "a\n", "time (s),voltage (V)\n0,0\n1,1\n", '"', "\t\n\t;,\n" * 3):
+        for what, call in (("recognises()", format_.recognises), ("read()", lambda t: format_.read(t, Layout()))):
+            try:
+                found = call(text)
+            except ValueError:
+                continue
+            except Exception as error:  # a stranger's code
+                yield Failure(f"{name}, {what} of {text!r}", "an answer or ValueError", _first(error))
+                continue
+            if what == "recognises()" and found is not False:
+                yield Failure(f"{name}, {what} of {text!r}", "False: other formats have such texts", repr(found))
+
+
 def check_conductor(kind: type[Conductor]) -> Iterator[Failure]:
     """The law of an element of circuits."""
     name = name_of(kind)
@@ -296,18 +319,9 @@ def check_conductor(kind: type[Conductor]) -> Iterator[Failure]:
 
 def _train(detector: Detector, channels: Mapping[str, np.ndarray], widths: np.ndarray, full_scale: float) -> Train:
     """What a detector sees where each sample is one interval, over which a channel goes on from its last value."""
-    watches = watching([detector], {"full_scale": jnp.full(1, full_scale)}, float)
     course = {detector.signal: jnp.asarray(channels[detector.signal])[:, None]}
-    ones = jnp.ones(1, jnp.uint32)
-
-    def step(at: Any, i: Any) -> tuple[Any, None]:
-        before, behind = ({name: x[jnp.maximum(j, 0)] for name, x in course.items()} for j in (i - 1, i))
-        return watch(at, before, behind, jnp.uint32(0), ones), None
-
-    (seen_by,), _ = jax.lax.scan(step, watches, jnp.arange(widths.size))
-    found: Train = jax.tree.map(
-        lambda x: x[..., 0], train(seen(seen_by), jnp.asarray(widths)[:, None], jnp.zeros(1, int))
-    )
+    (seen_by,) = in_series((detector,), course, {"full_scale": jnp.full(1, full_scale)})
+    found: Train = jax.tree.map(lambda x: x[..., 0], train(seen_by, jnp.asarray(widths)[:, None], jnp.zeros(1, int)))
     return found
 
 

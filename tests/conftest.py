@@ -163,7 +163,7 @@ def patched_code() -> Iterator[None]:
 @contextlib.contextmanager
 def alone() -> Iterator[Callable[[], None]]:
     """The house as it is without plugins: at the end, and where what is given is called to play another process."""
-    rooms: list[Kinds[Any]] = list(plugins.ROOMS.values())
+    rooms: list[Kinds[Any]] = list(plugins.LISTS.values())
     kinds, loaded = [dict(room._classes) for room in rooms], dict(plugins._loaded)
 
     def anew() -> None:

@@ -19,6 +19,7 @@ from mcdev.circuits import CIRCUITS
 from mcdev.devices import DEVICES
 from mcdev.fits import FITS
 from mcdev.kinds import name_of
+from mcdev.measured.instruments import INSTRUMENTS
 from mcdev.measurements import MEASUREMENTS
 from mcdev.protocols import PROTOCOLS
 from mcdev.study import is_study, load_study
@@ -155,7 +156,7 @@ def test_public_names_are_in_order() -> None:
 
 KINDS = [
     pytest.param(table, id=name_of(table))
-    for section in (DEVICES, CIRCUITS, PROTOCOLS, MEASUREMENTS, FITS)
+    for section in (DEVICES, CIRCUITS, PROTOCOLS, MEASUREMENTS, FITS, INSTRUMENTS)
     for table in section
 ]
 

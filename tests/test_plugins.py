@@ -37,7 +37,7 @@ from mcdev.results.unknown_kinds import NeedsPlugin
 from mcdev.simulation.chunks import Chunk
 
 TEMPLATES = Path(__file__).parents[1] / "docs" / "templates"
-EVERY = [TEMPLATES / f"my_{what}.py" for what in (*plugins.ROOMS, "picture")]
+EVERY = [TEMPLATES / f"my_{what}.py" for what in (*plugins.LISTS, "picture")]
 MEASURED = textwrap.dedent("""
     from typing import ClassVar, Literal
     import jax.numpy as jnp
@@ -113,7 +113,10 @@ WRONG = {
     "syntax": ("x = (\n", r"bad\.py: line 1: SyntaxError: '\(' was never closed"),
     "import": ("x = 1\n\nimport nothing_at_all\n", r"bad\.py: line 3: ModuleNotFoundError: No module named"),
     "exit": ("\nraise SystemExit(3)\n", r"bad\.py: line 2: SystemExit: 3"),
-    "nothing": ("x = 1\n", "defines no device, circuit, element, protocol, measurement, fit and no picture"),
+    "nothing": (
+        "x = 1\n",
+        "defines no device, circuit, element, protocol, measurement, fit, instrument and no picture",
+    ),
     "taken": (
         MEASURED.replace('"last"', '"on_off_ratio"'),
         r"the measurement 'on_off_ratio' exists already, as OnOffRatio of mcdev\.measurements\.on_off_ratio; give it",
@@ -292,7 +295,7 @@ def test_results_of_every_template_are_read_without_them(tmp_path: Path, forget:
     tree = mcdev.run(experiment)
     assert (np.asarray(tree["realisations"]["intact"]) == 1).all()
     assert {line.split(" ")[0] for line in tree.attrs["plugins"].splitlines()} == {
-        file.name for file in EVERY if file.name not in ("my_picture.py", "my_element.py")
+        file.name for file in EVERY if file.name not in ("my_picture.py", "my_element.py", "my_instrument.py")
     }
     drawn = {path.name for path in draw_all(tree, tmp_path / "with")}
     assert "my_picture.png" in drawn

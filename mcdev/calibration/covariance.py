@@ -49,7 +49,8 @@ def spread_out(trace: Trace, numbers: np.ndarray) -> np.ndarray:
 
 def noise(trace: Trace) -> np.ndarray:
     """Standard deviation of the instrument's noise in each number."""
-    return np.asarray(trace.noise / np.sqrt(np.diff(_edges(trace))))
+    edges, own = _edges(trace), trace.noise[np.isfinite(trace.current)]
+    return np.asarray(np.sqrt(np.add.reduceat(own**2, edges[:-1])) / np.diff(edges))
 
 
 def _away(courses: np.ndarray) -> np.ndarray:

@@ -99,6 +99,17 @@ class Target(Read):
     """Where it is published."""
 
 
+class Range(Strict):
+    """The noise of an instrument in one of its ranges: floor + share · |reading|."""
+
+    floor: Written
+    """Standard deviation of a reading of nothing."""
+    share: Annotated[float, Unit("", ge=0, le=1)] = 0.0
+    """Of the reading, added."""
+    up_to: Written | None = None
+    """Largest current of the range; of the last one, none."""
+
+
 class Curve(Layout):
     """A measured current to be followed: a file with columns of time, voltage and current.
 
@@ -110,8 +121,9 @@ class Curve(Layout):
     device: str | None = None
     circuit: dict[str, Any] | None = None
     """The ``[circuit]`` table that it was taken in; else the device alone."""
-    noise: Written
-    """Standard deviation of the instrument's noise in one reading of the file; of a mean, what is left of it."""
+    noise: Written | Range | tuple[Range, ...]
+    """Standard deviation of the instrument's noise in one reading of the file; of a mean, what is left of it. One
+    number, a floor and a share of the reading, or these of several ranges."""
     mean_of: int = Field(1, ge=1, le=1_000_000_000)
     """How many devices' currents the file holds the mean of; one: the trace of a single device. Of devices that are not
     alike, each moves in its own way: the file is then one draw of many, and errors count that."""

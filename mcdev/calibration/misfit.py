@@ -248,10 +248,11 @@ class Objective:
             errors.append(np.abs(np.array(scale)[:, None] * e.jacobian_error * dx))
         for i, (trace, current) in enumerate(zip(plan.traces, e.currents, strict=True)):
             seen, root = np.isfinite(trace.current), self.roots[i]
-            away = current - trace.current
-            slope = e.current_jacobians[i] * dx if slopes else empty
+            away, telling = trace.away(current)
+            slope = e.current_jacobians[i] * dx * telling[:, None] if slopes else empty
             if root is None:
-                away, slope = away[seen] / trace.noise, slope[seen] / trace.noise if slopes else slope
+                noise = trace.noise[seen]
+                away, slope = away[seen] / noise, slope[seen] / noise[:, None] if slopes else slope
             else:
                 away = covariance.whitened(root, covariance.reduced(trace, away))
                 slope = covariance.whitened(root, covariance.reduced(trace, slope.T).T) if slopes else slope

@@ -298,6 +298,12 @@ def _warnings(plan: Plan) -> list[str]:
         if trace.unread:
             which = f"{trace.unread} of {trace.current.size} currents"
             found.append(f"{trace.label}: {which} are an instrument's infinity or no number (9.91e37, nan); left out")
+        if trace.bound.any():
+            which = f"{int(np.count_nonzero(trace.bound))} of {trace.current.size} currents"
+            found.append(
+                f"{trace.label}: {which} are at the instrument's limit and count as bounds; ceiling says which "
+                'current that is, or "none"'
+            )
         experiment = plan.experiments[trace.experiment, trace.device]
         if (
             trace.mean_of > 1

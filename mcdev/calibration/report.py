@@ -218,7 +218,12 @@ def assemble(outcome: Outcome, source: str, origins: Sequence[Origin]) -> xr.Dat
         "/history": _history(outcome.runs),
     }
     for i, (trace, current) in enumerate(zip(plan.traces, outcome.final.currents, strict=True)):
-        about = {"title": trace.label, "noise": trace.noise, "mean_of": trace.mean_of, "source": trace.source}
+        about = {
+            "title": trace.label,
+            "noise": float(np.median(trace.noise)),
+            "mean_of": trace.mean_of,
+            "source": trace.source,
+        }
         data = xr.Dataset(attrs=about)
         data["time"] = xr.Variable("sample", trace.time[1:], {"units": "s", "long_name": "end of the sample"})
         data["voltage"] = xr.Variable("sample", trace.voltage[1:], {"units": "V", "long_name": "source voltage"})

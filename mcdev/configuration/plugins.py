@@ -4,7 +4,8 @@
 
 A file is named by the user, never by a configuration: a TOML file from a stranger runs no code. An installed package
 names a module in its entry points, in the group ``mcdev.plugins``. Loading makes known what the file itself defines:
-every class of a device, circuit, element, protocol, measurement or fit that has a ``kind``, and its picture.
+every class of a device, circuit, element, protocol, measurement, fit or instrument's format that has a ``kind``, and
+its picture.
 
 The SHA-256 of the source goes with the results that it has a part in. An experiment that is sent to another process
 takes the source of its plugins along.
@@ -35,6 +36,7 @@ from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.devices import DEVICES
 from mcdev.fits import FITS
 from mcdev.kinds import Kind, Kinds, name_of
+from mcdev.measured.instruments import INSTRUMENTS
 from mcdev.measurements import MEASUREMENTS
 from mcdev.protocols import PROTOCOLS
 
@@ -50,7 +52,9 @@ ROOMS: dict[str, Kinds[Any]] = {
     "measurement": MEASUREMENTS,
     "fit": FITS,
 }
-"""The open lists, by what is in them."""
+"""The open lists of what a configuration's sections may be, by what is in them."""
+LISTS: dict[str, Kinds[Any]] = ROOMS | {"instrument": INSTRUMENTS}
+"""All open lists: besides, the formats of measured files."""
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -177,11 +181,11 @@ def _admit(plugin: Plugin) -> Plugin:
     try:
         for room, table in found:
             _check_class(room, table)
-            if name_of(table) in ROOMS[room]:
-                other = ROOMS[room][name_of(table)]
+            if name_of(table) in LISTS[room]:
+                other = LISTS[room][name_of(table)]
                 message = f"{table.__name__}: the {room} '{name_of(table)}' exists already, as {_home(other)}"
                 raise ValueError(f"{message}; give it another kind")
-            if name_of(table) in [name_of(each) for each in plugin.kinds if issubclass(each, ROOMS[room].contract)]:
+            if name_of(table) in [name_of(each) for each in plugin.kinds if issubclass(each, LISTS[room].contract)]:
                 raise ValueError(f"two classes have the kind '{name_of(table)}'; give one of them another")
             plugin.kinds.append(table)
         inner = (value for value in vars(plugin.module).values() if isinstance(value, types.ModuleType))
@@ -191,7 +195,7 @@ def _admit(plugin: Plugin) -> Plugin:
                 plugin.pictures.append(module)
         if not plugin.kinds and not plugin.pictures:
             raise ValueError(
-                f"defines no {', '.join(ROOMS)} and no picture; expected a class with a line like "
+                f"defines no {', '.join(LISTS)} and no picture; expected a class with a line like "
                 'kind: Literal["my_device"] = "my_device", or NAME, applies and draw'
             )
     except ValueError as error:
@@ -199,7 +203,7 @@ def _admit(plugin: Plugin) -> Plugin:
             sys.modules.pop(name, None)
         raise _refusal(where, str(error)) from None
     for room, table in found:
-        ROOMS[room].add(table)
+        LISTS[room].add(table)
     _loaded[name] = plugin
     return plugin
 
@@ -212,7 +216,7 @@ def _rooms(table: type) -> list[str]:
     """The list that a class belongs into, if it says of what kind it is."""
     if not issubclass(table, Kind) or not isinstance(table.model_fields["kind"].default, str):
         return []
-    return [room for room, kinds in ROOMS.items() if issubclass(table, kinds.contract)]
+    return [room for room, kinds in LISTS.items() if issubclass(table, kinds.contract)]
 
 
 def _check_class(room: str, table: type[Kind]) -> None:

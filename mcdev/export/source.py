@@ -14,6 +14,7 @@ from mcdev.export.names import LANGUAGES, checked_name, comment
 from mcdev.export.refusal import refused
 from mcdev.files.whole_file import whole_file
 from mcdev.results.file import read
+from mcdev.results.of_files import is_measured
 from mcdev.results.tree import experiment_of
 from mcdev.statistics.card import FORMAT, read_card
 
@@ -31,6 +32,9 @@ def open_source(source: Path, overrides: Mapping[str, Any]) -> tuple[Experiment,
         experiment = load(source, overrides)
         return experiment, f"the configuration {experiment.name} (hash {experiment.hash})"
     tree = read(source)
+    if is_measured(tree):
+        message = "are results of measured files, of which no parameter is known; calibrate a device to them first"
+        raise refused("RUN_OR_CONFIG", str(source), message)
     experiment = experiment_of(tree)
     if overrides:
         raise refused("--set", ", ".join(overrides), "a run is as it is; export a configuration to change values")

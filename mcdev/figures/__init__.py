@@ -1,4 +1,4 @@
-"""Pictures, from a results tree alone. A new picture: its file, and a line in ``PICTURES``.
+"""Pictures, from a results tree alone; and of a measured file. The list is in `pictures.py`.
 
 Each file has ``NAME``, the file's name without its ending; ``applies(tree)``, whether these results have what the
 picture shows; and ``draw(tree)``, which returns a matplotlib ``Figure``.
@@ -6,143 +6,17 @@ picture shows; and ``draw(tree)``, which returns a matplotlib ``Figure``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import xarray as xr
-from matplotlib.figure import Figure
-
-from mcdev.configuration.plugins import loaded, reason
-from mcdev.figures import (
-    along_axis,
-    arrhenius,
-    calibration,
-    cycle_traces,
-    device_to_device,
-    distributions,
-    exponential_fits,
-    impedance,
-    interspike_intervals,
-    interval,
-    ion_profiles,
-    learning_map,
-    loops,
-    paired_pulse,
-    probability,
-    pulse_response,
-    raster,
-    rate_change,
-    rate_curve,
-    read_margin,
-    recovery,
-    regularity,
-    scatter_matrix,
-    side_by_side,
-    srdp,
-    stdp_window,
-    survival,
-    train_response,
-    waveform,
-)
-from mcdev.files.whole_file import whole_file
-from mcdev.results.unknown_kinds import NeedsPlugin
-from mcdev.schema import file_names
-
-
-class Picture(Protocol):
-    """What each file of this package provides."""
-
-    NAME: str
-
-    def applies(self, tree: xr.DataTree) -> bool: ...
-
-    def draw(self, tree: xr.DataTree) -> Figure: ...
-
-
-PICTURES: tuple[Picture, ...] = (
-    pulse_response,
-    train_response,
-    paired_pulse,
-    recovery,
-    interval,
-    rate_change,
-    loops,
-    impedance,
-    exponential_fits,
-    stdp_window,
-    srdp,
-    learning_map,
-    raster,
-    interspike_intervals,
-    rate_curve,
-    regularity,
-    read_margin,
-    along_axis,
-    ion_profiles,
-    arrhenius,
-    waveform,
-    distributions,
-    probability,
-    survival,
-    scatter_matrix,
-    device_to_device,
-    cycle_traces,
-)
-
-
-def draw_all(tree: xr.DataTree, folder: str | Path, left_out: Callable[[str], None] = lambda why: None) -> list[Path]:
-    """Write every picture that applies as ``NAME.png`` into a folder, which is made if need be; those of plugins, too.
-
-    Each is written to a temporary name and renamed. Raises ``ResultsError`` where the folder cannot be written.
-    ``left_out`` is told of pictures that need a plugin which is not loaded, and of plugins' pictures that fail.
-    """
-    drawn = []
-    for picture in PICTURES:
-        try:
-            figure = picture.draw(tree) if picture.applies(tree) else None
-        except NeedsPlugin as error:
-            left_out(f"the picture {picture.NAME} is left out: {error}{_named(tree)}")
-            continue
-        drawn += [_save(figure, folder, picture.NAME)] if figure is not None else []
-    for plugin in loaded():
-        for picture in plugin.pictures:
-            try:
-                figure = picture.draw(tree) if picture.applies(tree) else None
-            except Exception as error:  # a stranger's code; the run is done, and its other pictures are wanted
-                left_out(f"the picture {picture.NAME} of {plugin.source.name} is left out: {reason(error, plugin)}")
-                continue
-            drawn += [_save(figure, folder, picture.NAME)] if figure is not None else []
-    return drawn
-
-
-def _named(tree: xr.DataTree) -> str:
-    """The plugins of a run, in brackets."""
-    names = [line.split(" ")[0] for line in str(tree.attrs.get("plugins", "")).splitlines()]
-    return f" ({', '.join(names)})" if names else ""
-
-
-def draw_study(trees: dict[tuple[str, str], xr.DataTree], folder: Path) -> list[Path]:
-    """Write ``RUN_side_by_side.png`` for each run whose variants can be compared; keys are (run, variant)."""
-    written = []
-    names = file_names([run for run, _ in trees])
-    for run, file in names.items():
-        variants = {variant: tree for (name, variant), tree in trees.items() if name == run}
-        if side_by_side.applies(variants):
-            written.append(_save(side_by_side.draw(variants), folder, f"{file}_{side_by_side.NAME}"))
-    return written
-
-
-def draw_calibration(tree: xr.DataTree, folder: Path) -> list[Path]:
-    """Write the pictures of a calibration's results."""
-    return [_save(figure, folder, name) for name, figure in calibration.pictures(tree)]
-
-
-def _save(figure: Figure, folder: str | Path, name: str) -> Path:
-    path = Path(folder) / f"{name}.png"
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=200)
-    return path
-
+if TYPE_CHECKING:
+    from mcdev.figures.pictures import PICTURES, Picture, draw_all, draw_calibration, draw_study
 
 __all__ = ["PICTURES", "Picture", "draw_all", "draw_calibration", "draw_study"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when first asked for: the picture of a measured file needs none of what a run's pictures need."""
+    if name not in __all__:
+        raise AttributeError(f"module 'mcdev.figures' has no attribute '{name}'")
+    return getattr(import_module("mcdev.figures.pictures"), name)

@@ -35,10 +35,11 @@ Overrides = Annotated[
 
 
 def _load_plugins(files: list[Path] | None) -> list[Path] | None:
-    from mcdev.configuration.plugins import load_plugin
+    if files:
+        from mcdev.configuration.plugins import load_plugin  # imports JAX
 
-    for file in files or []:
-        load_plugin(file)
+        for file in files:
+            load_plugin(file)
     return files
 
 

@@ -8,6 +8,7 @@ down once, when it ends. Times are kept as (number of the sample, share of it), 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -167,6 +168,23 @@ def seen(at: Watch) -> Spikes:
     begun = jnp.where(still, at.begun[:, None], at.kept[:2])
     peak = jnp.where(still, at.peak, at.kept[4])
     return Spikes(begun, at.kept[2:4], peak, at.ended, at.ended + at.inside)
+
+
+@functools.partial(jax.jit, static_argnames=("found",))
+def in_series(
+    found: tuple[Detector, ...], series: Mapping[str, Float[Array, "sample lane"]], references: Mapping[str, PerLane]
+) -> tuple[Spikes, ...]:
+    """What detectors see in series that are there already, one value a sample: over each sample a channel goes on from
+    its last value."""
+    first = next(iter(series.values()))
+    ones = jnp.ones(first.shape[1], jnp.uint32)
+
+    def step(at: Any, i: Any) -> tuple[Any, None]:
+        before, behind = ({name: x[jnp.maximum(j, 0)] for name, x in series.items()} for j in (i - 1, i))
+        return watch(at, before, behind, jnp.uint32(0), ones), None
+
+    watches, _ = lax.scan(step, watching(found, references, first.dtype), jnp.arange(first.shape[0]))
+    return tuple(seen(each) for each in watches)
 
 
 def _seconds(at: Any, widths: Any, which: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from mcdev.results.of_files import is_measured
 from mcdev.results.tree import experiment_of
 
 
@@ -27,6 +28,10 @@ def contents(tree: xr.DataTree, index: int) -> Contents:
     alone, and else the spread is the total.
     """
     experiment = experiment_of(tree).points()[index][1]
+    if is_measured(tree):  # what differs is not known, and nothing is left out
+        if experiment.ensemble.cycles > 1:
+            return Contents("D2D", "measured: device to device (D2D) and cycle to cycle (C2C) apart")
+        return Contents("total", "measured, one cycle: the total of D2D and C2C, which it cannot tell apart")
     tables = [experiment.device, *experiment.circuit.tables.values()]
     drawn = tree["parameters"].dataset
     differ = any(np.ptp(values.values[index]) > 0 for values in drawn.data_vars.values())
