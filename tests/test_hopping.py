@@ -17,6 +17,7 @@ from scipy.stats import chi2, ks_2samp
 
 import mcdev
 from mcdev.configuration.experiment import build
+from mcdev.devices.diffusive_hopping import DiffusiveHopping
 from mcdev.devices.landscape import InterfacialWells, Landscape, PeriodicPinning
 from mcdev.devices.milestones import chain, forgetting, milestones
 from mcdev.devices.nanoparticles import Nanoparticles
@@ -290,3 +291,77 @@ def test_milestones_are_as_many_as_the_voltage_asks_for() -> None:
     assert device.under(0.6).subdivision == 2
     assert "nothing hops" in device.overdriven(4.0)[0][1]
     assert "nothing hops" not in device.overdriven(0.6)[0][1]
+
+
+def in_the_left_half(of: mcdev.Experiment, samples: list[int]) -> np.ndarray:
+    """Mean number of particles left of the middle."""
+    density = np.asarray(mcdev.run(of)["profile/density"]).squeeze()
+    return np.asarray(density[:, : density.shape[1] // 2].sum(axis=1)[samples] * 2.0 / density.shape[1])
+
+
+@pytest.mark.slow
+def test_a_cluster_with_a_capacity_gives_back_alike_in_all_views() -> None:
+    """Twenty particles, eighteen on the right, which holds eight: how many have come back at 10, 40 and 80."""
+    device = {
+        "particles": 20, "background_temperature": "0.2 K", "interfacial_energy": 1.458, "interfacial_width": 0.2309,
+        "pinning_period": 0.0764, "initial_split": 0.1, "capacity_content": 0.8, "capacity_stiffness": 0.658,
+    }  # fmt: skip
+    protocol = {"kind": "hold", "voltage": "0 V", "duration": "80 s", "samples": 80}
+    at, counts = [9, 39, 79], {"diffusive": 256, "diffusive_hopping": 2048}
+    held = {}
+    for kind, devices in counts.items():
+        own = experiment(
+            kind, device, protocol=protocol, ensemble={"devices": devices, "seed": 3}, output={"trajectories": 0}
+        )
+        held[kind] = in_the_left_half(own, at)
+    plain = experiment(
+        "diffusive_hopping", device | {"capacity_stiffness": 0.0}, protocol=protocol,
+        ensemble={"devices": 2048, "seed": 3}, output={"trajectories": 0},
+    )  # fmt: skip
+    print(held, in_the_left_half(plain, at))
+    # A standard deviation of 1.5 particles a device, from the spread of the ensembles.
+    error = 1.5 * np.sqrt(sum(1.0 / n for n in counts.values()))
+    assert np.abs(held["diffusive"] - held["diffusive_hopping"]).max() < 3 * error
+    density = experiment(
+        "diffusive_density", device, protocol=protocol, ensemble={"devices": 4, "seed": 3}, output={"trajectories": 0}
+    )
+    # The mean content alone: right to half a particle for a push of 0.6 k_B T a particle.
+    assert in_the_left_half(density, at) == pytest.approx(held["diffusive_hopping"], abs=0.5)
+    assert held["diffusive_hopping"][2] > in_the_left_half(plain, at)[2] + 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theta", [0.3, 0.141])
+def test_whole_devices_switch_and_relax_as_in_the_other_view(theta: float) -> None:
+    """Heat and a series resistance, a pulse and its relaxation: two-sample tests of the delay, of the relaxation time
+    and of the conductance at the pulse's end. The hops' own error, half of 1 - cv², widens the tests."""
+    device = {
+        "particles": 40, "background_temperature": f"{theta} K", "heating": 0.05, "drift": 6.0,
+        "interfacial_energy": 1.2, "tunnelling_length": 0.15,
+    }  # fmt: skip
+    width = {0.3: 3.0, 0.141: 40.0}[theta]
+    protocol = {
+        "kind": "pulse", "amplitude": "1 V", "width": f"{width} s", "relaxation": f"{6 * width} s",
+        "samples_per_pulse": 100, "relaxation_samples": 100,
+    }  # fmt: skip
+    measurements = {
+        "tau_d": {"kind": "delay_time", "fraction": 0.1},
+        "tau_r": {"kind": "relaxation_time", "fraction": 0.1},
+        "on": {"kind": "pulse_conductance"},
+    }
+    found, allowed = {}, 0.0
+    for kind in ("diffusive", "diffusive_hopping"):
+        own = experiment(
+            kind, device, protocol=protocol, circuit={"kind": "series_resistor", "resistance": "2 ohm"},
+            ensemble={"devices": 256, "seed": 4}, measurements=measurements, output={"trajectories": 0},
+        )  # fmt: skip
+        if isinstance(own.device, DiffusiveHopping):
+            allowed = 0.5 * own.device.under(1.0).forgetting(1.0)
+        tree = mcdev.run(own)
+        found[kind] = {name: np.asarray(tree[f"measurements/{name}/value"]).ravel() for name in measurements}
+    for name in measurements:
+        a, b = (of[name][np.isfinite(of[name])] for of in found.values())
+        test = ks_2samp(a, b)
+        print(theta, name, np.median(a), np.median(b), test.statistic, test.pvalue, allowed)
+        critical = 1.63 * np.sqrt(1.0 / a.size + 1.0 / b.size)  # of one in a hundred
+        assert test.statistic < critical + allowed, name

@@ -73,23 +73,8 @@ class DiffusiveHopping(Nanoparticles):
         """In which a particle in the gap makes a fifth of a hop."""
         if voltage == 0:
             return self.pace(voltage)
-        interval = min(self.pace(voltage).coupling, _HOPS / self.fastest(abs(voltage)))
+        interval = min(self.pace(voltage).coupling, _HOPS / self.hop_rate(abs(voltage)))
         return Pace(interval, 0.5 * interval)
-
-    def fastest(self, voltage: float) -> float:
-        """Rate (1/s) of the hop along the field over the pinning alone, of the fastest device."""
-        period = self.span("pinning_period")[0]
-        theta = Boltzmann * extremes(self.background_temperature)[1] / extremes(self.pinning_energy)[0]
-        pull = extremes(self.drift)[1] * voltage / extremes(self.threshold_voltage)[0]
-        x = np.linspace(-1.0, 1.0, 257) * period
-        e = (-0.5 * np.cos(2 * np.pi * x / period) - pull * x) / theta
-        middle, dx = x.size // 2, x[1] - x[0]
-        right = np.exp(e[middle:] - e[middle:].max())
-        left = np.exp(e[: middle + 1] - e[: middle + 1].max())
-        meets = np.concatenate([np.cumsum(left) / np.sum(left), 1.0 - (np.cumsum(right) / np.sum(right))[1:]])
-        held = np.sum(meets * np.exp(e[middle] - e)) * dx
-        barrier = np.sum(right) * dx * np.exp(e[middle:].max() - e[middle])
-        return float(extremes(self.cooling_rate)[1] / self.span("friction")[0] * theta / (barrier * held))
 
     # ------------------------------------------------------------------------------- how good the hops are
 
