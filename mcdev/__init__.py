@@ -5,7 +5,8 @@ import mcdev
 experiment = mcdev.load("configs/wang2017/fig4b_train.toml")
 results = mcdev.run(experiment.with_({"ensemble.devices": 256}))   # an xarray tree, with units
 mcdev.summarise(results)                                           # mean, spread, quantiles
-mcdev.draw(results, "figures")
+mcdev.frame(results)                                               # of pandas: one row a device and cycle
+mcdev.draw(results, "figures")                                     # name → matplotlib figure; also written there
 """
 
 from importlib import import_module
@@ -18,14 +19,19 @@ if TYPE_CHECKING:
     from mcdev.configuration.preset_tables import presets
     from mcdev.configuration.problems import ConfigError
     from mcdev.export.source import export as export_model
-    from mcdev.figures import draw_all as draw
+    from mcdev.figures.showing import draw, draw_panel, plot
     from mcdev.files.whole_file import ResultsError
+    from mcdev.interface.python import run
     from mcdev.machine.memory import NotEnoughMemory
     from mcdev.results.file import read, write
+    from mcdev.results.frame import frame
     from mcdev.results.resume import resume
-    from mcdev.results.tree import experiment_of, run
+    from mcdev.results.tree import experiment_of
     from mcdev.statistics import compare, make_card, summarise
-    from mcdev.statistics.tables import frame
+    from mcdev.statistics.populations import compare_populations
+    from mcdev.statistics.tables import statistics_frame
+
+    __version__: str
 
 # Imported when first asked for: JAX, xarray and SciPy take seconds, and the command line has to say how JAX logs before
 # it is imported.
@@ -34,20 +40,24 @@ _HOMES = {
     "build": "mcdev.configuration.experiment",
     "calibrate": "mcdev.calibration.folder:calibrate_file",
     "compare": "mcdev.statistics",
+    "compare_populations": "mcdev.statistics.populations",
     "ConfigError": "mcdev.configuration.problems",
-    "draw": "mcdev.figures:draw_all",
+    "draw": "mcdev.figures.showing",
+    "draw_panel": "mcdev.figures.showing",
     "experiment_of": "mcdev.results.tree",
     "export_model": "mcdev.export.source:export",
-    "frame": "mcdev.statistics.tables",
+    "frame": "mcdev.results.frame",
     "load": "mcdev.configuration.experiment",
     "load_plugin": "mcdev.configuration.plugins",
     "make_card": "mcdev.statistics",
     "NotEnoughMemory": "mcdev.machine.memory",
+    "plot": "mcdev.figures.showing",
     "presets": "mcdev.configuration.preset_tables",
     "read": "mcdev.results.file",
     "ResultsError": "mcdev.files.whole_file",
     "resume": "mcdev.results.resume",
-    "run": "mcdev.results.tree",
+    "run": "mcdev.interface.python",
+    "statistics_frame": "mcdev.statistics.tables",
     "summarise": "mcdev.statistics",
     "write": "mcdev.results.file",
 }
@@ -59,28 +69,38 @@ __all__ = [
     "build",
     "calibrate",
     "compare",
+    "compare_populations",
     "draw",
+    "draw_panel",
     "experiment_of",
     "export_model",
     "frame",
     "load",
     "load_plugin",
     "make_card",
+    "plot",
     "presets",
     "read",
     "resume",
     "run",
+    "statistics_frame",
     "summarise",
     "write",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("mcdev.machine.provenance").own_version()
     if name not in _HOMES:
-        raise AttributeError(f"module 'mcdev' has no attribute '{name}'")
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, __all__, n=2)
+        meant = f"; did you mean {' or '.join(close)}?" if close and not name.startswith("_") else ""
+        raise AttributeError(f"module 'mcdev' has no attribute '{name}'{meant}")
     module, _, own = _HOMES[name].partition(":")
     return getattr(import_module(module), own or name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]

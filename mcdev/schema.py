@@ -1,4 +1,4 @@
-"""The grammar of a configuration: strict tables, quantities with a unit, distributions.
+"""The grammar of a configuration: strict tables, quantities with a unit, distributions (`laws.py`).
 
 A configuration is text that a person wrote, so everything in it is checked: unknown keys are refused,
 a dimensional value must carry its unit (``"3.5 V"``), and a device parameter may be a distribution from
@@ -7,7 +7,6 @@ which one value per device is drawn. Inside the program every quantity is a floa
 
 from __future__ import annotations
 
-import abc
 import difflib
 import functools
 import hashlib
@@ -19,12 +18,19 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self
+from typing import Annotated, Any, ClassVar, NoReturn, Self
 
-import numpy as np
 import pint
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
+
+from mcdev.laws import Drawn as Drawn
+from mcdev.laws import Lognormal as Lognormal
+from mcdev.laws import Normal as Normal
+from mcdev.laws import Samples as Samples
+from mcdev.laws import Uniform as Uniform
+from mcdev.laws import extremes as extremes
+from mcdev.laws import typical as typical
 
 # Named units with small whole powers. The rest of what pint understands is arithmetic: m**9**9**9 would never end.
 _FACTOR = r"°?[^\W\d]\w*(?:(?:\*\*|\^)-?\d)?"
@@ -78,6 +84,17 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    def __dir__(self) -> list[str]:
+        """The keys, and what mcdev itself adds: completion is not to offer pydantic's methods."""
+        own = {name for name in dir(type(self)) if not hasattr(BaseModel, name) and not name.startswith("_")}
+        return sorted(own | set(type(self).model_fields))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self).model_fields:
+            remedy = "make another one: experiment.with_({key path: value})"
+            raise AttributeError(f"{type(self).__name__}.{name} is not changed in place; {remedy}")
+        super().__setattr__(name, value)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """The same with other values. What was worked out from the old ones stays behind."""
@@ -255,105 +272,6 @@ FileName = Annotated[Name, AfterValidator(_filed)]
 
 # ---------------------------------------------------------------------------------- distributions
 
-
-class _Law(Strict, abc.ABC):
-    """Values are SI floats; bounds truncate (the density is cut and renormalised)."""
-
-    @abc.abstractmethod
-    def quantile(self, u: np.ndarray) -> np.ndarray:
-        """Value below which a share ``u`` of all devices lies. Shape of ``u``; SI units."""
-
-    @property
-    def possible(self) -> bool:
-        """Whether the truncation leaves enough probability to draw from."""
-        return True
-
-    @property
-    def support(self) -> tuple[float, float]:
-        ends = self.quantile(np.array([0.0, 1.0]))
-        return float(ends[0]), float(ends[1])
-
-    @property
-    def median(self) -> float:
-        return float(self.quantile(np.array([0.5]))[0])
-
-
-class _Truncated(_Law):
-    low: float | None = None
-    """No device lies below this value."""
-    high: float | None = None
-    """No device lies above this value."""
-
-    @abc.abstractmethod
-    def _score(self, value: float) -> float:
-        """Normal score of a value: how many standard deviations it lies from the centre."""
-
-    @abc.abstractmethod
-    def _value(self, score: np.ndarray) -> np.ndarray:
-        """The value of a normal score."""
-
-    def _shares(self) -> tuple[float, float]:
-        """Shares of the untruncated law below the lower and below the upper bound."""
-        from scipy import special  # takes half a second, and only a draw needs it
-
-        below = 0.0 if self.low is None else float(special.ndtr(self._score(self.low)))
-        return below, 1.0 if self.high is None else float(special.ndtr(self._score(self.high)))
-
-    @property
-    def possible(self) -> bool:
-        below, above = self._shares()
-        return above - below > 1e-9  # with less, the difference of two shares has lost its digits
-
-    def quantile(self, u: np.ndarray) -> np.ndarray:
-        below, above = self._shares()
-        from scipy import special
-
-        within = self._value(special.ndtri(below + np.asarray(u) * (above - below)))
-        # Shares below 1e-300 and above 1 - 1e-16 are no numbers: a bound far out is met exactly only so.
-        return np.clip(within, self.low, self.high) if self.low is not None or self.high is not None else within
-
-
-class Normal(_Truncated):
-    """Gaussian with mean and standard deviation, optionally truncated to [low, high]."""
-
-    distribution: Literal["normal"] = "normal"
-    mean: float
-    sd: float
-
-    def _score(self, value: float) -> float:
-        return (value - self.mean) / self.sd
-
-    def _value(self, score: np.ndarray) -> np.ndarray:
-        return score * self.sd + self.mean
-
-
-class Lognormal(_Truncated):
-    """ln(value) is Gaussian around ln(median) with standard deviation sigma (a pure number)."""
-
-    distribution: Literal["lognormal"] = "lognormal"
-    median_value: float
-    sigma: float
-
-    def _score(self, value: float) -> float:
-        return math.log(value / self.median_value) / self.sigma if value > 0 else -math.inf
-
-    def _value(self, score: np.ndarray) -> np.ndarray:
-        return np.exp(self.sigma * score) * self.median_value
-
-
-class Uniform(_Law):
-    """Equal density between low and high."""
-
-    distribution: Literal["uniform"] = "uniform"
-    low: float
-    high: float
-
-    def quantile(self, u: np.ndarray) -> np.ndarray:
-        return self.low + np.asarray(u) * (self.high - self.low)
-
-
-Distribution = Normal | Lognormal | Uniform
-
 # What a user writes -> (class, field of the class, carries the parameter's unit)
 _FORMS: dict[str, tuple[type[Any], dict[str, tuple[str, bool]], set[str]]] = {
     "normal": (
@@ -373,24 +291,20 @@ _FORMS: dict[str, tuple[type[Any], dict[str, tuple[str, bool]], set[str]]] = {
     ),
     "uniform": (Uniform, {"low": ("low", True), "high": ("high", True)}, {"low", "high"}),
 }
-
-Drawn = float | Normal | Lognormal | Uniform
-"""A device parameter: one value for all devices, or a distribution drawn once per device."""
-
-
-def typical(drawn: Drawn) -> float:
-    """The value, or the distribution's median."""
-    return drawn if isinstance(drawn, float) else drawn.median
-
-
-def extremes(drawn: Drawn) -> tuple[float, float]:
-    """The range that holds all but two in ten thousand devices. It decides step sizes, and must not depend on
-    how many devices are drawn: a realisation may not change with the size of its ensemble."""
-    if isinstance(drawn, float):
-        return drawn, drawn
-    low, high = drawn.quantile(np.array([1e-4, 1 - 1e-4]))
-    return float(low), float(high)
-
+SAMPLE_KEYS = ("distribution", "file", "column", "values", "unit")
+FEWEST_SAMPLES, MOST_SAMPLES = 2, 100_000
+_SAMPLES_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "distribution": {"const": Samples.distribution},
+        "file": {"type": "string", "description": "Measured values, one a row, beside the configuration or below it."},
+        "column": {"type": ["string", "integer"], "description": "Its name in the header, or its number from one."},
+        "values": {"type": "array", "items": {"type": "number"}, "minItems": FEWEST_SAMPLES},
+        "unit": {"type": "string"},
+    },
+    "required": ["distribution"],
+    "additionalProperties": False,
+}
 
 # -------------------------------------------------------------------------------------- quantities
 
@@ -553,8 +467,11 @@ class Unit:
         if not isinstance(value, dict):
             return self.parse(value)
         kind = value.get("distribution")
+        if kind == Samples.distribution:
+            return self._parse_samples(value)
         if not isinstance(kind, str) or kind not in _FORMS:
-            refuse(kind, "expected distribution = " + ", ".join(repr(k) for k in _FORMS), key="distribution")
+            known = ", ".join(repr(k) for k in (*_FORMS, Samples.distribution))
+            refuse(kind, f"expected distribution = {known}", key="distribution")
         law, fields, required = _FORMS[kind]
         for key in value:
             if key != "distribution" and key not in fields:
@@ -582,6 +499,35 @@ class Unit:
         self._check_support(value, drawn)
         return drawn
 
+    def _parse_samples(self, value: dict[str, Any]) -> Samples:
+        """``{ distribution = "samples", values = […], unit = "mV" }``: what a file's name stood for."""
+        for key in value:
+            if key not in SAMPLE_KEYS:
+                refuse(value[key], f"samples have no '{key}'", nearest(key, SAMPLE_KEYS), key=key)
+        given, unit = value.get("values"), value.get("unit", "")
+        if not isinstance(given, (list, tuple)) or len(given) < FEWEST_SAMPLES:
+            expected = f"expected a file, or values = […] of {FEWEST_SAMPLES} numbers at least"
+            refuse(given, expected, 'write file = "devices.csv"', key="values")
+        if len(given) > MOST_SAMPLES:
+            refuse(len(given), f"expected at most {MOST_SAMPLES} values", key="values")
+        numbers = [self._finite(each, each) for each in given if isinstance(each, (int, float))]
+        if len(numbers) < len(given):
+            refuse(given, "expected numbers, and their unit in unit = …", key="values")
+        try:
+            first, second = (converted(each, str(unit), self.unit) for each in (0.0, 1.0))
+        except ValueError as error:
+            like = f'write it like unit = "{self.unit}"' if self.unit else "leave it out"
+            refuse(unit, f"expected values that are {self.expectation}, but {error}", like, key="unit")
+        exact = unit == self.unit
+        law = Samples(values=tuple(x if exact else first + (second - first) * x for x in numbers), scale=self.scale)
+        for end in law.support:
+            text = self.write(float(end))
+            try:
+                self._check_reach(text, self.parse(text))
+            except PydanticCustomError as error:
+                refuse(text, f"is among the values; {sentence(error)}", key="values")
+        return law
+
     def _check_support(self, value: dict[str, Any], drawn: Any) -> None:
         low, high = drawn.support
         low, high = low / self.scale, high / self.scale
@@ -603,6 +549,9 @@ class Unit:
         """The text or table that parses back to exactly this value."""
         if value is None:
             return None
+        if isinstance(value, Samples):
+            unit = {"unit": self.unit} if self.unit else {}
+            return {"distribution": value.distribution, "values": list(value.values), **unit}
         if isinstance(value, (Normal, Lognormal, Uniform)):
             _, fields, _ = _FORMS[value.distribution]
             table: dict[str, Any] = {"distribution": value.distribution}
@@ -662,6 +611,7 @@ class PerDevice(Unit):
             }
             for kind, (_, fields, required) in _FORMS.items()
         ]
+        tables.append(_SAMPLES_SCHEMA)
         return {"anyOf": [value, *tables], "description": self.expectation}
 
 

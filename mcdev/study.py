@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 import xarray as xr
 from pydantic import Field, ValidationError
 
-from mcdev.configuration.experiment import Experiment, load, read_toml
+from mcdev.configuration.experiment import Experiment, load
+from mcdev.configuration.extends import read_toml, whole
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, unique
 from mcdev.files import structure
 from mcdev.files.plain_text import CsvWriter
@@ -84,8 +85,8 @@ class Plan:
 def is_study(path: str | Path) -> bool:
     """Whether a TOML file describes a study rather than an experiment. False for what cannot be read."""
     try:
-        return "runs" in structure.read_toml(Path(path))
-    except (OSError, structure.Unreadable):
+        return "runs" in whole(Path(path))
+    except (OSError, structure.Unreadable, ConfigError):
         return False
 
 

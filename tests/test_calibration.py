@@ -184,6 +184,19 @@ def test_planted_parameters_are_found_from_far_off_and_within_their_intervals() 
     assert k.determined.all()
     text = "\n".join(conclusions(outcome))
     assert "says nothing about the model" in text  # two numbers, two parameters
+    assert "ends at its" not in text
+    bound = outcome.plan.parameters[0].coordinate.low
+    cut = outcome._replace(knowledge=k._replace(low=np.array([bound, k.low[1]])))
+    (said,) = [line for line in conclusions(cut) if "ends at its" in line]
+    assert said.startswith("the interval of capacitance ends at its lower bound, 0.01 F/m^2")
+
+
+def test_a_target_at_a_sweep_point_is_called_by_its_values() -> None:
+    """With the units in which they were written; without a sweep by the experiment and the number alone."""
+    data = job()
+    data["experiments"]["pair"] = PAIR | {"sweep": {"axes": {"protocol.gap": ["50 ms", "0.5 s"]}}}
+    data["targets"][1]["point"] = 2
+    assert [goal.label for goal in plan_of(data).goals] == ["turn_on: tau_on", "pair: ppf at gap 0.5 s"]
 
 
 def test_what_is_not_determined_is_said_in_words() -> None:

@@ -179,7 +179,7 @@ def test_results_that_were_changed_since_are_said(
     done: Done, tmp_path: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are shown all the same: whoever changed them may have known why."""
-    monkeypatch.setattr(mcdev.figures, "draw_all", lambda tree, folder, left_out: [])
+    monkeypatch.setattr(mcdev.figures, "draw_all", lambda *_: [])
     folder = shutil.copytree(done.folder, tmp_path / "run")
     assert mcdev_main("stats", folder).err == ""
     with h5py.File(folder / "results.h5", "r+") as handle:

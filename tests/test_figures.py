@@ -445,7 +445,10 @@ def test_waveform_in_physical_units(waved: xr.DataTree) -> None:
     source = line(figure.axes[0], "source")
     assert np.max(ydata(source)) == pytest.approx(0.5)
     assert np.max(xdata(source)) == pytest.approx(200)
-    np.testing.assert_allclose(ydata(line(figure.axes[1], "mean of 16")), 1e6 * mean(waved, "current"), rtol=1e-6)
+    steps = line(figure.axes[1], "mean of 16")  # means over samples, from edge to edge of each
+    np.testing.assert_allclose(ydata(steps), np.repeat(1e6 * mean(waved, "current"), 2), rtol=1e-6)
+    edges = mcdev.experiment_of(waved).timeline.edges
+    np.testing.assert_allclose(xdata(steps), np.repeat(1e6 * edges, 2)[1:-1], rtol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------- ions and presets
@@ -521,7 +524,11 @@ def test_currents_far_apart_are_scaled(turned_on: xr.DataTree) -> None:
 
 def test_along_an_axis_means_are_sorted_and_diamonds_published(turned_on: xr.DataTree) -> None:
     upper, lower = along_axis.draw(turned_on).axes
-    assert (upper.get_xlabel(), upper.get_ylabel(), lower.get_ylabel()) == ("amplitude (V)", "tau on (s)", "late (s)")
+    assert (upper.get_xlabel(), upper.get_ylabel(), lower.get_ylabel()) == (
+        "amplitude (V)",
+        r"$\tau_\mathrm{on}$ (s)",
+        "late (s)",
+    )
     heights, lengths = bars(upper, 1)
     expected = [per_device(turned_on, "tau_on", point) for point in (5, 4, 6, 7)]  # 3, 3.5, 4, 4.5 V
     np.testing.assert_allclose(heights, [value for value, _ in expected])

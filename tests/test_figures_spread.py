@@ -60,7 +60,7 @@ def test_probability_paper_has_both_fits_on_both(tree: xr.DataTree) -> None:
     figure = probability.draw(tree)
     left, right = figure.axes
     assert left.get_ylabel() == "share, probit axis"
-    assert right.get_xlabel() == r"tau ($1/{\kappa}$)"
+    assert right.get_xlabel() == r"$\tau$ ($1/{\kappa}$)"
     laws = fit_laws(sample(*tau(tree)))
     for axes, straight in ((left, "lognormal"), (right, "Weibull")):
         for family in ("lognormal", "Weibull"):

@@ -126,9 +126,16 @@ def test_importing_changes_nothing_and_is_light() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["presets"]], ids=" ".join)
-def test_what_computes_nothing_answers_at_once(words: list[str]) -> None:
+LOOKING = [["--help"], ["run", "--help"], ["presets"], ["--version"], ["list", "."], ["show", "run"], ["new", "--help"]]
+LOOKING += [["diff", "run", "run"], ["remove", "--yes", "run"]]
+
+
+@pytest.mark.parametrize("words", LOOKING, ids=" ".join)
+def test_what_computes_nothing_answers_at_once(words: list[str], tmp_path: Path) -> None:
     """None of what takes long to import is imported."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    (tmp_path / "run" / "config.toml").write_text('name = "mine"')
     slow = ("jax", "equinox", "optax", "xarray", "h5py", "scipy.special", "scipy.stats", "scipy.optimize", "matplotlib")
     code = (
         "import contextlib, sys\n"
@@ -138,7 +145,8 @@ def test_what_computes_nothing_answers_at_once(words: list[str]) -> None:
         "    main()\n"
         f"print([name for name in {slow!r} if name in sys.modules], file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout
     assert done.stderr.splitlines()[-1] == "[]"
 

@@ -378,7 +378,7 @@ def test_long_tables(tree: xr.DataTree, folder: Path, tmp_path: Path, mcdev_main
     assert {"mean", "between_sd", "sigma_ln_within", "q95", "weibull_shape", "pearson_ln_d2d"} <= kinds
     assert {"spearman_c2c", "autocorrelation_ln"} <= kinds
     assert "survival" not in kinds
-    frame = mcdev.frame(tree)
+    frame = mcdev.statistics_frame(tree)
     assert list(frame.columns) == list(LONG)
     assert frame["value"].tolist() == pytest.approx([row["value"] for row in rows], nan_ok=True)
     assert "survival" in {r["statistic"] for r in long_table(planted(40, 2, CUT), summarise(planted(40, 2, CUT)))}

@@ -618,7 +618,9 @@ def test_a_group_has_the_coordinates_of_its_own_dimensions() -> None:
     assert frame.loc[(1, 2, 0), "value"] == points[1].values["a"][2, 0]
     assert len(tree["parameters"].to_dataset().to_dataframe()) == len(points) * DEVICES
     assert len(tree["sweep"].to_dataset().to_dataframe()) == len(points)
+    besides = {"/profile": {"position"}, "/trajectories": {"time", "device"}}
     for group in tree.subtree:
-        assert set(group.to_dataset().coords) <= set(group.to_dataset(inherit=False).dims) | {"position"}
+        more = besides.get(group.path, set())
+        assert set(group.to_dataset().coords) <= set(group.to_dataset(inherit=False).dims) | more
         for name in group.coords:
             assert set(group[name].dims) <= {d for v in group.data_vars.values() for d in v.dims} | {"point"}

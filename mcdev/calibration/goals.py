@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.job import Read, Target, given_for
 from mcdev.configuration.experiment import Experiment
-from mcdev.configuration.problems import Problem
+from mcdev.configuration.problems import Problem, keys_of
 from mcdev.schema import Unit, nearest, percentage, sentence
 
 
@@ -76,7 +76,7 @@ def goals_of(
         if log and value <= 0:
             found.append(Problem(f"{key}.scale", "log", f"the value is {value:g}; expected a positive one, or linear"))
             continue
-        label = _label(target, device, len(devices))
+        label = _label(target, experiments[target.experiment, device], device, len(devices))
         goals.append(
             Goal(label, target.experiment, device, target, unit, value, sigma, log, target.weight, target.source)
         )
@@ -99,13 +99,17 @@ def candidates_of(
         except PydanticCustomError as error:
             found.append(Problem(f"{key}.uncertainty", candidate.uncertainty, sentence(error)))
             continue
-        label = _label(candidate, device, len(devices))
+        label = _label(candidate, experiments[candidate.experiment, device], device, len(devices))
         goals.append(Goal(label, candidate.experiment, device, candidate, unit, math.nan, sigma, False, 0.0, ""))
     return goals
 
 
-def _label(read: Read, device: str, devices: int) -> str:
-    at = f"@{read.point}" if read.point > 1 else ""
+def _label(read: Read, experiment: Experiment, device: str, devices: int) -> str:
+    """``train: ppf at gap 50 ms (P)``."""
+    every = experiment.sweep.points()
+    values = every[read.point - 1] if len(every) > 1 and read.coefficient is None else {}
+    at = ", ".join(f"{keys_of(path)[-1].replace('_', ' ')} {value}" for path, value in values.items())
+    at = f" at {at}" if at else ""
     return f"{read.experiment}: {read.label}{at}" + (f" ({device})" if devices > 1 else "")
 
 

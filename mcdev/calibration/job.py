@@ -33,7 +33,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mcdev.configuration.address import Address
-from mcdev.configuration.problems import Problem, key_path
+from mcdev.configuration.extends import whole
+from mcdev.configuration.problems import ConfigError, Problem, key_path
 from mcdev.files import structure
 from mcdev.measured import Layout
 from mcdev.schema import FileName, Fraction, Name, Strict, Unit
@@ -228,8 +229,8 @@ class Job(Strict):
 def is_job(path: str | Path) -> bool:
     """Whether a TOML file describes a calibration. False for what cannot be read."""
     try:
-        return "parameters" in structure.read_toml(Path(path))
-    except (OSError, structure.Unreadable):
+        return "parameters" in whole(Path(path))
+    except (OSError, structure.Unreadable, ConfigError):
         return False
 
 

@@ -21,10 +21,12 @@ from mcdev.calibration.curves import Trace, read_curve, traces_of
 from mcdev.calibration.goals import Goal, candidates_of, goals_of
 from mcdev.calibration.job import ONLY, Job, Stage, placed
 from mcdev.calibration.parameters import Parameter, parameters_of
-from mcdev.configuration.experiment import Experiment, build, read_toml
+from mcdev.configuration.experiment import Experiment, build
+from mcdev.configuration.extends import read_toml
 from mcdev.configuration.key_paths import set_value
+from mcdev.configuration.own_presets import read_own
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, unique
-from mcdev.files import structure
+from mcdev.configuration.samples import read_samples
 from mcdev.schema import file_name, folded, nearest
 
 _SECTIONS = ("circuit", "protocol", "ensemble", "measurements", "fits", "sweep")
@@ -229,7 +231,7 @@ def _experiments(
         if "file" in table:
             try:
                 file = beside(folder, str(table["file"]))
-                whole = structure.read_toml(file)
+                whole = read_toml(file)
                 place = file.parent
             except (OSError, ValueError) as error:
                 found.append(Problem(f"{key}.file", table["file"], f"cannot be read ({error})"))
@@ -244,6 +246,11 @@ def _experiments(
                 found.append(Problem(f"{key}.devices", device, f"no such device; {nearest(device, devices)}"))
                 continue
             whole = {"name": name, "device": copy.deepcopy(devices[device]), **copy.deepcopy(data)}
+            unread = read_own(whole, folder, ("device",))  # beside this file, wherever the experiment's lies
+            unread += read_samples(whole["device"], folder, ("device",))
+            if unread:
+                wrong[device] = unread
+                continue
             whole.setdefault("ensemble", {})
             misplaced = [p for path, value in changes.items() if (p := set_value(whole, path, value))]
             try:

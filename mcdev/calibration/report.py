@@ -24,6 +24,7 @@ import tomli_w
 import xarray as xr
 
 from mcdev.calibration.covariance import covariance, noise, spread_out
+from mcdev.calibration.display import as_calibration
 from mcdev.calibration.evaluation import Evaluation
 from mcdev.calibration.goals import Goal
 from mcdev.calibration.misfit import Misfit
@@ -135,6 +136,13 @@ def conclusions(outcome: Outcome) -> list[str]:
         for name, bound in (("lower", c.low), ("upper", c.high)):
             if bound is not None and span and c.low and abs(c.natural(float(x)) - c.natural(bound)) < 0.01 * span:
                 said.append(f"{p.label} ended at its {name} bound, {bound / p.mark.scale:.4g} {p.mark.unit}".rstrip())
+    said += [
+        f"the interval of {p.label} ends at its {name} bound, {bound / p.mark.scale:.4g} {p.mark.unit}".rstrip()
+        + ": the data do not say how much further it goes"
+        for p, low, high in zip(plan.parameters, k.low, k.high, strict=True)
+        for name, end, bound in (("lower", low, p.coordinate.low), ("upper", high, p.coordinate.high))
+        if bound is not None and abs(end - bound) <= 1e-6 * abs(bound)
+    ]
     if k.freedom > 0 and k.inflation > 1.0:
         conflict = k.chance < _CONFLICT
         what = "the numbers conflict with the model or with each other within their uncertainties; " if conflict else ""
@@ -266,7 +274,7 @@ def assemble(outcome: Outcome, source: str, origins: Sequence[Origin]) -> xr.Dat
         for name in ("parameters", "numbers", "chi_square", "worst", "aic", "aicc", "bic"):
             data[name] = xr.Variable("model", [getattr(m, name) for m in outcome.models])
         groups["/models"] = data
-    return xr.DataTree.from_dict(groups)
+    return as_calibration(xr.DataTree.from_dict(groups))
 
 
 def _provenance(outcome: Outcome, source: str, origins: Sequence[Origin]) -> dict[str, Any]:
@@ -412,7 +420,7 @@ def read(path: str | Path) -> xr.DataTree:
         raise ResultsError(f"{file} is not read: {error}") from None
     except Exception as error:  # h5py and xarray raise many kinds for a damaged file
         raise ResultsError(f"{file} cannot be read as a calibration: missing, damaged or cut off ({error})") from None
-    return loaded
+    return as_calibration(loaded)
 
 
 def _check(tree: xr.DataTree) -> None:

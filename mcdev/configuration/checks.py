@@ -308,7 +308,7 @@ def _label_warnings(experiment: Experiment) -> list[str]:
     spectral = bool(experiment.protocol.frequencies.size)
     points = [point for _, point in experiment.points()]
     for place, table in {"device": experiment.device, **experiment.beside}.items():
-        given = without_preset(table, table.model_dump(mode="json", exclude_none=True))
+        given = without_preset(table, table.model_dump(mode="json", exclude_none=True), experiment.own_presets)
         why = {
             name: "only what labels an axis (positions) changes with it; no current and no time does, because "
             "others are given in units of it. For another device change "

@@ -26,11 +26,15 @@ from pydantic.fields import FieldInfo
 from mcdev.circuits import Alone, AnyCircuit
 from mcdev.configuration.checks import problems_of, warnings_of
 from mcdev.configuration.correlation import Correlation
+from mcdev.configuration.display import as_html, one_line
+from mcdev.configuration.extends import read_toml
 from mcdev.configuration.key_paths import set_value
+from mcdev.configuration.own_presets import OwnPreset, read_own
 from mcdev.configuration.plugins import Plugin, load_installed, packed, plugins_of
 from mcdev.configuration.preset_tables import fill, without_preset
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, unique
 from mcdev.configuration.reference import Reference
+from mcdev.configuration.samples import read_samples
 from mcdev.configuration.sweep import Sweep
 from mcdev.devices import Device
 from mcdev.devices.contract import DeviceConfig, Observable, Pace
@@ -107,6 +111,14 @@ class Experiment(Strict):
     fits: dict[Name, AnyFit] = Field(default_factory=dict)
     sweep: Sweep = Sweep()
     output: Output = Output()
+    presets: dict[str, OwnPreset] | None = None
+    """Presets of one's own, by the name of the file that they were read from, or written here."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @property
     def precision(self) -> Literal["float32", "float64"]:
@@ -273,12 +285,12 @@ class Experiment(Strict):
         """
         data = self.to_dict()
         if "device.preset" in changes:
-            data["device"] = without_preset(self.device, data["device"])
+            data["device"] = without_preset(self.device, data["device"], self.own_presets)
         for key, table in self.circuit.tables.items():
             if f"circuit.{key}.preset" in changes:
                 *above, last = key.split(".")
                 place = functools.reduce(operator.getitem, above, data["circuit"])
-                place[last] = without_preset(table, place[last])
+                place[last] = without_preset(table, place[last], self.own_presets)
         problems = [p for path, value in changes.items() if (p := set_value(data, path, value))]
         return build(data, problems=problems)
 
@@ -327,6 +339,11 @@ class Experiment(Strict):
         """What runs but should be known: doubtful settings, a start out of equilibrium."""
         return warnings_of(self)
 
+    @functools.cached_property
+    def own_presets(self) -> dict[str, dict[str, Any]]:
+        """Those of this configuration, as :func:`preset_tables.presets` has mcdev's."""
+        return {name: preset.model_dump(mode="json") for name, preset in (self.presets or {}).items()}
+
     @property
     def beside(self) -> dict[str, Any]:
         """The circuit's own devices by their key path."""
@@ -334,16 +351,6 @@ class Experiment(Strict):
 
 
 # -------------------------------------------------------------------------------------- loading
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises ``ConfigError`` where it cannot be read as one."""
-    try:
-        return structure.read_toml(path)
-    except OSError as error:
-        raise ConfigError([Problem(str(path), None, f"cannot be read ({error.strerror})")], str(path)) from None
-    except structure.Unreadable as error:
-        raise ConfigError([Problem(str(path), None, str(error))], str(path)) from None
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
@@ -368,8 +375,11 @@ def build(
         raise ConfigError([Problem("the configuration", None, str(error))], source) from None
     load_installed()
     table: dict[str, Any] = copy.deepcopy(dict(data))
-    unfilled, unread = fill(table), _read_waveform(table, folder or Path())
-    found += unfilled + unread
+    unopened = read_own(table, folder or Path())
+    unfilled, unread = unopened or fill(table), _read_waveform(table, folder or Path())
+    unsampled = read_samples(table, folder or Path())
+    found += unfilled + unread + unsampled
+    spoilt = tuple(problem.key.removesuffix("file") for problem in unsampled)
     bare = tuple(problem.key.removesuffix("preset") for problem in unfilled)
     try:
         # As JSON, in which a list may stand for a tuple though nothing else may stand for another.
@@ -377,9 +387,12 @@ def build(
     except ValidationError as error:
         for problem, kind in described(error, table, Experiment):
             missing = kind in ("missing", "union_tag_not_found")
-            if not (missing and problem.key.startswith(bare)):  # the preset would have had it
+            absent = missing and problem.key.startswith(bare)  # the preset would have had it
+            if not absent and not problem.key.startswith(spoilt):
                 found.append(problem)
         raise ConfigError(unique(found), source) from None
+    if unsampled:
+        raise ConfigError(unique(found), source)
     if stood_in():  # what a stand-in suits is not known
         return experiment
     # whether a measurement suits a waveform that could not be read is not known

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +54,15 @@ def set_value(
         return Problem(path, value, "expected a key path like device.friction")
     table[last] = value
     return None
+
+
+def changed_keys(there: Any, here: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Key paths at which two configurations differ, with both values; None where there is none."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in dict.fromkeys([*there, *here]):
+            yield from changed_keys(there.get(key), here.get(key), f"{path}.{key}" if path else str(key))
+    elif there != here:
+        yield path, there, here
 
 
 def _below(root: BaseModel, keys: Sequence[str]) -> Any:

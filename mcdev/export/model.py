@@ -228,7 +228,8 @@ def _of_table(device: Any) -> list[str]:
     """What a device's table alone says: its preset, what is distributed."""
     lines = []
     if preset := getattr(device, "preset", None):  # a family of somebody else may have none
-        lines.append(f"Preset {preset}. Source: {presets()[preset]['source']}")
+        source = presets().get(preset, {}).get("source")
+        lines.append(f"Preset {preset}." + (f" Source: {source}" if source else ""))
     drawn = [name for name in type(device).parameters() if not isinstance(getattr(device, name), float)]
     lines.append("Units are SI: V, A, s, m, S, F. Default values are those of the median device.")
     if drawn:
@@ -266,7 +267,7 @@ def _common(experiment: Experiment, provenance: str) -> list[str]:
 def _notes(device: Any) -> list[str]:
     """What the preset's file says is assumed."""
     preset = getattr(device, "preset", None)
-    notes = presets()[preset].get("notes", []) if preset else []
+    notes = presets().get(preset, {}).get("notes", []) if preset else []
     return [f"Of the preset: {note}" for note in notes]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mcdev.configuration.experiment import Experiment, load, read_toml
+from mcdev.configuration.experiment import Experiment, load
+from mcdev.configuration.extends import read_toml
 from mcdev.configuration.problems import shown
 from mcdev.export import instances, spice, verilog_a
 from mcdev.export.model import Model, model_of, words_of_pair

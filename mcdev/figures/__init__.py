@@ -10,9 +10,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mcdev.figures.pictures import PICTURES, Picture, draw_all, draw_calibration, draw_study
+    from mcdev.figures.pictures import (
+        FORMATS,
+        PICTURES,
+        Picture,
+        check_names,
+        draw_all,
+        draw_calibration,
+        draw_study,
+        drawn,
+        names,
+    )
 
-__all__ = ["PICTURES", "Picture", "draw_all", "draw_calibration", "draw_study"]
+__all__ = [
+    "FORMATS",
+    "PICTURES",
+    "Picture",
+    "check_names",
+    "draw_all",
+    "draw_calibration",
+    "draw_study",
+    "drawn",
+    "names",
+]
 
 
 def __getattr__(name: str) -> Any:

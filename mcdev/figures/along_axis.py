@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mcdev.figures import arrhenius, learning_map, rate_curve, regularity, srdp, stdp_window
@@ -27,11 +27,13 @@ from mcdev.figures.axes import (
 from mcdev.figures.distributions import scalars
 from mcdev.figures.numbers import published, with_unit
 from mcdev.figures.references import cited, diamond, references
-from mcdev.figures.style import GREY, dress, key, plain_ticks, remark, sheet
+from mcdev.figures.style import GREY, SMALL, dress, key, plain_ticks, remark, sheet
 from mcdev.fits.double_exponential import DoubleExponential
 from mcdev.measurements.contract import LEFT_CENSORED, RIGHT_CENSORED
 from mcdev.results.tree import experiment_of
 from mcdev.statistics import fit_records, summarise
+from mcdev.statistics.readings import readings
+from mcdev.statistics.resampling import quantiles
 
 NAME = "along_axis"
 
@@ -50,8 +52,9 @@ def _names(tree: xr.DataTree) -> list[str]:
 
 
 def draw(tree: xr.DataTree) -> Figure:
-    """One panel a measurement, one line a combination of the other axes. Bars: standard error of the mean over
-    devices; band: 5-95 % of them."""
+    """One panel a measurement, one line a combination of the other axes. Means with their standard errors over
+    devices; where values are censored, which a mean cannot use, medians of all with their 95 % intervals; how many
+    values are uncensored stands below each point. Band: 5-95 % of the values."""
     path = main_axis(tree)
     assert path is not None
     shown, names = some_curves(tree, path), _names(tree)
@@ -60,8 +63,23 @@ def draw(tree: xr.DataTree) -> Figure:
     figure = sheet(sum(heights))
     parts = np.ravel(figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights))
     for name, part in zip(names, parts, strict=True):
-        _draw_measurement(tree, part, name, path, lines, chosen)
+        handles, texts, title = _draw_measurement(tree, part.subplots(), name, path, lines, chosen)
+        columns = len(texts) if sum(len(text) + 6 for text in texts) <= 68 else 1
+        key(part, handles, texts, title, "outside upper center", columns)
     return figure
+
+
+def panels(tree: xr.DataTree) -> list[str]:
+    """Measurements that have a panel."""
+    return _names(tree)
+
+
+def panel(tree: xr.DataTree, name: str, axes: Axes) -> None:
+    """One of them, with its legend inside."""
+    path = main_axis(tree)
+    assert path is not None
+    shown = some_curves(tree, path)
+    key(axes, *_draw_measurement(tree, axes, name, path, list(shown.values()), list(shown)))
 
 
 def _lines(tree: xr.DataTree, name: str, path: str, lines: list[Curve]) -> int:
@@ -81,23 +99,24 @@ def _fits(tree: xr.DataTree, name: str, path: str) -> list[str]:
 
 
 def _draw_measurement(
-    tree: xr.DataTree, part: SubFigure, name: str, path: str, lines: list[Curve], numbers: list[int]
-) -> None:
-    axes = part.subplots()
+    tree: xr.DataTree, axes: Axes, name: str, path: str, lines: list[Curve], numbers: list[int]
+) -> tuple[list[Any], list[str], str]:
+    """Handles, texts and title of the legend."""
     rows = [r for r in summarise(tree, variability=False) if r["measurement"] == name]
     axis = sweep_axis(tree, path)
     across = scale(tree, axis.attrs.get("units", "1"), axis.values)
-    mean = np.array([np.nan if r["mean"] is None else r["mean"] for r in rows])
+    centre = _centre(tree, name, rows)
+    mean = centre.middle
     upright, label = measurement(tree, name, mean)
     colours = point_colours(tree, [line.points[0] for line in lines])
     fits = _fits(tree, name, path)
     handles: list[Any] = [
-        _draw_curve(tree, axes, line, rows, (across.factor, upright.factor), colour, joined=not fits)
+        _draw_curve(tree, axes, line, rows, centre, (across.factor, upright.factor), colour, joined=not fits)
         for line, colour in zip(lines, colours, strict=True)
     ]
     counts = [counted([rows[point] for point in line.points]) for line in lines]
     texts = [
-        (line.label or ("mean" if some else mean_label(tree, line.points[0]))) + some
+        (line.label or (centre.words if some else mean_label(tree, line.points[0]))) + some
         for line, some in zip(lines, counts, strict=True)
     ]
     if _logarithmic(axis.values):
@@ -133,10 +152,32 @@ def _draw_measurement(
     others = points(tree, without=path)[0] if len(lines) > 1 else ""
     count = len(experiment_of(tree).curves(path))
     some = f" ({len(lines)} of {count})" if len(lines) < count else ""
-    title = f"{others}{some}, mean ± s.e., band 5–95 %" if others else "mean ± s.e., band 5–95 %"
-    columns = len(texts) if sum(len(text) + 6 for text in texts) <= 68 else 1
-    title = "\n".join(filter(None, [title if tree["realisations"].sizes["device"] > 1 else others, *_censored(rows)]))
-    key(part, handles, texts, title, "outside upper center", columns)
+    title = f"{others}{some}, {centre.title}, band 5–95 %" if others else f"{centre.title}, band 5–95 %"
+    if centre.words == "median" and len(lines) == 1:
+        _count(axes, lines[0], rows, across.factor)
+    several = tree["realisations"].sizes["device"] > 1
+    return handles, texts, "\n".join(filter(None, [title if several else others, *_censored(rows)]))
+
+
+class _Centre(NamedTuple):
+    """What stands for the values of a sweep point, and how far its error reaches, [point]."""
+
+    middle: np.ndarray
+    below: np.ndarray
+    above: np.ndarray
+    words: str
+    title: str
+
+
+def _centre(tree: xr.DataTree, name: str, rows: list[dict[str, Any]]) -> _Centre:
+    """Means and their standard errors; medians and their 95 % intervals where some value is censored."""
+    if not any(row["n_censored"] for row in rows):
+        mean, sem = (np.array([np.nan if r[key] is None else r[key] for r in rows]) for key in ("mean", "sem"))
+        return _Centre(mean, sem, sem, "mean", "mean ± s.e.")
+    own = {r.index: r for r in readings(tree) if r.name == name}
+    found = [quantiles(own[i].values, own[i].status, (0.5,))[0] for i in range(len(rows))]
+    middle, low, high = (np.where(np.isfinite(each), each, np.nan) for each in np.array(found).T)
+    return _Centre(middle, middle - low, high - middle, "median", "median and its 95 % interval, below n uncensored")
 
 
 def _censored(rows: list[dict[str, Any]]) -> list[str]:
@@ -145,7 +186,7 @@ def _censored(rows: list[dict[str, Any]]) -> list[str]:
     if not touched:
         return []
     beyond = any(row["q05"] is None or row["q95"] is None for row in touched)
-    return ["means of uncensored values only", *["arrows: that end of the band is beyond what was observed"] * beyond]
+    return ["arrows: that end of the band is beyond what was observed"] * beyond
 
 
 def _logarithmic(values: np.ndarray) -> bool:
@@ -157,11 +198,12 @@ def _draw_curve(
     axes: Axes,
     line: Curve,
     rows: list[dict[str, Any]],
+    centre: _Centre,
     factors: tuple[float, float],
     colour: Any,
     joined: bool,
 ) -> Any:
-    """Means with their errors, by a line if ``joined``, and the band; what a legend shows of it."""
+    """Means or medians with their errors, by a line if ``joined``, and the band; what a legend shows of it."""
     across, upright = factors
 
     def column(key: str) -> np.ndarray:
@@ -174,7 +216,33 @@ def _draw_curve(
         axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
     _draw_open(axes, x, low, high, [rows[point] for point in line.points], colour)
     look: dict[str, Any] = {"markersize": 2.6, "linewidth": 0.8, "elinewidth": 0.7, "capsize": 1.4, "color": colour}
-    return axes.errorbar(x, column("mean"), column("sem"), fmt="o-" if joined else "o", **look)
+    _draw_ends(axes, x, centre, line.points, upright, colour)
+    bars = np.nan_to_num(np.stack([centre.below[line.points], centre.above[line.points]])) * upright
+    return axes.errorbar(x, centre.middle[line.points] * upright, bars, fmt="o-" if joined else "o", **look)
+
+
+def _draw_ends(axes: Axes, x: np.ndarray, centre: _Centre, points: list[int], upright: float, colour: Any) -> None:
+    """Arrows from medians whose interval has an end among what is censored."""
+    if centre.words != "median":
+        return
+    for ends, mark in ((centre.below, r"$\downarrow$"), (centre.above, r"$\uparrow$")):
+        open_ended = ~np.isfinite(ends[points])
+        open_ended &= np.isfinite(centre.middle[points])
+        y = centre.middle[points] * upright
+        if open_ended.any():
+            axes.plot(x[open_ended], y[open_ended], marker=mark, markersize=8, color=colour, linestyle="none")
+
+
+def _count(axes: Axes, line: Curve, rows: list[dict[str, Any]], across: float) -> None:
+    """How many values are no bounds, above each point's place on the axis; of many points of some."""
+    low, high = axes.get_ylim()
+    if axes.get_yscale() == "linear":
+        axes.set_ylim(low - 0.1 * (high - low), high)
+    shown = np.unique(np.linspace(0, len(line.points) - 1, min(len(line.points), 8)).round().astype(int))
+    look: dict[str, Any] = {"fontsize": SMALL, "color": GREY, "ha": "center", "va": "bottom"}
+    for i in shown:
+        place = line.values[i] * across
+        axes.text(place, 0.015, str(rows[line.points[i]]["n_ok"]), transform=axes.get_xaxis_transform(), **look)
 
 
 def _draw_open(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, rows: list[Any], colour: Any) -> None:

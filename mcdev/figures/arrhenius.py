@@ -37,6 +37,16 @@ def draw(tree: xr.DataTree) -> Figure:
     return figure
 
 
+def panels(tree: xr.DataTree) -> list[str]:
+    """Fits that have a panel."""
+    return list(_along_all_points(tree))
+
+
+def panel(tree: xr.DataTree, name: str, axes: Axes) -> None:
+    """One of them, with its legend inside."""
+    _draw_fit(tree, axes, name, _along_all_points(tree)[name])
+
+
 def _along_all_points(tree: xr.DataTree) -> dict[str, Arrhenius]:
     """Arrhenius fits whose curve is the whole sweep."""
     experiment = experiment_of(tree)

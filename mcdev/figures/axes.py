@@ -87,8 +87,8 @@ def measurement(tree: xr.DataTree, name: str, values: np.ndarray) -> tuple[Scale
     """Scale and axis label of one measurement; the criterion's symbols where it is a pure number of a pulse."""
     about = tree[f"measurements/{name}/value"].attrs
     found = scale(tree, about["units"], values)
-    words = name.replace("_", " ")
-    if [other.replace("_", " ") for other in tree["measurements"].children].count(words) > 1:
+    words = symbol_of(name)
+    if [symbol_of(str(other)) for other in tree["measurements"].children].count(words) > 1:
         words = name
     if about["units"] == "1":
         symbols = {"pulse_conductance": "G / G_max"}
@@ -96,6 +96,34 @@ def measurement(tree: xr.DataTree, name: str, values: np.ndarray) -> tuple[Scale
         symbol = symbols.get(about["kind"])
         return found, f"${_math(symbol)}$" if symbol else words
     return found, found.named(words)
+
+
+_GREEK = (
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "eta",
+    "theta",
+    "kappa",
+    "lambda",
+    "mu",
+    "rho",
+    "sigma",
+    "tau",
+    "phi",
+    "chi",
+)
+
+
+def symbol_of(name: str) -> str:
+    """A name that a user chose, as a reader of physics would write it: ``tau_d`` as τ with the index d, ``ppf`` as
+    PPF; any other with blanks for underscores."""
+    first, *rest = name.split("_")
+    if first in _GREEK:
+        index = rf"_\mathrm{{{rest[0]}}}" if rest and rest[0].isalnum() else ""
+        return ", ".join([rf"$\{first}{index}$", *rest[bool(index) :]])
+    return name.upper() if name in ("ppf", "ppd") else name.replace("_", " ")
 
 
 def points(tree: xr.DataTree, without: str = "") -> tuple[str, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,20 @@ def draw_course(
         text = "± s.e.m." if spread else "_± s.e.m."
         axes.fill_between(x, low, high, color=colour, alpha=0.4, linewidth=0, label=text)
     axes.plot(x, drawn.mean * value.factor, color=colour, linewidth=MEAN, label=label)
+
+
+def draw_steps(
+    axes: Axes, drawn: Course, time: Scale, value: Scale, colour: Any, label: str = "mean", spread: bool = True
+) -> None:
+    """The same as what it is, means over samples: a step from edge to edge of each."""
+    edges = np.repeat(drawn.edges, 2)[1:-1] * time.factor
+
+    def twice(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values, 2, axis=-1)
+
+    band, singles = (None if drawn.band is None else twice(drawn.band)), twice(drawn.singles)
+    stepped = replace(drawn, mean=twice(drawn.mean), sem=twice(drawn.sem), band=band, singles=singles)
+    draw_course(axes, edges, stepped, value, colour, label, spread)
 
 
 def timelines(tree: xr.DataTree) -> list[Timeline]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from mcdev.figures.axes import Scale, quantity
+from mcdev.figures.axes import Scale, points, quantity
 from mcdev.figures.courses import Course
 from mcdev.figures.style import BLUE, ORANGE, RED, SMALL, dress, remark
 
@@ -66,6 +66,9 @@ def draw_panels(
         _draw_particles(panel, tree, moment.sample, length)
         panel.text(0.5, 0.97, moment.name, transform=panel.transAxes, ha="center", va="top", fontsize=SMALL)
         panels.append(panel)
+    title, texts = points(tree)
+    if texts:
+        panels[0].set_title(f"densities at {title}: {texts[0]}", fontsize=SMALL, loc="left", pad=2)
     return panels
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mcdev.figures.spread import Shown, many_cycles, shown
-from mcdev.figures.style import BLUE, GREY, ORANGE, RED, SMALL, dress, legend_above, plain_ticks, sheet
+from mcdev.figures.style import BLUE, GREY, ORANGE, RED, SMALL, dress, legend_above, plain_ticks, remark, sheet
 from mcdev.statistics.components import Components, Estimate, variance_components
 from mcdev.statistics.readings import Reading
 from mcdev.statistics.summary import log_components
@@ -77,7 +77,10 @@ def _devices(axes: Axes, row: Shown, reading: Reading, found: Components) -> Non
         axes.set_yscale("log")
         plain_ticks(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    shown_of = "" if order.size == use.sum() else f", {order.size} of {int(use.sum())}"
+    shown_of = "" if order.size == use.size else f", {order.size} of {use.size}"
+    bounds = reading.right + reading.left
+    if bounds:
+        remark(axes, f"uncensored only: {bounds} of {reading.values.size} are bounds", "corner")
     dress(axes, f"devices, sorted{shown_of}", row.label)
     axes.margins(x=0.02)
     axes.set_title(row.at(reading), fontsize=SMALL, pad=3)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mcdev.figures.axes import counted, first_cycle, mean_label, one_a_curve, point_colours, quantity
 from mcdev.figures.courses import Course, course, window
 from mcdev.figures.numbers import published, with_unit
-from mcdev.figures.style import GREEN, dress, key, remark, sheet
+from mcdev.figures.style import GREEN, dress, key, legend, remark, sheet
 from mcdev.machine.environment import computing
 from mcdev.measurements.exponential_fit import ExponentialFit, fit_exponential
 from mcdev.results.tree import experiment_of
@@ -35,7 +35,7 @@ def draw(tree: xr.DataTree) -> Figure:
     """One panel a measurement. Marks: mean over devices, with the band of the devices; line: the exponential fitted to
     that mean; in the legend the time constant of the devices, mean and standard error."""
     names = _wanted(tree)
-    shown, labels, title = one_a_curve(tree)
+    shown, labels, _ = one_a_curve(tree)
     heights = [1.75 + 0.115 * (len(shown) + 2) for _ in names]
     figure = sheet(sum(heights))
     for name, part in zip(names, np.ravel(figure.subfigures(len(names), 1, squeeze=False)), strict=True):
@@ -46,11 +46,27 @@ def draw(tree: xr.DataTree) -> Figure:
             part,
             handles,
             texts,
-            title=": ".join(w for w in (name.replace("_", " "), title) if w),
+            title=_title(tree, name),
             loc="outside upper center",
         )
         remark(axes, first_cycle(tree), "corner")
     return figure
+
+
+def panels(tree: xr.DataTree) -> list[str]:
+    """Measurements that have a panel."""
+    return _wanted(tree)
+
+
+def panel(tree: xr.DataTree, name: str, axes: Axes) -> None:
+    """One of them, with its legend inside."""
+    shown, labels, _ = one_a_curve(tree)
+    _draw_measurement(tree, axes, name, shown, labels)
+    legend(axes, title=_title(tree, name))
+
+
+def _title(tree: xr.DataTree, name: str) -> str:
+    return ": ".join(w for w in (name.replace("_", " "), one_a_curve(tree)[2]) if w)
 
 
 def _wanted(tree: xr.DataTree) -> list[str]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from mcdev.figures.spread import Shown, many_devices, shown
-from mcdev.figures.style import SMALL, dress, key, plain_ticks, sheet
+from mcdev.figures.style import GREY, SMALL, dress, key, plain_ticks, sheet
 from mcdev.statistics.censored import Law, Sample, fit_laws, sample
 from mcdev.statistics.survival import kaplan_meier
 
@@ -25,6 +25,8 @@ _WEIBULL = (0.001, 0.01, 0.05, 0.2, 0.5, 0.9, 0.999)
 _CLOSE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Shares marked where only a part of the distribution was seen."""
 _POINTS = 300
+_LISTED = 2
+"""Sweep points up to which each law has a line of its own in the legend; beyond, a point has one line in all."""
 _LOOK: dict[str, dict[str, Any]] = {"lognormal": {"linestyle": "-"}, "weibull": {"linestyle": (0, (3, 1.5))}}
 
 
@@ -37,7 +39,7 @@ def draw(tree: xr.DataTree) -> Figure:
     steps of Kaplan and Meier's curve, at half their height; lines are both fits, with the 95 % band of the one that
     is straight."""
     rows = _rows(tree)
-    heights = [1.75 + 0.115 * (3 + len(row.readings)) for row, _ in rows]
+    heights = [1.75 + 0.115 * _lines_of(len(row.readings)) for row, _ in rows]
     figure = sheet(sum(heights))
     parts = np.ravel(figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights))
     for (row, fits), part in zip(rows, parts, strict=True):
@@ -47,6 +49,11 @@ def draw(tree: xr.DataTree) -> Figure:
         handles, texts = left.get_legend_handles_labels()
         key(part, handles, texts, title=row.title, loc="outside upper center", columns=1)
     return figure
+
+
+def _lines_of(points: int) -> int:
+    """Of a legend, with its title."""
+    return 1 + 3 * points if points <= _LISTED else 3 + points
 
 
 def _rows(tree: xr.DataTree) -> list[tuple[Shown, list[tuple[Sample, dict[str, Law]] | None]]]:
@@ -70,7 +77,7 @@ def _panel(
     paper = known[0][2][family].z
     factor = row.scale.factor
     low, high, bottom, top = np.inf, 0.0, np.inf, -np.inf
-    for i, data, _ in known:
+    for i, data, laws in known:
         curve = kaplan_meier(data)
         if curve is None:
             continue
@@ -78,23 +85,39 @@ def _panel(
         which = np.unique(np.linspace(0, curve.at.size - 1, min(curve.at.size, _POINTS)).round().astype(int))
         x, y = curve.at[which] * factor, paper(happened[which])
         colour = row.colours[i]
-        axes.plot(x, y, ".", color=colour, markersize=2.2, markeredgewidth=0, label=_legend(row, i, data), zorder=3)
+        axes.plot(
+            x, y, ".", color=colour, markersize=2.2, markeredgewidth=0, label=_legend(row, i, data, laws), zorder=3
+        )
         low, high = min(low, x.min()), max(high, x.max())
         bottom, top = min(bottom, y.min()), max(top, y.max())
     room = (high / low) ** 0.06 if high > low else 1.1
     for i, _, laws in known:
         _lines(axes, laws, family, paper, row, i, (bottom - 0.4, top + 0.4))
+    if len(row.readings) > _LISTED:  # once for all, and each point in one line
+        for name, look in _LOOK.items():
+            axes.plot([], [], color=GREY, linewidth=0.8, label=name, **look)
     axes.set_xscale("log")
     axes.set_xlim(low / room, high * room)
-    plain_ticks(axes.xaxis)
+    plain_ticks(axes.xaxis, (1, 2, 5) if high < 5 * low else (1, 3))  # a panel is narrow
     dress(axes, row.label, "share, probit axis" if family == "lognormal" else "share, Weibull axis")
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylim(bottom - 0.35, top + 0.35)
     if sum(bottom < v < top for v in paper(np.array(ticks))) < 4:
         ticks = _CLOSE
+    ticks = _apart(ticks, paper, 0.1 * (top - bottom + 0.7))
     axes.yaxis.set_major_locator(FixedLocator([float(v) for v in paper(np.array(ticks))]))
     axes.yaxis.set_major_formatter(FixedFormatter([f"{100 * t:g} %" for t in ticks]))
     axes.tick_params(axis="y", labelsize=SMALL)
+
+
+def _apart(ticks: tuple[float, ...], paper: Callable[[np.ndarray], np.ndarray], least: float) -> tuple[float, ...]:
+    """Those shares whose marks lie apart by ``least`` on the axis: the middle one, and outwards from it."""
+    places = dict(zip(ticks, paper(np.array(ticks)).tolist(), strict=True))
+    kept: list[float] = []
+    for share in sorted(ticks, key=lambda t: abs(places[t] - places[min(ticks, key=lambda u: abs(u - 0.5))])):
+        if all(abs(places[share] - places[other]) >= least for other in kept):
+            kept.append(share)
+    return tuple(sorted(kept))
 
 
 def _lines(
@@ -110,6 +133,7 @@ def _lines(
     share = _share(straight, np.linspace(*span, 80))
     for name, law in laws.items():
         words = f"{row.texts[i]}: {_parameters(law)}" if row.texts[i] else _parameters(law)
+        words = "_law" if len(row.readings) > _LISTED else words
         x = law.quantile(share) * row.scale.factor
         axes.plot(x, paper(share), color=row.colours[i], linewidth=0.8, label=words, **_LOOK[name])
         if name == straight:
@@ -126,12 +150,18 @@ def _share(family: str, z: np.ndarray) -> np.ndarray:
     return np.clip(_law(family).cdf(np.exp(z)), 1e-12, 1 - 1e-12)
 
 
-def _legend(row: Shown, i: int, data: Sample) -> str:
+def _legend(row: Shown, i: int, data: Sample, laws: dict[str, Law]) -> str:
     reading = row.readings[i]
     words = f"{data.values.size} observations"
     words += f", {reading.right} right-censored" if reading.right else ""
     words += f", {reading.left} left-censored" if reading.left else ""
-    return f"{row.texts[i]}: {words}" if row.texts[i] else words
+    if len(row.readings) <= _LISTED:
+        return f"{row.texts[i]}: {words}" if row.texts[i] else words
+    (sigma, error), (shape, other) = laws["lognormal"].parameters()["sigma"], laws["weibull"].parameters()["shape"]
+    words = words.replace("observations", "values").replace("-censored", "-c.")
+    less = laws["lognormal"].aic - laws["weibull"].aic
+    fitted = rf"$\sigma_\mathrm{{ln}}$ {sigma.value:.2g} ± {error:.1g}, shape {shape.value:.2g} ± {other:.1g}"
+    return f"{row.texts[i]}: {words}; {fitted}; ΔAIC {less:.0f}"
 
 
 def _parameters(law: Law) -> str:

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from mcdev.files.whole_file import whole_file
 
 
-def save(figure: Figure, folder: str | Path, name: str) -> Path:
-    """``NAME.png`` in a folder, which is made if need be. Raises ``ResultsError`` where it cannot be written."""
-    path = Path(folder) / f"{name}.png"
+def save(figure: Figure, folder: str | Path, name: str, form: str = "png") -> Path:
+    """``NAME.form`` in a folder, which is made if need be. Raises ``ResultsError`` where it cannot be written."""
+    path = Path(folder) / f"{name}.{form}"
     with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=200)
+        figure.savefig(temporary, format=form, dpi=200)
     return path

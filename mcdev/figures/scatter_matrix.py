@@ -50,6 +50,7 @@ def draw(tree: xr.DataTree) -> Figure:
             for axis in (axes.xaxis, axes.yaxis):
                 axis.label.set_fontsize(TEXT if size < 4 else SMALL - 1)  # a panel is narrow
             axes.tick_params(labelbottom=i == size - 1, labelleft=j == 0 and i > 0)
+            axes.tick_params(axis="x", labelrotation=90 if size > 3 else 0)
     figure.align_labels()
     title, texts = points(tree)
     devices, drawn = tree["realisations"].sizes["device"], named[0][0].size
@@ -109,4 +110,4 @@ def _scales(axes: Axes, x: bool, y: bool) -> None:
             low, high = axis.get_view_interval()
             plain_ticks(axis, (1, 3) if high < 30 * low else (1,))  # a panel is narrow
         else:
-            axis.set_major_locator(MaxNLocator(3))
+            axis.set_major_locator(MaxNLocator(2))

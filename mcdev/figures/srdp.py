@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mcdev.figures.axes import counted, curves, measurement, point_colours, points, protocol_kind, scale
-from mcdev.figures.style import FRAME, GREY, dress, legend_above, plain_ticks, remark, sheet
+from mcdev.figures.style import FRAME, GREY, dress, legend, legend_above, plain_ticks, remark, sheet
 from mcdev.measurements.contract import OK
 from mcdev.measurements.memristor_change import MemristorChange
 from mcdev.results.tree import experiment_of
@@ -52,31 +53,50 @@ def draw(tree: xr.DataTree) -> Figure:
     """One panel a measurement: the mean over devices with its standard error, and where half of the devices lie."""
     names = sorted(measurements(tree))
     figure = sheet(0.3 + 1.9 * len(names))
+    for name, axes in zip(names, np.ravel(figure.subplots(len(names), 1, squeeze=False)), strict=True):
+        _draw(tree, name, axes)
+    legend_above(figure, figure.axes, _title(tree))
+    return figure
+
+
+def panels(tree: xr.DataTree) -> list[str]:
+    """Measurements that have a panel."""
+    return sorted(measurements(tree))
+
+
+def panel(tree: xr.DataTree, name: str, axes: Axes) -> None:
+    """One of them, with its legend inside."""
+    _draw(tree, name, axes)
+    legend(axes, title=_title(tree))
+
+
+def _title(tree: xr.DataTree) -> str:
+    return points(tree, without=_AXIS)[0] if len(curves(tree, _AXIS)) > 1 else ""
+
+
+def _draw(tree: xr.DataTree, name: str, axes: Axes) -> None:
     lines = curves(tree, _AXIS)
     colours = point_colours(tree, [line.points[0] for line in lines])
-    for name, axes in zip(names, np.ravel(figure.subplots(len(names), 1, squeeze=False)), strict=True):
-        rows = [row for row in summarise(tree, variability=False) if row["measurement"] == name]
+    rows = [row for row in summarise(tree, variability=False) if row["measurement"] == name]
 
-        def column(key: str, which: list[int], rows: list[dict[str, Any]] = rows) -> np.ndarray:
-            return np.array([np.nan if rows[i][key] is None else rows[i][key] for i in which])
+    def column(key: str, which: list[int]) -> np.ndarray:
+        return np.array([np.nan if rows[i][key] is None else rows[i][key] for i in which])
 
-        mean = column("mean", list(range(len(rows))))
-        upright, label = measurement(tree, name, mean)
-        across = scale(tree, "s", np.concatenate([line.values for line in lines]))
-        for line, colour in zip(lines, colours, strict=True):
-            x, y = line.values * across.factor, mean[line.points] * upright.factor
-            if tree["realisations"].sizes["device"] > 1:
-                low, high = (edge * upright.factor for edge in _quartiles(tree, name, line.points))
-                axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, label="half of the devices")
-            bars = column("sem", line.points) * upright.factor
-            said = (line.label or "mean ± s.e.") + counted([rows[i] for i in line.points])
-            look: dict[str, Any] = {"markersize": 3.0, "linewidth": 0.8, "elinewidth": 0.7, "capsize": 1.4}
-            axes.errorbar(x, y, bars, fmt="o--", color=colour, label=said, **look)
-        if not np.isfinite(mean).any():
-            remark(axes, "no value at any rate")
-        axes.set_xscale("log")
-        axes.axhline(0.0, color=GREY, linewidth=FRAME, zorder=0)
-        dress(axes, across.label("time between pulses", "t_{\\mathrm{zero}}"), label)
-        plain_ticks(axes.xaxis)
-    legend_above(figure, figure.axes, points(tree, without=_AXIS)[0] if len(lines) > 1 else "")
-    return figure
+    mean = column("mean", list(range(len(rows))))
+    upright, label = measurement(tree, name, mean)
+    across = scale(tree, "s", np.concatenate([line.values for line in lines]))
+    for line, colour in zip(lines, colours, strict=True):
+        x, y = line.values * across.factor, mean[line.points] * upright.factor
+        if tree["realisations"].sizes["device"] > 1:
+            low, high = (edge * upright.factor for edge in _quartiles(tree, name, line.points))
+            axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, label="half of the devices")
+        bars = column("sem", line.points) * upright.factor
+        said = (line.label or "mean ± s.e.") + counted([rows[i] for i in line.points])
+        look: dict[str, Any] = {"markersize": 3.0, "linewidth": 0.8, "elinewidth": 0.7, "capsize": 1.4}
+        axes.errorbar(x, y, bars, fmt="o--", color=colour, label=said, **look)
+    if not np.isfinite(mean).any():
+        remark(axes, "no value at any rate")
+    axes.set_xscale("log")
+    axes.axhline(0.0, color=GREY, linewidth=FRAME, zorder=0)
+    dress(axes, across.label("time between pulses", "t_{\\mathrm{zero}}"), label)
+    plain_ticks(axes.xaxis)

@@ -16,8 +16,8 @@ from mcdev.figures.axes import (
     shown_points,
     sweep_title,
 )
-from mcdev.figures.courses import course, draw_course, draw_source, timelines
-from mcdev.figures.style import GREY, RED, dress, legend, remark, sheet
+from mcdev.figures.courses import course, draw_source, draw_steps, timelines
+from mcdev.figures.style import GREY, RED, dress, legend_above, remark, sheet
 
 NAME = "waveform"
 
@@ -30,7 +30,7 @@ def draw(tree: xr.DataTree) -> Figure:
     """Three panels over one axis of time. Behind a resistor the device's own voltage is drawn beside the source's."""
     shown = shown_points(tree)
     alone = len(shown) == 1
-    figure = sheet(3.9)
+    figure = sheet(3.7)
     panels = figure.subplots(3, 1, sharex=True, height_ratios=[0.8, 1, 1])
     every = timelines(tree)
     longest = max(every[point].duration for point in shown)
@@ -44,16 +44,15 @@ def draw(tree: xr.DataTree) -> Figure:
                 draw_source(axes, every[point], time, value, RED if alone else colour)
                 own = course(tree, "device_voltage", point)
                 if alone and not np.allclose(own.mean, one.mean, equal_nan=True):
-                    draw_course(axes, own.time * time.factor, own, value, GREY, "device, mean")
+                    draw_steps(axes, own, time, value, GREY, "device, mean")
             else:
-                draw_course(axes, one.time * time.factor, one, value, colour, labels[point], spread=alone)
+                draw_steps(axes, one, time, value, colour, labels[point], spread=alone)
         if not any(d.known for d in drawn):
             remark(axes, "no intact realisation")
         dress(axes, time_label if channel == "conductance" else "", label)
         axes.margins(y=0.12)
     panels[0].set_xlim(0, longest * time.factor)
     remark(panels[0], first_cycle(tree), "corner")
-    if alone:
-        legend(panels[0])
-    legend(panels[2], title="" if alone else f"{sweep_title(tree)}, ± s.e.m.")
+    title = "" if alone else f"{sweep_title(tree)}, ± s.e.m."
+    legend_above(figure, [panels[0], panels[2]] if alone else [panels[2]], title)
     return figure

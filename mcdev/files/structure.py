@@ -16,11 +16,13 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import psutil
+
+if TYPE_CHECKING:
+    import h5py  # takes a quarter of a second, and whoever reads text does without
 
 LARGEST_TEXT = 16 * 2**20
 """Bytes of a configuration, card or record."""
@@ -108,6 +110,8 @@ def check_data(data: Any) -> None:
 @contextlib.contextmanager
 def hdf5(path: Path) -> Iterator[h5py.File]:
     """An HDF5 file to read, checked. Raises :class:`Unreadable`, and what h5py raises for a file that is none."""
+    import h5py
+
     _check_heaps(path)
     with h5py.File(path, "r") as handle:
         _check_hdf5(handle)
@@ -139,6 +143,8 @@ def _check_heaps(path: Path) -> None:
 def _check_hdf5(handle: h5py.File) -> None:
     """Raises :class:`Unreadable` for a file that points to other files or to itself, or claims more than it can hold:
     whoever sent it, reading it reads nothing else, and allocates nothing out of proportion to it."""
+    import h5py
+
     size = int(handle.id.get_filesize())
     room = min(psutil.virtual_memory().available, _SMALL + _PACKED * size)
     seen: set[int] = {h5py.h5o.get_info(handle["/"].id).addr}
@@ -184,6 +190,8 @@ def _too_much(declared: int, size: int) -> str:
 
 def _declared(item: h5py.Dataset) -> int:
     """Bytes that reading an array takes: of all its elements, or of one of its blocks where that is larger."""
+    import h5py
+
     if item.external or item.is_virtual:
         raise Unreadable(f"keeps {item.name} in other files")
     made = item.id.get_create_plist()
@@ -212,6 +220,8 @@ def _check_texts(item: h5py.Dataset, count: int) -> None:
 
 
 def _check_attributes(item: h5py.HLObject) -> None:
+    import h5py
+
     count = h5py.h5a.get_num_attrs(item.id)
     if count > _ATTRIBUTES:
         raise Unreadable(f"has {count} attributes at {item.name}; expected at most {_ATTRIBUTES}")
@@ -248,6 +258,8 @@ def _npy_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
 
 def members(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
     """Path and array of everything below a group that has been checked."""
+    import h5py
+
     for name in group:
         item = group[name]
         if isinstance(item, h5py.Dataset):

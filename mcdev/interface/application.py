@@ -11,11 +11,11 @@ import typer
 
 from mcdev.files.plain_text import one_line
 from mcdev.interface.ending import CONFIG, Leave
+from mcdev.interface.terminal import STDERR, STDOUT
 from mcdev.machine.provenance import ACCEPT
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Simulate thousands of realisations of volatile memristors from one configuration file.",
 )
@@ -34,9 +34,52 @@ Overrides = Annotated[
 ]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from mcdev.machine.provenance import own_version
+
+        print(f"mcdev {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Simulate thousands of realisations of volatile memristors from one configuration file."""
+
+
+def _hush(quiet: bool) -> bool:
+    STDOUT.hushed = STDERR.hushed = quiet
+    return quiet
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", callback=_hush, help="Print only what goes wrong, and the folder of the results."),
+]
+
+
+def _check_format(form: str) -> str:
+    if form not in FORMATS:
+        raise Leave(f"--format {one_line(form, 40)}: expected {', '.join(FORMATS)}", CONFIG)
+    return form
+
+
+FORMATS = ("png", "svg", "pdf")
+PictureFormat = Annotated[
+    str, typer.Option("--format", callback=_check_format, help=f"Of the pictures: {', '.join(FORMATS)}.")
+]
+Only = Annotated[
+    list[str] | None, typer.Option("--only", metavar="PICTURE", help="Draw this picture; may be repeated.")
+]
+
+
 def _load_plugins(files: list[Path] | None) -> list[Path] | None:
     if files:
-        from mcdev.configuration.plugins import load_plugin  # imports JAX
+        from mcdev.configuration.plugins import load_plugin  # and with it JAX
 
         for file in files:
             load_plugin(file)

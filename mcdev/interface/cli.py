@@ -1,5 +1,5 @@
-"""The command line: run · calibrate · look · measure · stats · compare · plot · export · validate · check · schema ·
-presets · doctor.
+"""The command line: new · run · calibrate · look · measure · stats · compare · plot · export · list · show · diff ·
+remove · validate · check · schema · presets · doctor.
 
 Exit codes: 0 done; 1 done, but some realisations broke down; 2 wrong usage or configuration; 3 a file or folder
 cannot be read or written; 4 not enough memory; 130 interrupted (Ctrl-C); 143 terminated (SIGTERM, as by a cluster's
@@ -14,14 +14,14 @@ import sys
 
 from mcdev.configuration.problems import ConfigError
 from mcdev.files.whole_file import ResultsError
-from mcdev.interface import computing, looking, measuring
+from mcdev.interface import computing, keeping, looking, measuring, starting
 from mcdev.interface.application import app
 from mcdev.interface.ending import CONFIG, FILES, MEMORY, SIGNALS, STOPPED, Interrupted, Leave, interrupt
-from mcdev.interface.terminal import STDERR, outlets
+from mcdev.interface.terminal import STDERR, STDOUT, outlets
 from mcdev.machine.environment import NoBackend
 from mcdev.machine.memory import NotEnoughMemory
 
-__all__ = ["computing", "looking", "main", "measuring"]  # imported for the commands that they add
+__all__ = ["computing", "keeping", "looking", "main", "measuring", "starting"]  # imported for their commands
 
 
 def main() -> None:
@@ -43,6 +43,7 @@ def main() -> None:
 
 
 def _main() -> None:
+    STDOUT.hushed = STDERR.hushed = False
     before = [signal.signal(number, interrupt) for number in SIGNALS]
     try:
         app()

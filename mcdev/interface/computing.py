@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from mcdev.files.plain_text import visible
 from mcdev.interface.application import (
     AcceptOther,
     ConfigFile,
+    Only,
     Overrides,
+    PictureFormat,
     Plugins,
+    Quiet,
     again_with,
     app,
     command_line,
@@ -23,6 +26,7 @@ from mcdev.interface.application import (
 )
 from mcdev.interface.drawing import draw, draw_calibration
 from mcdev.interface.ending import BROKEN, CONFIG, FILES, Leave, to_be_gone_on_with, what_is_kept
+from mcdev.interface.progress_bar import progress_bar
 from mcdev.interface.terminal import STDERR, STDOUT, print_calibration, print_study, print_tables
 
 if TYPE_CHECKING:
@@ -48,6 +52,9 @@ def run(
     ] = None,
     accept: AcceptOther = False,
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
+    form: PictureFormat = "png",
+    only: Only = None,
+    quiet: Quiet = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it would take: steps, memory, time.")
     ] = False,
@@ -64,7 +71,8 @@ def run(
     if resume is not None and out is not None:
         raise Leave("--out and --resume both name the folder; give one of them", CONFIG)
     kind: Literal["threads", "dask"] = "dask" if scheduler == "dask" or scheduler_address else "threads"
-    how = _How(kind, threads, scheduler_address, memory * 2**30 if memory else None, figures, accept)
+    pictures = _pictures(form, only) if figures else None
+    how = _How(kind, threads, scheduler_address, memory * 2**30 if memory else None, pictures, accept)
     if config is None and resume is None:
         raise Leave("give a configuration file, or --resume FOLDER", CONFIG)
     start()
@@ -81,9 +89,9 @@ def run(
     with to_be_gone_on_with(again, folder / safekeeping.RECORD):
         tree, records, failed = _run_one(experiment, folder, how, resume is not None, again)
         print_tables(tree, records)
-        drawn = draw(tree, folder / "figures") if figures and experiment.output.figures else []
+        drawn = draw(tree, folder / "figures", *pictures) if pictures and experiment.output.figures else []
     more = (", card.toml" if tree["realisations"].sizes["device"] > 1 else "") + (", figures/" if drawn else "")
-    STDOUT.say(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})")
+    STDOUT.answer(f"\nresults: {folder}/ (results.h5, statistics.csv, config.toml{more})", str(folder))
     for chunk, why in failed.items():
         STDERR.say(f"{chunk.name}: {why}", "set aside", "red")
     if failed:
@@ -117,6 +125,22 @@ def _print_forecast(config: Path, overrides: dict[str, Any], threads: int | None
             STDOUT.say(f"{name}: {line}")
 
 
+class Pictures(NamedTuple):
+    """Which pictures are drawn, and as what."""
+
+    form: str
+    only: tuple[str, ...]
+
+
+def _pictures(form: str, only: list[str] | None) -> Pictures:
+    """Raises ``ConfigError`` for names that no picture has, before anything is computed."""
+    if only:
+        from mcdev.figures import check_names
+
+        check_names(only)
+    return Pictures(form, tuple(only or ()))
+
+
 class _How(NamedTuple):
     """With which workers, in how much memory."""
 
@@ -125,7 +149,8 @@ class _How(NamedTuple):
     address: str | None
     memory: float | None
     """Bytes."""
-    figures: bool
+    pictures: Pictures | None
+    """None: none are drawn."""
     accept: bool
     """Whether other machines may have a part in it."""
 
@@ -153,15 +178,7 @@ def _run_one(
                     STDERR.say(f"{folder / FILE_NAME} is not as it was written; it is made again")
                 with (
                     scheduler.workers(how.kind, how.number, how.address) as workers,
-                    Progress(
-                        TextColumn("{task.description}", markup=False),
-                        BarColumn(),
-                        TaskProgressColumn(),
-                        TimeElapsedColumn(),
-                        TextColumn("left"),
-                        TimeRemainingColumn(),
-                        console=STDERR,
-                    ) as bar,
+                    progress_bar(STDERR, STDERR.hushed) as bar,
                 ):
                     task = bar.add_task(experiment.name, total=None)
                     shares = keeper.go_on() if resume else keeper.begin(workers.number, how.memory)
@@ -236,22 +253,22 @@ def _run_study(config: Path, set_: list[str] | None, out: Path | None, how: _How
             temporary.write_text(study.to_csv(rows), encoding="utf-8")
         if rows:
             print_study(plan, rows)
-        if how.figures:
-            _draw_study(plan, trees, folder)
-    STDOUT.say(f"\nresults: {folder}/ (table.csv, and a folder for each run of each variant)")
+        if how.pictures:
+            _draw_study(plan, trees, folder, how.pictures)
+    STDOUT.answer(f"\nresults: {folder}/ (table.csv, and a folder for each run of each variant)", str(folder))
     broken = sum(_broken(tree) for tree in trees.values())
     if broken:
         raise Leave(f"{broken} realisations broke down and are left out; see statistics.csv of each run", BROKEN)
 
 
-def _draw_study(plan: Any, trees: dict[tuple[str, str], Any], folder: Path) -> None:
+def _draw_study(plan: Any, trees: dict[tuple[str, str], Any], folder: Path, pictures: Pictures) -> None:
     from mcdev.figures import draw_study
     from mcdev.study import FIGURES
 
-    for path in draw_study(trees, folder / FIGURES):
+    for path in draw_study(trees, folder / FIGURES, pictures.form) if not pictures.only else ():
         STDOUT.say(f"figure: {path}")
     for member in plan.members:
-        draw(trees[member.run, member.variant], folder / member.folder / "figures")
+        draw(trees[member.run, member.variant], folder / member.folder / "figures", *pictures)
 
 
 @app.command()
@@ -263,6 +280,8 @@ def calibrate(
     resume: Annotated[Path | None, typer.Option(help="Folder of a stopped calibration, to be gone on with.")] = None,
     accept: AcceptOther = False,
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
+    form: PictureFormat = "png",
+    quiet: Quiet = False,
 ) -> None:
     """Fit device parameters to reported numbers and measured curves: values, intervals, what is not determined."""
     from mcdev.calibration import folder as its_folder
@@ -283,15 +302,17 @@ def calibrate(
         STDERR.say(warning, "warning", "yellow")
     with to_be_gone_on_with(again, folder / its_folder.RECORD), alone(folder):
         kept = its_folder.begin(plan, folder) if resume is None else its_folder.go_on(plan, folder, accept)
-        with Progress(TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=STDERR) as bar:
+        with Progress(
+            TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=STDERR, disable=STDERR.hushed
+        ) as bar:
             task = bar.add_task(plan.job.name, total=None)
             tree = its_folder.work(plan, folder, kept, lambda text: bar.update(task, description=visible(text)))
         for note in kept.notes:
             STDERR.say(note)
         print_calibration(tree)
         if figures:
-            draw_calibration(tree, folder / "figures")
-    STDOUT.say(f"\nresults: {folder}/ (calibration.h5, fitted.toml, targets.csv, parameters.csv)")
+            draw_calibration(tree, folder / "figures", form)
+    STDOUT.answer(f"\nresults: {folder}/ (calibration.h5, fitted.toml, targets.csv, parameters.csv)", str(folder))
 
 
 def _claim(folder: Path, own: dict[str, str]) -> Path:

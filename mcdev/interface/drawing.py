@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from mcdev.interface.terminal import STDERR, STDOUT
 
 
-def draw(tree: Any, folder: Path) -> list[Path]:
+def draw(tree: Any, folder: Path, form: str = "png", only: Collection[str] = ()) -> list[Path]:
     """Those of a run."""
     from mcdev.figures import draw_all
 
-    drawn = draw_all(tree, folder, lambda why: STDERR.say(why, "note"))
+    drawn = draw_all(tree, folder, lambda why: STDERR.say(why, "note"), form, only)
     for path in drawn:
         STDOUT.say(f"figure: {path}")
     return drawn
 
 
-def draw_calibration(tree: Any, folder: Path) -> None:
+def draw_calibration(tree: Any, folder: Path, form: str = "png", only: Collection[str] = ()) -> None:
     """Those of a calibration."""
     from mcdev import figures
 
-    for path in figures.draw_calibration(tree, folder):
+    for path in figures.draw_calibration(tree, folder, form, only):
         STDOUT.say(f"figure: {path}")

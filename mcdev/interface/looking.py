@@ -11,7 +11,18 @@ import typer
 from rich.table import Table
 
 from mcdev.files.plain_text import one_line
-from mcdev.interface.application import ConfigFile, Overrides, Plugins, RunFolder, app, overrides, start
+from mcdev.interface.application import (
+    ConfigFile,
+    Only,
+    Overrides,
+    PictureFormat,
+    Plugins,
+    Quiet,
+    RunFolder,
+    app,
+    overrides,
+    start,
+)
 from mcdev.interface.drawing import draw, draw_calibration
 from mcdev.interface.ending import BROKEN
 from mcdev.interface.terminal import STDERR, STDOUT, print_tables, published, with_error
@@ -28,6 +39,7 @@ def stats(
     card: Annotated[Path | None, typer.Option(help="Write the model card into this file.")] = None,
     resample: Annotated[int | None, typer.Option(help="Draw this many devices from the card, as CSV.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of --resample.")] = 0,
+    point: Annotated[int | None, typer.Option(min=1, help="Of this sweep point alone, from one.")] = None,
     plugin: Plugins = None,
 ) -> None:
     """Statistics of each measurement at each sweep point: D2D and C2C, quantiles, censoring; a card; new devices."""
@@ -44,7 +56,7 @@ def stats(
         for remark in remarks:
             STDERR.say(remark, "note")
         return
-    tree, records = served.open_run(run)
+    tree, records = served.open_run(run, point)
     if format != "table":
         served.export(tree, records, format, out)
         return
@@ -55,9 +67,14 @@ def stats(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)], plugin: Plugins = None
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures and the table of two results; default: beside_NAME.")
+    ] = None,
+    form: PictureFormat = "png",
+    plugin: Plugins = None,
 ) -> None:
-    """Published numbers beside ours, as a Markdown table."""
+    """Published numbers beside ours, as a Markdown table; and two results, say measured and simulated, side by side."""
     from mcdev import statistics
     from mcdev.results.file import read
     from mcdev.statistics.screen import prefixed
@@ -65,8 +82,10 @@ def compare(
     for folder in runs:
         _say_altered(folder)
     compared = [(tree, statistics.compare(tree)) for tree in map(read, runs)]  # all read before anything is printed
-    STDOUT.say("| run | quantity | published | mcdev | source |")
-    STDOUT.say("|---|---|---|---|---|")
+    two = len(runs) == 2 and runs[0].resolve() != runs[1].resolve()
+    if not two or any(records for _, records in compared):
+        STDOUT.say("| run | quantity | published | mcdev | source |")
+        STDOUT.say("|---|---|---|---|---|")
     for tree, records in compared:
         for record in records:
             where = ", ".join(f"{axis} {prefixed(value)}" for axis, value in record["point"].items())
@@ -75,26 +94,36 @@ def compare(
             theirs, ours = f"{published(record)}{unit}", f"{with_error(record['ours'], record['error'])}{unit}"
             cells = (str(tree.attrs["title"]), what, theirs, ours, record["source"])
             STDOUT.say("| " + " | ".join(one_line(cell).replace("|", r"\|") for cell in cells) + " |")
+    if two:
+        from mcdev.interface.beside import print_beside
+
+        print_beside(compared[0][0], compared[1][0], runs, out, form)
 
 
 @app.command()
 def plot(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
+    form: PictureFormat = "png",
+    only: Only = None,
+    point: Annotated[int | None, typer.Option(min=1, help="Of this sweep point alone, from one.")] = None,
+    quiet: Quiet = False,
     plugin: Plugins = None,
 ) -> None:
     """Draw the pictures of a run or calibration again, from its results file alone."""
     from mcdev.calibration import report
     from mcdev.results.file import find, read
+    from mcdev.results.one_point import at_point
 
     if report.is_calibration(run):
         tree = report.read(run)
-        draw_calibration(tree, out or (run if run.is_dir() else run.parent) / "figures")
+        draw_calibration(tree, out or (run if run.is_dir() else run.parent) / "figures", form, tuple(only or ()))
         return
 
-    folder = out or find(run).parent / "figures"
+    folder = out or find(run).parent / "figures" / (f"point_{point}" if point is not None else "")
     _say_altered(run)
-    drawn = draw(read(run), folder)
+    tree = read(run)
+    drawn = draw(tree if point is None else at_point(tree, point), folder, form, tuple(only or ()))
     if not drawn:
         STDOUT.say("no picture applies to these results")
 

@@ -74,6 +74,9 @@ def outlets() -> Iterator[_Outlet]:
             sys.stdout, sys.stderr = before
 
 
+_LOUD = ("error", "warning", "set aside", "trouble")
+
+
 class Screen(Console):
     """A terminal, or what stands for one, that text cannot steer. What mcdev prints may come from a file that somebody
     else made: nothing in it is a mark of style or a picture, and its control characters are written out. This is
@@ -81,6 +84,8 @@ class Screen(Console):
 
     def __init__(self, stderr: bool = False, width: int | None = None):
         super().__init__(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+        self.hushed = False
+        """Whether only what goes wrong is said, and where results are (``--quiet``)."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -88,11 +93,19 @@ class Screen(Console):
 
     def say(self, text: str, word: str = "", style: str = "") -> None:
         """A line that the terminal may wrap, after a word in a style: ``warning: …``."""
+        if self.hushed and word not in _LOUD:
+            return
         start = Text(f"{visible(word)}: ", style=style) if word else Text()
         self.print(Text.assemble(start, visible(text)), soft_wrap=True)
 
+    def answer(self, text: str, plain: str) -> None:
+        """What a command is called for: in words, or where it is hushed ``plain``, for a script."""
+        self.print(Text(visible(plain if self.hushed else text)), soft_wrap=True)
+
     def table(self, table: Table) -> None:
         """A table; where the terminal is too narrow for its columns, one value a line, so that none is cut off."""
+        if self.hushed:
+            return
         roomy = self.options.update(width=10_000)
         fits = [
             measure_renderables(self, roomy, [column.header, *column.cells])[0 if not column.no_wrap else 1]
@@ -116,6 +129,8 @@ def _records(table: Table) -> Iterable[str]:
 
 
 # Into a file or a pipe tables are as wide as they need, not as a terminal would be, unless COLUMNS says how wide.
+_LONG = 25
+"""Rows after which a table ends in a summary."""
 _PIPE = None if "COLUMNS" in os.environ else 132
 STDOUT = Screen(width=None if sys.stdout is None or sys.stdout.isatty() else _PIPE)
 STDERR = Screen(stderr=True)
@@ -226,6 +241,8 @@ def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = F
     STDOUT.table(table)
     if hidden:
         STDOUT.say(f"{hidden} more rows: mcdev stats RUN")
+    if table.row_count > _LONG:
+        STDOUT.say(_summary(records))
     if counts:
         STDOUT.say(f"mean and CV: of those of n that are not {' or '.join(counts.values())}")
     if "n_censored" in counts:
@@ -250,6 +267,17 @@ def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = F
                 visible(record["source"]),
             )
         STDOUT.table(beside)
+
+
+def _summary(records: list[dict[str, Any]]) -> str:
+    """What a long table is of, in one line."""
+    names = dict.fromkeys(record["measurement"].partition("[")[0] for record in records)
+    points = {tuple(record["point"].items()) for record in records}
+    wrong = {"n_censored": "censored", "n_undefined": "undefined", "n_failed": "failed"}
+    sums = [f"{n} {word}" for key, word in wrong.items() if (n := sum(record[key] for record in records))]
+    of = f" at {len(points)} sweep points" if len(points) > 1 else ""
+    values = sum(record["n"] for record in records)
+    return f"{len(records)} rows: {', '.join(names)}{of}; {values} values{', ' if sums else ''}{', '.join(sums)}"
 
 
 def _worth_a_row(label: str, records: list[dict[str, Any]]) -> bool:

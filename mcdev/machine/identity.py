@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -160,15 +160,6 @@ def together(origins: Iterable[Origin]) -> str:
 def _only(items: list[str], others: list[str]) -> str:
     own = [item[:12] if re.fullmatch("[0-9a-f]{64}", item) else item for item in items if item not in others]
     return " ".join(own[:_SHOWN]) + (f" and {len(own) - _SHOWN} more" if len(own) > _SHOWN else "") or "nothing more"
-
-
-def changed_keys(there: Any, here: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Key paths at which two configurations differ, with both values; None where there is none."""
-    if isinstance(there, Mapping) and isinstance(here, Mapping):
-        for key in dict.fromkeys([*there, *here]):
-            yield from changed_keys(there.get(key), here.get(key), f"{path}.{key}" if path else str(key))
-    elif there != here:
-        yield path, there, here
 
 
 # -------------------------------------------------------------------------------------- this machine

@@ -14,6 +14,7 @@ from mcdev.files.pattern import check as check_pattern
 from mcdev.files.structure import Unreadable, hdf5, parse_toml
 from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.results import former_results
+from mcdev.results.display import as_results
 from mcdev.results.fits_along_axes import coefficients, curves
 from mcdev.results.provenance import SCHEMA_VERSION
 from mcdev.results.tree import axis_labels, experiment_of, unfitted
@@ -79,7 +80,7 @@ def read(path: str | Path) -> xr.DataTree:
         raise ResultsError(f"{file} is not read: {error}") from None
     except Exception as error:  # h5py and xarray raise many kinds for a damaged file
         raise ResultsError(f"{file} cannot be read as a results file: damaged or cut off ({error})") from None
-    return loaded
+    return as_results(loaded)
 
 
 def _migrated(tree: xr.DataTree, file: Path) -> xr.DataTree:
@@ -121,6 +122,7 @@ def _check(tree: xr.DataTree, migrated: bool) -> None:
         raise Unreadable(f"it has {traced} trajectories, more than its configuration gives")
     points = [empty(trial, traced) for trial in resolved]
     pattern = unfitted(experiment, points)
+    former_results.add_coordinates(tree, "trajectories", pattern["/trajectories"])
     if traced == 0:  # arrays of nothing are not always written
         pattern["/trajectories"] = tree["trajectories"].to_dataset() if "trajectories" in tree else xr.Dataset()
     about = {"title": "", "description": "", "config_hash": "", "seed": 0, "reduced_units": "", "warnings": ""}

@@ -69,6 +69,20 @@ def complete(tree: xr.DataTree, experiment: Experiment, written: Mapping[str, An
             tree["parameters"].dataset = own.assign({name: parameter(experiment, name, alike)})
 
 
+def add_coordinates(tree: xr.DataTree, group: str, wanted: xr.Dataset) -> None:
+    """Give a group the coordinates that came later: none of its dimensions, each follows from the configuration."""
+    if group not in tree:
+        return
+    own = tree[group].to_dataset()
+    missing = {
+        name: variable.variable
+        for name, variable in wanted.coords.items()
+        if name not in own.variables and name not in own.dims and set(variable.dims) <= set(own.dims)
+    }
+    if missing and len(missing) == len(set(wanted.coords) - set(own.dims)):
+        tree[group].dataset = own.assign_coords(missing)
+
+
 def _named(table: Any, path: str) -> bool:
     for key in path.split("."):
         if not isinstance(table, Mapping) or key not in table:

@@ -25,7 +25,8 @@ def attributes(experiment: Experiment, variants: list[Experiment], origins: Sequ
     """Attributes of the results' root."""
     every = [table for point in variants for table in (point.device, *point.circuit.tables.values())]
     named = dict.fromkeys(name for table in every if (name := getattr(table, "preset", None)))
-    used = [presets()[name] for name in named]
+    known = presets() | experiment.own_presets
+    used = [known[name] for name in named]
     first, *others = (point.device.reduced_units for point in variants)
     reduced = {si: name for si, name in first.items() if all(units.get(si) == name for units in others)}
     return {

@@ -14,9 +14,10 @@ from typing import Any, Literal, TypeVar
 import filelock
 from pydantic import BaseModel, ValidationError
 
+from mcdev.configuration.key_paths import changed_keys
 from mcdev.configuration.problems import shown
 from mcdev.files.whole_file import ResultsError, whole_file
-from mcdev.machine.identity import Identity, Origin, changed_keys, differences, exclusive, told
+from mcdev.machine.identity import Identity, Origin, differences, exclusive, told
 from mcdev.machine.provenance import ACCEPT
 from mcdev.schema import Strict
 

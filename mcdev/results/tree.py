@@ -7,7 +7,8 @@
     /measurements/NAME    value and status: (point, device, cycle), with an entry axis for lists
     /mean_response/NAME   value of the measurement taken on the mean trajectory: (point, kept_cycle, replicate)
     /response             mean, standard error and quantiles over time: (point, kept_cycle, time)
-    /trajectories         full trajectories of the first devices: (point, kept_cycle, trajectory, time)
+    /trajectories         full trajectories of the first devices: (point, kept_cycle, trajectory, sample), with the
+                          coordinates time (point, sample) and device (trajectory)
     /profile              what varies along the device: (point, kept_cycle, time, bin), position (point, bin)
     /spectrum             small-signal impedance, where the protocol takes one: (point, device, cycle, frequency)
     /spikes/NAME          the spikes of a detector, named after the first measurement that reads them: onset, width and
@@ -32,13 +33,16 @@ import xarray as xr
 
 from mcdev.configuration.experiment import Experiment, build
 from mcdev.configuration.key_paths import axis_unit, axis_values
+from mcdev.configuration.own_presets import files_named
 from mcdev.configuration.problems import keys_of
+from mcdev.configuration.samples import names_samples
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.files.structure import Unreadable, parse_toml
 from mcdev.files.whole_file import ResultsError
 from mcdev.machine.identity import Origin
 from mcdev.measurements.contract import STATUS_MEANINGS
 from mcdev.measurements.spiking import Spiking
+from mcdev.results.display import as_results
 from mcdev.results.fits_along_axes import fitted_group
 from mcdev.results.provenance import attributes
 from mcdev.results.unknown_kinds import experiment_with_stand_ins, missing
@@ -68,7 +72,7 @@ def assemble(
     labels = axis_labels(experiment)
     for name, fit in experiment.fits.items():
         groups[f"/fits/{name}"] = _indexed(fitted_group(experiment, fit, points, labels), experiment, points)
-    return xr.DataTree.from_dict(groups)
+    return as_results(xr.DataTree.from_dict(groups))
 
 
 def unfitted(experiment: Experiment, points: list[PointResult]) -> dict[str, xr.Dataset]:
@@ -314,7 +318,17 @@ def _trajectories(variants: list[Experiment], points: list[PointResult], longest
             most = max(a.shape[3] for a in arrays)  # a sweep may change how many particles there are
             arrays = [_pad(a, 3, most) for a in arrays]
         data[name] = xr.Variable(dims, np.stack(arrays), {"units": unit, "long_name": long_name})
-    return data
+    return data.assign_coords(trajectory_coordinates(points, longest, data.sizes["trajectory"])) if data else data
+
+
+def trajectory_coordinates(points: list[PointResult], longest: int, count: int) -> dict[str, xr.Variable]:
+    """When each sample is, and of which device each trajectory is."""
+    edges = [p.timeline.edges for p in points]
+    time = np.stack([_pad(0.5 * (e[1:] + e[:-1]), 0, longest) for e in edges])
+    return {
+        "time": xr.Variable(("point", "sample"), time, {"units": "s", "long_name": "middle of the sample"}),
+        "device": xr.Variable("trajectory", np.arange(count), {"long_name": "number of the device"}),
+    }
 
 
 def _profile(variants: list[Experiment], points: list[PointResult], longest: int) -> xr.Dataset:
@@ -379,6 +393,8 @@ def _tables(text: str) -> dict[str, Any]:
     except Unreadable as error:
         raise ResultsError(f"the configuration in the results {error}") from None
     protocol = data.get("protocol")
-    if isinstance(protocol, dict) and "file" in protocol:  # results hold a waveform's points
+    if (
+        (isinstance(protocol, dict) and "file" in protocol) or files_named(data) or names_samples(data)
+    ):  # results hold what files said
         raise ResultsError("the configuration in the results names another file; it is not read")
     return data

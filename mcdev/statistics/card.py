@@ -16,7 +16,7 @@ import tomli_w
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 from scipy import special
 
-from mcdev.configuration.experiment import read_toml
+from mcdev.configuration.extends import read_toml
 from mcdev.configuration.problems import ConfigError, Problem, described, unique
 from mcdev.schema import Strict, refuse
 from mcdev.statistics.readings import Support

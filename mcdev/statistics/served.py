@@ -11,6 +11,7 @@ import xarray as xr
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.files.whole_file import whole_file
 from mcdev.results.file import read
+from mcdev.results.one_point import at_point
 from mcdev.statistics.card import Card, read_card, to_toml
 from mcdev.statistics.card_of_run import make_card
 from mcdev.statistics.draw import check_size, write_devices
@@ -35,9 +36,10 @@ def is_card(path: Path) -> bool:
     return path.suffix == ".toml" and not path.is_dir()
 
 
-def open_run(path: Path) -> tuple[xr.DataTree, list[dict[str, Any]]]:
-    """Results and their records. Raises ``ResultsError``."""
-    tree = read(path)
+def open_run(path: Path, point: int | None = None) -> tuple[xr.DataTree, list[dict[str, Any]]]:
+    """Results and their records, or those at one sweep point, from one. Raises ``ResultsError``, and ``ConfigError``
+    where there is no such point."""
+    tree = read(path) if point is None else at_point(read(path), point)
     return tree, summarise(tree)
 
 

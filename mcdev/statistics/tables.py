@@ -151,7 +151,7 @@ def _row(**given: Any) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
 
-def frame(tree: xr.DataTree) -> pd.DataFrame:
+def statistics_frame(tree: xr.DataTree) -> pd.DataFrame:
     """All statistics of a run as a pandas frame, one row a number: :func:`long_table`, with its columns ``LONG``."""
     return pd.DataFrame(long_table(tree, summarise(tree)), columns=list(LONG))
 

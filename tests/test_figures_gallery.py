@@ -1,0 +1,192 @@
+"""Every picture of spread at one, two, four and twelve sweep points, with and without censoring: no text lies on
+another, none is cut off. Text is judged by where it is drawn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import reduced
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from mcdev.devices.contract import CIRCUIT_CHANNELS
+from mcdev.figures import PICTURES, along_axis, probability
+from mcdev.figures.axes import symbol_of
+from mcdev.measurements.contract import OK, RIGHT_CENSORED
+from mcdev.results.tree import assemble
+from mcdev.simulation.ensemble import PointResult
+from mcdev.statistics import summarise
+
+TRAIN = {
+    "kind": "pulse_train",
+    "amplitude": "3 V",
+    "width": "20 ms",
+    "period": "30 ms",
+    "count": 3,
+    "relaxation": "1 s",
+}
+MEASURED = {
+    "tau_r": {"kind": "relaxation_time"},
+    "tau_d": {"kind": "delay_time"},
+    "g": {"kind": "pulse_conductance"},
+    "ppf": {"kind": "paired_pulse"},
+}
+COURSES = ("waveform", "train_response", "pulse_response")  # there are no courses in these results
+
+
+def results(points: int, censored: bool, devices: int = 24, cycles: int = 4) -> xr.DataTree:
+    """What was never simulated: times over decades, of which a third is a bound, ratios of either sign, lists."""
+    draw = np.random.default_rng(3)
+    temperatures = [f"{0.4 + 0.01 * i:.2f} K" for i in range(points)]
+    axes = {"device.background_temperature": temperatures} if points > 1 else {}
+    ensemble = {"devices": devices, "cycles": cycles}
+    experiment = reduced(TRAIN, MEASURED, ensemble).with_({"sweep.axes": axes, "output.quantiles": [0.5]})
+    names = [*CIRCUIT_CHANNELS, "temperature"]
+    found = []
+    for number, (_, variant) in enumerate(experiment.points()):
+        timeline = variant.timeline
+        z = 0.3 * draw.standard_normal((4, devices, 1)) + 0.4 * draw.standard_normal((4, devices, cycles))
+        tau = {"tau_r": np.exp(z[0] - 0.05 * number), "tau_d": 1e-3 * np.exp(2 * z[1] + 0.1 * number)}
+        bounds = {"tau_r": 1.1, "tau_d": 1.2e-3} if censored else {"tau_r": np.inf, "tau_d": np.inf}
+        g = np.exp(0.2 * z[3])[..., None] * np.array([0.2, 0.5, 0.9])
+        course = np.zeros((cycles, timeline.samples))
+        status = {name: np.where(x > bounds[name], RIGHT_CENSORED, OK) for name, x in tau.items()}
+        of_mean = {name: np.ones((cycles, 3, *((3,) if name == "g" else ()))) for name in MEASURED}
+        found.append(
+            PointResult(
+                timeline=timeline,
+                parameters={name: np.ones(devices) for name in experiment.device.parameters()},
+                values={name: np.minimum(x, bounds[name]) for name, x in tau.items()} | {"g": g, "ppf": z[2]},
+                status=status | {"g": np.zeros(g.shape), "ppf": np.zeros(z[2].shape)},
+                of_mean=of_mean,
+                mean=dict.fromkeys(names, course),
+                sem=dict.fromkeys(names, course),
+                quantiles=dict.fromkeys(names, course[:, None]),
+                trajectories={},
+                profile={"density": np.zeros((*course.shape, variant.device.profile_bins.size))},
+                impedance=np.empty((devices, cycles, 0), complex),
+                intact=np.ones((devices, cycles), bool),
+            )
+        )
+    return assemble(experiment, found, {})
+
+
+def ticks(axes: Axes) -> Iterator[tuple[Text, bool]]:
+    """Labels of the ticks, and whether each is drawn."""
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        room = 1e-9 * (high - low)
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+            inside = low - room <= tick.get_loc() <= high + room
+            yield tick.label1, inside and axes.axison
+            yield tick.label2, inside and axes.axison
+
+
+def texts(figure: Figure) -> list[tuple[str, Bbox]]:
+    """Every text of a picture that is drawn, and where."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    of_ticks = dict(pair for axes in figure.axes for pair in ticks(axes))
+    shown = [t for t in figure.findobj(Text) if of_ticks.get(t, True) and t.get_visible() and t.get_text().strip()]
+    return [(t.get_text(), t.get_window_extent(canvas.get_renderer())) for t in shown]
+
+
+def faults(figure: Figure) -> list[tuple[str, ...]]:
+    """Texts that overlap by more than a pixel, and texts beyond the picture's edge."""
+    found: list[tuple[str, ...]] = []
+    drawn = texts(figure)
+    whole = figure.bbox.padded(1.0)
+    found += [("cut off", text) for text, box in drawn if not whole.containsx(box.x0) or not whole.containsx(box.x1)]
+    found += [("cut off", text) for text, box in drawn if not whole.containsy(box.y0) or not whole.containsy(box.y1)]
+    for (one, a), (other, b) in itertools.combinations(drawn, 2):
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1:
+            found.append((one, other))
+    return found
+
+
+def test_faults_are_found() -> None:
+    figure = Figure(figsize=(3, 2), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title("well")
+    assert faults(figure) == []
+    axes.text(0.5, 0.5, "one upon", transform=axes.transAxes)
+    axes.text(0.52, 0.51, "another", transform=axes.transAxes)
+    figure.text(0.9, 0.5, "too long for the picture")
+    assert ("one upon", "another") in faults(figure)
+    assert ("cut off", "too long for the picture") in faults(figure)
+
+
+EVERY = list(itertools.product([1, 2, 4, 12], [False, True]))
+
+
+@pytest.mark.parametrize(
+    ("points", "censored"),
+    [pytest.param(*case, marks=() if case == (4, True) else pytest.mark.slow) for case in EVERY],
+)
+def test_no_text_lies_on_another_and_none_is_cut_off(points: int, censored: bool) -> None:
+    tree = results(points, censored)
+    found, drawn = {}, []
+    for picture in PICTURES:
+        if picture.NAME not in COURSES and picture.applies(tree):
+            drawn.append(picture.NAME)
+            if wrong := faults(picture.draw(tree)):
+                found[picture.NAME] = wrong
+    assert found == {}
+    expected = {"distributions", "probability", "scatter_matrix", "device_to_device", "cycle_traces"}
+    expected |= ({"survival"} if censored else set()) | ({"interval"} if points > 1 else set())
+    assert set(drawn) == expected | ({"along_axis"} if points > 2 else set())
+
+
+def test_medians_along_an_axis_where_values_are_censored() -> None:
+    """And means where none is; how many values are uncensored stands there."""
+    tree = results(4, True)
+    rows = [r for r in summarise(tree, variability=False) if r["measurement"] == "tau_r"]
+    figure = Figure()
+    axes = figure.subplots()
+    along_axis.panel(tree, "tau_r", axes)
+    middle = next(line for line in axes.get_lines() if len(line.get_xdata()) == 4)
+    expected = [np.nan if r["median"] is None else r["median"] for r in rows]
+    np.testing.assert_allclose(middle.get_ydata(), expected)
+    legend = axes.get_legend()
+    assert legend is not None
+    assert "median and its 95 % interval" in legend.get_title().get_text()
+    assert {t.get_text() for t in axes.texts} >= {str(r["n_ok"]) for r in rows}
+    other = figure.subplots()
+    along_axis.panel(tree, "ppf", other)
+    rows = [r for r in summarise(tree, variability=False) if r["measurement"] == "ppf"]
+    np.testing.assert_allclose(other.get_lines()[0].get_ydata(), [r["mean"] for r in rows])
+
+
+def test_a_point_of_a_probability_plot_takes_one_line() -> None:
+    """With the numbers of both laws, so that a legend is no taller than its panel."""
+    tree = results(4, True)
+    figure = probability.draw(tree)
+    part = figure.subfigs[0]
+    legend, panel = part.legends[0], part.axes[0]
+    FigureCanvasAgg(figure).draw()
+    assert len(legend.get_texts()) == 4 + 2
+    assert "shape" in legend.get_texts()[0].get_text()
+    assert legend.get_window_extent().height < panel.get_window_extent().height
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tau_d", r"$\tau_\mathrm{d}$"),
+        ("tau", r"$\tau$"),
+        ("tau_r_1e", r"$\tau_\mathrm{r}$, 1e"),
+        ("sigma_on", r"$\sigma_\mathrm{on}$"),
+        ("ppf", "PPF"),
+        ("on_off", "on off"),
+        ("taud", "taud"),
+    ],
+)
+def test_names_as_physics_writes_them(name: str, words: str) -> None:
+    assert symbol_of(name) == words
