@@ -207,6 +207,10 @@ class CircuitConfig(Kind, abc.ABC):
         """Largest voltage (V) across a device while the source applies up to ``voltage`` volts."""
         return voltage
 
+    def under(self, voltage: float) -> CircuitConfig:
+        """As ``DeviceConfig.under``, of the devices that the circuit holds."""
+        return self
+
     def follows(self, device: DeviceConfig) -> bool:
         """Whether the circuit itself moves the states of such devices in time, with steps of its own."""
         return False

@@ -5,6 +5,7 @@ from typing import Annotated
 from mcdev.devices.contract import DeviceConfig
 from mcdev.devices.diffusive import Diffusive
 from mcdev.devices.diffusive_density import DiffusiveDensity
+from mcdev.devices.diffusive_hopping import DiffusiveHopping
 from mcdev.devices.omiec_compact import OmiecCompact
 from mcdev.devices.omiec_pnp import OmiecPnp
 from mcdev.devices.volatile_threshold import VolatileThreshold
@@ -15,6 +16,7 @@ DEVICES: Kinds[DeviceConfig] = Kinds(
     DeviceConfig,
     Diffusive,
     DiffusiveDensity,
+    DiffusiveHopping,
     OmiecCompact,
     OmiecPnp,
     VolatileThreshold,
@@ -30,6 +32,7 @@ __all__ = [
     "Device",
     "Diffusive",
     "DiffusiveDensity",
+    "DiffusiveHopping",
     "OmiecCompact",
     "OmiecPnp",
     "VolatileThreshold",

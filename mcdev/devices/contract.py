@@ -188,14 +188,17 @@ class DeviceConfig(Kind, abc.ABC):
     """Whether its trajectory may be differentiated in reverse mode: not where steps are chosen on the way."""
     adaptive: ClassVar[bool] = False
     """Whether each device chooses its own steps, so that what they cost depends on what it goes through."""
-    labels: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Parameters on which nothing recorded depends but what stands on its axes, each with the parameters that would
-    have to change with it to make another device."""
     alike: ClassVar[bool] = True
     """Whether two devices of equal parameters behave alike: no noise, nothing drawn but the parameters."""
 
     def idle(self, spectral: bool) -> Mapping[str, str]:
         """Parameter → why nothing depends on it as this device is set. ``spectral``: whether an impedance is taken."""
+        return {}
+
+    @property
+    def labels(self) -> Mapping[str, tuple[str, ...]]:
+        """Parameters on which nothing recorded depends but what stands on its axes, each with the parameters that would
+        have to change with it to make another device."""
         return {}
 
     @property
@@ -305,6 +308,11 @@ class DeviceConfig(Kind, abc.ABC):
             "full_scale": self.full_scale.of(parameters) if self.full_scale else none,
             "cell_constant": parameters["thickness"] / parameters["area"] if self.layer else none,
         }
+
+    def under(self, voltage: float) -> DeviceConfig:
+        """The table as it is computed where up to this voltage (V) is applied: with what it leaves to the program
+        chosen. By default nothing is."""
+        return self
 
     def rest_report(self, duration: float) -> list[str]:
         """Warnings if a device left alone for ``duration`` seconds would not stay as it starts."""

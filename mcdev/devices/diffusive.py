@@ -86,19 +86,22 @@ class Diffusive(Nanoparticles):
 
     def _stiffness(self, step: float) -> float:
         """h · max|U''| for the stiffest device: its curvature times its mobility times the step."""
-        deepest, narrowest = 1.0, extremes(self.pinning_period)[0]
+        deepest, narrowest = 1.0, self.span("pinning_period")[0]
         if self.pinning_disorder is not None:  # four standard deviations of a single well
             deepest = float(np.exp(4 * self.pinning_disorder.depth_sigma))
             narrowest *= float(np.exp(-4 * self.pinning_disorder.period_sigma))
         depth = extremes(self.interfacial_energy)[1]
+        # All particles in one cluster may turn its well into a hill that is higher than the well was deep.
+        over = max(2.0 / extremes(self.capacity_content)[0] - 1.0, 0.0)
+        most = max(1.0, extremes(self.capacity_stiffness)[1] * over - 1.0)
         curvature = curvature_bound(
-            depth * (1 - self.interaction) * max(1.0, extremes(self.interfacial_ratio)[1]),
-            extremes(self.interfacial_width)[0],
+            depth * (1 - self.interaction) * max(1.0, extremes(self.interfacial_ratio)[1]) * most,
+            self.span("interfacial_width")[0],
             narrowest,
             deepest,
             depth * self.interaction,
         )
-        return curvature * extremes(self.cooling_rate)[1] * step / extremes(self.friction)[0]
+        return curvature * extremes(self.cooling_rate)[1] * step / self.span("friction")[0]
 
     def pace(self, voltage: float) -> Pace:
         """Step: ``curvature_step`` of the scheme. Coupling interval: the conductance changes through drift and
@@ -109,7 +112,7 @@ class Diffusive(Nanoparticles):
         if self.integrator.coupling_interval != "auto":
             return Pace(self.integrator.coupling_interval, step)
         v = abs(voltage) / extremes(self.threshold_voltage)[0]
-        eta, kappa = extremes(self.friction)[0], extremes(self.cooling_rate)[1]
+        eta, kappa = self.span("friction")[0], extremes(self.cooling_rate)[1]
         driven = _COUPLING / kappa * min(1.0, eta / 4.0) / max(v, 1e-9) ** 2
         return Pace(min(max(driven, 2 * step), 64 * step), step)
 
@@ -124,7 +127,7 @@ class Diffusive(Nanoparticles):
         return [("integrator.scheme", scheme, message)]
 
     def concerns(self) -> list[tuple[str, str]]:
-        found = []
+        found = super().concerns()
         default = SCHEMES[self.integrator.scheme].curvature_step / self._stiffness(1.0)
         if self.integrator.step != "auto" and self.integrator.step > 1.5 * default:
             found.append(
@@ -149,7 +152,8 @@ class Diffusive(Nanoparticles):
     def idle(self, spectral: bool) -> Mapping[str, str]:
         if self.interaction < 1:
             return super().idle(spectral)
-        return {"interfacial_ratio": "with interaction = 1 nothing of the interfacial energy stays in the wells"}
+        wells = ("interfacial_ratio", "capacity_stiffness", "capacity_content")
+        return dict.fromkeys(wells, "with interaction = 1 nothing of the interfacial energy stays in the wells")
 
     def rest_report(self, duration: float) -> list[str]:
         if self.interaction > 0 and self.initial_state == "rest":
@@ -167,13 +171,18 @@ class Diffusive(Nanoparticles):
                 "with an interaction between the particles the force on one depends on all others, which the score "
                 "does not know: use differences with common random numbers, or interaction = 0"
             )
+        if extremes(self.capacity_stiffness)[1] > 0:
+            raise ValueError(
+                "with a capacity of the clusters the force on one particle depends on all others, which the score does "
+                "not know: use differences with common random numbers, or capacity_stiffness = 0"
+            )
         integrator = Integrator(scheme="euler_maruyama", coupling_interval=self.integrator.coupling_interval)
         return Score(self.model_copy(update={"integrator": integrator}), carrying_score)
 
     # ------------------------------------------------------------------------------- building
 
     def build(self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any) -> DiffusiveDevices:
-        p = {name: np.asarray(value, dtype=np.float64) for name, value in draws.items()}
+        p = self.shares({name: np.asarray(value, dtype=np.float64) for name, value in draws.items()})
 
         def lanes(value: np.ndarray) -> Any:
             return per_lane(value, dtype)
@@ -188,7 +197,7 @@ class Diffusive(Nanoparticles):
         ratio = p["interfacial_ratio"] * (1.0 - self.interaction) + self.interaction
         return DiffusiveDevices(
             parameters={name: lanes(value) for name, value in p.items()},
-            landscape=Landscape(fixed.wells, fixed.pinning, attraction),
+            landscape=Landscape(fixed.wells, fixed.pinning, attraction, fixed.capacity),
             full_depth=lanes(p["interfacial_energy"]),
             full_right=None if fixed.wells.right is None else lanes(p["interfacial_energy"] * ratio),
             theta_0=lanes(Boltzmann * p["background_temperature"] / p["pinning_energy"]),

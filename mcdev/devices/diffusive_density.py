@@ -33,13 +33,16 @@ from mcdev.devices.contract import Devices, LaneKey, Pace, PerLane
 from mcdev.devices.landscape import Landscape
 from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
 from mcdev.devices.ohmic import Ohmic
+from mcdev.devices.tunnelling import conductance_of_chain
 from mcdev.integrators.drift_diffusion import fokker_planck_step
+from mcdev.integrators.elementary import gaussian
 from mcdev.integrators.interval import Interval
 from mcdev.schema import Strict, Unit, extremes, typical
 
 # Coupling interval at v = 1 in units of 1/κ (η = 4).
 _COUPLING = 2e-2
 _BLUR = 0.04
+_SETTLED = 0.1
 _UNDRIVEN = 1e-6  # V/V_th below which only the samples cut time
 
 
@@ -76,23 +79,40 @@ class DiffusiveDensity(Nanoparticles):
     def pace(self, voltage: float) -> Pace:
         """Conductance and temperature change through drift and heating, both driven by the voltage; without one the
         implicit step may be as long as a sample."""
-        step = self.integrator.step
-        if step == "auto":
-            v = max(abs(voltage) / extremes(self.threshold_voltage)[0], _UNDRIVEN)
-            eta, kappa = extremes(self.friction)[0], extremes(self.cooling_rate)[1]
-            step = 0.5 * _COUPLING / kappa * min(1.0, eta / 4.0) / v**2
+        if self.integrator.step != "auto":
+            return Pace(2 * self.integrator.step, self.integrator.step)
+        v = max(abs(voltage) / extremes(self.threshold_voltage)[0], _UNDRIVEN)
+        eta, kappa = self.span("friction")[0], extremes(self.cooling_rate)[1]
+        step = min(self._crowded, 0.5 * _COUPLING / kappa * min(1.0, eta / 4.0) / v**2)
         return Pace(2 * step, step)
+
+    @property
+    def _crowded(self) -> float:
+        """Longest step (s) for which the content of an overfull cluster may be held: a share of the time in which it
+        settles, 1/(χ D) with D = ½ P k (R_p/R_I)² the rate at which hops exchange it, k that of one particle."""
+        stiffness = extremes(self.capacity_stiffness)[1]
+        if stiffness == 0:
+            return np.inf
+        theta = Boltzmann * extremes(self.background_temperature)[0] / extremes(self.pinning_energy)[1]
+        content = 0.5 * self.particles * extremes(self.capacity_content)[0]
+        push = stiffness * extremes(self.interfacial_energy)[1] / (content * theta)
+        moved = (self.span("pinning_period")[1] / self.span("interfacial_width")[0]) ** 2
+        return _SETTLED / (push * 0.5 * self.particles * self.hop_rate(0.0) * moved)
 
     def concerns(self) -> list[tuple[str, str]]:
         """The energy in kT that a cell's width blurs at a barrier's top, U'' Δx²/(8 θ), is about twice the error of
         the rate at which it is crossed."""
         theta = Boltzmann * extremes(self.background_temperature)[0] / extremes(self.pinning_energy)[1]
-        curvature = 2.0 * (np.pi / extremes(self.pinning_period)[0]) ** 2
+        curvature = 2.0 * (np.pi / self.span("pinning_period")[0]) ** 2
         blur = curvature * (2.0 / self.mesh.cells) ** 2 / (8.0 * theta)
+        found = super().concerns()
         if blur <= _BLUR:
-            return []
+            return found
         enough = 50 * int(np.ceil(self.mesh.cells * np.sqrt(blur / _BLUR) / 50))
-        return [("mesh.cells", f"{self.mesh.cells} cells cross barriers {50 * blur:.0f} % too fast: {enough} would do")]
+        return [
+            *found,
+            ("mesh.cells", f"{self.mesh.cells} cells cross barriers {50 * blur:.0f} % too fast: {enough} would do"),
+        ]
 
     def build(self, draws: dict[str, Any], seed: int, devices: np.ndarray, dtype: Any) -> DiffusiveDensityDevices:
         """Differentiable in the parameters, but for those of random pinning."""
@@ -100,11 +120,12 @@ class DiffusiveDensity(Nanoparticles):
         def lanes(value: Any) -> Float[Array, "... lane"]:
             return jnp.asarray(value, dtype)
 
+        p = self.shares(draws)
         return DiffusiveDensityDevices(
-            parameters={name: lanes(value) for name, value in draws.items()},
-            landscape=self.landscape(draws, seed, devices, lanes),
-            theta_0=lanes(Boltzmann * draws["background_temperature"] / draws["pinning_energy"]),
-            kelvin=lanes(draws["pinning_energy"] / Boltzmann),
+            parameters={name: lanes(value) for name, value in p.items()},
+            landscape=self.landscape(p, seed, devices, lanes),
+            theta_0=lanes(Boltzmann * p["background_temperature"] / p["pinning_energy"]),
+            kelvin=lanes(p["pinning_energy"] / Boltzmann),
             bridge=jnp.full(devices.size, self.initial_state == "bridge"),
             particles=self.particles,
             left=self.left,
@@ -125,14 +146,6 @@ class DensityState(NamedTuple):
     """k_B T/w_p."""
     g: PerLane
     """G/G_max at these positions."""
-
-
-def _conductance(x: Float[Array, "particle lane"], tunnelling_length: PerLane) -> PerLane:
-    """g of the chain as in tunnelling.py, but sorted by the library: for few lanes no slower than the network written
-    out, whose derivatives cost five times as much and compile for minutes."""
-    chain = jnp.pad(lax.sort(x, dimension=0), ((1, 1), (0, 0)), constant_values=((-1.0, 1.0), (0.0, 0.0)))
-    gap = chain[1:] - chain[:-1]
-    return 1.0 / jnp.mean(jnp.exp((gap - 2.0 / gap.shape[0]) / tunnelling_length), axis=0)
 
 
 class DiffusiveDensityDevices(Devices):
@@ -189,7 +202,10 @@ class DiffusiveDensityDevices(Devices):
         table = jnp.concatenate([zero, cumulated[:, 0], zero + 1.0, 1.0 + cumulated[:, 1]])
         faces = jnp.asarray(np.tile(self._faces(), 2), density.dtype)
         x = jax.vmap(lambda s, t: jnp.interp(s, t, faces), in_axes=1, out_axes=1)(share, table)
-        return DensityState(density, share, x, theta, _conductance(x, self.parameters["tunnelling_length"]))
+        # Sorted by the library: for few lanes no slower than the network written out, whose derivatives cost five times
+        # as much and compile for minutes.
+        g = conductance_of_chain(lax.sort(x, dimension=0), self.parameters["tunnelling_length"])
+        return DensityState(density, share, x, theta, g)
 
     def current_law(self, state: DensityState) -> Ohmic:
         return Ohmic(self.parameters["maximum_conductance"] * state.g)
@@ -213,6 +229,7 @@ class DiffusiveDensityDevices(Devices):
         middle, after = warmed(state.theta, self.theta_0, power, 2.0 * dt)
 
         centres, energy = self._energy()
+        energy = energy + self._pressed(state, centres)
         potential = (energy - p["drift"] * v * centres) / middle
         twice = jnp.concatenate([potential, potential], axis=1)
         rate, both = (jnp.concatenate([a, a]) for a in (middle / p["friction"], dt))
@@ -221,6 +238,21 @@ class DiffusiveDensityDevices(Devices):
         for _ in range(2):
             density = fokker_planck_step(density, twice, widths, rate, both)
         return self._state(density.reshape(state.density.shape), state.share, after)
+
+    def _pressed(self, state: DensityState, centres: Float[Array, "cell 1"]) -> Float[Array, "cell lane"] | float:
+        """What overfull clusters add to a particle's energy. Each feels the others: of the mean content, a share of one
+        over their number is its own."""
+        capacity, wells = self.landscape.capacity, self.landscape.wells
+        if capacity is None:
+            return 0.0
+        near = gaussian((jnp.abs(centres) - wells.centre) * wells.per_width)
+        left = jnp.sum(state.share <= 1.0, axis=0)
+        number = state.density[:, 0] * left + state.density[:, 1] * (self.particles - left)
+        others = (2.0 / self.cells) * (1.0 - 1.0 / self.particles) * number * near
+        on_left = centres < 0.0
+        lost = [1.0 - capacity.of(jnp.sum(jnp.where(side, others, 0.0), axis=0)) for side in (on_left, ~on_left)]
+        right = wells.depth if wells.right is None else wells.right.depth
+        return near * jnp.where(on_left, wells.depth * lost[0], right * lost[1])
 
     def observe(self, state: DensityState, voltage: PerLane) -> dict[str, PerLane]:
         return {"temperature": state.theta * self.kelvin}

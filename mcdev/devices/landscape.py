@@ -135,19 +135,55 @@ class Attraction(eqx.Module):
         return (4.0 / count) * self.strength * self.per_width * pull
 
 
+class Capacity(eqx.Module):
+    """A cluster that holds more than N_0 particles binds its last ones less, as a stiff host under pressure would:
+
+        E = Σ_T (c w_T/2N_0) max(0, N_T - N_0)²,  N_T = Σ_i s_T(x_i),  s_T(x) = exp(-((x - x_T)/R_I)²)
+
+    so that terminal T's well is w_T [1 - c max(0, N_T/N_0 - 1)] deep. An assumption, not of the paper, whose
+    equations are c = 0: with them each pulse of one polarity carries particles across and nothing brings them back.
+    """
+
+    stiffness: PerLane
+    """c."""
+    content: PerLane
+    """N_0."""
+
+    def shares(self, wells: InterfacialWells, x: Positions) -> tuple[PerLane, PerLane]:
+        """What is left of the depths of the left and the right well."""
+        none = jnp.zeros_like(x[0])
+
+        def add(i: Array, held: tuple[PerLane, PerLane]) -> tuple[PerLane, PerLane]:
+            near = gaussian((jnp.abs(x[i]) - wells.centre) * wells.per_width)
+            return held[0] + jnp.where(x[i] < 0.0, near, 0.0), held[1] + jnp.where(x[i] < 0.0, 0.0, near)
+
+        # A loop, whose order is fixed, and which the compiler does not work out again for each particle.
+        left, right = lax.fori_loop(0, x.shape[0], add, (none, none))
+        return self.of(left), self.of(right)
+
+    def of(self, held: PerLane) -> PerLane:
+        """What is left of the depth of a well that holds N_T = ``held``."""
+        return 1.0 - self.stiffness * jnp.maximum(held / self.content - 1.0, 0.0)
+
+
 class Landscape(eqx.Module):
     """The sum of what acts on a particle without a voltage."""
 
     wells: InterfacialWells
     pinning: PeriodicPinning | RandomPinning
-    attraction: Attraction | None
+    attraction: Attraction | None = None
+    capacity: Capacity | None = None
 
     def force(self, x: Positions) -> Positions:
-        total = self.wells.force(x) + self.pinning.force(x)
+        held = self.wells.force(x)
+        if self.capacity is not None:
+            left, right = self.capacity.shares(self.wells, x)
+            held = held * jnp.where(x < 0.0, left, right)
+        total = held + self.pinning.force(x)
         return total if self.attraction is None else total + self.attraction.force(x)
 
     def single_particle_energy(self, x: Positions) -> Positions:
-        """Energy in the wells and the pinning alone."""
+        """Energy in the wells and the pinning alone, of wells that hold no more than they can."""
         return self.wells.energy(x) + self.pinning.energy(x)
 
 

@@ -1,6 +1,7 @@
-"""What the two views of the diffusive memristor share: the table of its parameters, and its random draws.
+"""What the three views of the diffusive memristor share: the table of its parameters, and its random draws.
 
-`diffusive.py` follows the particles, `diffusive_density.py` their density. The equations are in the former.
+`diffusive.py` follows the particles step by step, `diffusive_hopping.py` hop by hop, `diffusive_density.py` follows
+their density. The equations are in the first.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from scipy.constants import Boltzmann
 
 from mcdev.devices.contract import DeviceConfig, FullScale, LaneKey, Observable, PerLane
 from mcdev.devices.landscape import (
+    Capacity,
     InterfacialWells,
     Landscape,
     PeriodicPinning,
@@ -26,6 +28,7 @@ from mcdev.devices.landscape import (
 from mcdev.integrators.noise import threefry, uniform
 from mcdev.schema import Drawn, PerDevice, Share, Strict, Unit, extremes, refuse, typical
 
+_COLD = 0.2  # k_B T/w_p below which particles hop rather than drift
 _REST_DRAWS = np.uint32(0xFFFFFFFF)  # counter word of the initial positions, beyond any step
 
 
@@ -47,7 +50,10 @@ class Nanoparticles(DeviceConfig):
     """Number of nanoparticles. With one, G/G_max = 1/cosh(x/λ)."""
     half_gap: Annotated[Drawn, PerDevice("m", gt=0)]
     """L, half the distance between the terminals: the scale of length. Every other length is a share of it, so that by
-    itself it changes positions and nothing else."""
+    itself it changes positions and nothing else; unless ``reference_gap`` is given."""
+    reference_gap: Annotated[float, Unit("m", gt=0)] | None = None
+    """The half gap of which the lengths below are shares, and for which friction is stated. With it the material keeps
+    its nanometres and its diffusion coefficient, and ``half_gap`` is that of the device."""
     cooling_rate: Annotated[Drawn, PerDevice("Hz", gt=0)]
     """κ, at which the temperature relaxes: 1/κ is the scale of time."""
     threshold_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
@@ -80,6 +86,12 @@ class Nanoparticles(DeviceConfig):
     friction: Annotated[Drawn, PerDevice("", gt=0)]
     """η in units of w_p/(κ L²)."""
 
+    capacity_stiffness: Annotated[Drawn, PerDevice("", ge=0)] = 0.0
+    """c, by how much an overfull cluster binds its particles less: w_i [1 - c max(0, N/N_0 - 1)]. 0, as in the paper:
+    not at all."""
+    capacity_content: Annotated[Drawn, PerDevice("", gt=0)] = 1.0
+    """N_0, which a cluster holds before it does, over half of the particles."""
+
     pinning_disorder: PinningDisorder | None = None
     initial_state: Literal["rest", "bridge"] = "rest"
     """rest: clusters at the terminals; bridge: spread evenly over the gap at T_0, the conducting state that a pulse
@@ -90,9 +102,42 @@ class Nanoparticles(DeviceConfig):
     profile_count: int = Field(100, ge=4, le=1000)
     """Number of bins of the density along the gap."""
 
-    labels: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "half_gap": ("tunnelling_length", "interfacial_centre", "interfacial_width", "pinning_period", "friction")
-    }
+    @property
+    def labels(self) -> Mapping[str, tuple[str, ...]]:
+        if self.reference_gap is not None:
+            return {}
+        others = ("tunnelling_length", "interfacial_centre", "interfacial_width", "pinning_period", "friction")
+        return {"half_gap": others}
+
+    # ------------------------------------------------------------------------------- lengths
+
+    def shares(self, p: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters with every length as a share of the device's own half gap L, where they are of a reference L_0:
+
+            λ, R_I, R_p → · L_0/L,    1 - x_c → (1 - x_c) L_0/L,    η → η (L/L_0)²
+
+        since η = γ κ L²/w_p with γ the friction of a particle. The work of a volt, f, is the same across any gap."""
+        if self.reference_gap is None:
+            return dict(p)
+        ratio = self.reference_gap / p["half_gap"]
+        lengths = {name: p[name] * ratio for name in ("tunnelling_length", "interfacial_width", "pinning_period")}
+        centre = 1.0 - (1.0 - p["interfacial_centre"]) * ratio
+        return {**p, **lengths, "interfacial_centre": centre, "friction": p["friction"] / ratio**2}
+
+    def span(self, name: str) -> tuple[float, float]:
+        """``extremes`` of a parameter, in shares of the device's own gap."""
+        ends = []
+        for gap in extremes(self.half_gap):
+            for value in extremes(getattr(self, name)):
+                common = {other: typical(getattr(self, other)) for other in self.parameters()}
+                ends.append(self.shares({**common, name: value, "half_gap": gap})[name])
+        return min(ends), max(ends)
+
+    @property
+    def median(self) -> dict[str, float]:
+        """Parameters of the median device, lengths in shares of its own gap."""
+        return self.shares({name: typical(getattr(self, name)) for name in self.parameters()})
+
     alike: ClassVar[bool] = False
     full_scale: ClassVar[FullScale | None] = FullScale(
         "maximum_conductance, when the gap is bridged", lambda p: p["maximum_conductance"]
@@ -100,7 +145,15 @@ class Nanoparticles(DeviceConfig):
 
     @model_validator(mode="after")
     def _wells_apart(self) -> Nanoparticles:
-        if extremes(self.interfacial_centre)[0] < 3.5 * extremes(self.interfacial_width)[1]:
+        if self.span("pinning_period")[1] > 2 or not self.span("interfacial_centre")[0] > 0:
+            refuse(
+                self.half_gap,
+                "half_gap is too short for the lengths of the reference: expected the wells and a period of the "
+                "pinning to lie within the gap",
+                "take a half_gap nearer to reference_gap",
+                key="half_gap",
+            )
+        if self.span("interfacial_centre")[0] < 3.5 * self.span("interfacial_width")[1]:
             refuse(
                 self.interfacial_width,
                 "the two interfacial wells overlap: expected interfacial_width ≤ interfacial_centre/3.5",
@@ -160,18 +213,52 @@ class Nanoparticles(DeviceConfig):
         return {"s": "1/κ", "V": "V_th", "S": "G_max", "A": "G_max V_th", "K": "w_p/k_B", "m": "L"}
 
     def idle(self, spectral: bool) -> Mapping[str, str]:
-        if extremes(self.interfacial_energy)[1] > 0:
-            return {}
-        return {"interfacial_ratio": "it multiplies interfacial_energy, which is 0"}
+        found = {}
+        if extremes(self.interfacial_energy)[1] == 0:
+            wells = ("interfacial_ratio", "capacity_stiffness", "capacity_content")
+            found = dict.fromkeys(wells, "it belongs to the interfacial wells, whose energy is 0")
+        if extremes(self.capacity_stiffness)[1] == 0:
+            found["capacity_content"] = "capacity_stiffness is 0"
+        return found
+
+    def concerns(self) -> list[tuple[str, str]]:
+        """Whether a voltage that frees particles from an interfacial well also sweeps the bridge away: the steepest
+        slope of the one, 0.86 w_i/R_I, against that of the other, π/R_p."""
+        theta = Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy)
+        bowl = np.sqrt(2.0) * np.exp(-0.5) * typical(self.interfacial_energy) / self.median["interfacial_width"]
+        pinned = np.pi / self.median["pinning_period"]
+        if theta >= _COLD or bowl <= pinned:
+            return []
+        message = (
+            f"the interfacial wells are steeper ({bowl:.3g} w_p/L) than the pinning ({pinned:.3g}): at k_B T/w_p = "
+            f"{theta:.2g} whatever frees a particle also sweeps it through the gap, so that no bridge stands under a "
+            "voltage; expected 0.86 interfacial_energy/interfacial_width below π/pinning_period"
+        )
+        return [("interfacial_energy", message)]
+
+    def hop_rate(self, voltage: float) -> float:
+        """Rate (1/s) of the hop along the field over the pinning alone, of the fastest device."""
+        period = self.span("pinning_period")[0]
+        theta = Boltzmann * extremes(self.background_temperature)[1] / extremes(self.pinning_energy)[0]
+        pull = extremes(self.drift)[1] * voltage / extremes(self.threshold_voltage)[0]
+        x = np.linspace(-1.0, 1.0, 257) * period
+        e = (-0.5 * np.cos(2 * np.pi * x / period) - pull * x) / theta
+        middle, dx = x.size // 2, x[1] - x[0]
+        right = np.exp(e[middle:] - e[middle:].max())
+        left = np.exp(e[: middle + 1] - e[: middle + 1].max())
+        meets = np.concatenate([np.cumsum(left) / np.sum(left), 1.0 - (np.cumsum(right) / np.sum(right))[1:]])
+        held = np.sum(meets * np.exp(e[middle] - e)) * dx
+        barrier = np.sum(right) * dx * np.exp(e[middle:].max() - e[middle])
+        return float(extremes(self.cooling_rate)[1] / self.span("friction")[0] * theta / (barrier * held))
 
     def rest_report(self, duration: float) -> list[str]:
         """Compares the initial split with the equilibrium of a single particle (quadrature, median device)."""
         if self.initial_split == "equilibrium" or self.initial_state != "rest":
             return []
-        draws = {name: np.array([typical(getattr(self, name))]) for name in self.parameters()}
+        draws = {name: np.array([value]) for name, value in self.median.items()}
         landscape = self.landscape(draws, 0, np.array([0]), lambda value: np.asarray(value, np.float32))
         theta = Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy)
-        share, exchange = well_exchange(landscape, theta, typical(self.friction))
+        share, exchange = well_exchange(landscape, theta, self.median["friction"])
         exchange /= typical(self.cooling_rate)
         change = (share - self.initial_split) * -np.expm1(-duration / exchange)
         if abs(change) < 0.02:
@@ -191,23 +278,27 @@ class Nanoparticles(DeviceConfig):
         return None if self.initial_split == "equilibrium" else round(self.initial_split * self.particles)
 
     def landscape(self, p: dict[str, Any], seed: int, devices: np.ndarray, lanes: Any, fixed: float = 1.0) -> Landscape:
-        """What acts on a particle of these devices, with a share ``fixed`` of the interfacial energy in the wells;
-        ``lanes`` makes the arrays."""
+        """What acts on a particle of these devices, with a share ``fixed`` of the interfacial energy in the wells.
+        ``p``: as ``shares`` gives it; ``lanes`` makes the arrays."""
         depth, ratio = p["interfacial_energy"] * fixed, p["interfacial_ratio"]
         wells = InterfacialWells.of(
             depth=lanes(depth),
             centre=lanes(p["interfacial_centre"]),
             width=lanes(p["interfacial_width"]),
-            right=None if equally_deep(ratio) else lanes(depth * ratio),
+            right=None if everywhere(ratio, 1.0) else lanes(depth * ratio),
         )
+        capacity = None
+        if not everywhere(p["capacity_stiffness"], 0.0):
+            content = p["capacity_content"] * (0.5 * self.particles)
+            capacity = Capacity(lanes(p["capacity_stiffness"]), lanes(content))
         if self.pinning_disorder is None:
             pinning = PeriodicPinning.of(lanes(p["pinning_period"]), lanes(p["pinning_phase"]))
-            return Landscape(wells, pinning, None)
-        return Landscape(wells, self._random_pinning(p, seed, devices, lanes), None)
+            return Landscape(wells, pinning, capacity=capacity)
+        return Landscape(wells, self._random_pinning(p, seed, devices, lanes), capacity=capacity)
 
     def _random_pinning(self, p: dict[str, Any], seed: int, devices: np.ndarray, lanes: Any) -> RandomPinning:
         assert self.pinning_disorder is not None
-        period = extremes(self.pinning_period)[0]
+        period = self.span("pinning_period")[0]
         sigma = self.pinning_disorder.period_sigma
         count = int(np.ceil((2 + 2 * period) / period))
         count += int(np.ceil(6 * sigma * np.sqrt(count))) + 2  # reaches past the right wall for all but 1e-9 of devices
@@ -219,9 +310,9 @@ class Nanoparticles(DeviceConfig):
         return RandomPinning.of(lanes(random_tops(p["pinning_period"], p["pinning_phase"], width)), lanes(depth))
 
 
-def equally_deep(ratio: Any) -> bool:
-    """Whether both interfacial wells of all these devices are equally deep. What JAX traces may become anything."""
-    return isinstance(ratio, np.ndarray) and bool(np.all(ratio == 1.0))
+def everywhere(parameter: Any, value: float) -> bool:
+    """Whether a parameter has this value in all of these devices. What JAX traces may become anything."""
+    return isinstance(parameter, np.ndarray) and bool(np.all(parameter == value))
 
 
 def initial_draws(

@@ -29,7 +29,7 @@ from mcdev.export.names import comment
 from mcdev.export.netlist import Netlist, netlist_of
 from mcdev.export.refusal import refused
 from mcdev.machine.provenance import own_version
-from mcdev.schema import typical
+from mcdev.schema import extremes, typical
 
 SHUNT = 1e15
 """Resistance (ohm) beside every device, an instance parameter of its own. A law that vanishes over a range (an organic
@@ -301,9 +301,11 @@ def _swarm(experiment: Experiment, device: Diffusive, name: str, provenance: str
     ]
     if left:
         lines.append(f"NOT carried, taken at the median for every instance: {', '.join(left)}.")
-    if device.interaction > 0 or device.pinning_disorder is not None:
+    crowded = extremes(device.capacity_stiffness)[1] > 0
+    if device.interaction > 0 or device.pinning_disorder is not None or crowded:
         lines.append(
-            "NOT in the equations: attraction between particles, and random wells; only the fit knows of them."
+            "NOT in the equations: attraction between particles, random wells, what a cluster can hold; only the fit "
+            "knows of them."
         )
     fixed = {key: (getattr(fitted.numbers, key), about) for key, about in swarm.MEANINGS.items()}
     return Model(name, fitted.numbers, _parameters(device, CARRIED), fixed, _plain(lines))

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcdev.circuits.contract import Circuit
+from mcdev.circuits.contract import Circuit, CircuitConfig
 from mcdev.circuits.several import built
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError, Problem
-from mcdev.devices.contract import CIRCUIT_CHANNELS, Devices
+from mcdev.devices.contract import CIRCUIT_CHANNELS, DeviceConfig, Devices
 from mcdev.machine.environment import backend
 from mcdev.measurements.contract import Detector
 from mcdev.protocols.timeline import Timeline
@@ -159,12 +159,20 @@ class Trial:
         """Parameters of devices first … last-1, and of what the circuit puts beside them (SI)."""
         return draw_parameters(self.experiment, first, last)
 
+    @functools.cached_property
+    def computed(self) -> tuple[DeviceConfig, CircuitConfig]:
+        """The tables with what they leave to the program chosen, by the largest voltage of the protocol."""
+        reached = float(np.max(np.abs([self.timeline.start, self.timeline.end])))
+        circuit = self.experiment.circuit
+        most = circuit.reach(reached) if circuit.memristors else reached
+        return self.experiment.device.under(most), circuit.under(most)
+
     def build(self, draws: dict[str, np.ndarray], indices: np.ndarray, dtype: Any = None) -> tuple[Devices, Circuit]:
         """The batch of devices with these parameters and indices, and their circuits."""
         experiment, kind = self.experiment, self.dtype if dtype is None else dtype
-        seed, circuit = experiment.ensemble.seed, experiment.circuit
-        devices = built(experiment.device, of_device(experiment, draws), seed, indices, kind, range(circuit.copies))
-        return devices, circuit.build(experiment.device, draws, seed, indices, kind)
+        seed, (device, circuit) = experiment.ensemble.seed, self.computed
+        devices = built(device, of_device(experiment, draws), seed, indices, kind, range(circuit.copies))
+        return devices, circuit.build(device, draws, seed, indices, kind)
 
     def steps(self, devices: int, cycles: int, first: bool = True) -> int:
         """Realisation-steps of some cycles of some devices; ``first``: whether the first cycle is among them."""

@@ -1,0 +1,302 @@
+"""The diffusive memristor in the hopping view: what `diffusive.py` does in steps, done hop by hop.
+
+Reduced units as there. Particles stand at milestones of the landscape (`milestones.py`) and hop between neighbours with
+exact rates; a hop at 300 K in a real device stands for some 1e5 steps of the Langevin equation.
+
+    k(i → i±1)  as milestones.py has it, at the voltage and temperature of the interval
+    x_i         drawn from h e^-E around the particle's milestone, anew in every interval
+    g    = R_min/R_M(sorted x)                                          (eq. 3, tunnelling.py)
+    dθ   = [h v² g - (θ - θ_0)] dt                                      (eq. 5)
+
+Equilibrium and every mean first passage are those of `diffusive.py`; the distribution of a passage is approximate, and
+`forgetting` says how far. Between two solutions of the circuit voltage and temperature are held; what happens then is
+exact (`integrators/hops.py`).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, UInt32
+from scipy.constants import Boltzmann
+
+from mcdev.devices.contract import Devices, LaneKey, Pace, PerLane, per_lane
+from mcdev.devices.milestones import PANELS, Chain, Milestones, chain, forgetting, milestones
+from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
+from mcdev.devices.ohmic import Ohmic
+from mcdev.devices.tunnelling import conductance_of_chain
+from mcdev.integrators.hops import Crowding, hop
+from mcdev.integrators.interval import Interval
+from mcdev.integrators.noise import threefry, uniform
+from mcdev.schema import extremes, typical
+
+_POSITIONS = np.uint32(1 << 31)
+"""Counter words from here on draw positions, those below it hops."""
+_FINE = 2.0**30  # steps of a position in a half of the gap
+_HOPS = 0.2  # of a particle in the gap, between two solutions of a circuit that divides the voltage
+_FORGETS = 0.05  # difference of squared coefficients of variation, up to which a hop is as good as exponential
+_HEATED = 0.1  # of 1/κ, between two solutions where a current heats
+
+
+class DiffusiveHopping(Nanoparticles):
+    """Metal nanoparticles that hop between milestones. Pure numbers are in units of the five scales."""
+
+    kind: Literal["diffusive_hopping"] = "diffusive_hopping"
+    subdivision: Literal["auto", 1, 2, 4] = "auto"
+    """Milestones a period of the pinning. auto: the fewest with which a hop is as good as exponential at the voltages
+    of the protocol, and 1 where none are known."""
+
+    differentiable: ClassVar[bool] = False
+    adaptive: ClassVar[bool] = True
+    single_precision: ClassVar[bool] = False
+    lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 8192, "tpu": 8192}
+    remedy: ClassVar[str] = "look for extreme parameters or voltages"
+
+    @property
+    def rate_equations(self) -> str:
+        return "the hopping view is not fitted: export the family diffusive"
+
+    def pace(self, voltage: float) -> Pace:
+        """As long as a sample where no current heats; else a tenth of the cooling time at full power."""
+        if extremes(self.heating)[1] == 0 or voltage == 0:
+            return Pace(1e30, 5e29)
+        interval = _HEATED / extremes(self.cooling_rate)[1]
+        return Pace(interval, 0.5 * interval)
+
+    def divided_pace(self, voltage: float) -> Pace:
+        """In which a particle in the gap makes a fifth of a hop."""
+        if voltage == 0:
+            return self.pace(voltage)
+        interval = min(self.pace(voltage).coupling, _HOPS / self.hop_rate(abs(voltage)))
+        return Pace(interval, 0.5 * interval)
+
+    # ------------------------------------------------------------------------------- how good the hops are
+
+    @functools.cached_property
+    def _minima(self) -> Milestones:
+        """Of the median device."""
+        draws = {name: np.array([value]) for name, value in self.median.items()}
+        landscape = self.landscape(draws, 0, np.array([0]), lambda value: np.asarray(value, np.float64))
+        with jax.enable_x64(True):
+            return jax.tree.map(np.asarray, milestones(landscape, self._most, 1))
+
+    @property
+    def _most(self) -> int:
+        """Periods of the pinning that begin in the gap, of any device."""
+        return int(np.ceil(2.0 / self.span("pinning_period")[0])) + 1
+
+    def forgetting(self, voltage: float, temperature: float | None = None) -> float:
+        """How far the hops of the median device are from exponential, at this voltage of either polarity (V) and
+        temperature (K, the background's by default): `milestones.forgetting`."""
+        kelvin = typical(self.background_temperature) if temperature is None else temperature
+        theta = Boltzmann * kelvin / typical(self.pinning_energy)
+        pull = typical(self.drift) * abs(voltage) / typical(self.threshold_voltage)
+        parts = 1 if self.subdivision == "auto" else self.subdivision
+        return max(forgetting(self._minima, parts, sign * pull, theta) for sign in (1.0, -1.0))
+
+    def under(self, voltage: float) -> DiffusiveHopping:
+        if self.subdivision != "auto":
+            return self
+        for parts in (1, 2, 4):
+            chosen = self.model_copy(update={"subdivision": parts})
+            if chosen.forgetting(voltage) < _FORGETS:
+                break
+        return chosen
+
+    def overdriven(self, voltage: float) -> list[tuple[str, str]]:
+        chosen = self.under(voltage)
+        off = chosen.forgetting(voltage)
+        each = "one milestone" if chosen.subdivision == 1 else f"{chosen.subdivision} milestones"
+        said = (
+            f"{each} a period of the pinning; up to {voltage:.3g} V, at the background temperature, the distribution "
+            f"of a first passage over one well is off by at most {0.5 * off:.1g}, its mean by nothing"
+        )
+        if off >= _FORGETS:
+            said += ': nearly no well is left, so that nothing hops. Write kind = "diffusive", which follows the drift'
+        hottest = typical(self.heating) * (voltage / typical(self.threshold_voltage)) ** 2
+        if hottest > 0:
+            kelvin = typical(self.background_temperature) + hottest * typical(self.pinning_energy) / Boltzmann
+            said += f". At the full power of G_max ({kelvin:.3g} K) by {0.5 * chosen.forgetting(voltage, kelvin):.1g}"
+        return [("subdivision", said)]
+
+    def build(
+        self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
+    ) -> DiffusiveHoppingDevices:
+        p = self.shares({name: np.asarray(value, dtype=np.float64) for name, value in draws.items()})
+
+        def lanes(value: np.ndarray) -> Any:
+            return per_lane(value, dtype)
+
+        landscape = self.landscape(p, seed, devices, lanes)
+        parts = 1 if self.subdivision == "auto" else self.subdivision
+        of = jax.tree.map(np.asarray, milestones(landscape, self._most, parts))
+        crowding = None
+        if landscape.capacity is not None:
+            near = [
+                np.exp(-(((of.at - side * p["interfacial_centre"]) / p["interfacial_width"]) ** 2)) for side in (-1, 1)
+            ]
+            depths = p["interfacial_energy"] * np.stack([np.ones_like(p["interfacial_ratio"]), p["interfacial_ratio"]])
+            content = landscape.capacity.content
+            crowding = Crowding(
+                lanes(p["capacity_stiffness"] * depths / content),
+                lanes(np.stack([content, content])),
+                lanes(np.stack(near)),
+            )
+        return DiffusiveHoppingDevices(
+            parameters={name: lanes(value) for name, value in p.items()},
+            of=of,
+            crowding=crowding,
+            theta_0=lanes(Boltzmann * p["background_temperature"] / p["pinning_energy"]),
+            kelvin=lanes(p["pinning_energy"] / Boltzmann),
+            particles=self.particles,
+            left=self.left,
+            bridge=self.initial_state == "bridge",
+            bins=self.profile_count,
+            profile_scale=typical(self.half_gap),
+        )
+
+
+class HoppingState(NamedTuple):
+    n: Float[Array, "site lane"]
+    """Particles at each milestone."""
+    x: Float[Array, "particle lane"]
+    """Positions in units of L, from left to right: particles have no names."""
+    theta: PerLane
+    """k_B T/w_p."""
+    g: PerLane
+    """G/G_max at these positions."""
+
+
+class DiffusiveHoppingDevices(Devices):
+    """A batch of realisations; see the module's equations."""
+
+    noisy: ClassVar[bool] = True
+
+    parameters: dict[str, PerLane]
+    of: Milestones
+    crowding: Crowding | None
+    """With push in units of w_p."""
+    theta_0: PerLane
+    kelvin: PerLane
+    particles: int = eqx.field(static=True)
+    left: int | None = eqx.field(static=True)
+    bridge: bool = eqx.field(static=True)
+    bins: int = eqx.field(static=True)
+    profile_scale: float = eqx.field(static=True)
+
+    def rest(self, key: LaneKey) -> HoppingState:
+        """Each particle at a milestone of its half of the gap, by the weights at T_0, or anywhere; T = T_0."""
+        lanes, dtype = self.theta_0.shape[0], self.theta_0.dtype
+        u, side = initial_draws(key, self.particles, lanes, dtype)
+        resting = chain(self.of, jnp.zeros(lanes, dtype), self.theta_0)
+        weight = jnp.exp(resting.log_weight - jnp.max(resting.log_weight, axis=0))
+        on_the_left = self.of.at < 0.0
+        halves = jnp.stack([jnp.where(on_the_left, weight, 0.0), jnp.where(on_the_left, 0.0, weight)])
+        total = jnp.sum(halves, axis=1)
+        if self.left is None:
+            left = side < total[0] / (total[0] + total[1])
+        else:
+            left = jnp.broadcast_to(jnp.arange(self.particles)[:, None] < self.left, u.shape)
+        if self.bridge:
+            both = jnp.cumsum(resting.length, axis=0)[None]
+            cumulated = jnp.concatenate([both, both])
+        else:
+            cumulated = jnp.cumsum(halves, axis=1)
+        target = u * jnp.where(left, cumulated[0, -1], cumulated[1, -1])
+        sites = self.of.at.shape[0]
+
+        def passed(k: Array, site: Array) -> Array:
+            return site + (jnp.where(left, cumulated[0, k], cumulated[1, k]) < target)
+
+        site = lax.fori_loop(0, sites - 1, passed, jnp.zeros(u.shape, jnp.int32))
+        n = lax.map(lambda k: jnp.sum(jnp.where(site == k, 1.0, 0.0).astype(dtype), axis=0), jnp.arange(sites))
+        return self._state(n, self.theta_0, resting, key, jnp.full(lanes, 0xFFFFFFFF, jnp.uint32))
+
+    def _state(
+        self, n: Float[Array, "site lane"], theta: PerLane, now: Chain, key: LaneKey, clock: UInt32[Array, " lane"]
+    ) -> HoppingState:
+        x = self.positions(n, now, key, clock)
+        return HoppingState(n, x, theta, conductance_of_chain(x, self.parameters["tunnelling_length"]))
+
+    def positions(
+        self, n: Float[Array, "site lane"], now: Chain, key: LaneKey, clock: UInt32[Array, " lane"]
+    ) -> Float[Array, "particle lane"]:
+        """Of each particle, drawn from h e^-E of its milestone: by inversion, evenly within a panel."""
+        number = jnp.arange(self.particles, dtype=jnp.uint32)[:, None]
+        shape = (self.particles, n.shape[1])
+        a, _ = threefry(key, (jnp.broadcast_to(clock, shape), jnp.broadcast_to(number + _POSITIONS, shape)))
+        u = uniform(a, n.dtype)
+
+        def passed(k: Array, at: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            site, upto, u = at
+            upto = upto + n[k]
+            return site + (number.astype(n.dtype) >= upto), upto, u
+
+        # A loop: written out, all this would be worked out again in each of the look-ups that follow.
+        begin = jnp.zeros(shape, jnp.int32), jnp.zeros_like(n[0]), u
+        site, _, u = lax.fori_loop(0, n.shape[0] - 1, passed, begin)
+        edges = 2 * PANELS + 1
+        within = now.within.reshape(-1, shape[1])
+        panel = jnp.zeros(shape, jnp.int32)
+        step = PANELS
+        while step:
+            further = jnp.take_along_axis(within, site * edges + panel + step, axis=0) < u
+            panel, step = panel + jnp.where(further, step, 0), step // 2
+        low, high = (jnp.take_along_axis(within, site * edges + panel + i, axis=0) for i in (0, 1))
+        share = jnp.clip((u - low) / jnp.where(high > low, high - low, 1.0), 0.0, 1.0)
+        second = panel >= PANELS
+        bond = site + second
+        start = jnp.concatenate([-jnp.ones_like(self.of.at[:1]), self.of.at])
+        from_start = panel - jnp.where(second, PANELS, 0) + share
+        width = jnp.take_along_axis(self.of.width, bond, axis=0)
+        x = jnp.take_along_axis(start, bond, axis=0) + from_start * width
+        # Whole numbers are sorted in a third of the time.
+        return lax.sort((x * _FINE).astype(jnp.int32), dimension=0).astype(x.dtype) / _FINE
+
+    def current_law(self, state: HoppingState) -> Ohmic:
+        return Ohmic(self.parameters["maximum_conductance"] * state.g)
+
+    def advance(
+        self,
+        state: HoppingState,
+        voltage: PerLane,
+        current: PerLane,
+        interval: Interval,
+        key: LaneKey,
+        clock: UInt32[Array, " lane"],
+    ) -> HoppingState:
+        """Power is held over the interval, for which eq. 5 is solved exactly; the particles hop at the temperature of
+        its middle."""
+        p = self.parameters
+        v = voltage / p["threshold_voltage"]
+        power = p["heating"] * v * current / (p["threshold_voltage"] * p["maximum_conductance"])
+        elapsed = p["cooling_rate"] * interval.duration
+        middle, after = warmed(state.theta, self.theta_0, power, elapsed)
+        now = chain(self.of, p["drift"] * v, middle)
+        reduced = elapsed / p["friction"]
+        crowding = None if self.crowding is None else self.crowding._replace(push=self.crowding.push / middle)
+        n = hop(state.n, now.right, now.left, crowding, reduced, key, clock)
+        return self._state(n, after, now, key, clock)
+
+    def observe(self, state: HoppingState, voltage: PerLane) -> dict[str, PerLane]:
+        return {"temperature": state.theta * self.kelvin}
+
+    def profile(self, state: HoppingState) -> dict[str, Float[Array, "bin lane"]]:
+        """Nanoparticles per metre in each bin, on the axis of the typical gap (devices may differ in theirs)."""
+        bin_of = jnp.clip(((state.x + 1.0) * (0.5 * self.bins)).astype(jnp.int32), 0, self.bins - 1)
+        lanes = state.x.shape[1]
+        place = bin_of * lanes + jnp.arange(lanes)
+        count = jnp.zeros(self.bins * lanes, state.x.dtype).at[place].add(1.0).reshape(self.bins, lanes)
+        return {"density": count * (0.5 * self.bins / self.profile_scale)}
+
+    def snapshot(self, state: HoppingState) -> dict[str, Float[Array, "part lane"]]:
+        return {"position": state.x * self.parameters["half_gap"]}
+
+    def intact(self, state: HoppingState) -> Bool[Array, " lane"]:
+        return jnp.isfinite(state.theta) & jnp.all(jnp.isfinite(state.x), axis=0)
