@@ -39,7 +39,7 @@ from mcdev.schema import extremes, typical
 _POSITIONS = np.uint32(1 << 31)
 """Counter words from here on draw positions, those below it hops."""
 _FINE = 2.0**30  # steps of a position in a half of the gap
-_HOPS = 0.2  # of a particle in the gap, between two solutions of a circuit that divides the voltage
+_HOPS = 0.5  # of a particle in the gap, between two solutions of a circuit that divides the voltage: docs/numerics.md
 _FORGETS = 0.05  # difference of squared coefficients of variation, up to which a hop is as good as exponential
 _HEATED = 0.1  # of 1/κ, between two solutions where a current heats
 
@@ -70,7 +70,7 @@ class DiffusiveHopping(Nanoparticles):
         return Pace(interval, 0.5 * interval)
 
     def divided_pace(self, voltage: float) -> Pace:
-        """In which a particle in the gap makes a fifth of a hop."""
+        """In which a particle in the gap makes half a hop."""
         if voltage == 0:
             return self.pace(voltage)
         interval = min(self.pace(voltage).coupling, _HOPS / self.hop_rate(abs(voltage)))
