@@ -21,6 +21,7 @@ from mcdev.devices.diffusive_hopping import DiffusiveHopping
 from mcdev.devices.landscape import InterfacialWells, Landscape, PeriodicPinning
 from mcdev.devices.milestones import chain, forgetting, milestones
 from mcdev.devices.nanoparticles import Nanoparticles
+from mcdev.devices.passages import passages
 from mcdev.integrators.hops import Crowding, hop
 from mcdev.integrators.noise import realisation_key
 
@@ -366,3 +367,35 @@ def test_whole_devices_switch_and_relax_as_in_the_other_view(theta: float) -> No
         print(theta, name, np.median(a), np.median(b), test.statistic, test.pvalue, allowed)
         critical = 1.63 * np.sqrt(1.0 / a.size + 1.0 / b.size)  # of one in a hundred
         assert test.statistic < critical + allowed, name
+
+
+def test_a_screen_says_what_the_device_will_do() -> None:
+    """Times against the chain's own sum, on/off against devices at rest, activation energy against times at two
+    temperatures."""
+    device = mcdev.load("configs/wang2017/device_fig3a_pulse.toml").device
+    assert isinstance(device, DiffusiveHopping)
+    screened = passages(device, voltage=0.75)
+    draws = {name: np.full(256, value) for name, value in device.median.items()}
+    batch = jax.tree.map(jnp.asarray, device.build(draws, 1, np.arange(256), np.dtype("float64")))
+    key = realisation_key(jnp.uint32(9), jnp.arange(256, dtype=jnp.uint32), jnp.uint32(0))
+    at_rest = np.asarray(eqx.filter_jit(batch.rest)(key).g)
+    # A median of 256 whose logarithm spreads by 0.5 is known to 4 %; the two gaps' own spread bends it a little.
+    assert screened.on_off == pytest.approx(1.0 / np.median(at_rest), rel=0.3)
+
+    pull, theta = device.drift * 0.75 / device.threshold_voltage, float(np.asarray(batch.theta_0)[0])
+    one = jax.tree.map(lambda leaf: leaf[..., :1], batch.of)
+    rates = rates_of(one, jnp.full(1, pull), jnp.full(1, theta))
+    right, left, y = (np.asarray(a)[:, 0] for a in (rates.right, rates.left, one.at))
+    begin = int(np.argmin(np.where(y < 0, np.asarray(one.energy_at)[:, 0], np.inf)))
+    middle = int(np.argmin(np.abs(y)))
+    total, onward = 0.0, 0.0
+    for k in range(middle):
+        onward = (1.0 + left[k] * onward) / right[k]
+        total += onward if k >= begin else 0.0
+    # To the milestone nearest the middle, which is half a hop away at most: of some twelve hops.
+    assert screened.escape == pytest.approx(total * device.friction / device.cooling_rate, rel=0.1)
+
+    warmer = passages(device.model_copy(update={"background_temperature": 330.0}), voltage=0.75)
+    ratio = np.log(screened.relaxation / warmer.relaxation) / (1 / 300.0 - 1 / 330.0)
+    assert ratio * 8.617333e-5 == pytest.approx(screened.activation_energy, rel=0.02)
+    assert screened.athermal_voltage == pytest.approx(0.858 * 1.458 / 0.2309 / 4.142 * 0.75, rel=0.01)

@@ -141,6 +141,21 @@ def test_triangular_sweep(polarity: str, order: list[str]) -> None:
     np.testing.assert_allclose((t.end - t.start) / t.widths, np.sign(t.end - t.start) * 0.15)
 
 
+def test_a_sweep_rests_before_each_loop() -> None:
+    """At 0 V, for as long as it says; the branches are those without a rest."""
+    sweep = {"kind": "triangular_sweep", "amplitude": "1 V", "rate": "10 V/s", "polarity": "positive", "loops": 2}
+    line, plain = timeline_of(**sweep, rest="2 s"), timeline_of(**sweep)
+    rests = [np.arange(*window) for window in line.windows["rest"]]
+    assert len(rests) == 2
+    for rest in rests:
+        assert line.widths[rest].sum() == pytest.approx(2.0)
+        assert not np.any(line.start[rest])
+        assert not np.any(line.end[rest])
+    branches = np.setdiff1d(np.arange(line.samples), np.concatenate(rests))
+    np.testing.assert_allclose(line.start[branches], plain.start)
+    np.testing.assert_allclose(line.widths[branches], plain.widths)
+
+
 def test_waveform_is_met_at_its_points() -> None:
     t = Waveform(time=(0.0, 1.0, 3.0), voltage=(0.0, 2.0, -2.0), samples_per_point=4).timeline()
     assert_consistent(t)
