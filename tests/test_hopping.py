@@ -55,15 +55,7 @@ def first_passage(of: Landscape, pull: float, theta: float, y: np.ndarray) -> An
     return lambda i, j: (time(y[j]) - time(y[i])) / theta
 
 
-@pytest.mark.parametrize(("wells", "theta", "pull"), [
-    (PRINTED, 0.45, 27.0), (PRINTED, 0.45, 0.0), (PRINTED, 0.3, -9.0), (REAL, 0.0891, 4.142), (REAL, 0.0891, 18.0),
-    (REAL, 0.3, 0.0),
-])  # fmt: skip
-@pytest.mark.parametrize("parts", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_mean_first_passages_are_those_of_quadrature(
-    wells: tuple[float, float, float, float], theta: float, pull: float, parts: int
-) -> None:
-    """Uphill and downhill; of escapes alone a lost factor in W would not be seen."""
+def check_first_passages(wells: tuple[float, float, float, float], theta: float, pull: float, parts: int = 1) -> None:
     of, most = landscape(wells)
     found = milestones(of, most, parts)
     there = np.asarray(found.there)[:, 0]
@@ -77,7 +69,19 @@ def test_mean_first_passages_are_those_of_quadrature(
         for k in range(j):
             onward = (1.0 + left[k] * onward) / right[k]
             total += onward if k >= i else 0.0
-        assert total == pytest.approx(float(exact(i, j)), rel=1e-6), (i, j)
+        assert total == pytest.approx(float(exact(i, j)), rel=1e-6), f"first passage from {i} to {j}"
+
+
+@pytest.mark.parametrize(("wells", "theta", "pull"), [
+    (PRINTED, 0.45, 27.0), (PRINTED, 0.45, 0.0), (PRINTED, 0.3, -9.0), (REAL, 0.0891, 4.142), (REAL, 0.0891, 18.0),
+    (REAL, 0.3, 0.0),
+])  # fmt: skip
+@pytest.mark.parametrize("parts", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_mean_first_passages_are_those_of_quadrature(
+    wells: tuple[float, float, float, float], theta: float, pull: float, parts: int
+) -> None:
+    """Uphill and downhill; of escapes alone a lost factor in W would not be seen."""
+    check_first_passages(wells, theta, pull, parts)
 
 
 @pytest.mark.parametrize("wells", [PRINTED, REAL])
@@ -190,10 +194,7 @@ def experiment(kind: str, device: dict[str, Any], **more: Any) -> mcdev.Experime
     )
 
 
-@pytest.mark.parametrize("state", ["rest", "bridge"])
-def test_positions_are_those_of_the_landscape(state: str) -> None:
-    """Conductances of particles at rest, where the other view draws from the Boltzmann density itself: particles put
-    at the minima would give another. Of a bridge, spread evenly, milestones keep the density of each well."""
+def check_positions(state: str) -> None:
     found = {}
     for kind in ("diffusive", "diffusive_hopping"):
         device = experiment(kind, {"initial_state": state, "background_temperature": "0.2 K"}).device
@@ -208,7 +209,14 @@ def test_positions_are_those_of_the_landscape(state: str) -> None:
             found[kind] = eqx.filter_jit(batch.advance)(begin, zero, zero, quiet, key, jnp.zeros(count, jnp.uint32)).g
         else:
             found[kind] = at_rest(batch, key).g
-    assert ks_2samp(*(np.log(np.asarray(g)) for g in found.values())).pvalue > 1e-3
+    assert ks_2samp(*(np.log(np.asarray(g)) for g in found.values())).pvalue > 1e-3, f"conductance at {state}"
+
+
+@pytest.mark.parametrize("state", ["rest", "bridge"])
+def test_positions_are_those_of_the_landscape(state: str) -> None:
+    """Conductances of particles at rest, where the other view draws from the Boltzmann density itself: particles put
+    at the minima would give another. Of a bridge, spread evenly, milestones keep the density of each well."""
+    check_positions(state)
 
 
 def half_time(experiment: mcdev.Experiment) -> tuple[float, float]:

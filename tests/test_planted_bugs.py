@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import test_diffusive
+import test_hopping
 import test_langevin
 import test_tunnelling
 import test_unequal_wells
 
 import mcdev.devices.diffusive_particles
+import mcdev.devices.milestones
 import mcdev.devices.tunnelling
 import mcdev.integrators.langevin
+from mcdev.devices.diffusive_hopping import DiffusiveHoppingDevices
 from mcdev.devices.diffusive_particles import DiffusiveDevices
 from mcdev.devices.landscape import InterfacialWells
 from mcdev.integrators.noise import normal_pair
@@ -109,6 +113,52 @@ def ratio_lost(part: str) -> Plant:
     return plant
 
 
+def drawn_at_minima(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every particle at its milestone."""
+
+    def wrong(self: DiffusiveHoppingDevices, n: Any, *_: Any) -> Any:
+        upto = jnp.cumsum(n, axis=0)
+        site = jnp.sum(jnp.arange(self.particles)[:, None, None] >= upto[None], axis=1)
+        return jnp.take_along_axis(self.of.at, site, axis=0)
+
+    monkeypatch.setattr(DiffusiveHoppingDevices, "positions", wrong)
+
+
+def hops_with(name: str, change: Callable[[Any], Any], tilted: bool = True) -> Plant:
+    """Let the chain have other rates, or not know of the field."""
+
+    def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+        right = mcdev.devices.milestones._chain
+
+        def wrong(of: Any, pull: Any, theta: Any) -> Any:
+            return change(right(of, pull if tilted else 0.0 * pull, theta))
+
+        monkeypatch.setattr(mcdev.devices.milestones, "_chain", wrong)
+
+    plant.__name__ = name
+    return plant
+
+
+weight_halved = hops_with("weight_halved", lambda of: of._replace(right=2.0 * of.right, left=2.0 * of.left))
+one_sided = hops_with("one_sided", lambda of: of._replace(left=0.0 * of.left))
+untilted = hops_with("untilted", lambda of: of, tilted=False)
+
+
+def downhill() -> None:
+    with jax.enable_x64(True):
+        test_hopping.check_first_passages(test_hopping.REAL, 0.0891, 4.142)
+
+
+def uphill() -> None:
+    with jax.enable_x64(True):
+        test_hopping.check_first_passages(test_hopping.PRINTED, 0.3, -9.0)
+
+
+def hopping_at_rest() -> None:
+    with jax.enable_x64(True):
+        test_hopping.check_positions("rest")
+
+
 def passage_under_bias() -> None:
     test_langevin.check_passage_time("heun", 0.45, 2.0, 256, multiple=3.0)
 
@@ -141,6 +191,10 @@ POLARITY = test_diffusive.check_polarity_symmetry
         (half_wave, POLARITY, "polarity"),
         (heating_lost, HEATING, "Not equal"),
         (particle_lost, NUMBER, "Not equal"),
+        (drawn_at_minima, hopping_at_rest, "conductance at rest"),
+        (weight_halved, downhill, "first passage"),
+        (one_sided, uphill, "first passage"),
+        (untilted, downhill, "first passage"),
         (ratio_lost("force"), test_unequal_wells.check_share, "share on the left 0.4"),
         (ratio_lost("energy"), test_unequal_wells.check_rest, "share on the left at rest"),
     ],
