@@ -407,3 +407,18 @@ def test_a_screen_says_what_the_device_will_do() -> None:
     ratio = np.log(screened.relaxation / warmer.relaxation) / (1 / 300.0 - 1 / 330.0)
     assert ratio * 8.617333e-5 == pytest.approx(screened.activation_energy, rel=0.02)
     assert screened.athermal_voltage == pytest.approx(0.858 * 1.458 / 0.2309 / 4.142 * 0.75, rel=0.01)
+
+
+def test_results_say_how_far_hops_were_from_forgetting_where_the_devices_have_been() -> None:
+    """At the voltage across the device and the temperature that were met, not those that could have been."""
+    of = experiment(
+        "diffusive_hopping", {"heating": 0.5}, circuit={"kind": "series_resistor", "resistance": "1 kohm"},
+        protocol={"kind": "hold", "voltage": "0.5 V", "duration": "0.5 s", "samples": 8}, output={"trajectories": 0},
+    )  # fmt: skip
+    tree = mcdev.run(of)
+    (line,) = (text for text in str(tree.attrs["warnings"]).splitlines() if "which were met" in text)
+    response = tree["response"]
+    volts, kelvin = (float(np.abs(response[f"{n}_quantiles"]).max()) for n in ("device_voltage", "temperature"))
+    assert isinstance(of.device, DiffusiveHopping)
+    assert f"up to {volts:.3g} V across it and {kelvin:.4g} K" in line
+    assert line.endswith(f"{0.5 * of.device.under(0.5).forgetting(volts, kelvin):.1g}")

@@ -314,6 +314,11 @@ class DeviceConfig(Kind, abc.ABC):
         chosen. By default nothing is."""
         return self
 
+    def visited(self, most: Mapping[str, float]) -> list[str]:
+        """What is known only after a run, for its results. ``most``: largest size of each recorded channel of which
+        anything is known, of all but the last few devices (SI)."""
+        return []
+
     def rest_report(self, duration: float) -> list[str]:
         """Warnings if a device left alone for ``duration`` seconds would not stay as it starts."""
         return []

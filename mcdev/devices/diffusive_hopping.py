@@ -16,6 +16,7 @@ exact (`integrators/hops.py`).
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
@@ -124,6 +125,16 @@ class DiffusiveHopping(Nanoparticles):
             kelvin = typical(self.background_temperature) + hottest * typical(self.pinning_energy) / Boltzmann
             said += f". At the full power of G_max ({kelvin:.3g} K) by {0.5 * chosen.forgetting(voltage, kelvin):.1g}"
         return [("subdivision", said)]
+
+    def visited(self, most: Mapping[str, float]) -> list[str]:
+        volts, kelvin = most.get("device_voltage"), most.get("temperature")
+        if volts is None or kelvin is None:
+            return []
+        off = 0.5 * self.forgetting(volts, kelvin)
+        return [
+            f"device: up to {volts:.3g} V across it and {kelvin:.4g} K, which were met, the distribution of a first "
+            f"passage over one well is off by at most {off:.1g}"
+        ]
 
     def build(
         self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any

@@ -47,7 +47,7 @@ from mcdev.results.fits_along_axes import fitted_group
 from mcdev.results.provenance import attributes
 from mcdev.results.unknown_kinds import experiment_with_stand_ins, missing
 from mcdev.simulation.ensemble import PointResult, simulate
-from mcdev.simulation.trial import kept_cycles
+from mcdev.simulation.trial import Trial, kept_cycles
 
 
 def run(experiment: Experiment, report: Any = None, threads: int | None = None) -> xr.DataTree:
@@ -68,11 +68,27 @@ def assemble(
     """The tree of a finished simulation that ``origins`` have computed; by default this process."""
     groups = unfitted(experiment, points)
     variants = [point for _, point in experiment.points()]
-    groups["/"] = xr.Dataset(attrs=attributes(experiment, variants, origins or [Origin.here()]) | provenance)
+    about = attributes(experiment, variants, origins or [Origin.here()]) | provenance
+    about["warnings"] = "\n".join(filter(None, [about["warnings"], *_visited(variants, groups["/response"])]))
+    groups["/"] = xr.Dataset(attrs=about)
     labels = axis_labels(experiment)
     for name, fit in experiment.fits.items():
         groups[f"/fits/{name}"] = _indexed(fitted_group(experiment, fit, points, labels), experiment, points)
     return as_results(xr.DataTree.from_dict(groups))
+
+
+def _visited(variants: list[Experiment], response: xr.Dataset) -> list[str]:
+    """What the devices of each point say of where they have been; equal lines once."""
+    found: dict[str, None] = {}
+    for i, point in enumerate(variants):
+        own = {
+            str(name).removesuffix("_quantiles"): np.abs(np.asarray(values))
+            for name, values in response.isel(point=i).data_vars.items()
+            if str(name).endswith("_quantiles")
+        }
+        most = {name: float(np.nanmax(values)) for name, values in own.items() if np.isfinite(values).any()}
+        found |= dict.fromkeys(Trial(point).computed[0].visited(most))
+    return list(found)
 
 
 def unfitted(experiment: Experiment, points: list[PointResult]) -> dict[str, xr.Dataset]:
