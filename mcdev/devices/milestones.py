@@ -28,6 +28,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from mcdev.devices.landscape import Landscape, PeriodicPinning, RandomPinning
+from mcdev.machine.environment import backend
 
 PerLane = Float[Array, " lane"]
 
@@ -198,9 +199,10 @@ def _chain(of: Milestones, pull: PerLane, theta: PerLane) -> Chain:
 def chain(of: Milestones, pull: PerLane, theta: PerLane) -> Chain:
     """Of a particle pulled by f v (``pull``) at k_B T/w_p = ``theta``. Where all lanes are alike it is worked out once.
 
-    The lanes go through in blocks of eight, which stay in a core's cache; each comes out the same in any block."""
+    On a CPU the lanes go through in blocks of eight, which stay in a core's cache; each comes out the same in any
+    block."""
     lanes = pull.shape[0]
-    if lanes % _BLOCK:
+    if lanes % _BLOCK or backend() != "cpu":
         return _chain(of, pull, theta)
     given = (of, pull, theta)
     alike = functools.reduce(
