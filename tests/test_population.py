@@ -308,6 +308,7 @@ def measured(seed: int, law: dict[str, Any] | None = None) -> dict[str, Lanes]:
     """Ten devices through twenty cycles, of the model at its truth or of another ``law``."""
     data = job(device=DEVICE | (law or {}))
     data["experiments"]["pulse"]["ensemble"]["seed"] = 1000 + seed
+    data["parameters"] = {"device.on_conductance": {}}  # at its own value; another law has other numbers
     plan = plan_of(data)
     values = {pair: plan.given(plan.values(plan.start), *pair) for pair in plan.experiments}
     case = plan.cases["pulse", "[device]"][0]
@@ -417,7 +418,10 @@ def test_a_statistic_that_cannot_be_is_said_before_anything_is_computed(changed:
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("device.relaxation_time", "expected one number where it is fitted, or device.relaxation_time.median or"),
+        (
+            "device.relaxation_time",
+            "expected one number where it is fitted, or device.relaxation_time.median, or device.relaxation_time.sigma",
+        ),
         ("device.relaxation_time.mean", "did you mean 'relaxation_time.median'"),
         ("device.on_conductance.sigma", "has one value for all devices; give it a distribution"),
         ("ensemble.cycle_to_cycle.on_conductance", "no such spread of the ensemble"),
