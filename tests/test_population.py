@@ -289,14 +289,15 @@ def statistics(lanes: dict[str, Lanes], plan: Plan) -> list[float]:
 
 
 def test_a_few_devices_scatter_as_their_number_says() -> None:
-    """σ of a median and of a spread of D devices, worked out from the ensemble, against the scatter of populations of
-    D devices; a given uncertainty is added in squares."""
+    """σ of a median and of a spread of D devices, worked out from the ensemble, against what normal numbers scatter by;
+    a given uncertainty is added in squares."""
     data = job()
-    data["targets"] = [target("tau_r", "median"), target("tau_r", "sigma_ln_within", uncertainty=0.01)]
+    data["targets"][5]["uncertainty"] = 0.01
     plan = plan_of(data)
     objective = Objective(plan)
     objective(plan.start, 1, 1)
-    median, within = objective.goals
+    median, within = objective.goals[3], objective.goals[5]
+    assert within.label == "pulse: sigma_ln_within of tau_r"
     # σ_b/sqrt(D) of a mean of ln x, π/2 more variance for the devices' part of a median; a jackknife of 64 groups
     spread = np.hypot(0.3, 0.1) * np.sqrt(np.pi / 2) / np.sqrt(DEVICES)
     assert 0.7 * 0.3 / np.sqrt(DEVICES) < median.sigma / median.value < 1.3 * spread
