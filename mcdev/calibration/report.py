@@ -191,7 +191,12 @@ def _scattered(outcome: Outcome) -> list[str]:
     """Fitted numbers whose uncertainty is smaller than what one device differs from the next by."""
     few = []
     for goal, one in zip(outcome.plan.goals, _of_one_device(outcome), strict=True):
-        if goal.weight > 0 and goal.of_devices is None and goal.read.statistic == "mean" and one > goal.sigma:
+        if (
+            goal.weight > 0
+            and goal.of_devices is None
+            and goal.read.statistic in ("mean", "mean_response")
+            and one > goal.sigma
+        ):
             few.append(f"{goal.label} (of {int(np.ceil((one / goal.sigma) ** 2))})")
     if not few:
         return []
