@@ -203,7 +203,7 @@ def test_derivatives_by_spreads_are_those_of_the_population() -> None:
 
 
 @pytest.mark.slow
-def test_the_population_of_a_calibration_is_that_of_a_run() -> None:
+def test_the_population_of_a_calibration_is_that_of_a_run(tmp_path: Path) -> None:
     """Device by device and cycle by cycle: the same statistics from ``mcdev run``'s own values."""
     plan = plan_of(job(search={"members": 8}))
     found = evaluate(plan, plan.values(plan.start), 1, 1, False, plan.goals).value
@@ -222,6 +222,7 @@ def test_the_population_of_a_calibration_is_that_of_a_run() -> None:
     ours = [row["ours"] for row in compare(tree) if row["statistic"] not in ("mean", "median")]
     spread = [value for value, goal in zip(found, plan.goals, strict=True) if goal.read.statistic != "median"]
     np.testing.assert_allclose(ours, spread, rtol=1e-6)
+    assert mcdev.draw(tree, tmp_path)  # published spreads are no points among the values
 
 
 @pytest.mark.slow

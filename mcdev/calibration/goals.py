@@ -155,14 +155,8 @@ def _label(read: Read, experiment: Experiment, device: str, devices: int) -> str
     values = every[read.point - 1] if len(every) > 1 and read.coefficient is None else {}
     at = ", ".join(f"{keys_of(path)[-1].replace('_', ' ')} {value}" for path, value in values.items())
     at = f" at {at}" if at else ""
-    what = read.label if read.statistic in ("mean", "mean_response") else _in_words(read)
+    what = read.label if read.statistic in ("mean", "mean_response") else read.words
     return f"{read.experiment}: {what}{at}" + (f" ({device})" if devices > 1 else "")
-
-
-def _in_words(read: Read) -> str:
-    """``sigma_ln_between of tau``, ``quantile 0.9 of tau``, ``correlation of tau and ppf``."""
-    level = f" {read.level:g}" if read.level is not None else ""
-    return f"{read.statistic}{level} of {read.label}" + (f" and {read.other}" if read.other is not None else "")
 
 
 def _read_devices(

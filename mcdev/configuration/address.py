@@ -57,6 +57,12 @@ class Address(Strict):
             return f"{self.measurement}: {self.coefficient}"
         return self.measurement if self.entry is None else f"{self.measurement}[{self.entry}]"
 
+    @property
+    def words(self) -> str:
+        """``sigma_ln_between of tau``, ``quantile 0.9 of tau``, ``correlation of tau and ppf``."""
+        level = f" {self.level:g}" if self.level is not None else ""
+        return f"{self.statistic}{level} of {self.label}" + (f" and {self.other}" if self.other is not None else "")
+
     def resolved(self, experiment: Experiment, key: str, points: bool = True) -> tuple[str | None, list[Problem]]:
         """Unit of the number in this experiment, and what is wrong with its address, which stands at ``key``. The unit
         is None where there is no such number. ``points``: whether the sweep can be counted yet."""

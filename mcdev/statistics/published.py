@@ -63,7 +63,7 @@ def compare(tree: xr.DataTree) -> list[dict[str, Any]]:
             unit = reference.unit_of(experiment.measurements[name].unit)
             record |= {"what": label, "point": point, "statistic": reference.statistic}
             if reference.statistic in OF_SPREAD:
-                record |= {"ours": _of_population(tree, reference), "error": None}
+                record |= {"what": reference.words, "ours": _of_population(tree, reference), "error": None}
             else:
                 rows = [r for r in summary if r["measurement"] == label and r["point"] == point]
                 error = {"mean": "sem", "mean_response": "mean_response_sem"}.get(reference.statistic)
