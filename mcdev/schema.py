@@ -25,6 +25,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
 from mcdev.laws import Drawn as Drawn
+from mcdev.laws import Law as Law
 from mcdev.laws import Lognormal as Lognormal
 from mcdev.laws import Normal as Normal
 from mcdev.laws import Samples as Samples
@@ -305,6 +306,14 @@ _SAMPLES_SCHEMA: dict[str, Any] = {
     "required": ["distribution"],
     "additionalProperties": False,
 }
+
+
+def numbers_of(law: Law) -> dict[str, tuple[str, bool]]:
+    """The numbers that a distribution was given, by the key that a user writes: key → (field of the class, whether it
+    carries the parameter's unit). None of samples."""
+    fields = _FORMS[law.distribution][1] if law.distribution in _FORMS else {}
+    return {key: form for key, form in fields.items() if isinstance(getattr(law, form[0]), float)}
+
 
 # -------------------------------------------------------------------------------------- quantities
 

@@ -7,6 +7,7 @@ print(conclusions(outcome))
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import numpy as np
 from mcdev.calibration import posterior
 from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.job import Stage
-from mcdev.calibration.misfit import Evaluations, Misfit, Objective
+from mcdev.calibration.misfit import Evaluations, Misfit, Objective, among
 from mcdev.calibration.plan import Plan, with_model
 from mcdev.calibration.report import Criterion, Outcome
 from mcdev.calibration.search import Step, corrected, search, stage_seed
@@ -43,7 +44,7 @@ def calibrate(
     objective = Objective(plan, book)
     runs = search(objective, lambda step: say("search", step))
     best = fitted = compared = runs[0].best
-    objective.roots = best.roots
+    objective.roots, objective.goals = best.roots, best.goals
     stage = plan.stages[-1]
     seed = stage_seed(plan, len(plan.stages) - 1)
     if not plan.exact:  # errors from a large ensemble, once
@@ -57,6 +58,7 @@ def calibrate(
     say("final values", None)
     final = evaluate(plan, plan.values(best.u), plan.job.report.final_devices, seed + 7, False, plan.goals)
     final = final._replace(methods=_methods(plan, best.evaluation.methods))
+    plan = dataclasses.replace(plan, goals=among(plan.goals, final))
     profiles = [
         profile(objective, best, knowledge, label, Stage(steps=15, devices=stage.devices), lambda text: say(text, None))
         for label in plan.job.report.profile

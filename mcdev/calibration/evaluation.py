@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mcdev.calibration import exact, noisy
+from mcdev.calibration import exact, noisy, population
 from mcdev.calibration.covariance import reduced
 from mcdev.calibration.goals import Goal
 from mcdev.calibration.plan import Case, Plan
+from mcdev.calibration.population import Number
 from mcdev.calibration.reading import Reading
 from mcdev.configuration.key_paths import axis_unit, axis_values
 from mcdev.machine.threads import thread_pool
@@ -41,6 +42,9 @@ class Evaluation(NamedTuple):
     courses: tuple[np.ndarray, ...] = ()
     """Of each trace, every realisation's current as ``covariance.reduced`` has it [realisation, number]; none where
     devices are alike. Of evaluations with derivatives."""
+    scatter: np.ndarray = np.empty((0, 0))
+    """Of statistics of a population, their covariance if it were of one device [goal, goal]: divided by D, that of D
+    devices. Zero of others."""
 
 
 def evaluate(
@@ -49,8 +53,8 @@ def evaluate(
     """Simulate what the goals (and traces) need with ensembles of ``devices`` realisations."""
     values = {pair: plan.given(x, *pair) for pair in plan.experiments}
 
-    def of_experiment(needed: tuple[str, bool, tuple[str, ...]]) -> dict[tuple[Case, bool], Reading]:
-        name, of_mean, names = needed
+    def of_experiment(needed: _Needed) -> dict[tuple[Case, bool], Reading]:
+        name, of_mean, names, spread = needed
         cases = [case for (experiment, _), own in plan.cases.items() if experiment == name for case in own]
         smooth = [case for case in cases if case.base.device.exact]
         varied = [case for case in cases if not case.base.device.exact]
@@ -63,7 +67,7 @@ def evaluate(
         if varied:
             wanted = curve and slopes
             found |= noisy.read(
-                varied, values, names, of_mean, devices, seed, slopes, derivatives, search.reach, wanted
+                *(varied, values, names, of_mean, devices, seed, slopes, derivatives, search.reach, wanted), spread
             )
         return {(case, of_mean): reading for case, reading in found.items()}
 
@@ -76,15 +80,12 @@ def evaluate(
     value, error = np.full(len(goals), np.nan), np.zeros(len(goals))
     jacobian = np.zeros((len(goals), count)) if slopes else np.empty((0, count))
     jacobian_error = np.zeros_like(jacobian)
-    methods, replicates = [], []
-    for i, goal in enumerate(goals):
-        number, spread, slope, slope_error, method, left = _of_goal(plan, goal, readings)
-        replicates.append(left)
-        value[i], error[i] = number, spread
-        methods.append(method)
+    found = [_of_goal(plan, goal, readings) for goal in goals]
+    for i, (goal, number) in enumerate(zip(goals, found, strict=True)):
+        value[i], error[i] = number.value, number.error
         if slopes:
             for path, j in plan.columns(goal.experiment, goal.device).items():
-                jacobian[i, j], jacobian_error[i, j] = slope.get(path, 0.0), slope_error.get(path, 0.0)
+                jacobian[i, j], jacobian_error[i, j] = number.slope.get(path, 0.0), number.slope_error.get(path, 0.0)
     currents: list[np.ndarray] = []
     courses: list[np.ndarray] = []
     current_jacobians: list[np.ndarray] = []
@@ -110,20 +111,30 @@ def evaluate(
         tuple(currents),
         tuple(current_jacobians),
         left_out,
-        tuple(methods),
-        _covariance(error, replicates),
+        tuple(n.method for n in found),
+        _covariance(error, [n.replicates for n in found]),
         tuple(courses),
+        _scatter(goals, [n.scatter for n in found]),
     )
+
+
+def _scatter(goals: Sequence[Goal], away: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Covariance of one device, of numbers that are read off the same devices."""
+    found = np.zeros((len(goals), len(goals)))
+    for i, (a, x) in enumerate(zip(goals, away, strict=True)):
+        for j, (b, y) in enumerate(zip(goals, away, strict=True)):
+            if x is not None and y is not None and x.size == y.size and a.device == b.device:
+                found[i, j] = float(x @ y)
+    return np.nan_to_num(found)
 
 
 def _covariance(error: np.ndarray, replicates: Sequence[np.ndarray | None]) -> np.ndarray:
     """Sizes are the errors; correlations those of the numbers with one group of realisations left out after the other.
     Numbers that have no such groups err alone."""
     found = np.diag(error**2)
-    most = max((r.size for r in replicates if r is not None), default=0)
-    which = [i for i, r in enumerate(replicates) if r is not None and r.size == most]
-    if which and most > 2:
-        others = np.array([r[1:] for r in replicates if r is not None and r.size == most])
+    for size in {r.size for r in replicates if r is not None and r.size > 2}:
+        which = [i for i, r in enumerate(replicates) if r is not None and r.size == size]
+        others = np.array([r[1:] for r in replicates if r is not None and r.size == size])
         away = others - others.mean(axis=1, keepdims=True)
         own = np.sqrt(np.maximum(np.sum(away**2, axis=1), 1e-300))
         found[np.ix_(which, which)] = (away @ away.T) * np.outer(error[which] / own, error[which] / own)
@@ -131,31 +142,52 @@ def _covariance(error: np.ndarray, replicates: Sequence[np.ndarray | None]) -> n
     return np.nan_to_num(found)
 
 
-def _needed(plan: Plan, goals: Sequence[Goal], traces: bool) -> list[tuple[str, bool, tuple[str, ...]]]:
-    """(experiment, whether on the mean trajectory, measurements)."""
-    needed: dict[tuple[str, bool], dict[str, None]] = {}
+class _Needed(NamedTuple):
+    """What one pass over an experiment reads."""
+
+    experiment: str
+    of_mean: bool
+    """Whether on the mean trajectory."""
+    measurements: tuple[str, ...]
+    spread: frozenset[str]
+    """Those of which statistics of the population are read."""
+
+
+def _needed(plan: Plan, goals: Sequence[Goal], traces: bool) -> list[_Needed]:
+    needed: dict[tuple[str, bool], dict[str, bool]] = {}
     for goal in goals:
         experiment = plan.experiments[goal.experiment, goal.device]
-        name = goal.read.measurement
-        fit = experiment.fit_read(name, goal.read.coefficient)
+        fit = experiment.fit_read(goal.read.measurement, goal.read.coefficient)
         statistic = fit.statistic if fit else goal.read.statistic
-        measurement = fit.measurement if fit else name
-        needed.setdefault((goal.experiment, statistic == "mean_response"), {})[measurement] = None
+        names = [fit.measurement if fit else goal.read.measurement]
+        if fit is None and goal.read.other is not None:
+            names.append(goal.read.partner[0])
+        own = needed.setdefault((goal.experiment, statistic == "mean_response"), {})
+        for name in names:
+            own[name] = own.get(name, False) or (fit is None and _of_population(plan, goal))
     for trace in plan.traces if traces else ():
-        needed.setdefault((trace.experiment, True), {})["g"] = None
-    return [(experiment, of_mean, tuple(names)) for (experiment, of_mean), names in needed.items()]
+        needed.setdefault((trace.experiment, True), {})["g"] = False
+    return [
+        _Needed(name, of_mean, tuple(own), frozenset(one for one, spread in own.items() if spread))
+        for (name, of_mean), own in needed.items()
+    ]
 
 
-def _of_goal(
-    plan: Plan, goal: Goal, readings: Mapping[tuple[Case, bool], Reading]
-) -> tuple[float, float, dict[str, float], dict[str, float], str, np.ndarray | None]:
-    """Value, standard error, derivatives by key path with their errors, how they were found, and the value with one
-    group of realisations left out after the other."""
+def _of_population(plan: Plan, goal: Goal) -> bool:
+    """Whether more is read than the mean over devices in one cycle, or the measurement of the mean trajectory."""
+    plain = goal.read.statistic in ("mean", "mean_response") and goal.of_devices is None
+    return not (plain and plan.experiments[goal.experiment, goal.device].ensemble.cycles == 1)
+
+
+def _of_goal(plan: Plan, goal: Goal, readings: Mapping[tuple[Case, bool], Reading]) -> Number:
+    """A goal's number, its errors and derivatives."""
     experiment = plan.experiments[goal.experiment, goal.device]
     cases = plan.cases[goal.experiment, goal.device]
     fit = experiment.fit_read(goal.read.measurement, goal.read.coefficient)
     if fit is None:
         own = readings[cases[goal.read.point - 1], goal.read.statistic == "mean_response"]
+        if _of_population(plan, goal):
+            return population.number(own, goal.read)
         name, entry = goal.read.measurement, (goal.read.entry or 1) - 1
         slope, slope_error = {}, {}
         if name in own.slope:
@@ -163,14 +195,14 @@ def _of_goal(
             slope_error = {path: float(own.slope_error[name][j, entry]) for j, path in enumerate(own.paths)}
         method = own.method.get(name, "")
         left = own.replicates[name][:, entry] if name in own.replicates else None
-        return float(own.value[name][entry]), float(own.error[name][entry]), slope, slope_error, method, left
+        return Number(float(own.value[name][entry]), float(own.error[name][entry]), slope, slope_error, method, left)
     _, which = experiment.curves(fit.axis)[goal.read.point - 1]
     axis = np.asarray(axis_values(experiment, fit.axis), float) * Unit(axis_unit(experiment, fit.axis)).scale
     along = [readings[cases[i], fit.statistic == "mean_response"] for i in which]
     numbers = np.array([r.value[fit.measurement][0] for r in along])
     good = fit.usable(numbers)
     if good.sum() < fit.least_points:
-        return np.nan, 0.0, {}, {}, "", None
+        return Number(np.nan, 0.0, {}, {}, "", None)
     coefficient = str(goal.read.coefficient)
     scale = Unit(fit.coefficients[coefficient]).scale  # a fit speaks in its own units, such as eV
     value = scale * fit.fit(axis[which][good], numbers[good])[coefficient].value
@@ -198,4 +230,4 @@ def _of_goal(
     left = None
     if all(measured in r.replicates for r in used):
         left = np.asarray(sum(w * r.replicates[measured][:, 0] for w, r in zip(by_value, used, strict=True)))
-    return value, spread, slope, slope_error, used[0].method.get(measured, ""), left
+    return Number(value, spread, slope, slope_error, used[0].method.get(measured, ""), left)

@@ -20,12 +20,13 @@ import numpy as np
 from jaxtyping import Array
 
 from mcdev.calibration.plan import Case
-from mcdev.calibration.reading import Reading
+from mcdev.calibration.reading import Ends, Lanes, Reading
 from mcdev.calibration.reverse import advance_for_reverse
 from mcdev.configuration.experiment import Experiment
 from mcdev.integrators.noise import realisation_key
 from mcdev.machine.environment import computing
-from mcdev.measurements.contract import OK
+from mcdev.measurements.contract import FAILED, OK
+from mcdev.simulation.draws import of_cycle
 from mcdev.simulation.program import Place, Row, advance, measure, record
 from mcdev.simulation.reading import likeness, trajectory
 from mcdev.simulation.spikes import detectors, seen, train, watching
@@ -73,24 +74,43 @@ class _Batch(NamedTuple):
     settling: _Counts
     windows: dict[str, np.ndarray]
     """Name → [case, n, 2]."""
-    lanes: int
+    size: _Size
     """Of each case."""
 
 
-def lanes_needed(experiment: Experiment, devices: int) -> int:
-    """One where all devices are alike, else as many as asked for."""
+class _Size(NamedTuple):
+    """Of one case's ensemble. Every cycle starts from rest, so that it is a lane of its own."""
+
+    devices: int
+    cycles: int
+
+    @property
+    def lanes(self) -> int:
+        """Device after device, each with its cycles."""
+        return self.devices * self.cycles
+
+
+def _needed(experiment: Experiment, devices: int) -> _Size:
+    """One realisation where all are alike, else as many devices as asked for through the experiment's cycles."""
     drawn = any(not isinstance(law, float) for law in experiment.laws.values())
-    return devices if drawn or not experiment.device.alike else 1
+    alike = not drawn and not experiment.ensemble.cycle_to_cycle and experiment.device.alike
+    return _Size(1, 1) if alike else _Size(devices, experiment.ensemble.cycles)
 
 
-def _start(trial: Trial, lanes: int) -> Start:
+def _start(trial: Trial, size: _Size) -> Start:
     """Float64 arrays on the host."""
-    draws, timeline, settle = trial.draw(0, lanes), trial.timeline, trial.settle
+    timeline, settle, lanes = trial.timeline, trial.settle, size.lanes
+    drawn = trial.draw(0, size.devices)
+    cycles = [of_cycle(trial.experiment, drawn, 0, size.devices, cycle) for cycle in range(size.cycles)]
+    draws = {
+        name: np.stack([own[name] for own in cycles], axis=-1).reshape(*value.shape[:-1], lanes)
+        for name, value in drawn.items()
+    }
 
     def each(series: np.ndarray) -> np.ndarray:
         return np.repeat(series[:, None], lanes, axis=1)
 
-    devices, circuit = trial.build(draws, np.arange(lanes), np.float64)
+    devices, circuit = trial.build(draws, np.repeat(np.arange(size.devices), size.cycles), np.float64)
     return Start(
         devices=devices,
         circuit=circuit,
@@ -102,11 +122,16 @@ def _start(trial: Trial, lanes: int) -> Start:
     )
 
 
-def _moved(case: Case, values: Mapping[str, float], path: str, lanes: int) -> Start:
+def _reach(here: float) -> float:
+    """Half the width of a difference."""
+    return _WIDTH * abs(here) if here != 0 else _WIDTH
+
+
+def _moved(case: Case, values: Mapping[str, float], path: str, size: _Size) -> Start:
     """Derivative of the start by one parameter."""
     here = values[path]
-    h = _WIDTH * abs(here) if here != 0 else _WIDTH
-    low, high = (_start(Trial(case.at({**values, path: here + side * h})), lanes) for side in (-1, 1))
+    h = _reach(here)
+    low, high = (_start(Trial(case.at({**values, path: here + side * h})), size) for side in (-1, 1))
 
     def slope(a: Any, b: Any) -> np.ndarray:
         return np.asarray((np.asarray(b, np.float64) - np.asarray(a, np.float64)) / (2 * h))
@@ -122,8 +147,9 @@ def _batches(
     kinds: dict[Any, list[int]] = {}
     own = [values[case.experiment, case.device] for case in cases]
     trials = [Trial(case.at(given)) for case, given in zip(cases, own, strict=True)]
-    lanes = max(lanes_needed(trial.experiment, devices) for trial in trials)
-    starts = [_start(trial, lanes) for trial in trials]
+    size = max(_needed(trial.experiment, devices) for trial in trials)
+    lanes = size.lanes
+    starts = [_start(trial, size) for trial in trials]
     paths = tuple(dict.fromkeys(path for given in own for path in given))
     for i, (trial, start) in enumerate(zip(trials, starts, strict=True)):
         shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(start))
@@ -134,7 +160,7 @@ def _batches(
 
     def towards(i: int, path: str) -> Any:
         if path in own[i]:
-            return _moved(cases[i], own[i], path, lanes)
+            return _moved(cases[i], own[i], path, size)
         return jax.tree.map(np.zeros_like, eqx.filter(starts[i], eqx.is_inexact_array))
 
     found = []
@@ -151,7 +177,7 @@ def _batches(
                 _counts([trials[i].rows for i in which], lanes),
                 _counts([trials[i].settle for i in which], lanes),
                 {name: np.stack([line.windows[name] for line in timelines]) for name in timelines[0].windows},
-                lanes,
+                size,
             )
         )
     return found
@@ -331,7 +357,7 @@ def read(
             measurements = tuple(first.experiment.measurements[name] for name in names)
             at, fixed = eqx.partition(jax.tree.map(_device_array, batch.start), eqx.is_inexact_array)
             count = len(batch.cases)
-            index = jnp.asarray(np.tile(np.arange(batch.lanes), count), jnp.uint32)
+            index = jnp.asarray(np.tile(np.arange(batch.size.lanes), count), jnp.uint32)
             key = realisation_key(jnp.full_like(index, seed), index, jnp.uint32(0))
             back = _back(batch, names, curves)
             arguments: tuple[Any, ...] = (
@@ -354,7 +380,7 @@ def read(
                 )
             else:
                 whole, others = _values(advance, *(*arguments, at))
-            found |= _unpack(batch, names, of_mean, whole, moved, others, curves)
+            found |= _unpack(batch, values, names, of_mean, whole, moved, others, curves)
     return found
 
 
@@ -363,17 +389,24 @@ def _device_array(leaf: Any) -> Any:
 
 
 def _unpack(
-    batch: _Batch, names: Sequence[str], of_mean: bool, whole: Any, moved: Any, others: Any, curves: bool
+    batch: _Batch,
+    at: Mapping[tuple[str, str], Mapping[str, float]],
+    names: Sequence[str],
+    of_mean: bool,
+    whole: Any,
+    moved: Any,
+    others: Any,
+    curves: bool,
 ) -> dict[Case, Reading]:
     (values, current), (status, intact, courses) = jax.tree.map(np.asarray, (whole, others))
-    n, paths = batch.lanes, batch.paths
+    n, paths = batch.size.lanes, batch.paths
     found = {}
     for i, case in enumerate(batch.cases):
         lanes = slice(i, i + 1) if of_mean else slice(i * n, (i + 1) * n)
         own = intact[i * n : (i + 1) * n]
         reading = Reading(paths, left_out=1.0 - float(own.mean()))
         reading.current = current[:, i]
-        if curves and lanes_needed(case.base, n) > 1:
+        if curves and n > 1:
             reading.courses = courses[:, i * n : (i + 1) * n].T[own]
         if moved is not None and moved[1] is not None:
             reading.current_slope = np.asarray(moved[1])[:, :, i]
@@ -383,5 +416,35 @@ def _unpack(
                 fine &= own.reshape(-1, *([1] * (fine.ndim - 1)))
             slope = np.asarray(moved[0][k])[:, lanes] if moved is not None else None
             reading.add(name, values[k][lanes], fine, slope)
+            if not of_mean:
+                broken = ~own.reshape(-1, *([1] * (fine.ndim - 1)))
+                each = np.where(broken, FAILED, status[k][lanes])
+                _keep(reading, name, batch.size, at[case.experiment, case.device], values[k][lanes], each, slope)
         found[case] = reading
     return found
+
+
+def _keep(
+    reading: Reading,
+    name: str,
+    size: _Size,
+    at: Mapping[str, float],
+    values: np.ndarray,
+    status: np.ndarray,
+    slope: np.ndarray | None,
+) -> None:
+    """Every realisation's number, and the same a little along its tangent by each parameter."""
+
+    def by_cycle(series: np.ndarray) -> np.ndarray:
+        return series.reshape(size.devices, size.cycles, *series.shape[1:])
+
+    reading.lanes[name] = Lanes(by_cycle(values), by_cycle(status))
+    if slope is None:
+        return
+    ends = []
+    for path, tangent in zip(reading.paths, slope, strict=True):
+        here = at.get(path, 0.0)  # of another case's parameter the tangent is zero
+        h = _reach(here)
+        low, high = (Lanes(by_cycle(values + side * h * tangent), by_cycle(status)) for side in (-1, 1))
+        ends.append(Ends((here - h, here, here + h), {name: low}, {name: high}, True))
+    reading.ends[name], reading.how[name] = tuple(ends), "exact, quantiles held"

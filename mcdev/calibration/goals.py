@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.job import Read, Target, given_for
+from mcdev.configuration.address import OF_SPREAD
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, keys_of
 from mcdev.schema import Unit, nearest, percentage, sentence
@@ -24,21 +25,50 @@ class Goal(NamedTuple):
     value: float
     """SI."""
     sigma: float
-    log: bool
+    """Standard deviation; without what the devices scatter by, until :meth:`among` is told."""
+    scale: Scale
+    """On which the deviation is taken."""
     weight: float
     source: str
+    of_devices: int | None = None
+    """Of how many devices the number is a statistic."""
 
     def deviation(self, simulated: float) -> float:
-        """(simulated - reported)/σ, or its logarithmic counterpart; infinite where there is no number."""
-        if not math.isfinite(simulated) or (self.log and simulated <= 0):
+        """(t(simulated) - t(reported))/(σ t'(reported)), with t the identity, ln, or artanh of a correlation; infinite
+        where there is no number."""
+        there = _to(self.scale, simulated)
+        if not math.isfinite(there):
             return math.inf
-        if self.log:
-            return math.log(simulated / self.value) * self.value / self.sigma
-        return (simulated - self.value) / self.sigma
+        return (there - _to(self.scale, self.value)) / (self.sigma * _slope(self.scale, self.value))
 
     def deviation_slope(self, simulated: float) -> float:
         """d(deviation)/d(simulated)."""
-        return (self.value / simulated if self.log else 1.0) / self.sigma
+        return _slope(self.scale, simulated) / (self.sigma * _slope(self.scale, self.value))
+
+    def among(self, simulated: float, scatter: float) -> Goal:
+        """With what a statistic of so few devices scatters by added to σ; ``scatter``: standard deviation of one device
+        alone, at the simulated value. The same of a number that is not of a few."""
+        if self.of_devices is None or not (math.isfinite(scatter) and math.isfinite(_to(self.scale, simulated))):
+            return self
+        own = scatter / math.sqrt(self.of_devices) * _slope(self.scale, simulated) / _slope(self.scale, self.value)
+        return self._replace(sigma=math.hypot(self.sigma, own))
+
+
+Scale = Literal["linear", "log", "artanh"]
+
+
+def _to(scale: Scale, x: float) -> float:
+    """t(x); no number where there is none."""
+    if not math.isfinite(x) or (scale == "log" and x <= 0) or (scale == "artanh" and abs(x) >= 1):
+        return math.nan
+    return {"linear": lambda: x, "log": lambda: math.log(x), "artanh": lambda: math.atanh(x)}[scale]()
+
+
+def _slope(scale: Scale, x: float) -> float:
+    """t'(x)."""
+    if scale == "log":
+        return 1.0 / x
+    return 1.0 / (1.0 - x * x) if scale == "artanh" else 1.0
 
 
 def goals_of(
@@ -61,24 +91,39 @@ def goals_of(
         try:
             value = mark.parse(given_for(target.value, (device,)))
             uncertainty, at = given_for(target.uncertainty, (device,)), f"{key}.uncertainty"
-            if uncertainty is None:
-                found.append(Problem(at, None, f"has nothing for device {device}"))
+            if uncertainty is None and target.of_devices is None:
+                message = (
+                    f"has nothing for device {device}"
+                    if target.uncertainty is not None
+                    else ("is missing; give it, or of_devices = … where the devices' own scatter is all that there is")
+                )
+                found.append(Problem(at, None, message))
                 continue
-            share = percentage(uncertainty)
-            sigma = abs(value) * share if share is not None else Unit(mark.unit, gt=0).parse(uncertainty)
+            share, sigma = percentage(uncertainty), 0.0
+            if uncertainty is not None:
+                sigma = abs(value) * share if share is not None else Unit(mark.unit, gt=0).parse(uncertainty)
         except PydanticCustomError as error:
             found.append(Problem(at, (error.context or {}).get("value"), sentence(error)))
             continue
-        if not sigma > 0:
+        if uncertainty is not None and not sigma > 0:
             found.append(Problem(f"{key}.uncertainty", uncertainty, "expected more than zero; of a zero, a quantity"))
             continue
-        log = target.scale == "log" or (target.scale == "auto" and share is not None and value > 0)
-        if log and value <= 0:
-            found.append(Problem(f"{key}.scale", "log", f"the value is {value:g}; expected a positive one, or linear"))
+        relative = share is not None or (target.of_devices is not None and target.statistic != "censored_share")
+        scale: Scale = (
+            "log" if target.scale == "log" or (target.scale == "auto" and relative and value > 0) else "linear"
+        )
+        if target.statistic == "correlation" and target.scale == "auto":
+            scale = "artanh"
+        if not math.isfinite(_to(scale, value)):
+            expected = "one between -1 and 1" if scale == "artanh" else "a positive one, or linear"
+            found.append(Problem(f"{key}.scale", target.scale, f"the value is {value:g}; expected {expected}"))
             continue
         label = _label(target, experiments[target.experiment, device], device, len(devices))
         goals.append(
-            Goal(label, target.experiment, device, target, unit, value, sigma, log, target.weight, target.source)
+            Goal(
+                *(label, target.experiment, device, target, unit, value, sigma, scale, target.weight, target.source),
+                of_devices=target.of_devices,
+            )
         )
     return goals
 
@@ -100,7 +145,7 @@ def candidates_of(
             found.append(Problem(f"{key}.uncertainty", candidate.uncertainty, sentence(error)))
             continue
         label = _label(candidate, experiments[candidate.experiment, device], device, len(devices))
-        goals.append(Goal(label, candidate.experiment, device, candidate, unit, math.nan, sigma, False, 0.0, ""))
+        goals.append(Goal(label, candidate.experiment, device, candidate, unit, math.nan, sigma, "linear", 0.0, ""))
     return goals
 
 
@@ -110,7 +155,8 @@ def _label(read: Read, experiment: Experiment, device: str, devices: int) -> str
     values = every[read.point - 1] if len(every) > 1 and read.coefficient is None else {}
     at = ", ".join(f"{keys_of(path)[-1].replace('_', ' ')} {value}" for path, value in values.items())
     at = f" at {at}" if at else ""
-    return f"{read.experiment}: {read.label}{at}" + (f" ({device})" if devices > 1 else "")
+    what = read.label if read.statistic in ("mean", "mean_response") else read.words
+    return f"{read.experiment}: {what}{at}" + (f" ({device})" if devices > 1 else "")
 
 
 def _read_devices(
@@ -150,5 +196,29 @@ def _readable(
             "to follow; expected a time (spike_latency, interspike_interval), or weight = 0, which only shows it"
         )
         problems = [*problems, Problem(f"{key}.measurement", read.measurement, message)]
+    if not problems:
+        problems = _without_spread(key, read, experiment)
     found += problems
     return None if problems else unit
+
+
+def _without_spread(key: str, read: Read, experiment: Experiment) -> list[Problem]:
+    """What a population cannot say that has no spread, or none that a search could follow."""
+    drawn = any(not isinstance(law, float) for law in experiment.laws.values())
+    cycles = bool(experiment.ensemble.cycle_to_cycle)
+    if not experiment.device.exact:
+        return []
+    if not drawn and not cycles and (read.statistic in OF_SPREAD or getattr(read, "of_devices", None) is not None):
+        which = "statistic" if read.statistic in OF_SPREAD else "of_devices"
+        message = "its devices are alike; give a parameter a distribution, or ensemble.cycle_to_cycle"
+        return [Problem(f"{key}.{which}", getattr(read, which), message)]
+    if read.statistic == "sigma_ln_within" and not cycles:
+        message = "its cycles are alike; give a parameter a spread in ensemble.cycle_to_cycle"
+        return [Problem(f"{key}.statistic", read.statistic, message)]
+    if read.statistic == "censored_share" and getattr(read, "weight", 0.0) > 0:
+        message = (
+            "is a share, which for devices without noise changes in steps and has no derivative to follow; expected a "
+            "median or quantile, or weight = 0, which only shows it"
+        )
+        return [Problem(f"{key}.statistic", read.statistic, message)]
+    return []

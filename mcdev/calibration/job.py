@@ -87,11 +87,15 @@ class Target(Read):
     """A reported number that the fit shall meet."""
 
     value: PerDeviceValue
-    uncertainty: PerDeviceValue
+    uncertainty: PerDeviceValue | None = None
     """One standard deviation: a quantity, or a share of the value, "5 %". That a percentage is also where the value is
     a pure number: 5 % of "62 %" are 0.031. Of all by which the number may differ from the mean of all devices: the
-    instrument, and, where it is of one device or a few, the devices' own scatter. The error of the simulated mean is
-    added by the calibration."""
+    instrument, and, where it is of one device or a few, the devices' own scatter, unless ``of_devices`` is given. The
+    error of the simulated mean is added by the calibration."""
+    of_devices: int | None = Field(None, ge=3, le=10_000_000)
+    """How many devices the number is a statistic of, each through as many cycles as its experiment has
+    (``ensemble.cycles``). What so few of them scatter by is then worked out from the simulated population and added to
+    the uncertainty, which may be left out."""
     weight: Annotated[float, Unit("", ge=0)] = 1.0
     """Multiplies its deviation; zero: computed at the end and shown, not fitted."""
     scale: Literal["auto", "linear", "log"] = "auto"
@@ -184,8 +188,8 @@ class Search(Strict):
     """How far a difference of hopping particles' ensembles reaches to either side, as a share of its parameter."""
     seed: int = Field(1, ge=0, lt=2**32)
     members: int = Field(32, ge=1, le=100_000)
-    """Realisations of ions whose parameters are drawn, which differ but may be differentiated: the same throughout, so
-    that nothing is noisy."""
+    """Devices without noise whose parameters are drawn, which differ but may be differentiated: the same throughout, so
+    that nothing is noisy. For statistics of a population of D devices, ten times D or more."""
     largest_ensemble: int = Field(4096, ge=1, le=10_000_000)
     """To which a search may enlarge its ensembles where the derivative is mostly noise."""
 

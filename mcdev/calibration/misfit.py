@@ -28,6 +28,8 @@ from mcdev.files import structure
 from mcdev.files.whole_file import whole_file
 from mcdev.machine.identity import Identity, Origin
 
+_ROUNDS, _FEW_ROUNDS = 6, 2
+_KNOWN = 0.95  # share of a correlation between statistics that is believed
 _FAR = 1e3  # deviation that stands for a number that cannot be read
 
 
@@ -77,6 +79,23 @@ class Misfit(NamedTuple):
 
     recorded: tuple[int, ...] = ()
     """Recorded samples of each curve."""
+    goals: tuple[Goal, ...] = ()
+    """The fitted ones, with the uncertainties that the deviations were divided by."""
+
+    @property
+    def together(self) -> np.ndarray:
+        """Correlation of the goals' deviations [goal, goal]: statistics of the same few devices err together. Of
+        different numbers of devices the fewer are taken to be among the more. Shrunk to 0.95, because it is known from
+        the ensemble only."""
+        found = np.eye(len(self.goals))
+        for i, a in enumerate(self.goals):
+            for j, b in enumerate(self.goals):
+                if i != j and a.of_devices is not None and b.of_devices is not None:
+                    values = (float(self.evaluation.value[k]) for k in (i, j))
+                    slopes = [g.deviation_slope(v) for g, v in zip((a, b), values, strict=True)]
+                    shared = self.evaluation.scatter[i, j] / max(a.of_devices, b.of_devices)
+                    found[i, j] = _KNOWN * slopes[0] * slopes[1] * shared
+        return np.nan_to_num(found)
 
 
 class Evaluations:
@@ -146,6 +165,7 @@ class Evaluations:
             "value": e.value,
             "error": e.error,
             "covariance": e.covariance,
+            "scatter": e.scatter,
             "jacobian": e.jacobian,
             "jacobian_error": e.jacobian_error,
             "traces": np.array(len(e.currents)),
@@ -190,6 +210,7 @@ def _read(content: bytes, name: str) -> tuple[Evaluation | None, str]:
                 tuple(str(m) for m in data["methods"]),
                 data["covariance"],
                 tuple(data[f"courses_{i}"] for i in range(count) if f"courses_{i}" in data),
+                data["scatter"],
             )
     except (KeyError, ValueError, TypeError, OverflowError) as error:  # no such array, or of another type or size
         raise structure.Unreadable(f"is no evaluation: {error}") from None
@@ -207,19 +228,36 @@ class Objective:
         """Ensemble evaluations so far: realisations asked for, a derivative counted as one."""
         self.roots: tuple[np.ndarray | None, ...] = (None,) * len(plan.traces)
         """Of the curves' weights, as ``weigh`` left them."""
+        self.of_few = any(g.of_devices is not None for g in self.goals)
+        """Whether there are statistics of a few devices."""
+        self._weighed = not self.of_few
         self._last: tuple[str, Evaluation] | None = None
 
     def weigh(self, u: np.ndarray, devices: int, seed: int) -> None:
-        """Choose the curves' weights anew, from an ensemble at this point."""
-        if self.plan.traces:
-            e = self(u, devices, seed).evaluation
-            self.roots = tuple(covariance.root(t, c) for t, c in zip(self.plan.traces, e.courses, strict=True))
+        """Choose the weights of curves, and of statistics of a few devices, anew, from an ensemble at this point."""
+        self._weighed = True
+        if not (self.plan.traces or self.of_few):
+            return
+        e = self._evaluated(np.asarray(u, float), devices, seed, True)
+        self.roots = tuple(covariance.root(t, c) for t, c in zip(self.plan.traces, e.courses, strict=True))
+        self.goals = among(tuple(g for g in self.plan.goals if g.weight > 0), e)
+
+    @property
+    def rounds(self) -> int:
+        """How often weights are chosen anew at the end, at most. Those of statistics hardly depend on the parameters,
+        and have errors of their own, by which further rounds would only go to and fro."""
+        return _ROUNDS if any(root is not None for root in self.roots) else _FEW_ROUNDS if self.of_few else 0
 
     def __call__(self, u: np.ndarray, devices: int, seed: int, slopes: bool = True) -> Misfit:
+        if not self._weighed:
+            self.weigh(u, devices, seed)
         u = np.asarray(u, float)
+        return self._misfit(u, self._evaluated(u, devices, seed, slopes), slopes)
+
+    def _evaluated(self, u: np.ndarray, devices: int, seed: int, slopes: bool) -> Evaluation:
         name = hashlib.sha256(u.tobytes() + json.dumps([devices, seed, slopes]).encode()).hexdigest()
         if self._last is not None and self._last[0] == name:  # the same point under other weights
-            return self._misfit(u, self._last[1], slopes)
+            return self._last[1]
         evaluation = self.book.look_up(name)
         if evaluation is None:
             evaluation = evaluate(self.plan, self.plan.values(u), devices, seed, slopes, self.goals)
@@ -227,7 +265,7 @@ class Objective:
         self.realisations += devices
         if slopes:
             self._last = name, evaluation
-        return self._misfit(u, evaluation, slopes)
+        return evaluation
 
     def _misfit(self, u: np.ndarray, e: Evaluation, slopes: bool) -> Misfit:
         plan = self.plan
@@ -242,6 +280,7 @@ class Objective:
             for g, v, d in zip(self.goals, values, deviations, strict=True)
         ]
         empty, volume = np.empty((0, count)), 0.0
+        volume += sum(2.0 * float(np.log(1.0 / g.deviation_slope(g.value))) for g in self.goals if g.of_devices)
         parts, rows, errors = [np.array(residual)], [], []
         if slopes:
             rows.append(np.array(scale)[:, None] * e.jacobian * dx)
@@ -282,4 +321,16 @@ class Objective:
             self.roots,
             float(np.sum(joined**2)) + volume,
             tuple(int(np.isfinite(t.current).sum()) for t in plan.traces),
+            self.goals,
         )
+
+
+def among(goals: Sequence[Goal], e: Evaluation) -> tuple[Goal, ...]:
+    """The goals with what so few devices scatter by, as the ensemble of an evaluation of these very goals has it."""
+    own = np.sqrt(np.diag(e.scatter)) if e.scatter.size else np.zeros(len(goals))
+    found = []
+    for goal, value, scatter in zip(goals, e.value, own, strict=True):
+        known = goal.among(float(value), float(scatter))
+        # a statistic that cannot be read is infinitely far off, whatever it would scatter by
+        found.append(known if known.sigma > 0 else known._replace(sigma=abs(goal.value) or 1.0))
+    return tuple(found)

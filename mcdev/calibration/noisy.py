@@ -10,7 +10,7 @@ where both are positive: rates are powers and exponentials of them, and a step m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,11 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcdev.calibration import estimator
+from mcdev.calibration.places import place
 from mcdev.calibration.plan import Case
-from mcdev.calibration.reading import Reading
+from mcdev.calibration.population import slope_between
+from mcdev.calibration.reading import Ends, Lanes, Reading
 from mcdev.configuration.experiment import Experiment
 from mcdev.machine.environment import computing
-from mcdev.measurements.contract import OK, Measurement
+from mcdev.measurements.contract import FAILED, OK, Measurement
 from mcdev.schema import typical
 from mcdev.simulation.ensemble import PointResult, simulate
 from mcdev.simulation.jackknife import standard_error
@@ -45,11 +47,13 @@ def read(
     derivatives: str = "auto",
     reach: float = 0.05,
     courses: bool = False,
+    spread: Collection[str] = (),
 ) -> dict[Case, Reading]:
     """What these cases' measurements ``names`` read, at these parameter values ((experiment, device) → path → SI).
 
     ``reach``: half the width of a difference, relative to its parameter. ``derivatives`` "differences": no estimator.
-    ``courses``: with the current of every realisation.
+    ``courses``: with the current of every realisation. ``spread``: measurements of which statistics of the population
+    are read, that is differences of all their realisations.
     """
     found = {}
     for case in cases:
@@ -66,8 +70,9 @@ def read(
                 reading.value[name], reading.error[name] = replicates[0], standard_error(replicates)
             else:
                 _add(reading, result, name)
+                reading.lanes[name] = _lanes(result, name)
         if slopes and own:
-            _differentiate(case, own, result, names, of_mean, devices, seed, derivatives, reach, reading)
+            _differentiate(case, own, result, names, of_mean, devices, seed, derivatives, reach, reading, spread)
         found[case] = reading
     return found
 
@@ -76,6 +81,12 @@ def _add(reading: Reading, result: PointResult, name: str) -> None:
     """The mean over the realisations that have this number."""
     values = result.values[name][:, 0].astype(float)
     reading.add(name, values, (result.status[name][:, 0] == OK) & np.isfinite(values), None)
+
+
+def _lanes(result: PointResult, name: str) -> Lanes:
+    values, status = result.values[name].astype(float), result.status[name]
+    intact = result.intact.reshape(*result.intact.shape, *([1] * (values.ndim - 2)))
+    return Lanes(values, np.where(intact, status, FAILED))
 
 
 def _run(case: Case, values: Mapping[str, float], devices: int, seed: int) -> PointResult:
@@ -105,10 +116,11 @@ def _differentiate(
     derivatives: str,
     reach: float,
     reading: Reading,
+    spread: Collection[str],
 ) -> None:
     wanted = derivatives == "estimator" or (derivatives == "auto" and len(values) >= _MANY)
     hops = wanted and not case.base.device.differentiable
-    smooth = [n for n in names if of_mean or case.base.measurements[n].linear] if hops else []
+    smooth = [n for n in names if (of_mean or case.base.measurements[n].linear) and n not in spread] if hops else []
     left = [n for n in names if n not in smooth]
     if smooth:
         left += _estimate(case, values, result, smooth, devices, seed, reading)
@@ -230,16 +242,23 @@ def _difference(
     """Central differences of two ensembles with the same random numbers; where the estimator's are known better,
     those are kept."""
     rows: dict[str, list[Reading]] = {name: [] for name in names}
-    currents = []
+    currents: list[np.ndarray] = []
+    ends: dict[str, list[Ends]] = {name: [] for name in names}
     for path, here in values.items():
-        below, above = (here / (1 + reach), here * (1 + reach)) if here != 0 else (-reach, reach)
+        below, above = _around(case, path, here, reach)
         low, high = (_run(case, {**values, path: x}, devices, seed) for x in (below, above))
         for name in names:
             rows[name].append(_paired((below, here, above), (low, result, high), name, of_mean))
+            if not of_mean:
+                beside = [{name: _lanes(end, name)} for end in (low, high)]
+                ends[name].append(Ends((below, here, above), beside[0], beside[1], exact=False))
         change = (high.mean["current"][0] - low.mean["current"][0]) / (above - below)
         currents.append(np.nan_to_num(np.asarray(change, np.float64)))
     reading.current_slope = np.array(currents)
     for name in names:
+        if not of_mean:
+            reading.ends[name] = tuple(ends[name])
+            reading.how[name] = f"differences of ±{100 * reach:g} % with common random numbers"
         slope = np.array([np.nan_to_num(r.value[name]) for r in rows[name]])
         error = np.array([np.nan_to_num(r.error[name]) for r in rows[name]])
         if all(name in r.replicates for r in rows[name]):
@@ -252,6 +271,18 @@ def _difference(
         reading.method[name] = f"differences of ±{100 * reach:g} % with common random numbers"
 
 
+def _around(case: Case, path: str, here: float, reach: float) -> tuple[float, float]:
+    """The ends of a difference, within what the number may be."""
+    below, above = sorted((here / (1 + reach), here * (1 + reach))) if here != 0 else (-reach, reach)
+    found = place(case.base, path)
+    mark = found.mark if found is not None else None
+    if mark is not None and mark.ge is not None:
+        below = max(below, mark.ge * mark.scale)
+    if mark is not None and mark.le is not None:
+        above = min(above, mark.le * mark.scale)
+    return below, above
+
+
 def _paired(
     at: tuple[float, float, float], ends: tuple[PointResult, PointResult, PointResult], name: str, of_mean: bool
 ) -> Reading:
@@ -262,7 +293,7 @@ def _paired(
     y ln(y₊/y₋) is then biased without end.
     """
     reading = Reading(())
-    slope = _slope(at, *(_replicates(end, name, of_mean) for end in ends))
+    slope = slope_between(at, *(_replicates(end, name, of_mean) for end in ends))
     reading.replicates[name] = slope
     reading.value[name], reading.error[name] = slope[0], standard_error(slope)
     return reading
@@ -275,21 +306,3 @@ def _replicates(result: PointResult, name: str, of_mean: bool) -> np.ndarray:
     own = Reading(())
     _add(own, result, name)
     return own.replicates.get(name, own.value[name][None])
-
-
-def _slope(at: tuple[float, float, float], low: np.ndarray, here: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """d(number)/d(parameter) across the interval, from one side where the other has no number; NaN where neither has.
-
-    d ln y/d ln p · y/p where parameter and numbers are positive, else dy/dp.
-    """
-    first = np.where(np.isfinite(low), low, here)
-    last = np.where(np.isfinite(high), high, here)
-    begin = np.where(np.isfinite(low), at[0], at[1])
-    end = np.where(np.isfinite(high), at[2], at[1])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        straight = (last - first) / (end - begin)
-        if at[0] <= 0:
-            return straight
-        middle = np.where(np.isfinite(here), here, np.sqrt(first * last))
-        curved = middle / at[1] * np.log(last / first) / np.log(end / begin)
-        return np.where((first > 0) & (last > 0) & (middle > 0), curved, straight)

@@ -9,9 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.job import Free, Job, Prior, given_for
+from mcdev.calibration.places import SECTIONS, numbers, place
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, key_path
-from mcdev.schema import Unit, nearest, sentence, unit_of_key
+from mcdev.schema import Unit, nearest, numbers_of, sentence
 
 
 class Parameter(NamedTuple):
@@ -40,8 +41,12 @@ def parameters_of(
     for path, free in job.parameters.items():
         key = key_path("parameters", path)
         section, _, last = path.partition(".")
-        if section not in ("device", "circuit", "protocol") or not last or "." in last:
-            found.append(Problem(key, None, "expected a key path like device.NAME, circuit.NAME or protocol.NAME"))
+        if section not in (*SECTIONS, "ensemble") or not last:
+            message = (
+                "expected a key path like device.NAME, circuit.NAME or protocol.NAME, a number of a distribution "
+                "(device.NAME.sigma), ensemble.cycle_to_cycle.NAME or ensemble.correlation.NAME.OTHER"
+            )
+            found.append(Problem(key, None, message))
             continue
         chosen = free.experiments or tuple(dict.fromkeys(name for name, _ in experiments))
         unknown = [name for name in free.experiments if name not in job.experiments]
@@ -52,27 +57,17 @@ def parameters_of(
         having = {
             pair: experiment
             for pair, experiment in experiments.items()
-            if pair[0] in chosen and unit_of_key(type(getattr(experiment, section)), last) is not None
+            if pair[0] in chosen and place(experiment, path) is not None
         }
         if not having:
-            known = sorted(
-                {
-                    name
-                    for pair, e in experiments.items()
-                    if pair[0] in chosen
-                    for name in type(getattr(e, section)).model_fields
-                    if unit_of_key(type(getattr(e, section)), name) is not None
-                }
-            )
-            kinds = ", ".join(sorted({str(getattr(e, section).kind) for e in experiments.values()}))
-            found.append(Problem(key, None, f"no such number of a {kinds} {section}; {nearest(last, known)}"))
+            found.append(_unknown(key, path, [e for pair, e in experiments.items() if pair[0] in chosen]))
             continue
         trouble = _unfit(key, path, having)
         if trouble:
             found += trouble
             continue
-        mark = unit_of_key(type(getattr(next(iter(having.values())), section)), last)
-        assert mark is not None
+        marks = [found_there.mark for e in having.values() if (found_there := place(e, path)) is not None]
+        mark = marks[0]
         having_it = tuple(d for d in devices if any(pair[1] == d for pair in having))
         owners: list[tuple[str, ...]] = [(d,) for d in having_it] if free.per_device else [having_it]
         for owner in owners:
@@ -80,19 +75,48 @@ def parameters_of(
     return parameters
 
 
-def _unfit(key: str, path: str, having: dict[tuple[str, str], Experiment]) -> list[Problem]:
+def _unknown(key: str, path: str, experiments: list[Experiment]) -> Problem:
+    """That none of the experiments has a number there."""
     section, _, last = path.partition(".")
+    known = sorted({name for e in experiments for name in numbers(e, section)})
+    if path.startswith("ensemble.correlation."):
+        sizes = [len(e.ensemble.correlation.parameters) for e in experiments if e.ensemble.correlation is not None]
+        if max(sizes, default=0) > 2 and all(
+            e.ensemble.correlation.factor is None for e in experiments if e.ensemble.correlation is not None
+        ):
+            message = (
+                "one entry of a matrix of three or more cannot move by itself, because the matrix may then be none of "
+                "correlations; give factor = […] and free ensemble.correlation.factor.NAME"
+            )
+            return Problem(key, None, message)
+    if section == "ensemble":
+        return Problem(key, None, f"no such spread of the ensemble; {nearest(last, known)}")
+    kinds = ", ".join(sorted({str(getattr(e, section).kind) for e in experiments}))
+    name, _, number = last.partition(".")
+    if number and name in known:
+        message = "has one value for all devices; give it a distribution, or free the value itself"
+        return Problem(key, None, message)
+    return Problem(key, None, f"no such number of a {kinds} {section}; {nearest(last, known)}")
+
+
+def _unfit(key: str, path: str, having: dict[tuple[str, str], Experiment]) -> list[Problem]:
     found = []
     for (name, device), experiment in having.items():
-        value = getattr(getattr(experiment, section), last)
+        value = _value(experiment, path)
         if value is None or isinstance(value, str):
             found.append(Problem(key, value, f"experiment {name} leaves it out; give it a value there to start from"))
         elif not isinstance(value, (int, float)):
-            message = f"is a distribution on device {device}; expected one number where it is fitted"
+            own = "".join(f", or {path}.{number}" for number in numbers_of(value))
+            message = f"is a distribution on device {device}; expected one number where it is fitted{own}"
             found.append(Problem(key, None, message))
-        elif path in experiment.sweep.axes:
+        elif any(path == axis or path.startswith(f"{axis}.") for axis in experiment.sweep.axes):
             found.append(Problem(key, None, f"experiment {name} sweeps it; expected a key that is not swept"))
     return found[:1]
+
+
+def _value(experiment: Experiment, path: str) -> Any:
+    found = place(experiment, path)
+    return None if found is None else found.value
 
 
 def _parameter(
@@ -107,12 +131,12 @@ def _parameter(
 ) -> list[Parameter]:
     section, _, last = path.partition(".")
     own = {pair: e for pair, e in having.items() if pair[1] in owner}
-    label = last if section == "device" else path
+    label = last if section in ("device", "ensemble") else path
     if free.per_device and devices > 1:
         label += f"[{owner[0]}]"
     try:
         given = given_for(free.start, owner)
-        values = {float(getattr(getattr(e, section), last)) for e in own.values()}
+        values = {float(_value(e, path)) for e in own.values()}
         if given is not None:
             start = mark.parse(given)
         elif len(values) == 1:
@@ -137,7 +161,7 @@ def _parameter(
     if low is not None and high is not None and not low < high:
         found.append(Problem(f"{key}.low", free.low, f"expected low < high (high is {free.high!r})"))
         return []
-    coordinate = Coordinate(low, high, abs(start) or 1.0)
+    coordinate = Coordinate(low, high, 1.0 if path.startswith("ensemble.correlation.") else abs(start) or 1.0)
     if not coordinate.inside(start):
         shown = f"{start / mark.scale:.6g} {mark.unit}".strip()
         where = " to ".join("…" if b is None else f"{b / mark.scale:.6g}" for b in (low, high))

@@ -21,6 +21,8 @@ from mcdev.calibration.curves import Trace, read_curve, traces_of
 from mcdev.calibration.goals import Goal, candidates_of, goals_of
 from mcdev.calibration.job import ONLY, Job, Stage, placed
 from mcdev.calibration.parameters import Parameter, parameters_of
+from mcdev.calibration.places import moved
+from mcdev.configuration.address import OF_SPREAD
 from mcdev.configuration.experiment import Experiment, build
 from mcdev.configuration.extends import read_toml
 from mcdev.configuration.key_paths import set_value
@@ -29,6 +31,7 @@ from mcdev.configuration.problems import ConfigError, Problem, beside, described
 from mcdev.configuration.samples import read_samples
 from mcdev.schema import file_name, folded, nearest
 
+_TIMES = 10  # simulated devices for each measured one, from which their own error hardly counts
 _SECTIONS = ("circuit", "protocol", "ensemble", "measurements", "fits", "sweep")
 
 
@@ -48,13 +51,8 @@ class Case:
         return members if self.base.device.exact else self.own_devices or devices
 
     def at(self, values: Mapping[str, float]) -> Experiment:
-        """The experiment with these values (SI) at key paths below device, circuit and protocol."""
-        changes: dict[str, dict[str, float]] = {}
-        for path, value in values.items():
-            section, _, key = path.partition(".")
-            changes.setdefault(section, {})[key] = value
-        sections = {name: getattr(self.base, name).model_copy(update=new) for name, new in changes.items()}
-        return self.base.model_copy(update=sections)
+        """The experiment with these values (SI) at key paths."""
+        return moved(self.base, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +168,7 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     for label in job.report.profile:
         if labels is not None and label not in labels:
             found.append(Problem("report.profile", label, f"no such free parameter; {nearest(label, labels)}"))
+    found += _cycles(job, experiments)
     found += _alike(experiments)
     if found:
         raise ConfigError(unique(found), source)
@@ -258,15 +257,32 @@ def _experiments(
             except ConfigError as error:
                 wrong[device] = error.problems
         found += placed(key, wrong, names)
-    for (name, device), experiment in built.items():
-        if experiment.ensemble.cycles != 1:
-            cycles = experiment.ensemble.cycles
-            message = f"one cycle is what a calibration computes (device {device})"
-            found.append(Problem(key_path("experiments", name, "ensemble", "cycles"), cycles, message))
+    for (name, _), experiment in built.items():
         if experiment.circuit.drives:
             message = "has sources with protocols of their own, which a calibration does not follow; give them shares"
             found.append(Problem(key_path("experiments", name, "circuit"), experiment.circuit.kind, message))
     return built
+
+
+def _cycles(job: Job, experiments: Mapping[tuple[str, str], Experiment]) -> list[Problem]:
+    """Experiments through several cycles that no statistic of a population asks for, or that are not computed so."""
+    found = []
+    for (name, device), experiment in experiments.items():
+        cycles = experiment.ensemble.cycles
+        if cycles == 1:
+            continue
+        key = key_path("experiments", name, "ensemble", "cycles")
+        read = [r for r in (*job.targets, *job.candidates) if r.experiment == name]
+        if not any(r.statistic in OF_SPREAD or r.of_devices for r in job.targets if r.experiment == name):
+            message = f"one cycle is what a calibration computes (device {device}), but for a population's statistics"
+            found.append(Problem(key, cycles, f"{message} (sigma_ln_within, of_devices)"))
+        elif any(r.statistic == "mean_response" or r.coefficient is not None for r in read):
+            message = "a mean trajectory or a fit along an axis is read in one cycle; give it an experiment of its own"
+            found.append(Problem(key, cycles, message))
+        elif experiment.device.exact and experiment.ensemble.between_cycles == "continue":
+            message = "cycles of a calibration start from rest; expected 'rest'"
+            found.append(Problem(key_path("experiments", name, "ensemble", "between_cycles"), "continue", message))
+    return found
 
 
 def fitted_name(experiment: str, device: str, several: bool) -> str:
@@ -318,6 +334,13 @@ def _warnings(plan: Plan) -> list[str]:
             and all(isinstance(v, float) for v in experiment.laws.values())
         ):
             found.append(f"{trace.label}: its devices are alike, so that mean_of = {trace.mean_of} changes nothing")
+    few = [g for g in plan.goals if g.of_devices is not None and plan.experiments[g.experiment, g.device].device.exact]
+    most = max((g.of_devices or 0 for g in few), default=0)
+    if plan.job.search.members < _TIMES * most:
+        found.append(
+            f"search.members = {plan.job.search.members} simulated devices for statistics of {most}: their own error "
+            f"widens the intervals; {_TIMES * most} or more add little"
+        )
     for name in dict.fromkeys(name for name, _ in plan.experiments):
         if name in plan.job.experiments and not any(name == g.experiment for g in (*plan.goals, *plan.candidates)):
             found.append(f"{key_path('experiments', name)}: no target reads it; it is not computed")

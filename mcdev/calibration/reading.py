@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from mcdev.simulation.jackknife import without_groups
+
+
+class Lanes(NamedTuple):
+    """What every realisation reads: [device, cycle], or [device, cycle, entry] of a list; SI."""
+
+    values: np.ndarray
+    status: np.ndarray
+
+
+class Ends(NamedTuple):
+    """The same realisations with a parameter a little lower and a little higher."""
+
+    at: tuple[float, float, float]
+    """The parameter below, here and above."""
+    low: dict[str, Lanes]
+    high: dict[str, Lanes]
+    exact: bool
+    """Whether they lie on the exact tangents of the realisations."""
 
 
 @dataclass
@@ -36,6 +55,11 @@ class Reading:
     """[path, sample]"""
     courses: np.ndarray | None = None
     """Current of every intact realisation [realisation, sample]; None where all are alike."""
+    lanes: dict[str, Lanes] = field(default_factory=dict)
+    ends: dict[str, tuple[Ends, ...]] = field(default_factory=dict)
+    """Of a measurement, for each path."""
+    how: dict[str, str] = field(default_factory=dict)
+    """How the ends were found."""
 
     def add(self, name: str, values: np.ndarray, fine: np.ndarray, slope: np.ndarray | None) -> None:
         """Mean over the lanes where ``fine``; values [lane] or [lane, entry], slope [path, lane, …]. NaN where there is

@@ -28,6 +28,7 @@ from mcdev.calibration.display import as_calibration
 from mcdev.calibration.evaluation import Evaluation
 from mcdev.calibration.goals import Goal
 from mcdev.calibration.misfit import Misfit
+from mcdev.calibration.places import moved
 from mcdev.calibration.plan import Plan, fitted_name
 from mcdev.calibration.posterior import Posterior
 from mcdev.calibration.search import Run
@@ -190,7 +191,12 @@ def _scattered(outcome: Outcome) -> list[str]:
     """Fitted numbers whose uncertainty is smaller than what one device differs from the next by."""
     few = []
     for goal, one in zip(outcome.plan.goals, _of_one_device(outcome), strict=True):
-        if goal.weight > 0 and one > goal.sigma:
+        if (
+            goal.weight > 0
+            and goal.of_devices is None
+            and goal.read.statistic in ("mean", "mean_response")
+            and one > goal.sigma
+        ):
             few.append(f"{goal.label} (of {int(np.ceil((one / goal.sigma) ** 2))})")
     if not few:
         return []
@@ -481,15 +487,11 @@ def write_fitted(outcome: Outcome, folder: Path) -> Path:
 
 
 def _fitted(plan: Plan, experiment: Experiment, name: str, device: str, values: dict[str, float]) -> dict[str, Any]:
-    data = experiment.to_dict()
+    data = moved(experiment, values).to_dict()
     several = len({d for _, d in plan.experiments}) > 1
     data["name"] = fitted_name(name, device, several)
-    for path, value in values.items():
-        section, _, key = path.partition(".")
-        mark = next(p.mark for p in plan.parameters if p.path == path)
-        data[section][key] = mark.write(value)
     drawn = any(not isinstance(getattr(experiment.device, n), float) for n in experiment.device.parameters())
-    alike = experiment.device.alike and not drawn
+    alike = experiment.device.alike and not drawn and not experiment.ensemble.cycle_to_cycle
     many = plan.cases[name, device][0].own_devices or plan.job.report.final_devices
     data["ensemble"]["devices"] = 1 if alike else many
     references = []
@@ -499,7 +501,7 @@ def _fitted(plan: Plan, experiment: Experiment, name: str, device: str, values: 
         mark = Unit("" if goal.unit == "1" else goal.unit)
         reference: dict[str, Any] = {"measurement": goal.read.measurement, "point": goal.read.point}
         reference |= {"value": mark.write(goal.value), "source": goal.source, "statistic": goal.read.statistic}
-        for key in ("entry", "coefficient"):
+        for key in ("entry", "coefficient", "level", "other"):
             if getattr(goal.read, key) is not None:
                 reference[key] = getattr(goal.read, key)
         references.append(reference)

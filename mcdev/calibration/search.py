@@ -4,9 +4,9 @@ Within a stage the random numbers are held, so that two points differ by their p
 lowers the loss. Where the derivative is mostly noise no step is tried: the ensemble is doubled instead, until it is
 as large as the job allows; then the stage is done.
 
-Weights of curves of devices that move (`covariance.py`) are chosen at the start of a stage and held through it; the
-last stage is gone through until new weights change nothing. A last step for such curves is by devices that neither
-chose the weights nor judged a step (`corrected`).
+Weights of curves of devices that move (`covariance.py`) and of statistics of a few devices are chosen at the start of a
+stage and held through it; the last stage is gone through until new weights change nothing. A last step for such curves
+is by devices that neither chose the weights nor judged a step (`corrected`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LONGEST = 1.0  # step of a parameter's natural coordinate
 _REACHES = 4.0  # the same where derivatives are differences, in the reach of these: no further than they have seen
 _SMALL_STEP, _SMALL_GAIN = 1e-5, 1e-7
 _NOTHING = 0.01  # of χ²: a gain that no noisy ensemble's fit needs
-_ROUNDS = 6  # of new weights, at most
+_HARDLY = 1e-3  # the same of a population's statistics: parameters to a thirtieth of their error
 _HOPELESS = 1e10  # damping at which no step helps
 _SEEN = 0.3  # singular value, by natural coordinates, of a direction along which the numbers say anything
 
@@ -118,7 +118,7 @@ def _through(
     seed, last = stage_seed(objective.plan, index), index == len(objective.plan.stages) - 1
     objective.weigh(u, stage.devices, seed)
     here = walk(objective, u, stage, seed, note)
-    for _ in range(_ROUNDS if last and any(root is not None for root in objective.roots) else 0):
+    for _ in range(objective.rounds if last else 0):
         objective.weigh(here.u, stage.devices, seed)
         before = objective(here.u, stage.devices, seed)
         here = walk(objective, here.u, stage, seed, note)
@@ -184,7 +184,8 @@ def levenberg_marquardt(objective: Objective, u: np.ndarray, stage: Stage, seed:
         diagonal = np.maximum(diagonal, 1e-9 * max(float(diagonal.max(initial=0.0)), 1e-300))
         step = -np.linalg.solve(normal + damping * np.diag(diagonal), here.jacobian.T @ here.residual)
         step = _capped(plan, here.u, step)
-        if not plan.exact and here.loss - float(np.sum((here.residual + here.jacobian @ step) ** 2)) < _NOTHING:
+        least = _NOTHING if not plan.exact else _HARDLY if objective.of_few else 0.0
+        if least and here.loss - float(np.sum((here.residual + here.jacobian @ step) ** 2)) < least:
             note(here, number, False, devices, "nothing left to gain that would be seen: done")
             return here
         ahead = objective(here.u + step, devices, seed, slopes=False)

@@ -16,6 +16,10 @@ covariance Σ (`covariance.py`); for them
 
 and χ² is compared with that of draws from the model at its fit, in place of ν: errors grow by as much as it exceeds
 95 % of them.
+
+Statistics of the same few devices err together: with R their correlation (`misfit.py`) the same sandwich holds with R
+in place of K⁻¹ Σ K⁻ᵀ, and χ² = rᵀ (R + N)⁻¹ r. What D devices scatter by is known from their own spread only, so that
+intervals are t's with D - 1 degrees of freedom, as of the mean of D numbers, and χ²/ν is compared with F(ν, D - 1).
 """
 
 from __future__ import annotations
@@ -70,6 +74,8 @@ class Knowledge(NamedTuple):
     """Share of the data that the model makes at its fit whose χ² is as large; one where ν is zero."""
     inflation: float
     """max(1, χ²/ν); of draws, which are far from Gaussian, as far as χ² exceeds 95 % of them."""
+    reach: np.ndarray
+    """[parameter]: half of the interval in standard deviations, where χ² is no larger than it should be."""
     widening: np.ndarray
     """[parameter]: by what the standard deviation exceeds that of W alone, for curves of devices that move."""
     determined: np.ndarray
@@ -107,7 +113,8 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
     s, v = np.sqrt(np.maximum(squares[::-1], 0.0)), v.T[::-1]
     r = (fitted or m).residual
     goals = noise.shape[0]
-    chi_square = float(r[:goals] @ np.linalg.solve(np.eye(goals) + noise, r[:goals]) + np.sum(r[goals:] ** 2))
+    together = m.together
+    chi_square = float(r[:goals] @ np.linalg.solve(together + noise, r[:goals]) + np.sum(r[goals:] ** 2))
     freedom = a.shape[0] - count
     expected, usual, chance = _made_by_the_model(plan, m, fitted or m, a, chi_square)
     inflation = max(1.0, chi_square / usual) if freedom > 0 else 1.0
@@ -120,20 +127,23 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
     for i, total in _moving(plan, m, fitted or m):
         own = pull[:, m.rows(i)]
         sandwich += own @ (total - np.eye(len(total))) @ own.T
+    sandwich += pull[:, :goals] @ (together - np.eye(goals)) @ pull[:, :goals].T
     covariance = covariance + inflation * sandwich
     sd = np.minimum(np.sqrt(np.diag(covariance)), _WIDEST)
-    z = stats.norm.ppf(0.5 + CONFIDENCE / 2)
+    devices = _freedom_of_few(m, pull)
+    reach = stats.t.ppf(0.5 + CONFIDENCE / 2, devices)
+    z = reach
     if freedom > 0 and inflation > 1.0:
-        z = stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)
+        z = stats.t.ppf(0.5 + CONFIDENCE / 2, np.minimum(devices, freedom))
     x = plan.values(m.u)
     natural = np.array([p.coordinate.natural(float(v)) for p, v in zip(plan.parameters, x, strict=True)])
     low, high = np.empty(count), np.empty(count)
     for j, p in enumerate(plan.parameters):
-        reach = min(float(z * sd[j]), 500.0) if p.coordinate.positive else float(z * sd[j])
+        far = min(float(z[j] * sd[j]), 500.0) if p.coordinate.positive else float(z[j] * sd[j])
         ends = (
-            (x[j] * np.exp(-reach), x[j] * np.exp(reach))
+            (x[j] * np.exp(-far), x[j] * np.exp(far))
             if p.coordinate.positive
-            else (x[j] - reach * p.coordinate.scale, x[j] + reach * p.coordinate.scale)
+            else (x[j] - far * p.coordinate.scale, x[j] + far * p.coordinate.scale)
         )
         low[j] = max(ends[0], -np.inf if p.coordinate.low is None else p.coordinate.low)
         high[j] = min(ends[1], np.inf if p.coordinate.high is None else p.coordinate.high)
@@ -154,10 +164,24 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
         expected,
         chance,
         inflation,
+        reach,
         np.sqrt(np.maximum(1.0 + np.diag(sandwich) / np.diag(plain), 0.0)),
         sd < UNDETERMINED,
         tuple(_words(plan, x, s_data, v_data)),
     )
+
+
+def _freedom_of_few(m: Misfit, pull: np.ndarray) -> np.ndarray:
+    """[parameter]: degrees of freedom of what is known of its error; infinite where no number is of a few devices.
+
+    1/f = Σ_k share_k/(D_k - 1), share_k the part of the variance that comes from number k. Independent numbers would
+    have more together (Satterthwaite); these are of the same devices.
+    """
+    few = np.array([0.0 if g.of_devices is None else 1.0 / (g.of_devices - 1) for g in m.goals])
+    parts = pull**2
+    share = parts[:, : few.size] / np.maximum(parts.sum(axis=1, keepdims=True), 1e-300)
+    with np.errstate(divide="ignore"):
+        return np.asarray(1.0 / (share @ few))
 
 
 def _moving(plan: Plan, m: Misfit, fitted: Misfit) -> Iterator[tuple[int, np.ndarray]]:
@@ -175,11 +199,18 @@ def _made_by_the_model(
     """(mean χ², χ² from which on errors grow, share of χ² as large) of data that the model makes at its fit, when they
     are fitted in turn.
 
-    Gaussian throughout, that is χ² with ν degrees of freedom. Curves of devices that move by themselves are drawn from
+    Gaussian throughout, that is χ² with ν degrees of freedom; with statistics of D devices ν F(ν, D - 1), the law of
+    Hotelling's T² but for how it counts degrees of freedom. Curves of devices that move by themselves are drawn from
     the ensemble instead; |ε|² - |Uᵀε|² is what a fit leaves of deviations ε, U spanning A.
     """
     freedom = a.shape[0] - a.shape[1]
     moving = [i for i, root in enumerate(m.roots) if root is not None]
+    few = [g.of_devices for g in m.goals if g.of_devices is not None]
+    if freedom > 0 and few and not moving:
+        law = stats.f(freedom, min(few) - 1)
+        usual = freedom * float(law.ppf(CONFIDENCE))
+        expected = freedom * (min(few) - 1) / (min(few) - 3) if min(few) > 3 else freedom * float(law.median())
+        return expected, usual, float(law.sf(chi_square / freedom))
     if freedom <= 0 or not moving:
         mean = float(max(freedom, 1))
         return mean, mean, float(stats.chi2.sf(chi_square, freedom)) if freedom > 0 else 1.0
@@ -291,7 +322,8 @@ class Profile(NamedTuple):
     value: np.ndarray
     chi_square: np.ndarray
     low: float
-    """Ends of the 95 % interval, where χ² is 3.84 above its least; NaN where the grid does not reach it."""
+    """Ends of the 95 % interval, where χ² is 3.84 above its least, or t² of statistics of a few devices; NaN where the
+    grid does not reach it."""
     high: float
 
 
@@ -319,7 +351,7 @@ def profile(
             begin = u.copy()
             begin[j] = own.coordinate.free(x)
             inner = Objective(dataclasses.replace(plan, parameters=parameters), objective.book)
-            inner.roots = best.roots
+            inner.roots, inner.goals = best.roots, best.goals
             found = levenberg_marquardt(inner, begin, stage, stage_seed(plan, len(plan.stages) - 1), lambda *_: None)
             u = found.u
             at = inner.plan.values(found.u)[j]
@@ -331,7 +363,7 @@ def profile(
             report(f"profile of {label}")
     order = np.argsort(values)
     value, cost = np.array(values)[order], np.array(costs)[order]
-    low, high = _crossings(value, cost - cost.min(), stats.chi2.ppf(CONFIDENCE, 1))
+    low, high = _crossings(value, cost - cost.min(), float(knowledge.reach[j]) ** 2)
     return Profile(label, own.mark.unit, value, cost, low, high)
 
 

@@ -8,10 +8,26 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from mcdev.configuration.problems import ConfigError, Problem
-from mcdev.schema import Strict, nearest
+from mcdev.schema import Fraction, Strict, nearest
 
 if TYPE_CHECKING:
     from mcdev.configuration.experiment import Experiment
+
+
+Statistic = Literal[
+    "mean",
+    "median",
+    "mean_response",
+    "quantile",
+    "sigma_ln_between",
+    "sigma_ln_within",
+    "sigma_ln_total",
+    "correlation",
+    "censored_share",
+]
+_PURE = ("sigma_ln_between", "sigma_ln_within", "sigma_ln_total", "correlation", "censored_share")
+OF_SPREAD = (*_PURE, "quantile")
+"""Statistics that say how a population is spread."""
 
 
 class Address(Strict):
@@ -25,8 +41,14 @@ class Address(Strict):
     """Which coefficient of a fit."""
     point: int = Field(1, ge=1)
     """Which sweep point, from one; of a fit, which curve."""
-    statistic: Literal["mean", "median", "mean_response"] = "mean"
-    """What stands for the ensemble: mean or median over devices, or the measurement of the mean trajectory."""
+    statistic: Statistic = "mean"
+    """What stands for the ensemble: mean, median or quantile over devices and cycles, or the measurement of the mean
+    trajectory (mean_response); the spread of ln x from device to device (sigma_ln_between, D2D), from cycle to cycle
+    (sigma_ln_within, C2C) or of both; the devices' correlation with another measurement; the share of censored."""
+    level: Fraction | None = None
+    """Of a quantile: the share of the population that lies below it."""
+    other: str | None = None
+    """Of a correlation: the other measurement of the same experiment, or ``g[4]`` for the entry of a list."""
 
     @property
     def label(self) -> str:
@@ -35,9 +57,59 @@ class Address(Strict):
             return f"{self.measurement}: {self.coefficient}"
         return self.measurement if self.entry is None else f"{self.measurement}[{self.entry}]"
 
+    @property
+    def words(self) -> str:
+        """``sigma_ln_between of tau``, ``quantile 0.9 of tau``, ``correlation of tau and ppf``."""
+        level = f" {self.level:g}" if self.level is not None else ""
+        return f"{self.statistic}{level} of {self.label}" + (f" and {self.other}" if self.other is not None else "")
+
     def resolved(self, experiment: Experiment, key: str, points: bool = True) -> tuple[str | None, list[Problem]]:
         """Unit of the number in this experiment, and what is wrong with its address, which stands at ``key``. The unit
         is None where there is no such number. ``points``: whether the sweep can be counted yet."""
+        unit, found = self._resolved(experiment, key, points)
+        found += self._of_population(experiment, key)
+        return None if unit is None else self.unit_of(unit), found
+
+    def unit_of(self, measured: str) -> str:
+        """Unit of the statistic of what is measured in a unit."""
+        return "1" if self.statistic in _PURE else measured
+
+    def _of_population(self, experiment: Experiment, key: str) -> list[Problem]:
+        """What is wrong with the statistic and its own keys."""
+        found = []
+        if self.coefficient is not None and self.statistic in OF_SPREAD:
+            message = "a coefficient of a fit is one number for all devices; expected a measurement, or leave it out"
+            found.append(Problem(f"{key}.statistic", self.statistic, message))
+        for name, value, of in (("level", self.level, "quantile"), ("other", self.other, "correlation")):
+            if value is None and self.statistic == of:
+                example = {"level": "level = 0.9", "other": 'other = "NAME" (another measurement)'}[name]
+                found.append(Problem(f"{key}.{name}", None, f"is missing; a {of} needs {example}"))
+            elif value is not None and self.statistic != of:
+                found.append(Problem(f"{key}.{name}", value, f"belongs to statistic = {of!r}; leave it out"))
+        if self.statistic in ("sigma_ln_between", "sigma_ln_within") and experiment.ensemble.cycles == 1:
+            message = "one cycle does not tell devices from cycles; raise ensemble.cycles, or ask for sigma_ln_total"
+            found.append(Problem(f"{key}.statistic", self.statistic, message))
+        if self.other is not None:
+            name, entry = self.partner
+            measurement = experiment.measurements.get(name)
+            if measurement is None:
+                message = f"no such measurement; {nearest(name, experiment.measurements)}"
+                found.append(Problem(f"{key}.other", self.other, message))
+            else:
+                entries = measurement.entries(experiment.timeline)
+                if (entries is None) != (entry is None) or not 1 <= (entry or 1) <= (entries or 1):
+                    what = f"is a list of {entries}; write it like {name}[1]" if entries else "is a single number"
+                    found.append(Problem(f"{key}.other", self.other, f"'{name}' {what}"))
+        return found
+
+    @property
+    def partner(self) -> tuple[str, int | None]:
+        """Measurement and entry that ``other`` names."""
+        name, bracket, entry = (self.other or "").partition("[")
+        return name, int(entry[:-1]) if bracket and entry[:-1].isdigit() and entry.endswith("]") else None
+
+    def _resolved(self, experiment: Experiment, key: str, points: bool) -> tuple[str | None, list[Problem]]:
+        """The same of the measurement or fit alone."""
         found: list[Problem] = []
         name = self.measurement
         fit = experiment.fit_read(name, self.coefficient)

@@ -7,6 +7,7 @@ import textwrap
 import xarray as xr
 from matplotlib.axes import Axes
 
+from mcdev.configuration.address import OF_SPREAD
 from mcdev.configuration.reference import Reference, published
 from mcdev.figures.style import BLACK
 from mcdev.results.tree import experiment_of
@@ -14,12 +15,14 @@ from mcdev.results.tree import experiment_of
 
 def references(tree: xr.DataTree, name: str, coefficient: str | None = None) -> list[tuple[Reference, float]]:
     """Those for a measurement, or for one coefficient of a fit; each with its value in the unit of the tree;
-    none of which only the sign is published."""
+    none of which only the sign is published, and no spread, which is no value among others."""
     unit = unit_of(tree, name, coefficient)
     if unit is None:
         return []
     listed = experiment_of(tree).output.reference
-    found = [r for r in listed if r.measurement == name and r.coefficient == coefficient]
+    found = [
+        r for r in listed if (r.measurement, r.coefficient) == (name, coefficient) and r.statistic not in OF_SPREAD
+    ]
     values = [(reference, published(reference, unit)) for reference in found]
     return [(reference, value) for reference, value in values if isinstance(value, float)]
 

@@ -6,6 +6,7 @@ numbers of cycles.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -87,20 +88,28 @@ def own_means(x: np.ndarray, use: np.ndarray) -> np.ndarray:
     return np.asarray(first[:, 0] + total / np.maximum(use.sum(axis=1), 1))
 
 
+@functools.lru_cache(maxsize=1024)  # a statistic is taken again and again of parts of one population
+def _quantiles(freedom: int, other: int = 0) -> tuple[float, float]:
+    """The quantiles of χ² at the upper and the lower end of an interval, or with ``other`` those of F."""
+    law = stats.f(freedom, other) if other else stats.chi2(freedom)
+    upper, lower = law.ppf([1 - _TAIL, _TAIL])
+    return float(upper), float(lower)
+
+
 def _chi_square(variance: float, freedom: int) -> Estimate:
-    low, high = stats.chi2.ppf([1 - _TAIL, _TAIL], freedom)
+    low, high = _quantiles(freedom)
     return Estimate(variance, variance * freedom / low, variance * freedom / high)
 
 
 def _limits(freedom: int) -> tuple[float, float]:
     """G and H of Burdick and Graybill: how far, relatively, a mean square may lie above and below its expectation."""
-    low, high = freedom / stats.chi2.ppf([1 - _TAIL, _TAIL], freedom)
+    low, high = (freedom / quantile for quantile in _quantiles(freedom))
     return 1 - low, high - 1
 
 
 def _difference(s1: float, s2: float, h: float, outer: int, inner: int) -> Estimate:
     (g1, h1), (g2, h2) = _limits(outer), _limits(inner)
-    above, below = stats.f.ppf([1 - _TAIL, _TAIL], outer, inner)
+    above, below = _quantiles(outer, inner)
     g12 = ((above - 1) ** 2 - (g1 * above) ** 2 - h2**2) / above
     h12 = ((1 - below) ** 2 - (h1 * below) ** 2 - g2**2) / below
     down = (g1 * s1) ** 2 + (h2 * s2) ** 2 + g12 * s1 * s2

@@ -81,12 +81,12 @@ def _matrices(
             n[i, j] = n[j, i] = max(a.size - lost, 0)
             if n[i, j] < 3:
                 continue
-            pearson[i, j] = pearson[j, i] = _product(a, b)
-            spearman[i, j] = spearman[j, i] = _product(stats.rankdata(a), stats.rankdata(b))
+            pearson[i, j] = pearson[j, i] = product(a, b)
+            spearman[i, j] = spearman[j, i] = product(stats.rankdata(a), stats.rankdata(b))
     return Correlation(level, names, logarithmic, pearson, spearman, n)
 
 
-def _product(a: np.ndarray, b: np.ndarray) -> float:
+def product(a: np.ndarray, b: np.ndarray) -> float:
     """Pearson's correlation; NaN where one of them does not vary."""
     da, db = a - a.mean(), b - b.mean()
     ta, tb = float(np.abs(a).max()), float(np.abs(b).max())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import xarray as xr
 
-from mcdev.configuration.reference import published
+from mcdev.configuration.address import OF_SPREAD
+from mcdev.configuration.reference import Reference, published
 from mcdev.results.tree import axis_labels, experiment_of
-from mcdev.statistics.readings import point_label
+from mcdev.statistics.readings import point_label, readings
+from mcdev.statistics.statistic import statistic
 from mcdev.statistics.summary import summarise
 
 
@@ -57,13 +60,28 @@ def compare(tree: xr.DataTree) -> list[dict[str, Any]]:
         else:
             label = reference.label
             point = point_label(tree, reference.point - 1)
-            rows = [r for r in summary if r["measurement"] == label and r["point"] == point]
-            unit = experiment.measurements[name].unit
+            unit = reference.unit_of(experiment.measurements[name].unit)
             record |= {"what": label, "point": point, "statistic": reference.statistic}
-            error = {"mean": "sem", "mean_response": "mean_response_sem"}.get(reference.statistic)
-            record |= {
-                "ours": rows[0][reference.statistic] if rows else None,
-                "error": rows[0][error] if rows and error else None,
-            }
+            if reference.statistic in OF_SPREAD:
+                record |= {"what": reference.words, "ours": _of_population(tree, reference), "error": None}
+            else:
+                rows = [r for r in summary if r["measurement"] == label and r["point"] == point]
+                error = {"mean": "sem", "mean_response": "mean_response_sem"}.get(reference.statistic)
+                record |= {
+                    "ours": rows[0][reference.statistic] if rows else None,
+                    "error": rows[0][error] if rows and error else None,
+                }
         records.append(record | {"unit": unit, "published": published(reference, unit)})
     return records
+
+
+def _of_population(tree: xr.DataTree, reference: Reference) -> float | None:
+    """Its statistic, in the unit of the measurement where it has one."""
+    found = {r.label: r for r in readings(tree) if r.index == reference.point - 1}
+    own = found.get(reference.label)
+    other = None if reference.other is None else found.get(reference.other)
+    if own is None or (reference.other is not None and other is None):
+        return None
+    beside = None if other is None else (other.values, other.status)
+    value = statistic(reference.statistic, own.values, own.status, reference.level, beside)
+    return value if math.isfinite(value) else None
