@@ -245,10 +245,9 @@ def test_the_energy_has_its_derivative_on_every_mesh() -> None:
 
 def test_a_coarse_mesh_is_warned_of() -> None:
     assert dense().device.concerns() == []
-    ((key, message),) = dense(background_temperature="0.094 K").device.concerns()
-    assert key == "mesh.cells"
-    assert "350 would do" in message
-    assert dense(background_temperature="0.094 K", mesh={"cells": 350}).device.concerns() == []
+    found = dict(dense(background_temperature="0.094 K").device.concerns())
+    assert "350 would do" in found["mesh.cells"]
+    assert "mesh.cells" not in dict(dense(background_temperature="0.094 K", mesh={"cells": 350}).device.concerns())
 
 
 def test_pace_follows_the_voltage_alone() -> None:

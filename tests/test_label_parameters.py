@@ -16,11 +16,16 @@ from mcdev.configuration.experiment import Experiment
 from mcdev.schema import typical
 
 SWEEP = {"kind": "triangular_sweep", "loops": 1, "samples_per_branch": 6}
+OVERFULL = {"capacity_stiffness": 0.5, "capacity_content": 0.5}  # so that the capacity acts
 FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "diffusive": ({"preset": "wang2017_reduced", "particles": 4}, {"amplitude": "3 V", "rate": "3000 V/s"}),
+    "diffusive": ({"preset": "wang2017_reduced", "particles": 4, **OVERFULL}, {"amplitude": "3 V", "rate": "3000 V/s"}),
     "diffusive_density": (
-        {"preset": "wang2017_reduced", "kind": "diffusive_density", "mesh": {"cells": 60}},
+        {"preset": "wang2017_reduced", "kind": "diffusive_density", "mesh": {"cells": 60}, **OVERFULL},
         {"amplitude": "3 V", "rate": "300 V/s"},
+    ),
+    "diffusive_hopping": (
+        {"preset": "wang2017_sioxny_device", "heating": 0.1, **OVERFULL},
+        {"amplitude": "1 V", "rate": "300 V/s"},
     ),
     "omiec_compact": ({"preset": "device_p"}, {"amplitude": "4 V", "rate": "1 V/s"}),
     "omiec_pnp": ({"preset": "device_p_pnp"}, {"amplitude": "4 V", "rate": "1 V/s"}),

@@ -18,6 +18,8 @@ and may be differentiated, forwards and backwards.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
@@ -65,6 +67,25 @@ class DiffusiveDensity(Nanoparticles):
     """Densities of the metal nanoparticles between two terminals. Pure numbers are in units of the five scales."""
 
     kind: Literal["diffusive_density"] = "diffusive_density"
+    example: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {
+            "threshold_voltage": "0.4 V",
+            "cooling_rate": "1 kHz",
+            "pinning_energy": "0.086 eV",
+            "background_temperature": "300 K",
+            "half_gap": "7.5 nm",
+            "maximum_conductance": "100 uS",
+            "tunnelling_length": 0.2,
+            "interfacial_energy": 4.5,
+            "interfacial_centre": 0.85,
+            "interfacial_width": 0.1,
+            "pinning_period": 0.15,
+            "pinning_phase": "0 rad",
+            "drift": 9.0,
+            "heating": 1.0,
+            "friction": 4.0,
+        }
+    )
     mesh: Mesh = Mesh()
     integrator: Integrator = Integrator()
 

@@ -35,6 +35,7 @@ from mcdev.devices.tunnelling import conductance_of_chain
 from mcdev.integrators.hops import Crowding, hop
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.noise import threefry, uniform
+from mcdev.machine.environment import computing
 from mcdev.schema import extremes, typical
 
 _POSITIONS = np.uint32(1 << 31)
@@ -84,7 +85,7 @@ class DiffusiveHopping(Nanoparticles):
         """Of the median device."""
         draws = {name: np.array([value]) for name, value in self.median.items()}
         landscape = self.landscape(draws, 0, np.array([0]), lambda value: np.asarray(value, np.float64))
-        with jax.enable_x64(True):
+        with computing(True):
             return jax.tree.map(np.asarray, milestones(landscape, self._most, 1))
 
     @property

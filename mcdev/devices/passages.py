@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.constants import Boltzmann, elementary_charge
@@ -22,6 +21,7 @@ from scipy.integrate import cumulative_trapezoid
 from scipy.special import logsumexp
 
 from mcdev.devices.nanoparticles import Nanoparticles
+from mcdev.machine.environment import computing
 from mcdev.schema import typical
 
 _POINTS = 20_001
@@ -50,7 +50,7 @@ def passages(device: Nanoparticles, voltage: float) -> Passages:
     p = device.median
     x = np.linspace(-1.0, 1.0, _POINTS)
     draws = {name: np.array([value]) for name, value in p.items()}
-    with jax.enable_x64(True):
+    with computing(True):
         landscape = device.landscape(draws, 0, np.array([0]), lambda value: np.asarray(value, np.float64))
         u = np.asarray(landscape.single_particle_energy(jnp.asarray(x)[:, None]))[:, 0]
     kelvin = p["background_temperature"]

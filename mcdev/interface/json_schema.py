@@ -16,8 +16,7 @@ def config_schema() -> dict[str, Any]:
     for definition in full["$defs"].values():
         properties = definition.get("properties", {})
         if "preset" in properties:
-            kind = properties["kind"]["const"]
-            own = [name for name, preset in presets().items() if preset["device"]["kind"] == kind]
+            own = [name for name, preset in presets().items() if preset["device"].keys() <= properties.keys()]
             name = {"anyOf": [{"enum": own}, {"type": "string", "pattern": r"\.toml$"}]}
             properties["preset"] = name | {"description": "Named parameter set to start from, or a file with one."}
             definition.pop("required", None)
