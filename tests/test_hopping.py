@@ -240,7 +240,7 @@ def test_a_relaxation_is_that_of_the_density(theta: float) -> None:
     duration = {0.45: 15.0, 0.30: 10.0, 0.2: 25.0, 0.141: 120.0, 0.094: 4000.0}[theta]
     # Fewer particles and devices where the density only has to be smooth: its mean is that of any number of devices.
     common = {"initial_state": "bridge", "background_temperature": f"{theta} K"}
-    protocol = {"kind": "hold", "voltage": "0 V", "duration": f"{duration} s", "samples": 100}
+    protocol = {"kind": "hold", "voltage": "0 V", "duration": f"{duration} s", "samples": 60}
     exact = experiment(
         "diffusive_density", {**common, "mesh": {"cells": 300}}, protocol=protocol,
         ensemble={"devices": 96, "seed": 5}, output={"trajectories": 0},
@@ -412,7 +412,8 @@ def test_a_screen_says_what_the_device_will_do() -> None:
 def test_results_say_how_far_hops_were_from_forgetting_where_the_devices_have_been() -> None:
     """At the voltage across the device and the temperature that were met, not those that could have been."""
     of = experiment(
-        "diffusive_hopping", {"heating": 0.5}, circuit={"kind": "series_resistor", "resistance": "1 kohm"},
+        "diffusive_hopping", {"heating": 0.5, "particles": 8, "subdivision": 1},
+        circuit={"kind": "series_resistor", "resistance": "1 kohm"},
         protocol={"kind": "hold", "voltage": "0.5 V", "duration": "0.5 s", "samples": 8}, output={"trajectories": 0},
     )  # fmt: skip
     tree = mcdev.run(of)
