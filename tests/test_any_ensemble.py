@@ -26,6 +26,7 @@ def spread(median: str | float) -> dict[str, Any]:
 
 REDUCED = {"preset": "wang2017_reduced", "particles": 4, "friction": spread(4.0)}
 DENSITY = {"kind": "diffusive_density", "mesh": {"cells": 40}, "integrator": {"step": "0.005 s"}}
+HOPPING = {"kind": "diffusive_hopping", "subdivision": 1, "capacity_stiffness": 0.5, "capacity_content": 0.5}
 RESOLVED = {"mesh": {"cells": 16, "finest": "2 nm"}, "integrator": {"tolerance": 0.1}}
 SWITCH = {
     "kind": "volatile_threshold",
@@ -42,6 +43,7 @@ FAMILIES: dict[str, tuple[int, dict[str, Any], float, float]] = {
     # the device; volts; seconds of a pulse.
     "diffusive": (300, REDUCED, 3.0, 0.02),
     "diffusive_density": (70, REDUCED | DENSITY, 3.0, 0.02),
+    "diffusive_hopping": (300, REDUCED | HOPPING, 3.0, 0.02),
     "omiec_compact": (900, {"preset": "device_1s", "thickness": spread("100 nm")}, 3.5, 0.5),
     "omiec_pnp": (70, {"preset": "device_1s_pnp", "thickness": spread("100 nm"), **RESOLVED}, 3.5, 0.5),
     "volatile_threshold": (300, SWITCH, 1.5, 0.1),
