@@ -19,7 +19,7 @@ import mcdev
 from mcdev.configuration.experiment import build
 from mcdev.devices.diffusive_hopping import DiffusiveHopping
 from mcdev.devices.landscape import InterfacialWells, Landscape, PeriodicPinning
-from mcdev.devices.milestones import chain, forgetting, milestones
+from mcdev.devices.milestones import chain, forgetting, lengths, milestones
 from mcdev.devices.nanoparticles import Nanoparticles
 from mcdev.devices.passages import passages
 from mcdev.integrators.hops import Crowding, hop
@@ -99,7 +99,7 @@ def test_weights_and_rates_are_in_balance(wells: tuple[float, float, float, floa
         e = (np.asarray(of.single_particle_energy(jnp.asarray(x)[:, None]))[:, 0] - pull * x) / theta
         whole = np.log(np.trapezoid(np.exp(e.min() - e), x)) - e.min()
         assert np.logaddexp.reduce(weight[there]) == pytest.approx(whole, abs=1e-8)  # the h add up to one
-        assert float(jnp.sum(rates.length)) == pytest.approx(2.0, abs=1e-9)
+        assert float(jnp.sum(lengths(found, jnp.full(1, theta)))) == pytest.approx(2.0, abs=1e-9)
         assert np.asarray(rates.within)[there, -1, 0] == pytest.approx(1.0, abs=1e-12)
 
 

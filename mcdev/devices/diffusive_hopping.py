@@ -28,7 +28,7 @@ from jaxtyping import Array, Bool, Float, UInt32
 from scipy.constants import Boltzmann
 
 from mcdev.devices.contract import Devices, LaneKey, Pace, PerLane, per_lane
-from mcdev.devices.milestones import PANELS, Chain, Milestones, chain, forgetting, milestones
+from mcdev.devices.milestones import PANELS, Chain, Milestones, chain, forgetting, lengths, milestones
 from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
 from mcdev.devices.ohmic import Ohmic
 from mcdev.devices.tunnelling import conductance_of_chain
@@ -93,28 +93,36 @@ class DiffusiveHopping(Nanoparticles):
         """Periods of the pinning that begin in the gap, of any device."""
         return int(np.ceil(2.0 / self.span("pinning_period")[0])) + 1
 
-    def forgetting(self, voltage: float, temperature: float | None = None) -> float:
+    @property
+    def _parts(self) -> int:
+        """Milestones a period; 1 where the choice is the program's and no voltage is known."""
+        return 1 if self.subdivision == "auto" else self.subdivision
+
+    def forgetting(self, voltage: float, temperature: float | None = None, parts: int | None = None) -> float:
         """How far the hops of the median device are from exponential, at this voltage of either polarity (V) and
-        temperature (K, the background's by default): `milestones.forgetting`."""
+        temperature (K, the background's by default), with its own milestones a period or so many:
+        `milestones.forgetting`."""
         kelvin = typical(self.background_temperature) if temperature is None else temperature
         theta = Boltzmann * kelvin / typical(self.pinning_energy)
         pull = typical(self.drift) * abs(voltage) / typical(self.threshold_voltage)
-        parts = 1 if self.subdivision == "auto" else self.subdivision
-        return max(forgetting(self._minima, parts, sign * pull, theta) for sign in (1.0, -1.0))
+        return max(forgetting(self._minima, parts or self._parts, sign * pull, theta) for sign in (1.0, -1.0))
 
     def under(self, voltage: float) -> DiffusiveHopping:
         if self.subdivision != "auto":
             return self
-        for parts in (1, 2, 4):
-            chosen = self.model_copy(update={"subdivision": parts})
-            if chosen.forgetting(voltage) < _FORGETS:
+        return self.model_copy(update={"subdivision": self._chosen(voltage)[0]})
+
+    def _chosen(self, voltage: float) -> tuple[int, float]:
+        """Milestones a period up to this voltage, and what is left of forgetting with them."""
+        for parts in (1, 2, 4) if self.subdivision == "auto" else (self._parts,):
+            off = self.forgetting(voltage, parts=parts)
+            if off < _FORGETS:
                 break
-        return chosen
+        return parts, off
 
     def overdriven(self, voltage: float) -> list[tuple[str, str]]:
-        chosen = self.under(voltage)
-        off = chosen.forgetting(voltage)
-        each = "one milestone" if chosen.subdivision == 1 else f"{chosen.subdivision} milestones"
+        parts, off = self._chosen(voltage)
+        each = "one milestone" if parts == 1 else f"{parts} milestones"
         said = (
             f"{each} a period of the pinning; up to {voltage:.3g} V, at the background temperature, the distribution "
             f"of a first passage over one well is off by at most {0.5 * off:.1g}, its mean by nothing"
@@ -124,7 +132,9 @@ class DiffusiveHopping(Nanoparticles):
         hottest = typical(self.heating) * (voltage / typical(self.threshold_voltage)) ** 2
         if hottest > 0:
             kelvin = typical(self.background_temperature) + hottest * typical(self.pinning_energy) / Boltzmann
-            said += f". At the full power of G_max ({kelvin:.3g} K) by {0.5 * chosen.forgetting(voltage, kelvin):.1g}"
+            said += (
+                f". At the full power of G_max ({kelvin:.3g} K) by {0.5 * self.forgetting(voltage, kelvin, parts):.1g}"
+            )
         return [("subdivision", said)]
 
     def visited(self, most: Mapping[str, float]) -> list[str]:
@@ -146,8 +156,7 @@ class DiffusiveHopping(Nanoparticles):
             return per_lane(value, dtype)
 
         landscape = self.landscape(p, seed, devices, lanes)
-        parts = 1 if self.subdivision == "auto" else self.subdivision
-        of = jax.tree.map(np.asarray, milestones(landscape, self._most, parts))
+        of = jax.tree.map(np.asarray, milestones(landscape, self._most, self._parts))
         crowding = None
         if landscape.capacity is not None:
             near = [
@@ -216,7 +225,7 @@ class DiffusiveHoppingDevices(Devices):
         else:
             left = jnp.broadcast_to(jnp.arange(self.particles)[:, None] < self.left, u.shape)
         if self.bridge:
-            both = jnp.cumsum(resting.length, axis=0)[None]
+            both = jnp.cumsum(lengths(self.of, self.theta_0), axis=0)[None]
             cumulated = jnp.concatenate([both, both])
         else:
             cumulated = jnp.cumsum(halves, axis=1)

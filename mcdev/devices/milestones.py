@@ -18,6 +18,7 @@ Methods, §5.2.7.
 from __future__ import annotations
 
 import functools
+import operator
 from typing import NamedTuple
 
 import equinox as eqx
@@ -77,8 +78,6 @@ class Chain(NamedTuple):
     """ln W; -inf where there is no milestone."""
     within: Float[Array, "site edge lane"]
     """Share of W that lies left of the panel's edges, through both bonds of a milestone: of 2 PANELS + 1."""
-    length: Float[Array, "site lane"]
-    """∫ h dx: its share of particles that stand anywhere."""
 
 
 def _first_minimum(pinning: PeriodicPinning) -> PerLane:
@@ -133,66 +132,93 @@ def milestones(landscape: Landscape, most: int, parts: int) -> Milestones:
     return Milestones(y, there, landscape.single_particle_energy(y), x, energy, width)
 
 
-def _side(values: Array) -> tuple[Array, Array]:
-    """Of values at the nodes [bond, panel, node, lane], their integral over a panel's width of one: [bond, panel,
-    lane], and from the panel's left end to each node, [bond, panel, node, lane]."""
-    whole = sum(weight * values[:, :, n] for n, weight in enumerate(_WEIGHTS))
-    parts = [sum(weight * values[:, :, n] for n, weight in enumerate(row)) for row in _TO_NODE]
-    return whole, jnp.stack(parts, axis=2)
+def _over(values: Array) -> Array:
+    """Integral over a panel's width of one of values at the nodes [bond, panel, node, lane]."""
+    first, *others = (weight * values[:, :, n] for n, weight in enumerate(_WEIGHTS))
+    return functools.reduce(operator.add, others, first)
+
+
+def _to_nodes(values: Array) -> Array:
+    """From the panel's left end to each node."""
+    return jnp.stack([sum(weight * values[:, :, n] for n, weight in enumerate(row)) for row in _TO_NODE], axis=2)
 
 
 def _running(panels: Array) -> list[Array]:
     """Sums of the panels before each, and of all. Written out, so that it fuses and its order is fixed."""
     sums = [jnp.zeros_like(panels[:, 0])]
-    for p in range(PANELS):
+    for p in range(panels.shape[1]):
         sums.append(sums[-1] + panels[:, p])
     return sums
 
 
-def _chain(of: Milestones, pull: PerLane, theta: PerLane) -> Chain:
+class Splitting(NamedTuple):
+    """Which of a bond's two milestones a particle meets first, under one voltage and temperature."""
+
+    at_left: Float[Array, "bond lane"]
+    """E of the milestone at the bond's left end; where there is none, of that at the other."""
+    at_right: Float[Array, "bond lane"]
+    scale: Float[Array, "bond lane"]
+    """E that stands for one, so that every exponential is a number."""
+    up: Float[Array, "bond panel node lane"]
+    """e^(E - scale)."""
+    total: Float[Array, "bond lane"]
+    """Its integral, in panels' widths."""
+    of_left: Float[Array, "bond panel node lane"]
+    """h of the milestone at the left end: 1 where there is no other one, 0 where there is none."""
+    of_right: Float[Array, "bond panel node lane"]
+
+
+def _splitting(of: Milestones, pull: PerLane, theta: PerLane) -> Splitting:
     low = (of.energy_at - pull * of.at) / theta
     e = (of.energy - pull * of.x) / theta
     none = jnp.zeros_like(of.there[:1])
     before, behind = jnp.concatenate([none, of.there]), jnp.concatenate([of.there, none])
-    # The energies of the milestones at a bond's ends; where one is missing, the other's.
     at_left, at_right = jnp.concatenate([low[:1], low]), jnp.concatenate([low, low[-1:]])
     at_left, at_right = jnp.where(before, at_left, at_right), jnp.where(behind, at_right, at_left)
-    # A bond's own scale keeps every exponential a number.
-    middle = 0.5 * (at_left + at_right)
-    up = jnp.exp(e - middle[:, None, None])
-    down = 1.0 / up
-    panel, to_node = _side(up)
+    scale = 0.5 * (at_left + at_right)
+    up = jnp.exp(e - scale[:, None, None])
+    panel, to_node = _over(up), _to_nodes(up)
     sums = _running(panel)
     total = sums[-1]
-    safe = jnp.where(total > 0, 1.0 / total, 0.0)[:, None, None]
-    passed = (jnp.stack(sums[:-1], axis=1)[:, :, None] + to_node) * safe
+    share = jnp.where(total > 0, 1.0 / total, 0.0)[:, None, None]
+    passed = (jnp.stack(sums[:-1], axis=1)[:, :, None] + to_node) * share
     # Sums from the right end, so that what is small there keeps its digits.
     mirrored = _running(panel[:, ::-1])[:-1][::-1]
-    remaining = (jnp.stack(mirrored, axis=1)[:, :, None] + (panel[:, :, None] - to_node)) * safe
-    of_left = jnp.where(before[:, None, None], jnp.where(behind[:, None, None], remaining, 1.0), 0.0)
-    of_right = jnp.where(behind[:, None, None], jnp.where(before[:, None, None], passed, 1.0), 0.0)
+    remaining = (jnp.stack(mirrored, axis=1)[:, :, None] + (panel[:, :, None] - to_node)) * share
+    before, behind = before[:, None, None], behind[:, None, None]
+    of_left = jnp.where(before, jnp.where(behind, remaining, 1.0), 0.0)
+    of_right = jnp.where(behind, jnp.where(before, passed, 1.0), 0.0)
+    return Splitting(at_left, at_right, scale, up, total, of_left, of_right)
+
+
+def lengths(of: Milestones, theta: PerLane) -> Float[Array, "site lane"]:
+    """∫ h dx without a voltage: each milestone's share of particles that stand anywhere."""
+    found = _splitting(of, jnp.zeros_like(theta), theta)
+    left, right = (_over(h) * of.width[:, None] for h in (found.of_left, found.of_right))
+    return _running(right[:-1] + left[1:])[-1]
+
+
+def _chain(of: Milestones, pull: PerLane, theta: PerLane) -> Chain:
+    low = (of.energy_at - pull * of.at) / theta
+    found = _splitting(of, pull, theta)
+    down = 1.0 / found.up
     # Of the milestone at the bond's left end and of that at its right end, in units of their own e^-E.
-    scale = of.width * jnp.exp(at_left - middle), of.width * jnp.exp(at_right - middle)
-    held = [_side(h * down)[0] * s[:, None] for h, s in zip((of_left, of_right), scale, strict=True)]
-    spread = [_side(h)[0] * of.width[:, None] for h in (of_left, of_right)]
+    units = of.width * jnp.exp(found.at_left - found.scale), of.width * jnp.exp(found.at_right - found.scale)
+    held = [_over(h * down) * u[:, None] for h, u in zip((found.of_left, found.of_right), units, strict=True)]
     # A milestone's own: through the bond on its left, where it is the right end, then through that on its right.
     both = jnp.concatenate([held[1][:-1], held[0][1:]], axis=1)
-    cumulated = [jnp.zeros_like(both[:, 0])]
-    for p in range(2 * PANELS):
-        cumulated.append(cumulated[-1] + both[:, p])
+    cumulated = _running(both)
     weight = jnp.where(of.there, cumulated[-1], 1.0)
-    length = _running(spread[1][:-1] + spread[0][1:])[-1]
-    linked = of.there[1:] & of.there[:-1]
-    bridge = theta / jnp.where(linked, of.width[1:-1] * total[1:-1], 1.0)
-    right = jnp.where(linked, bridge * jnp.exp(low[:-1] - middle[1:-1]) / weight[:-1], 0.0)
-    left = jnp.where(linked, bridge * jnp.exp(low[1:] - middle[1:-1]) / weight[1:], 0.0)
+    linked, scale = of.there[1:] & of.there[:-1], found.scale[1:-1]
+    bridge = theta / jnp.where(linked, of.width[1:-1] * found.total[1:-1], 1.0)
+    right = jnp.where(linked, bridge * jnp.exp(low[:-1] - scale) / weight[:-1], 0.0)
+    left = jnp.where(linked, bridge * jnp.exp(low[1:] - scale) / weight[1:], 0.0)
     zero = jnp.zeros_like(right[:1])
     return Chain(
         jnp.concatenate([right, zero]),
         jnp.concatenate([zero, left]),
         jnp.where(of.there, jnp.log(weight) - low, -jnp.inf),
         jnp.stack(cumulated, axis=1) / weight[:, None],
-        length,
     )
 
 
