@@ -31,10 +31,9 @@ from jaxtyping import Array, Bool, Float, UInt32
 from pydantic import Field
 from scipy.constants import Boltzmann
 
-from mcdev.devices.contract import Devices, LaneKey, Pace, PerLane
+from mcdev.devices.contract import LaneKey, Pace, PerLane
 from mcdev.devices.landscape import Landscape
-from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
-from mcdev.devices.ohmic import Ohmic
+from mcdev.devices.nanoparticles import NanoparticleDevices, Nanoparticles, initial_draws
 from mcdev.devices.tunnelling import conductance_of_chain
 from mcdev.integrators.drift_diffusion import fokker_planck_step
 from mcdev.integrators.elementary import gaussian
@@ -169,20 +168,13 @@ class DensityState(NamedTuple):
     """G/G_max at these positions."""
 
 
-class DiffusiveDensityDevices(Devices):
+class DiffusiveDensityDevices(NanoparticleDevices):
     """A batch of realisations; see the module's equations."""
 
-    parameters: dict[str, PerLane]
     landscape: Landscape
-    theta_0: PerLane
-    kelvin: PerLane
     bridge: Bool[Array, " lane"]
     """Not static: the sums of a constant density, folded by the compiler, take longer than the rest of a run."""
-    particles: int = eqx.field(static=True)
-    left: int | None = eqx.field(static=True)
     cells: int = eqx.field(static=True)
-    bins: int = eqx.field(static=True)
-    profile_scale: float = eqx.field(static=True)
 
     def _faces(self) -> np.ndarray:
         return np.linspace(-1.0, 1.0, self.cells + 1)
@@ -203,10 +195,7 @@ class DiffusiveDensityDevices(Devices):
         weight = jnp.exp(exponent - jnp.max(exponent, axis=0))
         halves = jnp.stack([jnp.where(centres < 0, weight, 0.0), jnp.where(centres > 0, weight, 0.0)], axis=1)
         total = jnp.sum(halves, axis=0)
-        if self.left is None:
-            on_left = side < total[0] / (total[0] + total[1])
-        else:
-            on_left = jnp.broadcast_to(jnp.arange(self.particles)[:, None] < self.left, u.shape)
+        on_left = self.on_left(side, total[0] / (total[0] + total[1]))
         density = jnp.where(self.bridge, 0.5, halves * (0.5 * self.cells) / total)
         share = jnp.where(on_left, 1.0 - u, 1.0 + u)
         return self._state(density, share, self.theta_0)
@@ -228,9 +217,6 @@ class DiffusiveDensityDevices(Devices):
         g = conductance_of_chain(lax.sort(x, dimension=0), self.parameters["tunnelling_length"])
         return DensityState(density, share, x, theta, g)
 
-    def current_law(self, state: DensityState) -> Ohmic:
-        return Ohmic(self.parameters["maximum_conductance"] * state.g)
-
     def advance(
         self,
         state: DensityState,
@@ -245,9 +231,8 @@ class DiffusiveDensityDevices(Devices):
         no loop stands in a reverse derivative's way."""
         p = self.parameters
         v = voltage / p["threshold_voltage"]
-        power = p["heating"] * v * current / (p["threshold_voltage"] * p["maximum_conductance"])
         dt = p["cooling_rate"] * (0.5 * interval.duration)
-        middle, after = warmed(state.theta, self.theta_0, power, 2.0 * dt)
+        middle, after = self.heated(state.theta, voltage, current, 2.0 * dt)
 
         centres, energy = self._energy()
         energy = energy + self._pressed(state, centres)
@@ -275,9 +260,6 @@ class DiffusiveDensityDevices(Devices):
         right = wells.depth if wells.right is None else wells.right.depth
         return near * jnp.where(on_left, wells.depth * lost[0], right * lost[1])
 
-    def observe(self, state: DensityState, voltage: PerLane) -> dict[str, PerLane]:
-        return {"temperature": state.theta * self.kelvin}
-
     def profile(self, state: DensityState) -> dict[str, Float[Array, "bin lane"]]:
         """Nanoparticles per metre in each bin, on the axis of the typical gap (devices may differ in theirs)."""
         left = jnp.sum(state.share <= 1.0, axis=0)
@@ -289,9 +271,6 @@ class DiffusiveDensityDevices(Devices):
         cell = np.minimum(edge.astype(int), self.cells - 1)
         at_edge = below[cell] + jnp.asarray(edge - cell, held.dtype)[:, None] * held[cell]
         return {"density": (at_edge[1:] - at_edge[:-1]) * (self.bins / self.cells / self.profile_scale)}
-
-    def snapshot(self, state: DensityState) -> dict[str, Float[Array, "part lane"]]:
-        return {"position": state.x * self.parameters["half_gap"]}
 
     def intact(self, state: DensityState) -> Bool[Array, " lane"]:
         return jnp.isfinite(state.theta) & jnp.all(jnp.isfinite(state.x), axis=0) & jnp.isfinite(state.g)

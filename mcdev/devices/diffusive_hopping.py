@@ -27,10 +27,9 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 from scipy.constants import Boltzmann
 
-from mcdev.devices.contract import Devices, LaneKey, Pace, PerLane, per_lane
+from mcdev.devices.contract import LaneKey, Pace, PerLane, per_lane
 from mcdev.devices.milestones import PANELS, Chain, Milestones, chain, forgetting, lengths, milestones
-from mcdev.devices.nanoparticles import Nanoparticles, initial_draws, warmed
-from mcdev.devices.ohmic import Ohmic
+from mcdev.devices.nanoparticles import NanoparticleDevices, Nanoparticles, initial_draws
 from mcdev.devices.tunnelling import conductance_of_chain
 from mcdev.integrators.hops import Crowding, hop
 from mcdev.integrators.interval import Interval
@@ -83,8 +82,7 @@ class DiffusiveHopping(Nanoparticles):
     @functools.cached_property
     def _minima(self) -> Milestones:
         """Of the median device."""
-        draws = {name: np.array([value]) for name, value in self.median.items()}
-        landscape = self.landscape(draws, 0, np.array([0]), lambda value: np.asarray(value, np.float64))
+        landscape = self.median_landscape(np.float64)
         with computing(True):
             return jax.tree.map(np.asarray, milestones(landscape, self._most, 1))
 
@@ -102,8 +100,7 @@ class DiffusiveHopping(Nanoparticles):
         """How far the hops of the median device are from exponential, at this voltage of either polarity (V) and
         temperature (K, the background's by default), with its own milestones a period or so many:
         `milestones.forgetting`."""
-        kelvin = typical(self.background_temperature) if temperature is None else temperature
-        theta = Boltzmann * kelvin / typical(self.pinning_energy)
+        theta = self.median_theta if temperature is None else Boltzmann * temperature / typical(self.pinning_energy)
         pull = typical(self.drift) * abs(voltage) / typical(self.threshold_voltage)
         return max(forgetting(self._minima, parts or self._parts, sign * pull, theta) for sign in (1.0, -1.0))
 
@@ -194,22 +191,15 @@ class HoppingState(NamedTuple):
     """G/G_max at these positions."""
 
 
-class DiffusiveHoppingDevices(Devices):
+class DiffusiveHoppingDevices(NanoparticleDevices):
     """A batch of realisations; see the module's equations."""
 
     noisy: ClassVar[bool] = True
 
-    parameters: dict[str, PerLane]
     of: Milestones
     crowding: Crowding | None
     """With push in units of w_p."""
-    theta_0: PerLane
-    kelvin: PerLane
-    particles: int = eqx.field(static=True)
-    left: int | None = eqx.field(static=True)
     bridge: bool = eqx.field(static=True)
-    bins: int = eqx.field(static=True)
-    profile_scale: float = eqx.field(static=True)
 
     def rest(self, key: LaneKey) -> HoppingState:
         """Each particle at a milestone of its half of the gap, by the weights at T_0, or anywhere; T = T_0."""
@@ -220,10 +210,7 @@ class DiffusiveHoppingDevices(Devices):
         on_the_left = self.of.at < 0.0
         halves = jnp.stack([jnp.where(on_the_left, weight, 0.0), jnp.where(on_the_left, 0.0, weight)])
         total = jnp.sum(halves, axis=1)
-        if self.left is None:
-            left = side < total[0] / (total[0] + total[1])
-        else:
-            left = jnp.broadcast_to(jnp.arange(self.particles)[:, None] < self.left, u.shape)
+        left = self.on_left(side, total[0] / (total[0] + total[1]))
         if self.bridge:
             both = jnp.cumsum(lengths(self.of, self.theta_0), axis=0)[None]
             cumulated = jnp.concatenate([both, both])
@@ -280,9 +267,6 @@ class DiffusiveHoppingDevices(Devices):
         # Whole numbers are sorted in a third of the time.
         return lax.sort((x * _FINE).astype(jnp.int32), dimension=0).astype(x.dtype) / _FINE
 
-    def current_law(self, state: HoppingState) -> Ohmic:
-        return Ohmic(self.parameters["maximum_conductance"] * state.g)
-
     def advance(
         self,
         state: HoppingState,
@@ -295,29 +279,16 @@ class DiffusiveHoppingDevices(Devices):
         """Power is held over the interval, for which eq. 5 is solved exactly; the particles hop at the temperature of
         its middle."""
         p = self.parameters
-        v = voltage / p["threshold_voltage"]
-        power = p["heating"] * v * current / (p["threshold_voltage"] * p["maximum_conductance"])
         elapsed = p["cooling_rate"] * interval.duration
-        middle, after = warmed(state.theta, self.theta_0, power, elapsed)
-        now = chain(self.of, p["drift"] * v, middle)
+        middle, after = self.heated(state.theta, voltage, current, elapsed)
+        now = chain(self.of, p["drift"] * (voltage / p["threshold_voltage"]), middle)
         reduced = elapsed / p["friction"]
         crowding = None if self.crowding is None else self.crowding._replace(push=self.crowding.push / middle)
         n = hop(state.n, now.right, now.left, crowding, reduced, key, clock)
         return self._state(n, after, now, key, clock)
 
-    def observe(self, state: HoppingState, voltage: PerLane) -> dict[str, PerLane]:
-        return {"temperature": state.theta * self.kelvin}
-
     def profile(self, state: HoppingState) -> dict[str, Float[Array, "bin lane"]]:
-        """Nanoparticles per metre in each bin, on the axis of the typical gap (devices may differ in theirs)."""
-        bin_of = jnp.clip(((state.x + 1.0) * (0.5 * self.bins)).astype(jnp.int32), 0, self.bins - 1)
-        lanes = state.x.shape[1]
-        place = bin_of * lanes + jnp.arange(lanes)
-        count = jnp.zeros(self.bins * lanes, state.x.dtype).at[place].add(1.0).reshape(self.bins, lanes)
-        return {"density": count * (0.5 * self.bins / self.profile_scale)}
-
-    def snapshot(self, state: HoppingState) -> dict[str, Float[Array, "part lane"]]:
-        return {"position": state.x * self.parameters["half_gap"]}
+        return self.counted(state.x)
 
     def intact(self, state: HoppingState) -> Bool[Array, " lane"]:
         return jnp.isfinite(state.theta) & jnp.all(jnp.isfinite(state.x), axis=0)

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt32
 
-from mcdev.devices.contract import Devices, LaneKey, PerLane
+from mcdev.devices.contract import LaneKey, PerLane
 from mcdev.devices.landscape import Landscape
-from mcdev.devices.nanoparticles import initial_draws, warmed
-from mcdev.devices.ohmic import Ohmic
+from mcdev.devices.nanoparticles import NanoparticleDevices, initial_draws
 from mcdev.devices.tunnelling import relative_conductance
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.langevin import Scheme, diffuse
@@ -56,24 +55,17 @@ class Kinetics(NamedTuple):
     """θ at the end of the interval."""
 
 
-class DiffusiveDevices(Devices):
+class DiffusiveDevices(NanoparticleDevices):
     """A batch of diffusive memristors; see the equations of `diffusive.py`."""
 
     noisy: ClassVar[bool] = True
 
-    parameters: dict[str, PerLane]
     landscape: Landscape
     full_depth: PerLane
     """Of the left well, or both, with what of it acts between particles."""
     full_right: PerLane | None
     """Of the right well where it has a depth of its own."""
-    theta_0: PerLane
-    kelvin: PerLane
-    particles: int = eqx.field(static=True)
-    left: int | None = eqx.field(static=True)
     bridge: bool = eqx.field(static=True)
-    bins: int = eqx.field(static=True)
-    profile_scale: float = eqx.field(static=True)
     scheme: Scheme = eqx.field(static=True)
 
     def rest(self, key: LaneKey) -> DiffusiveState:
@@ -102,19 +94,13 @@ class DiffusiveDevices(Devices):
             return sign * at, jnp.log(total) - jnp.min(energy, axis=0) / self.theta_0
 
         (x_left, log_left), (x_right, log_right) = inverse(-1.0), inverse(1.0)
-        if self.left is None:
-            on_left = side < jax.nn.sigmoid(log_left - log_right)
-        else:
-            on_left = jnp.broadcast_to(jnp.arange(self.particles)[:, None] < self.left, u.shape)
+        on_left = self.on_left(side, jax.nn.sigmoid(log_left - log_right))
         x = jnp.where(on_left, 1.0 - 2.0 * u, 2.0 * u - 1.0) if self.bridge else jnp.where(on_left, x_left, x_right)
         step = jnp.log(distance[1, 0])
         return Draw(x, on_left, resting, log_left + step, log_right + step)
 
     def _relative_conductance(self, x: Float[Array, "particle lane"]) -> PerLane:
         return relative_conductance(x, self.parameters["tunnelling_length"])
-
-    def current_law(self, state: DiffusiveState) -> Ohmic:
-        return Ohmic(self.parameters["maximum_conductance"] * state.g)
 
     def advance(
         self,
@@ -145,26 +131,14 @@ class DiffusiveDevices(Devices):
         temperature of the interval's middle."""
         p = self.parameters
         v = voltage / p["threshold_voltage"]
-        power = p["heating"] * v * current / (p["threshold_voltage"] * p["maximum_conductance"])
         step = p["cooling_rate"] * interval.step
         elapsed = step * (2.0 * interval.pairs.astype(step.dtype))
-        middle, after = warmed(theta, self.theta_0, power, elapsed)
+        middle, after = self.heated(theta, voltage, current, elapsed)
         h = step / p["friction"]
         return Kinetics(h, jnp.sqrt(2.0 * middle * h), p["drift"] * v, after)
 
-    def observe(self, state: DiffusiveState, voltage: PerLane) -> dict[str, PerLane]:
-        return {"temperature": state.theta * self.kelvin}
-
     def profile(self, state: DiffusiveState) -> dict[str, Float[Array, "bin lane"]]:
-        """Nanoparticles per metre in each bin, on the axis of the typical gap (devices may differ in theirs)."""
-        bin_of = jnp.clip(((state.x + 1.0) * (0.5 * self.bins)).astype(jnp.int32), 0, self.bins - 1)
-        lanes = state.x.shape[1]
-        place = bin_of * lanes + jnp.arange(lanes)
-        count = jnp.zeros(self.bins * lanes, state.x.dtype).at[place].add(1.0).reshape(self.bins, lanes)
-        return {"density": count * (0.5 * self.bins / self.profile_scale)}
-
-    def snapshot(self, state: DiffusiveState) -> dict[str, Float[Array, "part lane"]]:
-        return {"position": state.x * self.parameters["half_gap"]}
+        return self.counted(state.x)
 
     def intact(self, state: DiffusiveState) -> Bool[Array, " lane"]:
         return jnp.isfinite(state.theta) & jnp.all(jnp.isfinite(state.x), axis=0)

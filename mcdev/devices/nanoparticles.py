@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from pydantic import Field, model_validator
 from scipy.constants import Boltzmann
 
-from mcdev.devices.contract import DeviceConfig, FullScale, LaneKey, Observable, PerLane
+from mcdev.devices.contract import DeviceConfig, Devices, FullScale, LaneKey, Observable, PerLane
 from mcdev.devices.landscape import (
     Capacity,
     InterfacialWells,
@@ -25,6 +26,7 @@ from mcdev.devices.landscape import (
     random_tops,
     well_exchange,
 )
+from mcdev.devices.ohmic import Ohmic
 from mcdev.integrators.noise import threefry, uniform
 from mcdev.schema import Drawn, PerDevice, Share, Strict, Unit, extremes, refuse, typical
 
@@ -221,11 +223,26 @@ class Nanoparticles(DeviceConfig):
             found["capacity_content"] = "capacity_stiffness is 0"
         return found
 
+    def median_landscape(self, dtype: Any) -> Landscape:
+        """Of the median device; one lane."""
+        draws = {name: np.array([value]) for name, value in self.median.items()}
+        return self.landscape(draws, 0, np.array([0]), lambda value: np.asarray(value, dtype))
+
+    @property
+    def median_theta(self) -> float:
+        """θ_0 of the median device."""
+        return float(Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy))
+
+    @property
+    def steepest(self) -> float:
+        """Slope of the median device's interfacial well where it is steepest, sqrt(2/e) w_i/R_I (w_p/L)."""
+        depth, width = typical(self.interfacial_energy), self.median["interfacial_width"]
+        return float(np.sqrt(2.0) * np.exp(-0.5) * depth / width)
+
     def concerns(self) -> list[tuple[str, str]]:
         """Whether a voltage that frees particles from an interfacial well also sweeps the bridge away: the steepest
         slope of the one, 0.86 w_i/R_I, against that of the other, π/R_p."""
-        theta = Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy)
-        bowl = np.sqrt(2.0) * np.exp(-0.5) * typical(self.interfacial_energy) / self.median["interfacial_width"]
+        theta, bowl = self.median_theta, self.steepest
         pinned = np.pi / self.median["pinning_period"]
         if theta >= _COLD or bowl <= pinned:
             return []
@@ -255,10 +272,7 @@ class Nanoparticles(DeviceConfig):
         """Compares the initial split with the equilibrium of a single particle (quadrature, median device)."""
         if self.initial_split == "equilibrium" or self.initial_state != "rest":
             return []
-        draws = {name: np.array([value]) for name, value in self.median.items()}
-        landscape = self.landscape(draws, 0, np.array([0]), lambda value: np.asarray(value, np.float32))
-        theta = Boltzmann * typical(self.background_temperature) / typical(self.pinning_energy)
-        share, exchange = well_exchange(landscape, theta, self.median["friction"])
+        share, exchange = well_exchange(self.median_landscape(np.float32), self.median_theta, self.median["friction"])
         exchange /= typical(self.cooling_rate)
         change = (share - self.initial_split) * -np.expm1(-duration / exchange)
         if abs(change) < 0.02:
@@ -308,6 +322,52 @@ class Nanoparticles(DeviceConfig):
             width[:, lane] = np.exp(sigma * draw[0])
             depth[:, lane] = np.exp(self.pinning_disorder.depth_sigma * draw[1])
         return RandomPinning.of(lanes(random_tops(p["pinning_period"], p["pinning_phase"], width)), lanes(depth))
+
+
+class NanoparticleDevices(Devices):
+    """What the batches of all views have in common; reduced units."""
+
+    parameters: dict[str, PerLane]
+    theta_0: PerLane
+    kelvin: PerLane
+    """Of θ = 1."""
+    particles: int = eqx.field(static=True)
+    left: int | None = eqx.field(static=True)
+    """How many start in the left cluster; None if each draws its side."""
+    bins: int = eqx.field(static=True)
+    profile_scale: float = eqx.field(static=True)
+    """Half gap (m) of the profile's axis."""
+
+    def on_left(self, side: Float[Array, "particle lane"], share: PerLane) -> Bool[Array, "particle lane"]:
+        """Which particles start in the left cluster: with ``share`` of the equilibrium there, where each draws its
+        side (``side`` of ``initial_draws``)."""
+        if self.left is None:
+            return side < share
+        return jnp.broadcast_to(jnp.arange(self.particles)[:, None] < self.left, side.shape)
+
+    def heated(self, theta: PerLane, voltage: PerLane, current: PerLane, elapsed: PerLane) -> tuple[PerLane, PerLane]:
+        """θ in the middle and at the end of ``elapsed``/κ with this voltage (V) and current (A) held: eq. 5 exactly."""
+        p = self.parameters
+        v = voltage / p["threshold_voltage"]
+        power = p["heating"] * v * current / (p["threshold_voltage"] * p["maximum_conductance"])
+        return warmed(theta, self.theta_0, power, elapsed)
+
+    def current_law(self, state: Any) -> Ohmic:
+        return Ohmic(self.parameters["maximum_conductance"] * state.g)
+
+    def observe(self, state: Any, voltage: PerLane) -> dict[str, PerLane]:
+        return {"temperature": state.theta * self.kelvin}
+
+    def snapshot(self, state: Any) -> dict[str, Float[Array, "part lane"]]:
+        return {"position": state.x * self.parameters["half_gap"]}
+
+    def counted(self, x: Float[Array, "particle lane"]) -> dict[str, Float[Array, "bin lane"]]:
+        """Nanoparticles per metre in each bin, on the axis of the typical gap (devices may differ in theirs)."""
+        bin_of = jnp.clip(((x + 1.0) * (0.5 * self.bins)).astype(jnp.int32), 0, self.bins - 1)
+        lanes = x.shape[1]
+        place = bin_of * lanes + jnp.arange(lanes)
+        count = jnp.zeros(self.bins * lanes, x.dtype).at[place].add(1.0).reshape(self.bins, lanes)
+        return {"density": count * (0.5 * self.bins / self.profile_scale)}
 
 
 def everywhere(parameter: Any, value: float) -> bool:

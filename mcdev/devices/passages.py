@@ -22,7 +22,6 @@ from scipy.special import logsumexp
 
 from mcdev.devices.nanoparticles import Nanoparticles
 from mcdev.machine.environment import computing
-from mcdev.schema import typical
 
 _POINTS = 20_001
 _WARMER = 1.05  # for the activation energy
@@ -49,12 +48,10 @@ def passages(device: Nanoparticles, voltage: float) -> Passages:
     """``voltage``: of the pulse, across the device (V)."""
     p = device.median
     x = np.linspace(-1.0, 1.0, _POINTS)
-    draws = {name: np.array([value]) for name, value in p.items()}
     with computing(True):
-        landscape = device.landscape(draws, 0, np.array([0]), lambda value: np.asarray(value, np.float64))
+        landscape = device.median_landscape(np.float64)
         u = np.asarray(landscape.single_particle_energy(jnp.asarray(x)[:, None]))[:, 0]
-    kelvin = p["background_temperature"]
-    theta = Boltzmann * kelvin / p["pinning_energy"]
+    theta = device.median_theta
     pull = p["drift"] * voltage / p["threshold_voltage"]
     second = p["friction"] / p["cooling_rate"]
     bottom = int(np.argmin(np.where(x < 0, u, np.inf)))
@@ -93,11 +90,8 @@ def passages(device: Nanoparticles, voltage: float) -> Passages:
     return Passages(
         escape=escape(),
         relaxation=relaxation(theta),
-        activation_energy=float(slope * Boltzmann * kelvin / elementary_charge),
+        activation_energy=float(slope * Boltzmann * p["background_temperature"] / elementary_charge),
         share_held=float(weight[near].sum()),
         on_off=float(np.exp(exponent) / gaps),
-        athermal_voltage=float(
-            np.sqrt(2.0) * np.exp(-0.5) * p["interfacial_energy"] / p["interfacial_width"] / p["drift"]
-        )
-        * typical(device.threshold_voltage),
+        athermal_voltage=device.steepest / p["drift"] * p["threshold_voltage"],
     )
