@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from mcdev.devices.diffusive import Diffusive
 from mcdev.devices.diffusive_particles import DiffusiveDevices, DiffusiveState
 from mcdev.export import ngspice
 from mcdev.integrators.noise import realisation_key
+from mcdev.interface import cli
 from mcdev.kinds import Kinds
 from mcdev.machine import compilation_cache, identity
 from mcdev.simulation.draws import draw_parameters
@@ -159,6 +160,30 @@ def patched_code() -> Iterator[None]:
     forget_programs()
     yield
     forget_programs()
+
+
+class Ended(NamedTuple):
+    """How a command came out."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def mcdev_main(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """The program in this process: its entry point with these arguments."""
+
+    def call(*arguments: Any) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["mcdev", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "160")
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return Ended(code or 0, *capfd.readouterr())
+
+    return call
 
 
 @contextlib.contextmanager

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
-from conftest import elsewhere
+from conftest import Ended, elsewhere
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.constants import Boltzmann
-from test_cli import Ended, mcdev_main, one_message
+from test_cli import one_message
 
 import mcdev
 from mcdev.calibration import calibrate, conclusions, noisy, report, resolve
@@ -38,8 +38,6 @@ from mcdev.configuration.problems import ConfigError
 from mcdev.machine.identity import Identity
 from mcdev.simulation.ensemble import simulate
 from mcdev.simulation.trial import Trial
-
-__all__ = ["mcdev_main"]
 
 TURN_ON: dict[str, Any] = {
     "protocol": {"kind": "pulse", "amplitude": "3.5 V", "width": "20 s", "relaxation": "0 s", "samples_per_pulse": 60},

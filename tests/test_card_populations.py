@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from test_cli import Ended, mcdev_main
+from conftest import Ended
 from test_statistics import made
 
 import mcdev.statistics.card_of_run
 from mcdev.statistics import Card, make_card, read_card, to_toml
 from mcdev.statistics.draw import resample
-
-__all__ = ["mcdev_main"]  # a fixture
 
 DRAWN, STUCK, FACTOR = 4000, 0.1, 30.0
 

@@ -19,13 +19,13 @@ import h5py
 import jsonschema
 import pytest
 import tomli_w
+from conftest import Ended
 
 import mcdev
-import mcdev.figures
+import mcdev.figures.pictures
 import mcdev.simulation.ensemble
 from mcdev.calibration import is_job
 from mcdev.configuration.experiment import load
-from mcdev.interface import cli
 from mcdev.statistics import COLUMNS
 from mcdev.statistics.screen import prefixed, screens
 from mcdev.study import is_study
@@ -52,28 +52,6 @@ CONFIG: dict[str, Any] = {
         ]
     },
 }
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def mcdev_main(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """The program in this process: its entry point with these arguments."""
-
-    def call(*arguments: Any) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["mcdev", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "160")
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        assert code is None or isinstance(code, int)
-        return Ended(code or 0, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +157,7 @@ def test_results_that_were_changed_since_are_said(
     done: Done, tmp_path: Path, mcdev_main: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are shown all the same: whoever changed them may have known why."""
-    monkeypatch.setattr(mcdev.figures, "draw_all", lambda *_: [])
+    monkeypatch.setattr(mcdev.figures.pictures, "draw_all", lambda *_: [])
     folder = shutil.copytree(done.folder, tmp_path / "run")
     assert mcdev_main("stats", folder).err == ""
     with h5py.File(folder / "results.h5", "r+") as handle:

@@ -15,7 +15,8 @@ import filelock
 import numpy as np
 import pytest
 import tomli_w
-from test_cli import Ended, mcdev_main, one_message
+from conftest import Ended
+from test_cli import one_message
 
 import mcdev
 from mcdev.configuration.problems import ConfigError
@@ -25,8 +26,6 @@ from mcdev.interface.starter import devices, starter, tasks
 from mcdev.protocols import PROTOCOLS
 from mcdev.results.one_point import at_point
 from mcdev.results.tree import experiment_of
-
-__all__ = ["mcdev_main"]  # a fixture
 
 CONFIG: dict[str, Any] = {
     "name": "small",

@@ -19,13 +19,11 @@ from matplotlib.text import Text
 
 import mcdev
 from mcdev.figures import (
-    PICTURES,
     along_axis,
     arrhenius,
     axes,
     calibration,
     distributions,
-    draw_all,
     exponential_fits,
     impedance,
     interval,
@@ -39,6 +37,7 @@ from mcdev.figures import (
     train_response,
     waveform,
 )
+from mcdev.figures.pictures import PICTURES, draw_all
 from mcdev.files.whole_file import ResultsError
 from mcdev.measurements.contract import FAILED, OK, RIGHT_CENSORED
 

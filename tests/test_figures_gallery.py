@@ -17,8 +17,9 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.figures import PICTURES, along_axis, probability
+from mcdev.figures import along_axis, probability
 from mcdev.figures.axes import symbol_of
+from mcdev.figures.pictures import PICTURES
 from mcdev.measurements.contract import OK, RIGHT_CENSORED
 from mcdev.results.tree import assemble
 from mcdev.simulation.ensemble import PointResult

@@ -12,15 +12,8 @@ from matplotlib.figure import Figure
 from test_figures import line, texts, xdata, ydata
 from test_statistics import made
 
-from mcdev.figures import (
-    PICTURES,
-    cycle_traces,
-    device_to_device,
-    draw_all,
-    probability,
-    scatter_matrix,
-    survival,
-)
+from mcdev.figures import cycle_traces, device_to_device, probability, scatter_matrix, survival
+from mcdev.figures.pictures import PICTURES, draw_all
 from mcdev.measurements.contract import FAILED, OK, RIGHT_CENSORED
 from mcdev.statistics.autocorrelation import autocorrelation
 from mcdev.statistics.censored import fit_laws, sample

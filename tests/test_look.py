@@ -7,38 +7,18 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Ended
 
 import mcdev
 from mcdev.calibration import resolve
-from mcdev.interface import cli
 from mcdev.measured import Layout
 from mcdev.measured.look import look, value
 
 DATA = Path(__file__).parent / "data" / "instruments"
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def mcdev_main(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    def call(*arguments: Any) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["mcdev", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "160")
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        assert code is None or isinstance(code, int)
-        return Ended(code or 0, *capfd.readouterr())
-
-    return call
 
 
 def planted(path: Path, cycles: int = 3) -> None:

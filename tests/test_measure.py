@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import Ended
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcdev
-from mcdev.interface import cli
 from mcdev.measured import Layout
 from mcdev.measured.look import look
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
@@ -409,26 +408,6 @@ def test_the_example_of_the_page_finds_what_was_planted(tmp_path: Path) -> None:
     touched = status == RIGHT_CENSORED
     assert touched.mean() > 0.8
     assert (value[touched] <= readings(tree, "ratio")[0][touched] * 1.05).all()
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def mcdev_main(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    def call(*arguments: Any) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["mcdev", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "160")
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        assert code is None or isinstance(code, int)
-        return Ended(code or 0, *capfd.readouterr())
-
-    return call
 
 
 @pytest.mark.slow

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import tomli_w
 import xarray as xr
+from conftest import Ended
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_cli import Ended, mcdev_main, one_message
+from test_cli import one_message
 from test_statistics import made
 
 import mcdev
@@ -29,8 +30,6 @@ from mcdev.statistics import LONG, Card, long_table, make_card, read_card, summa
 from mcdev.statistics.card import MOST_CYCLES, PROBABILITIES
 from mcdev.statistics.copula import nearest
 from mcdev.statistics.draw import MOST_DEVICES, check_size, resample
-
-__all__ = ["mcdev_main"]  # a fixture
 
 DEVICES, CYCLES = 400, 3
 D2D, C2C, SHARE = 0.7, -0.4, 0.8

@@ -15,11 +15,10 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import array, reduced
+from conftest import Ended, array, reduced
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
-from test_cli import Ended, mcdev_main
 
 import mcdev
 from mcdev.calibration.plan import fitted_name, resolve
@@ -31,8 +30,6 @@ from mcdev.results.tree import assemble
 from mcdev.schema import FileName, Name, file_name, folded
 from mcdev.simulation.ensemble import PointResult
 from mcdev.statistics import compare, fit_records, long_table, make_card, read_card, to_csv, to_toml, write_devices
-
-__all__ = ["mcdev_main"]
 
 NAME, FILE = TypeAdapter(Name), TypeAdapter(FileName)
 OURS = (

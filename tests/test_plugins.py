@@ -24,7 +24,7 @@ from mcdev import check
 from mcdev.circuits import CIRCUITS
 from mcdev.configuration import plugins
 from mcdev.devices import DEVICES, Deterministic
-from mcdev.figures import draw_all
+from mcdev.figures.pictures import draw_all
 from mcdev.files.whole_file import ResultsError
 from mcdev.fits import FITS
 from mcdev.interface.application import again_with

@@ -18,8 +18,8 @@ import h5py
 import numpy as np
 import pytest
 import tomli_w
-from conftest import elsewhere
-from test_cli import Ended, mcdev_main, one_message
+from conftest import Ended, elsewhere
+from test_cli import one_message
 
 import mcdev
 from mcdev.configuration.experiment import build, load
@@ -34,8 +34,6 @@ from mcdev.simulation.ensemble import Made
 from mcdev.simulation.group import Arrays
 from mcdev.simulation.progress import unseen
 from mcdev.simulation.trial import Trial, kept_cycles, trials
-
-__all__ = ["mcdev_main"]
 
 CONFIG: dict[str, Any] = {
     "name": "batch",

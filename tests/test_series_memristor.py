@@ -25,7 +25,8 @@ from mcdev.devices.ohmic import Ohmic
 from mcdev.devices.omiec_compact import OmiecCompact
 from mcdev.devices.volatile_threshold import VolatileThreshold
 from mcdev.devices.yakopcic import HyperbolicSine, Yakopcic
-from mcdev.figures import PICTURES, along_axis, learning_map, srdp, stdp_window
+from mcdev.figures import along_axis, learning_map, srdp, stdp_window
+from mcdev.figures.pictures import PICTURES
 from mcdev.fits.stdp_window import StdpWindow
 from mcdev.integrators.exponential import adaptive_rosenbrock
 from mcdev.integrators.interval import Interval

@@ -14,23 +14,22 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import array, elsewhere
+from conftest import Ended, array, elsewhere
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import CONFIGS, Ended, mcdev_main, one_message
+from test_cli import CONFIGS, one_message
 
 import mcdev
 from mcdev import study
 from mcdev.configuration.problems import ConfigError
-from mcdev.figures import draw_study, side_by_side
+from mcdev.figures import side_by_side
+from mcdev.figures.pictures import draw_study
 from mcdev.figures.style import BLACK
 from mcdev.files.whole_file import ResultsError
 from mcdev.results import file, safekeeping
 from mcdev.results.scheduler import workers
 from mcdev.schema import file_names, folded
 from mcdev.simulation.draws import draw_parameters
-
-__all__ = ["mcdev_main"]
 
 RUN = """
 name = "train"

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import Ended
 from matplotlib.figure import Figure
 from scipy import stats
-from test_cli import Ended, mcdev_main, one_message
+from test_cli import one_message
 from test_statistics import made
 
 import mcdev
@@ -23,8 +24,6 @@ from mcdev.results.one_point import at_point
 from mcdev.statistics import two_samples
 from mcdev.statistics.populations import COLUMNS, compare_populations, correlations, to_csv
 from mcdev.statistics.two_samples import compare_samples
-
-__all__ = ["mcdev_main"]  # a fixture
 
 
 def drawn(

@@ -4,39 +4,5 @@ Each file has ``NAME``, the file's name without its ending; ``applies(tree)``, w
 picture shows; and ``draw(tree)``, which returns a matplotlib ``Figure``.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from mcdev.figures.pictures import (
-        FORMATS,
-        PICTURES,
-        Picture,
-        check_names,
-        draw_all,
-        draw_calibration,
-        draw_study,
-        drawn,
-        names,
-    )
-
-__all__ = [
-    "FORMATS",
-    "PICTURES",
-    "Picture",
-    "check_names",
-    "draw_all",
-    "draw_calibration",
-    "draw_study",
-    "drawn",
-    "names",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Imported when first asked for: the picture of a measured file needs none of what a run's pictures need."""
-    if name not in __all__:
-        raise AttributeError(f"module 'mcdev.figures' has no attribute '{name}'")
-    return getattr(import_module("mcdev.figures.pictures"), name)
+FORMATS = ("png", "svg", "pdf")
+"""Of the files. Here, because the command line says them without importing a picture."""

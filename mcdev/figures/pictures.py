@@ -87,9 +87,6 @@ PICTURES: tuple[Picture, ...] = (
     cycle_traces,
 )
 
-
-FORMATS = ("png", "svg", "pdf")
-"""Of the files."""
 Say = Callable[[str], None]
 
 
@@ -184,16 +181,3 @@ def draw_study(trees: dict[tuple[str, str], xr.DataTree], folder: Path, form: st
 def draw_calibration(tree: xr.DataTree, folder: Path, form: str = "png", only: Collection[str] = ()) -> list[Path]:
     """Write the pictures of a calibration's results, or those named in ``only``."""
     return [save(figure, folder, name, form) for name, figure in drawn(tree, only=only)]
-
-
-__all__ = [
-    "FORMATS",
-    "PICTURES",
-    "Picture",
-    "check_names",
-    "draw_all",
-    "draw_calibration",
-    "draw_study",
-    "drawn",
-    "names",
-]

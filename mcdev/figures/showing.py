@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mcdev.configuration.problems import ConfigError, Problem
-from mcdev.figures.pictures import FORMATS, PICTURES, drawn
+from mcdev.figures import FORMATS
+from mcdev.figures.pictures import PICTURES, drawn
 from mcdev.figures.saving import save
 from mcdev.files.html import escaped, page
 from mcdev.schema import nearest

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mcdev.figures import FORMATS
 from mcdev.files.plain_text import one_line
 from mcdev.interface.ending import CONFIG, Leave
 from mcdev.interface.terminal import STDERR, STDOUT
@@ -68,7 +69,6 @@ def _check_format(form: str) -> str:
     return form
 
 
-FORMATS = ("png", "svg", "pdf")
 PictureFormat = Annotated[
     str, typer.Option("--format", callback=_check_format, help=f"Of the pictures: {', '.join(FORMATS)}.")
 ]

@@ -135,7 +135,7 @@ class Pictures(NamedTuple):
 def _pictures(form: str, only: list[str] | None) -> Pictures:
     """Raises ``ConfigError`` for names that no picture has, before anything is computed."""
     if only:
-        from mcdev.figures import check_names
+        from mcdev.figures.pictures import check_names
 
         check_names(only)
     return Pictures(form, tuple(only or ()))
@@ -262,7 +262,7 @@ def _run_study(config: Path, set_: list[str] | None, out: Path | None, how: _How
 
 
 def _draw_study(plan: Any, trees: dict[tuple[str, str], Any], folder: Path, pictures: Pictures) -> None:
-    from mcdev.figures import draw_study
+    from mcdev.figures.pictures import draw_study
     from mcdev.study import FIGURES
 
     for path in draw_study(trees, folder / FIGURES, pictures.form) if not pictures.only else ():

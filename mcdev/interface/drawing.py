@@ -11,7 +11,7 @@ from mcdev.interface.terminal import STDERR, STDOUT
 
 def draw(tree: Any, folder: Path, form: str = "png", only: Collection[str] = ()) -> list[Path]:
     """Those of a run."""
-    from mcdev.figures import draw_all
+    from mcdev.figures.pictures import draw_all
 
     drawn = draw_all(tree, folder, lambda why: STDERR.say(why, "note"), form, only)
     for path in drawn:
@@ -21,7 +21,7 @@ def draw(tree: Any, folder: Path, form: str = "png", only: Collection[str] = ())
 
 def draw_calibration(tree: Any, folder: Path, form: str = "png", only: Collection[str] = ()) -> None:
     """Those of a calibration."""
-    from mcdev import figures
+    from mcdev.figures import pictures
 
-    for path in figures.draw_calibration(tree, folder, form, only):
+    for path in pictures.draw_calibration(tree, folder, form, only):
         STDOUT.say(f"figure: {path}")
