@@ -32,6 +32,7 @@ from mcdev.laws import Samples as Samples
 from mcdev.laws import Uniform as Uniform
 from mcdev.laws import extremes as extremes
 from mcdev.laws import typical as typical
+from mcdev.meanings import meaning
 
 # Named units with small whole powers. The rest of what pint understands is arithmetic: m**9**9**9 would never end.
 _FACTOR = r"°?[^\W\d]\w*(?:(?:\*\*|\^)-?\d)?"
@@ -82,9 +83,18 @@ above zero by their nature."""
 class Strict(BaseModel):
     """A table of a configuration: immutable, no unknown keys, no NaN or infinity, no "64" or true for 64."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """As pydantic writes it, with what each key means."""
+        written = handler(core)
+        for key, about in handler.resolve_ref_schema(written).get("properties", {}).items():
+            if text := meaning(cls, key):
+                about["description"] = text
+        return written
 
     def __dir__(self) -> list[str]:
         """The keys, and what mcdev itself adds: completion is not to offer pydantic's methods."""

@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 import xarray as xr
 from pydantic import Field, ValidationError
 
+from mcdev.configuration.describes import check_describes
 from mcdev.configuration.experiment import Experiment, load
-from mcdev.configuration.extends import read_toml, whole
+from mcdev.configuration.extends import read_toml
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, key_path, unique
-from mcdev.files import structure
 from mcdev.files.plain_text import CsvWriter
 from mcdev.results.file import read
 from mcdev.results.safekeeping import is_finished
@@ -82,19 +82,12 @@ class Plan:
     members: tuple[Member, ...]
 
 
-def is_study(path: str | Path) -> bool:
-    """Whether a TOML file describes a study rather than an experiment. False for what cannot be read."""
-    try:
-        return "runs" in whole(Path(path))
-    except (OSError, structure.Unreadable, ConfigError):
-        return False
-
-
 def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Plan:
     """The study of a TOML file; ``overrides`` hold in every run, over those of the variants. Raises ``ConfigError``
     with everything that is wrong in it or in any of its runs."""
     path = Path(path)
     data = read_toml(path)
+    check_describes("study", data, str(path))
     try:
         study = Study.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:

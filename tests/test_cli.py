@@ -24,11 +24,10 @@ from conftest import Ended
 import mcdev
 import mcdev.figures.pictures
 import mcdev.simulation.ensemble
-from mcdev.calibration import is_job
+from mcdev.configuration.describes import describes
 from mcdev.configuration.experiment import load
 from mcdev.statistics import COLUMNS
 from mcdev.statistics.screen import prefixed, screens
-from mcdev.study import is_study
 
 MCDEV = Path(sys.executable).with_name("mcdev")
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -288,7 +287,7 @@ def test_schema_is_a_json_schema_that_knows_our_files(mcdev_main: Callable[..., 
     schema = json.loads(ended.out)
     jsonschema.Draft202012Validator.check_schema(schema)
     checker = jsonschema.Draft202012Validator(schema)
-    plain = [path for path in sorted(CONFIGS.rglob("*.toml")) if not is_study(path) and not is_job(path)]
+    plain = [path for path in sorted(CONFIGS.rglob("*.toml")) if describes(path) == "experiment"]
     configs = [tomllib.loads(path.read_text()) for path in plain]
     for data in [*configs, CONFIG]:
         assert [error.message for error in checker.iter_errors(data)] == []

@@ -14,15 +14,16 @@ from packaging.requirements import Requirement
 from pydantic import BaseModel
 
 import mcdev
-from mcdev.calibration import is_job, load_job, resolve
+from mcdev.calibration import load_job, resolve
 from mcdev.circuits import CIRCUITS
+from mcdev.configuration.describes import describes
 from mcdev.devices import DEVICES
 from mcdev.fits import FITS
 from mcdev.kinds import name_of
 from mcdev.measured.instruments import INSTRUMENTS
 from mcdev.measurements import MEASUREMENTS
 from mcdev.protocols import PROTOCOLS
-from mcdev.study import is_study, load_study
+from mcdev.study import load_study
 
 pytestmark = pytest.mark.promise
 
@@ -87,10 +88,11 @@ def test_links_and_pictures_of_the_readme_exist() -> None:
 
 @pytest.mark.parametrize("file", sorted((HOUSE / "configs").rglob("*.toml")), ids=lambda path: path.stem)
 def test_every_configuration_is_valid_and_named_after_its_file(file: Path) -> None:
-    if is_study(file):
+    what = describes(file)
+    if what == "study":
         assert load_study(file).study.name == file.stem
         return
-    if is_job(file):
+    if what == "calibration":
         assert load_job(file).job.name == file.stem
         return
     experiment = mcdev.load(file)
@@ -136,6 +138,17 @@ def test_what_computes_nothing_answers_at_once(words: list[str], tmp_path: Path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
     (tmp_path / "run" / "config.toml").write_text('name = "mine"')
+    assert slow_imports(words, tmp_path) == "[]"
+
+
+def test_a_configuration_is_checked_without_the_libraries_of_results_and_calibrations(tmp_path: Path) -> None:
+    """Of what takes long, JAX alone: a device's laws say how many steps it needs."""
+    file = HOUSE / "configs" / "wang2017" / "fig4b_train.toml"
+    assert slow_imports(["validate", str(file)], tmp_path) == "['jax', 'equinox']"
+
+
+def slow_imports(words: list[str], folder: Path) -> str:
+    """Which of the libraries that take long to import a command has imported."""
     slow = ("jax", "equinox", "optax", "xarray", "h5py", "scipy.special", "scipy.stats", "scipy.optimize", "matplotlib")
     code = (
         "import contextlib, sys\n"
@@ -146,9 +159,9 @@ def test_what_computes_nothing_answers_at_once(words: list[str], tmp_path: Path)
         f"print([name for name in {slow!r} if name in sys.modules], file=sys.stderr)\n"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.stdout
-    assert done.stderr.splitlines()[-1] == "[]"
+    return done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", mcdev.__all__)

@@ -55,8 +55,8 @@ def test_what_is_no_experiment_is_said(tmp_path: Path) -> None:
     job.write_text(tomli_w.dumps({"name": "j", "parameters": {"device.friction": {}}}))
     wrong: Any = 3
     for given, words in (
-        (study, "is a study"),
-        (job, "call mcdev.calibrate"),
+        (study, "a study stands here"),
+        (job, "from Python: mcdev.calibrate"),
         (wrong, "expected the path of a configuration, a dictionary or an Experiment"),
         (tmp_path / "absent.toml", "cannot be read"),
         ({"name": "x"}, "device: is missing"),

@@ -13,12 +13,13 @@ import tomli_w
 
 import mcdev
 from mcdev.calibration import load_job
+from mcdev.configuration.describes import describes
 from mcdev.configuration.extends import merged
 from mcdev.configuration.problems import ConfigError
 from mcdev.files.whole_file import ResultsError
 from mcdev.interface.json_schema import config_schema
 from mcdev.results.tree import experiment_of
-from mcdev.study import is_study, load_study
+from mcdev.study import load_study
 
 SWITCH = {
     "kind": "volatile_threshold",
@@ -128,7 +129,7 @@ def test_studies_and_their_members(tmp_path: Path) -> None:
     put(tmp_path / "fast.toml", {"extends": "base.toml", "name": "fast", "protocol": {"width": "10 ms"}})
     put(tmp_path / "all.toml", {"name": "all", "runs": ["base.toml", "fast.toml"], "variants": {"plain": {}}})
     study = put(tmp_path / "warm.toml", {"extends": "all.toml", "name": "warm", "variants": {"other": {}}})
-    assert is_study(study)
+    assert describes(study) == "study"
     plan = load_study(study)
     assert plan.study.name == "warm"
     assert {(m.run, m.variant) for m in plan.members} == {(r, v) for r in ("base", "fast") for v in ("plain", "other")}

@@ -7,8 +7,7 @@ print("\\n".join(conclusions(outcome)))
 """
 
 from mcdev.calibration.calibrate import calibrate
-from mcdev.calibration.job import is_job
 from mcdev.calibration.plan import Plan, load_job, resolve
 from mcdev.calibration.report import Outcome, conclusions
 
-__all__ = ["Outcome", "Plan", "calibrate", "conclusions", "is_job", "load_job", "resolve"]
+__all__ = ["Outcome", "Plan", "calibrate", "conclusions", "load_job", "resolve"]

@@ -27,15 +27,12 @@ What the file means is worked out and checked in `plan.py`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from mcdev.configuration.address import Address
-from mcdev.configuration.extends import whole
-from mcdev.configuration.problems import ConfigError, Problem, key_path
-from mcdev.files import structure
+from mcdev.configuration.problems import Problem, key_path
 from mcdev.measured import Layout
 from mcdev.schema import FileName, Fraction, Name, Strict, Unit
 
@@ -228,14 +225,6 @@ class Job(Strict):
     report: Report = Report()
     directory: str = "runs"
     """Folder in which each calibration makes its own."""
-
-
-def is_job(path: str | Path) -> bool:
-    """Whether a TOML file describes a calibration. False for what cannot be read."""
-    try:
-        return "parameters" in whole(Path(path))
-    except (OSError, structure.Unreadable, ConfigError):
-        return False
 
 
 def placed(key: str, wrong: Mapping[str, Sequence[Problem]], devices: Collection[str]) -> list[Problem]:

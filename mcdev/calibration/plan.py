@@ -23,6 +23,7 @@ from mcdev.calibration.job import ONLY, Job, Stage, placed
 from mcdev.calibration.parameters import Parameter, parameters_of
 from mcdev.calibration.places import moved
 from mcdev.configuration.address import OF_SPREAD
+from mcdev.configuration.describes import check_describes
 from mcdev.configuration.experiment import Experiment, build
 from mcdev.configuration.extends import read_toml
 from mcdev.configuration.key_paths import set_value
@@ -120,6 +121,7 @@ def load_job(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Pl
     """The calibration of a TOML file. Raises ``ConfigError`` with everything that is wrong."""
     path = Path(path)
     data = read_toml(path)
+    check_describes("calibration", data, str(path))
     wrong = [p for key, value in (overrides or {}).items() if (p := set_value(data, _quoted(key), value))]
     if wrong:
         raise ConfigError(wrong, str(path))

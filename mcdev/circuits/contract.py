@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, UInt32
-from pydantic.fields import FieldInfo
 
 from mcdev.devices.contract import CurrentLaw, DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
 from mcdev.integrators.interval import Interval
 from mcdev.kinds import Kind
+from mcdev.meanings import meaning
 from mcdev.protocols.timeline import Protocol, Timeline
 from mcdev.schema import Drawn, Unit
 
@@ -242,10 +242,10 @@ class CircuitConfig(Kind, abc.ABC):
             for name in device.parameters()
         }
 
-    def field(self, name: str) -> FieldInfo:
-        """The field behind one of these."""
+    def meaning(self, name: str) -> str:
+        """What one of these means, in words."""
         key, _, last = name.removeprefix("circuit.").rpartition(".")
-        return type(self.tables[key] if key else self).model_fields[last]
+        return meaning(type(self.tables[key] if key else self), last)
 
     @abc.abstractmethod
     def build(

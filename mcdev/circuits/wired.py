@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import model_validator
-from pydantic.fields import FieldInfo
 
 from mcdev.circuits.contract import CircuitConfig
 from mcdev.circuits.elements import Capacitor, CurrentSource, Element, Memristor, Source, VoltageSource
@@ -22,6 +21,7 @@ from mcdev.circuits.several import built, stacked
 from mcdev.devices.contract import CIRCUIT_CHANNELS, DeviceConfig, Observable, Pace, per_lane
 from mcdev.devices.one_state import OneState
 from mcdev.integrators.topology import Floating, Loop, Network
+from mcdev.meanings import meaning
 from mcdev.protocols.timeline import NoTimeline, Protocol, Timeline, with_others
 from mcdev.schema import Drawn, Name, Unit, extremes, nearest, refuse, typical
 
@@ -221,11 +221,11 @@ class Wired(CircuitConfig):
         own = {key: part.element.parameters()[name] for part, name, key in self._keyed}
         return super().units | own
 
-    def field(self, name: str) -> FieldInfo:
+    def meaning(self, name: str) -> str:
         for part, parameter, key in self._keyed:
             if key == name:
-                return type(part.element).model_fields[parameter]
-        return super().field(name)
+                return meaning(type(part.element), parameter)
+        return super().meaning(name)
 
     @property
     def laws(self) -> dict[str, Drawn]:

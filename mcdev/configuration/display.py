@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from mcdev.files.html import page, part, table
+from mcdev.meanings import meaning
 
 if TYPE_CHECKING:
     from mcdev.configuration.experiment import Experiment
@@ -54,9 +55,8 @@ def _rows(owner: Any, content: Mapping[str, Any], above: str = "") -> Iterator[t
         if isinstance(value, dict) and "distribution" not in value and isinstance(own, (BaseModel, Mapping)):
             yield from _rows(own, value, f"{above}{key}.")
             continue
-        field = type(owner).model_fields.get(key) if isinstance(owner, BaseModel) else None
-        meaning = (field.description or "").partition("\n")[0] if field is not None else ""
-        yield f"{above}{key}", written(value), meaning
+        text = meaning(type(owner), key) if isinstance(owner, BaseModel) else ""
+        yield f"{above}{key}", written(value), text.partition("\n")[0]
 
 
 def written(value: Any) -> str:

@@ -21,11 +21,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tomli_w
 from pydantic import Field, ValidationError
-from pydantic.fields import FieldInfo
 
 from mcdev.circuits import Alone, AnyCircuit
 from mcdev.configuration.checks import problems_of, warnings_of
 from mcdev.configuration.correlation import Correlation
+from mcdev.configuration.describes import check_describes
 from mcdev.configuration.display import as_html, one_line
 from mcdev.configuration.extends import read_toml
 from mcdev.configuration.key_paths import set_value
@@ -41,6 +41,7 @@ from mcdev.devices.contract import DeviceConfig, Observable, Pace
 from mcdev.files import structure
 from mcdev.fits import AnyFit
 from mcdev.kinds import stood_in
+from mcdev.meanings import meaning
 from mcdev.measurements import AnyMeasurement
 from mcdev.protocols import AnyProtocol
 from mcdev.protocols.timeline import Timeline
@@ -161,9 +162,9 @@ class Experiment(Strict):
         """Unit of each of :attr:`laws`."""
         return self.device.parameters() | self.circuit.units
 
-    def field(self, name: str) -> FieldInfo:
-        """The field of the configuration behind one of :attr:`laws`."""
-        return self.circuit.field(name) if "." in name else type(self.device).model_fields[name]
+    def meaning(self, name: str) -> str:
+        """What one of :attr:`laws` means, in words."""
+        return self.circuit.meaning(name) if "." in name else meaning(type(self.device), name)
 
     def members(self, name: str) -> tuple[int, ...]:
         """Numbers of the devices of a realisation that each draw this one of :attr:`laws`."""
@@ -357,6 +358,7 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experi
     """The experiment of a TOML file. Raises ``ConfigError`` with everything that is wrong."""
     path = Path(path)
     data = read_toml(path)
+    check_describes("experiment", data, str(path))
     problems = [p for key, value in (overrides or {}).items() if (p := set_value(data, key, value))]
     return build(data, folder=path.parent, source=str(path), problems=problems)
 

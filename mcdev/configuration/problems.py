@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from mcdev.files.plain_text import one_line, visible
 from mcdev.kinds import Kinds
+from mcdev.meanings import meaning
 from mcdev.schema import Unit, nearest
 
 _KIND = re.compile(r"expected (an? (?:string|number|integer|table|list))")
@@ -156,7 +157,8 @@ def _hint(model: type[BaseModel] | None, key: str) -> str:
     for mark in field.metadata:
         if isinstance(mark, Unit):
             return f"expected {mark.expectation}" + (f', like {key} = "{mark.example}"' if mark.unit else "")
-    return f"expected: {field.description.splitlines()[0]}" if field.description else f"add {key} = …"
+    text = meaning(model, key)
+    return f"expected: {text.splitlines()[0]}" if text else f"add {key} = …"
 
 
 def _walk(loc: tuple[Any, ...], data: Any, root: type[BaseModel]) -> tuple[list[str], type[BaseModel] | None]:

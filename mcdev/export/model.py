@@ -29,6 +29,7 @@ from mcdev.export.names import comment
 from mcdev.export.netlist import Netlist, netlist_of
 from mcdev.export.refusal import refused
 from mcdev.machine.provenance import own_version
+from mcdev.meanings import meaning
 from mcdev.schema import extremes, typical
 
 SHUNT = 1e15
@@ -211,7 +212,7 @@ def _parameters(device: Any, names: Iterable[str]) -> dict[str, Parameter]:
     found = {}
     for name, mark in type(device).parameters().items():
         if name in names:
-            text = (type(device).model_fields[name].description or name).splitlines()[0]
+            text = (meaning(type(device), name) or name).splitlines()[0]
             found[name] = Parameter(typical(getattr(device, name)), mark.unit, text, mark.gt)
     return found
 

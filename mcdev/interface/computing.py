@@ -60,11 +60,11 @@ def run(
     ] = False,
 ) -> None:
     """Run an experiment: results.h5, statistics.csv, figures and a table. Or a study of several, with their table."""
+    from mcdev.configuration.describes import describes
     from mcdev.configuration.experiment import load
     from mcdev.machine import compilation_cache
     from mcdev.results import safekeeping
     from mcdev.results.file import folder_name
-    from mcdev.study import is_study
 
     if scheduler not in ("threads", "dask"):
         raise Leave(f"--scheduler {scheduler}: expected threads or dask", CONFIG)
@@ -80,7 +80,7 @@ def run(
     if dry_run and config is not None:
         _print_forecast(config, overrides(set_), threads)
         return
-    if config is not None and is_study(config):
+    if config is not None and describes(config) == "study":
         _run_study(config, set_, resume or out, how)
         return
     experiment = load(config or safekeeping.configuration(resume or Path()), overrides(set_))
@@ -111,12 +111,13 @@ def run(
 
 
 def _print_forecast(config: Path, overrides: dict[str, Any], threads: int | None) -> None:
-    from mcdev import study
+    from mcdev.configuration.describes import describes
     from mcdev.configuration.experiment import load
     from mcdev.simulation import forecast
+    from mcdev.study import load_study
 
-    if study.is_study(config):
-        members = study.load_study(config, overrides).members
+    if describes(config) == "study":
+        members = load_study(config, overrides).members
         named = [(f"{member.variant}, {member.run}", member.experiment) for member in members]
     else:
         named = [(str(config), load(config, overrides))]

@@ -156,12 +156,12 @@ def export(
 @app.command()
 def validate(config: ConfigFile, set_: Overrides = None, plugin: Plugins = None) -> None:
     """Check a configuration, or all of a study; nothing is computed."""
-    from mcdev.calibration.job import is_job
+    from mcdev.configuration.describes import describes
     from mcdev.configuration.experiment import load
-    from mcdev.study import is_study, load_study
 
     start()
-    if is_job(config):
+    what = describes(config)
+    if what == "calibration":
         from mcdev.calibration import load_job
 
         job = load_job(config, overrides(set_))
@@ -172,7 +172,9 @@ def validate(config: ConfigFile, set_: Overrides = None, plugin: Plugins = None)
         )
         for warning in job.warnings:
             STDOUT.say(warning, "warning", "yellow")
-    elif is_study(config):
+    elif what == "study":
+        from mcdev.study import load_study
+
         plan = load_study(config, overrides(set_))
         for member in plan.members:
             _validate(f"{config}: {member.variant}, {member.run}", member.experiment)

@@ -11,12 +11,10 @@ from typing import Any
 import xarray as xr
 from rich.console import Console
 
-from mcdev.calibration.job import is_job
 from mcdev.configuration.experiment import Experiment, build, load
 from mcdev.configuration.problems import ConfigError, Problem, shown
 from mcdev.interface.progress_bar import progress_bar
 from mcdev.results import tree
-from mcdev.study import is_study
 
 Report = Callable[[int, int], None]
 
@@ -46,18 +44,9 @@ def experiment_from(source: object) -> Experiment:
     if isinstance(source, Mapping):
         return build(source)
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        if is_study(path):
-            _refuse(path, "is a study of several experiments; run it with mcdev run, or load its files one by one")
-        if is_job(path):
-            _refuse(path, "is a calibration; call mcdev.calibrate")
-        return load(path)
+        return load(Path(source))
     expected = "expected the path of a configuration, a dictionary or an Experiment"
     raise ConfigError([Problem(type(source).__name__, None, f"{shown(source)} is no experiment; {expected}")], "run")
-
-
-def _refuse(path: Path, why: str) -> None:
-    raise ConfigError([Problem(str(path), None, why)], "run")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from typing import Any
 
 import tomli_w
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from mcdev.check import table_of
 from mcdev.circuits import CIRCUITS
@@ -20,6 +19,7 @@ from mcdev.configuration.preset_tables import presets
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.devices import DEVICES
 from mcdev.kinds import Kind, name_of
+from mcdev.meanings import meaning
 from mcdev.measurements import MEASUREMENTS
 from mcdev.measurements.spiking import Spiking
 from mcdev.protocols import PROTOCOLS
@@ -187,20 +187,15 @@ def _keys(
     """The keys of a table: those that are given, then the others as comments with their values, as they are written in
     the ``preset``, and where that has them from."""
     written = table.model_dump(mode="json", exclude_none=True) | dict(preset)
-    fields = type(table).model_fields
     for key, value in given.items():
         if key not in skipped:
-            yield _line(key, value, _meaning(fields.get(key)))
+            yield _line(key, value, _sentence(meaning(type(table), key)))
     for key, value in written.items():
         if key in given or key in skipped or isinstance(value, dict):
             continue
-        meaning = _meaning(fields.get(key))
+        text = _sentence(meaning(type(table), key))
         source = f" [{origin[key]}]" if key in origin else ""
-        yield _line(key, value, (meaning + source).strip(), off=True)
-
-
-def _meaning(field: FieldInfo | None) -> str:
-    return _sentence(field.description) if field is not None else ""
+        yield _line(key, value, (text + source).strip(), off=True)
 
 
 def _sentence(text: str | None) -> str:

@@ -158,8 +158,8 @@ def _parameters(experiment: Experiment, points: list[PointResult]) -> xr.Dataset
 def parameter(experiment: Experiment, name: str, drawn: np.ndarray) -> xr.Variable:
     """One of the parameters that results hold, [point, device] in SI units."""
     law, member = experiment.kept_parameters[name]
-    mark, field = experiment.units[law], experiment.field(law)
-    words = (field.description or law).splitlines()[0]
+    mark = experiment.units[law]
+    words = (experiment.meaning(law) or law).splitlines()[0]
     if member:
         words += f" (of {experiment.circuit.memristors[experiment.members(law)[member]]})"
     about = {"units": mark.unit or "1", "long_name": words, **mark.bounds}

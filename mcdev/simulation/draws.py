@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-from scipy import special
+import scipy  # its parts are imported when they are first used
 
 from mcdev.configuration.experiment import Experiment
 
@@ -32,8 +32,8 @@ def draw_parameters(experiment: Experiment, first: int, last: int) -> dict[str, 
     correlation = experiment.ensemble.correlation
     if correlation is not None:
         for m in range(min(members[name] for name in correlation.parameters)):
-            z = np.stack([special.ndtri(uniform[name, m]) for name in correlation.parameters])
-            together = special.ndtr(np.linalg.cholesky(correlation.full()) @ z)
+            z = np.stack([scipy.special.ndtri(uniform[name, m]) for name in correlation.parameters])
+            together = scipy.special.ndtr(np.linalg.cholesky(correlation.full()) @ z)
             uniform |= {(name, m): u for name, u in zip(correlation.parameters, together, strict=True)}
     draws = {}
     for name, drawn in laws.items():
@@ -62,7 +62,7 @@ def of_cycle(
         key = [experiment.ensemble.seed, _word(f"cycle {name}")]
         members = len(experiment.members(name))
         u = np.stack([_stream(key, first, count, [0, 0, m, cycle + 1]) for m in range(members)])
-        filled = np.pad(special.ndtri(u), ((0, 0), (0, draws[name].shape[-1] - count)), mode="edge")
+        filled = np.pad(scipy.special.ndtri(u), ((0, 0), (0, draws[name].shape[-1] - count)), mode="edge")
         changed[name] = draws[name] * np.exp(sigma * filled).reshape(draws[name].shape)
     return changed
 
