@@ -169,6 +169,7 @@ def test_converges_in_cells_and_steps() -> None:
     assert errors[0] > 3 * errors[1] > 9 * errors[2]
 
 
+@pytest.mark.slow
 def test_a_pulse_train_is_nearly_that_of_the_particles() -> None:
     """Conductance at the fourth pulse within 5 % (and two standard errors), and its spread."""
     measure = {"G": {"kind": "pulse_conductance"}}

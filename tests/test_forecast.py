@@ -37,9 +37,10 @@ ESTIMATED: dict[str, dict[str, Any]] = {
     "shin2022/ten_thousand.toml": {"ensemble.devices": 1024},
     "shin2022/pulse_train.toml": RESOLVED,
 }
+first, *others = ESTIMATED
 
 
-@pytest.mark.parametrize("file", ESTIMATED)
+@pytest.mark.parametrize("file", [first, *(pytest.param(file, marks=pytest.mark.slow) for file in others)])
 def test_the_estimate_is_within_half_of_the_run(file: str) -> None:
     """Both in processor time of this process, which other programs lengthen alike. Half a second may fall into a
     disturbed moment, so it may be tried four times, each beside a run of its own."""

@@ -287,7 +287,7 @@ def test_order_in_time(packing: float) -> None:
     assert np.log2(errors[1] / errors[2]) == pytest.approx(2, abs=0.25)
 
 
-@pytest.mark.parametrize("packing", [0.0, 2 / 2.4])
+@pytest.mark.parametrize("packing", [pytest.param(0.0, marks=pytest.mark.slow), 2 / 2.4])
 def test_order_in_space(packing: float) -> None:
     cells = (40, 80, 160)
     exact = wall_field(640, 0.02, packing, 0.5, 2.0)
@@ -379,12 +379,17 @@ def history_clipped(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("bug", "check"),
     [
-        (flux_reversed, check_equilibrium_has_no_flux),
-        (half_cell_lost, lambda: check_double_layer(0.0)),
         (factor_two_in_poisson, check_charging_time),
         (half_cell_lost, check_impedance),
-        (not_additive, check_conservation),
-        (history_clipped, check_conservation),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                (flux_reversed, check_equilibrium_has_no_flux),
+                (half_cell_lost, lambda: check_double_layer(0.0)),
+                (not_additive, check_conservation),
+                (history_clipped, check_conservation),
+            )
+        ),
     ],
 )
 def test_planted(

@@ -220,6 +220,7 @@ def fast_train() -> tuple[Experiment, np.ndarray, Point, Point, Contributions]:
     return experiment, weights, at, ways, contributions
 
 
+@pytest.mark.slow
 def test_train_against_differences() -> None:
     """Pulses 1 and 4: parameters of the device, amplitude and width."""
     experiment, weights, _, _, contributions = fast_train()

@@ -105,13 +105,16 @@ def milestones(landscape: Landscape, most: int, parts: int) -> Milestones:
     there = (middle > -1.0) & (middle < 1.0)
     order = jnp.argsort(~there, axis=0, stable=True)  # those inside first
     middle, low, high, there = (jnp.take_along_axis(a, order, axis=0) for a in (middle, low, high, there))
+
     # The pinning pulls a particle back over the quarter of a well on either side of its middle: there the force of a
     # minimum is found by bisection.
-    low, high = 0.5 * (middle + low), 0.5 * (middle + high)
-    for _ in range(_HALVINGS):
+    def halved(_: Array, between: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = between
         half = 0.5 * (low + high)
         rising = landscape.force(half) > 0.0  # the minimum is further right
-        low, high = jnp.where(rising, half, low), jnp.where(rising, high, half)
+        return jnp.where(rising, half, low), jnp.where(rising, high, half)
+
+    low, high = lax.fori_loop(0, _HALVINGS, halved, (0.5 * (middle + low), 0.5 * (middle + high)))
     y = jnp.where(there, jnp.clip(0.5 * (low + high), -1.0, 1.0), 1.0)
     if parts > 1:
         share = (jnp.arange(parts) / parts)[:, None]
