@@ -22,6 +22,7 @@ from mcdev.devices.landscape import InterfacialWells, Landscape, PeriodicPinning
 from mcdev.devices.milestones import chain, forgetting, lengths, milestones
 from mcdev.devices.nanoparticles import Nanoparticles
 from mcdev.devices.passages import passages
+from mcdev.integrators import hops
 from mcdev.integrators.hops import Crowding, hop
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.noise import realisation_key
@@ -115,6 +116,34 @@ def test_hops_forget_where_barriers_are_high() -> None:
         assert off[2] < 0.3 * off[1]
 
 
+def test_a_frozen_device_forgets_and_is_followed() -> None:
+    """Barriers of thousands of k_B T, and slopes: neither overflows, and both say what they are."""
+    of = milestones(*landscape((0.0, 0.1, 0.15, np.pi / 2)), 1)
+    for theta in (3e-4, 3e-3):
+        assert forgetting(of, 1, 0.0, theta) < 1e-9
+    assert forgetting(of, 1, 1e4, 0.1) > 0.9
+    device, hot = (
+        experiment("diffusive_hopping", {"background_temperature": f"{kelvin} K"}).device for kelvin in (0.001, 30)
+    )
+    assert isinstance(device, DiffusiveHopping)
+    assert isinstance(hot, DiffusiveHopping)
+    assert device.pace(1.0).coupling > 1e20
+    assert hot.pace(0.0).coupling * hot.hop_rate(0.0) * hot.particles == pytest.approx(1e4)
+
+
+def test_a_lane_that_hops_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, and its neighbour does not know of it."""
+    monkeypatch.setattr(hops, "MOST", np.uint32(1000))
+    key, clock = lanes(2)
+    n = jnp.zeros((3, 2)).at[1].set(1.0)
+    right, left = (jnp.broadcast_to(jnp.asarray(r)[:, None], (3, 2)) for r in ((1.0, 1.0, 0.0), (0.0, 1.0, 1.0)))
+    end, followed = hop(n, right, left, None, jnp.array([1e6, 2.0]), key, clock)
+    assert followed.tolist() == [False, True]
+    alone, reached = hop(n, right, left, None, jnp.array([2.0, 2.0]), key, clock)
+    assert reached.all()
+    assert np.array_equal(end[:, 1], alone[:, 1])
+
+
 def lanes(count: int) -> tuple[Any, Any]:
     indices = jnp.arange(count, dtype=jnp.uint32)
     return realisation_key(jnp.uint32(5), indices, jnp.uint32(0)), jnp.zeros(count, jnp.uint32)
@@ -132,7 +161,7 @@ def test_one_particle_follows_its_master_equation() -> None:
     wide = [jnp.broadcast_to(jnp.asarray(r)[:, None], (sites, count)) for r in (right, left)]
     n = jnp.zeros((sites, count)).at[2].set(1.0)
     for duration in (0.003, 0.3):
-        end = np.asarray(hop(n, *wide, None, jnp.full(count, duration), key, clock))
+        end = np.asarray(hop(n, *wide, None, jnp.full(count, duration), key, clock)[0])
         assert np.array_equal(end.sum(axis=0), np.ones(count))
         expected = count * expm(q * duration)[2]
         seen = end.sum(axis=1)
@@ -158,7 +187,7 @@ def test_particles_that_push_each_other_reach_their_equilibrium() -> None:
     crowding = Crowding(column(push), column(content), column(share))
     key, clock = lanes(count)
     n = jnp.zeros((sites, count)).at[0].set(particles)
-    end = np.asarray(hop(n, column(right), column(left), crowding, jnp.full(count, 60.0), key, clock))
+    end = np.asarray(hop(n, column(right), column(left), crowding, jnp.full(count, 60.0), key, clock)[0])
     states = [c for c in itertools.product(range(particles + 1), repeat=sites) if sum(c) == particles]
     weight = []
     for state in states:

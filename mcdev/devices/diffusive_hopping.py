@@ -42,6 +42,7 @@ _POSITIONS = np.uint32(1 << 31)
 _FINE = 2.0**30  # steps of a position in a half of the gap
 _HOPS = 0.5  # of a particle in the gap, between two solutions of a circuit that divides the voltage: docs/numerics.md
 _FORGETS = 0.05  # difference of squared coefficients of variation, up to which a hop is as good as exponential
+_EVENTS = 1e4  # hops of all particles in an interval, if all stood in the gap: one compiled call is to end in seconds
 _HEATED = 0.1  # of 1/κ, between two solutions where a current heats
 
 
@@ -57,24 +58,28 @@ class DiffusiveHopping(Nanoparticles):
     adaptive: ClassVar[bool] = True
     single_precision: ClassVar[bool] = False
     lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 8192, "tpu": 8192}
-    remedy: ClassVar[str] = "look for extreme parameters or voltages"
+    remedy: ClassVar[str] = "look for extreme parameters or voltages, under which particles hop without end"
 
     @property
     def rate_equations(self) -> str:
         return "the hopping view is not fitted: export the family diffusive"
 
     def pace(self, voltage: float) -> Pace:
-        """As long as a sample where no current heats; else a tenth of the cooling time at full power."""
-        if extremes(self.heating)[1] == 0 or voltage == 0:
-            return Pace(1e30, 5e29)
-        interval = _HEATED / extremes(self.cooling_rate)[1]
+        """As long as a sample, but no longer than ten thousand hops take; where a current heats, no longer
+        than a tenth of the cooling time."""
+        power = (voltage / extremes(self.threshold_voltage)[0]) ** 2
+        heat = extremes(self.heating)[1] * power
+        interval = _EVENTS / (self.particles * max(self.hop_rate(abs(voltage), heat), 1e-25))  # frozen: for ever
+        if heat:
+            interval = min(interval, _HEATED / extremes(self.cooling_rate)[1])
         return Pace(interval, 0.5 * interval)
 
     def divided_pace(self, voltage: float) -> Pace:
         """In which a particle in the gap makes half a hop."""
+        pace = self.pace(voltage)
         if voltage == 0:
-            return self.pace(voltage)
-        interval = min(self.pace(voltage).coupling, _HOPS / self.hop_rate(abs(voltage)))
+            return pace
+        interval = min(pace.coupling, _HOPS / self.hop_rate(abs(voltage)))
         return Pace(interval, 0.5 * interval)
 
     # ------------------------------------------------------------------------------- how good the hops are
@@ -121,8 +126,9 @@ class DiffusiveHopping(Nanoparticles):
         parts, off = self._chosen(voltage)
         each = "one milestone" if parts == 1 else f"{parts} milestones"
         said = (
-            f"{each} a period of the pinning; up to {voltage:.3g} V, at the background temperature, the distribution "
-            f"of a first passage over one well is off by at most {0.5 * off:.1g}, its mean by nothing"
+            f"{each} a period of the pinning, over which a particle hops up to {self.hop_rate(abs(voltage)):.2g} times "
+            f"a second; up to {voltage:.3g} V, at the background temperature, the distribution of a first passage over "
+            f"one well is off by at most {0.5 * off:.1g}, its mean by nothing"
         )
         if off >= _FORGETS:
             said += ': nearly no well is left, so that nothing hops. Write kind = "diffusive", which follows the drift'
@@ -284,8 +290,8 @@ class DiffusiveHoppingDevices(NanoparticleDevices):
         now = chain(self.of, p["drift"] * (voltage / p["threshold_voltage"]), middle)
         reduced = elapsed / p["friction"]
         crowding = None if self.crowding is None else self.crowding._replace(push=self.crowding.push / middle)
-        n = hop(state.n, now.right, now.left, crowding, reduced, key, clock)
-        return self._state(n, after, now, key, clock)
+        n, followed = hop(state.n, now.right, now.left, crowding, reduced, key, clock)
+        return self._state(n, jnp.where(followed, after, jnp.nan), now, key, clock)
 
     def profile(self, state: HoppingState) -> dict[str, Float[Array, "bin lane"]]:
         return self.counted(state.x)

@@ -39,6 +39,9 @@ PANELS = 16
 _ORDER = 5
 _NODES, _WEIGHTS = (x / 2 for x in np.polynomial.legendre.leggauss(_ORDER))  # on [-1/2, 1/2]
 _HALVINGS = 30
+_LARGEST = 200.0
+"""k_B T, of an energy of which `forgetting` takes the exponential: far below it a hop is as good as exponential over a
+barrier, and as good as certain down a slope, so that larger ones say the same."""
 
 
 def _cumulative() -> np.ndarray:
@@ -263,11 +266,15 @@ def forgetting(of: Milestones, parts: int, pull: float, theta: float) -> float:
     worst = 0.0
     for i in there[1:-1]:
         two = e[i : i + 2] - e[i : i + 2].min()
+        two *= min(1.0, _LARGEST / two.max())
         try:
-            worst = max(
-                worst, abs(_variation_of_hops(two, width[i : i + 2], parts) - _variation(two, width[i : i + 2]))
-            )
-        except np.linalg.LinAlgError:  # rates that differ by more than a number holds: no hop over a barrier at all
+            with np.errstate(divide="raise", over="raise", invalid="raise"):
+                hops, exact = _variation_of_hops(two, width[i : i + 2], parts), _variation(two, width[i : i + 2])
+            worst = max(worst, abs(hops - exact))
+        except (
+            np.linalg.LinAlgError,
+            FloatingPointError,
+        ):  # rates that differ by more than a number holds: no hop over a barrier at all
             return 1.0
     return float(min(worst, 1.0))
 
@@ -284,12 +291,19 @@ def _variation(e: np.ndarray, width: np.ndarray) -> float:
     the backward operator (Gardiner, §5.2.7)."""
     up, down = (np.exp(sign * e).reshape(-1, e.shape[-1]) for sign in (1.0, -1.0))
     steps = np.repeat(width, e.shape[1])
-    scale, whole = _through(up, steps)
+
+    def upto(values: np.ndarray) -> np.ndarray:
+        return _through(values, steps)[0]
+
+    def beyond(values: np.ndarray) -> np.ndarray:
+        return _through(values[::-1, ::-1], steps[::-1])[0][::-1, ::-1]
+
+    left, right, whole = upto(up), beyond(up), _through(up, steps)[1]
 
     def time(given: np.ndarray) -> np.ndarray:
-        """T at the nodes, of e^E (e^-E T')' = -given, T = 0 at both ends."""
-        moved, all_moved = _through(up * _through(down * given, steps)[0], steps)
-        return all_moved / whole * scale - moved
+        """T at the nodes, of e^E (e^-E T')' = -given, T = 0 at both ends; by Green's function, a sum of what is
+        positive: a difference would lose its digits over high barriers."""
+        return (right * upto(left * down * given) + left * beyond(right * down * given)) / whole
 
     first = time(np.ones_like(up))
     # Where the bonds meet lies between the last node of one and the first of the other.

@@ -253,20 +253,20 @@ class Nanoparticles(DeviceConfig):
         )
         return [("interfacial_energy", message)]
 
-    def hop_rate(self, voltage: float) -> float:
-        """Rate (1/s) of the hop along the field over the pinning alone, of the fastest device."""
+    def hop_rate(self, voltage: float, heat: float = 0.0) -> float:
+        """Rate (1/s) of the hop along the field over the pinning alone, of the fastest device; ``heat``: rise of θ."""
         period = self.span("pinning_period")[0]
-        theta = Boltzmann * extremes(self.background_temperature)[1] / extremes(self.pinning_energy)[0]
+        theta = Boltzmann * extremes(self.background_temperature)[1] / extremes(self.pinning_energy)[0] + heat
         pull = extremes(self.drift)[1] * voltage / extremes(self.threshold_voltage)[0]
         x = np.linspace(-1.0, 1.0, 257) * period
         e = (-0.5 * np.cos(2 * np.pi * x / period) - pull * x) / theta
         middle, dx = x.size // 2, x[1] - x[0]
-        right = np.exp(e[middle:] - e[middle:].max())
-        left = np.exp(e[: middle + 1] - e[: middle + 1].max())
-        meets = np.concatenate([np.cumsum(left) / np.sum(left), 1.0 - (np.cumsum(right) / np.sum(right))[1:]])
-        held = np.sum(meets * np.exp(e[middle] - e)) * dx
-        barrier = np.sum(right) * dx * np.exp(e[middle:].max() - e[middle])
-        return float(extremes(self.cooling_rate)[1] / self.span("friction")[0] * theta / (barrier * held))
+        # In logarithms: far above V_th, and near 0 K, the energies span more than a number's exponent holds.
+        left, right = (np.logaddexp.accumulate(part) for part in (e[: middle + 1], e[middle:][::-1]))
+        meets = np.concatenate([left - left[-1], (right - right[-1])[::-1][2:], [-np.inf]])
+        barrier_held = right[-1] - e[middle] + np.logaddexp.reduce(meets + e[middle] - e) + 2.0 * np.log(dx)
+        scale = extremes(self.cooling_rate)[1] / self.span("friction")[0] * theta
+        return float(np.exp(np.log(scale) - barrier_held))
 
     def rest_report(self, duration: float) -> list[str]:
         """Compares the initial split with the equilibrium of a single particle (quadrature, median device)."""

@@ -14,11 +14,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array, Bool, Float, UInt32
 
 from mcdev.integrators.elementary import minus_twice_logarithm
 from mcdev.integrators.noise import threefry
+
+MOST = np.uint32(2**22)
+"""Hops of a lane in one interval: beyond, it is given up rather than followed for hours."""
 
 Sites = Float[Array, "site lane"]
 PerLane = Float[Array, " lane"]
@@ -81,10 +85,10 @@ def hop(
     duration: PerLane,
     key: LaneKey,
     clock: UInt32[Array, " lane"],
-) -> Sites:
+) -> tuple[Sites, Bool[Array, " lane"]]:
     """The particles at each site after ``duration``, at these rates of one particle (to the next site, 0 at the last;
-    to the one before, 0 at the first; per unit of that time). Event j of an interval uses the random numbers
-    (clock, j)."""
+    to the one before, 0 at the first; per unit of that time), and whether that time was reached in ``MOST`` hops. Event
+    j of an interval uses the random numbers (clock, j)."""
     sites = n.shape[0]
     number = jnp.arange(sites, dtype=n.dtype)[:, None]
 
@@ -134,5 +138,5 @@ def hop(
 
     held = None if crowding is None else crowding.held(n)
     begin = Hopping(n, held, jnp.zeros_like(duration), jnp.full_like(duration, -1.0), jnp.uint32(0))
-    end = lax.while_loop(lambda at: jnp.any(at.time < duration), onward, begin)
-    return after(end.n, end.event)
+    end = lax.while_loop(lambda at: (at.j < MOST) & jnp.any(at.time < duration), onward, begin)
+    return after(end.n, end.event), end.time >= duration
