@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import equinox as eqx
@@ -26,6 +27,7 @@ from mcdev.integrators import hops
 from mcdev.integrators.hops import Crowding, hop
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.noise import realisation_key
+from mcdev.schema import typical
 
 PRINTED = (4.5, 0.1, 0.15, 0.0)  # w_i, R_I, R_p, φ of Wang et al. 2017
 REAL = (1.458, 0.2309, 0.0764, np.pi / 2)
@@ -284,6 +286,33 @@ def test_a_relaxation_is_that_of_the_density(theta: float) -> None:
     (at, error), (other, its_error) = half_time(exact), half_time(hopping)
     print(theta, at, error, other, its_error, other / at - 1)
     assert abs(other - at) < 0.02 * at + 3 * np.hypot(error, its_error)
+
+
+def test_lengths_and_a_diffusion_coefficient_with_units() -> None:
+    """The device of the same shares, at its own gap and at another one; what is told half is refused."""
+    shares = {"tunnelling_length": 0.2, "interfacial_centre": 0.85, "interfacial_width": 0.2, "pinning_period": 0.15}
+    typed = {name: f"{2e-3 * share!r} mm" for name, share in shares.items()}  # the half gap is 2 um
+    scale = 0.3 * 1.0 * 2e-6**2  # θ_0 κ L²: of friction 1
+    given = {**typed, "friction": f"{scale!r} m^2/s", "half_gap": "2 um"}
+    plain = experiment("diffusive_hopping", {"half_gap": "2 um", "reference_gap": "2 um", "friction": 1.0}).device
+    with_units = experiment("diffusive_hopping", given).device
+    assert isinstance(plain, Nanoparticles)
+    assert isinstance(with_units, Nanoparticles)
+    for gap in (2e-6, 3e-6):
+        both = [device.model_copy(update={"half_gap": gap}).median for device in (plain, with_units)]
+        assert both[1] == pytest.approx(both[0], rel=1e-12)
+    law = {"distribution": "lognormal", "median": f"{scale!r} m^2/s", "sigma": 0.3}
+    drawn = experiment("diffusive_hopping", given | {"friction": law}).device
+    assert isinstance(drawn, Nanoparticles)
+    assert typical(drawn.friction) == pytest.approx(1.0, rel=1e-12)
+    for wrong, words in (
+        ({"tunnelling_length": 0.2}, "tunnelling_length = 0.2: others of this device are written with units"),
+        ({"friction": 1.0}, "friction = 1.0: others of this device"),
+        ({"friction": {"distribution": "uniform", "low": "1e-12 m^2/s", "high": "2e-12 m^2/s"}}, "lognormal"),
+        ({"tunnelling_length": "0.2 V"}, "tunnelling_length"),
+    ):
+        with pytest.raises(mcdev.ConfigError, match=re.escape(words)):
+            experiment("diffusive_hopping", given | wrong)
 
 
 def test_a_reference_gap_keeps_the_material() -> None:

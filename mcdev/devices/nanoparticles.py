@@ -26,6 +26,7 @@ from mcdev.devices.landscape import (
     random_tops,
     well_exchange,
 )
+from mcdev.devices.lengths import as_shares
 from mcdev.devices.ohmic import Ohmic
 from mcdev.integrators.noise import threefry, uniform
 from mcdev.schema import Drawn, PerDevice, Share, Strict, Unit, extremes, refuse, typical
@@ -52,7 +53,7 @@ class Nanoparticles(DeviceConfig):
     """Number of nanoparticles. With one, G/G_max = 1/cosh(x/λ)."""
     half_gap: Annotated[Drawn, PerDevice("m", gt=0)]
     """L, half the distance between the terminals: the scale of length. Every other length is a share of it, so that by
-    itself it changes positions and nothing else; unless ``reference_gap`` is given."""
+    itself it changes positions and nothing else; unless ``reference_gap`` is given, or lengths have units."""
     reference_gap: Annotated[float, Unit("m", gt=0)] | None = None
     """The half gap of which the lengths below are shares, and for which friction is stated. With it the material keeps
     its nanometres and its diffusion coefficient, and ``half_gap`` is that of the device."""
@@ -68,17 +69,17 @@ class Nanoparticles(DeviceConfig):
     """T_0; θ_0 = k_B T_0/w_p."""
 
     tunnelling_length: Annotated[Drawn, PerDevice("", gt=0, le=2)]
-    """λ in units of L."""
+    """λ in units of L, or a length (``lengths.py``)."""
     interfacial_energy: Annotated[Drawn, PerDevice("", ge=0)]
     """w_i, depth of the interfacial wells, in units of w_p; with an ``interfacial_ratio``, of the left one."""
     interfacial_ratio: Annotated[Drawn, PerDevice("", ge=0)] = 1.0
     """r, depth of the right interfacial well (at x = +1) over that of the left one. 0: a well on the left alone."""
     interfacial_centre: Annotated[Drawn, PerDevice("", gt=0, lt=1)]
-    """x_c in units of L."""
+    """x_c in units of L, or a length: from the middle of the reference gap."""
     interfacial_width: Annotated[Drawn, PerDevice("", gt=0, lt=0.5)]
-    """R_I in units of L."""
+    """R_I in units of L, or a length."""
     pinning_period: Annotated[Drawn, PerDevice("", gt=0, le=2)]
-    """R_p in units of L."""
+    """R_p in units of L, or a length."""
     pinning_phase: Annotated[Drawn, PerDevice("rad")]
     """φ; a quarter turn makes the two polarities equivalent."""
     drift: Annotated[Drawn, PerDevice("", ge=0)]
@@ -86,7 +87,7 @@ class Nanoparticles(DeviceConfig):
     heating: Annotated[Drawn, PerDevice("", ge=0)]
     """h: rise of θ at v = g = 1 in the steady state."""
     friction: Annotated[Drawn, PerDevice("", gt=0)]
-    """η in units of w_p/(κ L²)."""
+    """η in units of w_p/(κ L²), or a diffusion coefficient at T_0."""
 
     capacity_stiffness: Annotated[Drawn, PerDevice("", ge=0)] = 0.0
     """c, by how much an overfull cluster binds its particles less: w_i [1 - c max(0, N/N_0 - 1)]. 0, as in the paper:
@@ -144,6 +145,11 @@ class Nanoparticles(DeviceConfig):
     full_scale: ClassVar[FullScale | None] = FullScale(
         "maximum_conductance, when the gap is bridged", lambda p: p["maximum_conductance"]
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_metres(cls, table: Any) -> Any:
+        return as_shares(table) if isinstance(table, Mapping) else table
 
     @model_validator(mode="after")
     def _wells_apart(self) -> Nanoparticles:
