@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -408,6 +411,44 @@ def test_the_example_of_the_page_finds_what_was_planted(tmp_path: Path) -> None:
     touched = status == RIGHT_CENSORED
     assert touched.mean() > 0.8
     assert (value[touched] <= readings(tree, "ratio")[0][touched] * 1.05).all()
+
+
+@pytest.mark.slow
+def test_the_whole_way_from_files_to_circuits(tmp_path: Path, mcdev_main: Callable[..., Ended]) -> None:
+    """The page's commands one after the other: instrument's files, what is understood of them, readings, the population
+    as a calibration begun elsewhere, many devices of it, both populations beside each other, SPICE."""
+    config = HOUSE / "configs" / "examples" / "planted_pulse.toml"
+    runs = {name: tmp_path / "runs" / name for name in ("planted", "measured", "population", "model")}
+    assert mcdev_main("run", config, "--out", runs["planted"], "--no-figures").code == 0
+    script, files = HOUSE / "docs" / "instrument_files.py", tmp_path / "files"
+    subprocess.run([sys.executable, script, runs["planted"], "--output", files], check=True, capture_output=True)
+    made = sorted(files.glob("*.csv"))
+    assert mcdev_main("look", made[0], "--out", tmp_path / "seen").code == 0
+    read = ("--pattern", "device{device}.csv", "--offset", "2.5 ms", "--out", runs["measured"], "--no-figures")
+    assert mcdev_main("measure", *made, "--config", config, *read).code == 0
+    job = tmp_path / "population.toml"
+    assert mcdev_main("stats", runs["measured"], "--calibration", job).code == 0
+    elsewhere = ("switching_rate.median.start=100 Hz", "relaxation_time.median.start=50 ms")
+    begun = [word for start in elsewhere for word in ("--set", f"parameters.device.{start}")]
+    assert mcdev_main("calibrate", job, *begun, "--out", runs["population"], "--no-figures").code == 0
+    with (runs["population"] / "parameters.csv").open(encoding="utf-8") as file:
+        fitted = {row["parameter"]: (float(row["low"]), float(row["high"])) for row in csv.DictReader(file)}
+    planted = {
+        "switching_rate.median": 300.0, "switching_rate.sigma": 0.3, "relaxation_time.median": 0.02,
+        "relaxation_time.sigma": 0.2, "cycle_to_cycle.switching_rate": 0.15, "cycle_to_cycle.relaxation_time": 0.1,
+        "correlation.switching_rate.relaxation_time": 0.0,
+    }  # fmt: skip
+    held = [low <= planted[name] <= high for name, (low, high) in fitted.items()]
+    assert len(held) == 7
+    assert sum(held) >= 6, fitted  # intervals of 95 %
+    many = ("--set", "ensemble.devices=200", "--set", "ensemble.cycles=2", "--no-figures", "--out", runs["model"])
+    assert mcdev_main("run", runs["population"] / "fitted" / "planted_pulse.toml", *many).code == 0
+    ended = mcdev_main("compare", runs["measured"], runs["model"])
+    assert ended.code == 0
+    assert "τ_r" in ended.out or "tau_r" in ended.out
+    spice = ("--to", "spice", "--instances", 200, "--name", "cell", "--output", tmp_path / "spice")
+    assert mcdev_main("export", runs["model"], *spice).code == 0
+    assert (tmp_path / "spice" / "cell_instances.sub").read_text().count(".subckt cell_") == 200
 
 
 @pytest.mark.slow

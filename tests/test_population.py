@@ -16,6 +16,7 @@ import mcdev
 from mcdev.calibration import calibrate, conclusions, exact, report, resolve
 from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.misfit import Objective
+from mcdev.calibration.of_population import calibration_of
 from mcdev.calibration.places import moved, numbers, place
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.reading import Lanes
@@ -482,3 +483,40 @@ def test_three_correlations_are_freed_as_loadings() -> None:
     changed = plan.cases["pulse", "[device]"][0].at({path: 0.9})
     assert changed.ensemble.correlation is not None
     assert changed.ensemble.correlation.factor == (0.9, 0.5, 0.5)
+
+
+def small(devices: int = 4, **changes: Any) -> mcdev.Experiment:
+    return mcdev.build({"name": "ours", "device": DEVICE, **PULSE} | changes).with_(
+        {"ensemble.devices": devices, "ensemble.cycles": 3}
+    )
+
+
+def test_a_population_becomes_the_calibration_that_fits_it() -> None:
+    """Its targets are the statistics of the results, its free parameters what their configuration draws."""
+    tree = mcdev.run(small(measurements=PULSE["measurements"] | {"ratio": {"kind": "on_off_ratio"}}))
+    tree["measurements/ratio"]["status"][...] = RIGHT_CENSORED
+    job, left_out = calibration_of(tree)
+    assert left_out == ["ratio: 12 of 12 are bounds; no target"]
+    plan = resolve(job, Path())
+    free = {f"device.{name}.{what}" for name in SPREADS for what in ("median", "sigma")}
+    assert {p.path for p in plan.parameters} == free | {f"ensemble.cycle_to_cycle.{name}" for name in SPREADS} | {
+        TOGETHER
+    }
+    tau, status = (np.asarray(tree[f"measurements/tau_r/{of}"])[0] for of in ("value", "status"))
+    for goal in plan.goals:
+        assert goal.of_devices == 4
+        if goal.read.measurement == "tau_r":
+            expected = statistic(goal.read.statistic, tau, status, goal.read.level)
+            assert goal.value == pytest.approx(expected, rel=1e-5)
+    read = [(goal.read.measurement, goal.read.statistic) for goal in plan.goals]
+    each = ("median", "quantile", "sigma_ln_between", "sigma_ln_within")
+    assert read == [*(("tau_d", s) for s in each), *(("tau_r", s) for s in each), ("tau_d", "correlation")]
+
+
+def test_a_population_that_tells_nothing_is_said() -> None:
+    alike = DEVICE | {"switching_rate": "20 Hz", "relaxation_time": "100 ms"}
+    plain = {key: PULSE[key] for key in ("protocol", "measurements")}
+    with pytest.raises(ConfigError, match="a parameter that differs from device to device"):
+        calibration_of(mcdev.run(mcdev.build({"name": "ours", "device": alike, **plain, "ensemble": {"devices": 4}})))
+    with pytest.raises(ConfigError, match="three devices or more"):
+        calibration_of(mcdev.run(small(2)))

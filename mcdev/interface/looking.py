@@ -20,6 +20,7 @@ from mcdev.interface.application import (
     Quiet,
     RunFolder,
     app,
+    command_line,
     overrides,
     start,
 )
@@ -37,6 +38,9 @@ def stats(
     format: Annotated[str, typer.Option(help="table, csv, json, long (CSV) or parquet.")] = "table",
     out: Annotated[Path | None, typer.Option(help="File to write; default: the terminal.")] = None,
     card: Annotated[Path | None, typer.Option(help="Write the model card into this file.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Write a calibration that fits the device to these statistics into this file.")
+    ] = None,
     resample: Annotated[int | None, typer.Option(help="Draw this many devices from the card, as CSV.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of --resample.")] = 0,
     point: Annotated[int | None, typer.Option(min=1, help="Of this sweep point alone, from one.")] = None,
@@ -49,6 +53,9 @@ def stats(
     served.check_format(format, out)
     if not served.is_card(run):
         _say_altered(run)
+    if calibration is not None:
+        _write_calibration(run, calibration)
+        return
     if served.is_card(run) or card is not None or resample is not None:
         written, remarks = served.serve(run, card, resample, seed, out)
         for line in written:
@@ -63,6 +70,24 @@ def stats(
     print_tables(tree, records, every_entry=True)
     for screen in screens(tree, records):
         STDOUT.table(screen)
+
+
+def _write_calibration(run: Path, file: Path) -> None:
+    import tomli_w
+
+    from mcdev.calibration.of_population import calibration_of
+    from mcdev.files.whole_file import whole_file
+    from mcdev.results.file import read
+
+    job, left_out = calibration_of(read(run))
+    with whole_file(file) as temporary:
+        temporary.write_text(tomli_w.dumps(job), encoding="utf-8")
+    STDERR.say(
+        f"written: {file} ({len(job['targets'])} targets, {len(job['parameters'])} parameters); look it over, then "
+        f"{command_line('calibrate', file)}"
+    )
+    for line in left_out:
+        STDERR.say(line, "note")
 
 
 @app.command()

@@ -1,0 +1,132 @@
+"""From a measured population to the calibration that fits it: its statistics as targets, its spreads as parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.problems import ConfigError, Problem
+from mcdev.laws import Lognormal, Normal
+from mcdev.results.tree import experiment_of
+from mcdev.statistics.readings import Reading, few, readings
+from mcdev.statistics.statistic import statistic
+
+_CENSORED = 0.02  # share of bounds up to which a measurement is a target
+_QUANTILE = 0.9
+_SPREAD = {"low": 0.01, "high": 1.0}  # of ln x: bounds of a spread that is fitted
+_MEMBERS = 128  # simulated devices: docs/calibration.md
+
+
+def calibration_of(tree: xr.DataTree) -> tuple[dict[str, Any], list[str]]:
+    """The tables of a calibration that fits the device of these results to what was measured, and what of it is no
+    target, in words. Free are the medians and spreads of what the configuration draws, from device to device and from
+    cycle to cycle, and correlations of the former where as many of measurements are known. Targets are each
+    measurement's median, upper quantile and spreads, and the correlations.
+
+    Raises ``ConfigError`` where the configuration draws nothing, or there are fewer than three devices."""
+    experiment = experiment_of(tree)
+    parameters = dict(_free(experiment))
+    if not parameters:
+        expected = 'expected a parameter that differs from device to device, like { distribution = "lognormal", … }'
+        raise ConfigError([Problem("device", None, f"{expected}: its median and spread are what is fitted")], "results")
+    targets, left_out = _targets(tree)
+    if tree["realisations"].sizes["device"] < 3 or not targets:
+        why = "; ".join(left_out) or "expected three devices or more"
+        raise ConfigError([Problem("measurements", None, f"no statistic of a population to fit: {why}")], "results")
+    written = experiment.to_dict()
+    told = ("cycles", "cycle_to_cycle", "correlation")
+    ensemble = {key: written["ensemble"][key] for key in told if written["ensemble"].get(key)}
+    drawn = [name for name, law in experiment.laws.items() if "." not in name and isinstance(law, (Lognormal, Normal))]
+    uncorrelated = {"parameters": drawn, "matrix": np.eye(len(drawn)).tolist()}
+    together = ensemble.get("correlation", uncorrelated)
+    pairs = list(combinations(together["parameters"], 2))
+    if sum(target["statistic"] == "correlation" for target in targets) >= len(pairs) > 0:
+        ensemble["correlation"] = together
+        parameters |= {f"ensemble.correlation.{one}.{other}": {} for one, other in pairs}
+    own = {key: written[key] for key in ("circuit", "protocol", "measurements", "sweep") if written.get(key)}
+    if not own.get("sweep", {}).get("axes"):
+        own.pop("sweep", None)
+    job = {
+        "name": f"{written['name']}_population",
+        "description": f"Medians and spreads of the parameters from the statistics of {written['name']}",
+        "device": written["device"],
+        "experiments": {written["name"]: own | {"ensemble": ensemble}},
+        "parameters": parameters,
+        "targets": [{"experiment": written["name"]} | target for target in targets],
+        "search": {"members": _MEMBERS},
+    }
+    return job, left_out
+
+
+def _free(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key path → bounds, of every median and spread that is drawn."""
+    for name, law in experiment.laws.items():
+        path = name if "." in name else f"device.{name}"
+        if isinstance(law, Lognormal):
+            yield f"{path}.median", {}
+            yield f"{path}.sigma", dict(_SPREAD)
+        elif isinstance(law, Normal):
+            yield f"{path}.mean", {}
+            yield f"{path}.sd", {}
+    for name in experiment.ensemble.cycle_to_cycle:
+        yield f"ensemble.cycle_to_cycle.{name}", dict(_SPREAD)
+
+
+def _targets(tree: xr.DataTree) -> tuple[list[dict[str, Any]], list[str]]:
+    found: list[dict[str, Any]] = []
+    left_out: list[str] = []
+    source = f"{tree.attrs['title']}: {tree['realisations'].sizes['device']} devices"
+    for index in range(tree["realisations"].sizes["point"]):
+        kept: list[Reading] = []
+        for reading in few([r for r in readings(tree) if r.index == index]):
+            bounds, known = reading.right + reading.left, int(reading.fine.sum()) + reading.right + reading.left
+            if not known or bounds > _CENSORED * known:
+                left_out.append(f"{reading.label}: {bounds} of {known} are bounds; no target")
+                continue
+            kept.append(reading)
+            found += _of_one(reading, source)
+        for one, other in combinations(kept, 2):
+            pair = _correlation(one, other, source)
+            found += [pair] if pair is not None else []
+    return found, left_out
+
+
+def _of_one(reading: Reading, source: str) -> Iterator[dict[str, Any]]:
+    devices = reading.values.shape[0]
+    wanted: list[tuple[Any, float | None]] = [("median", None), ("quantile", _QUANTILE)]
+    if reading.positive:
+        wanted.append(("sigma_ln_between", None))
+        if reading.values.shape[1] > 1:
+            wanted.append(("sigma_ln_within", None))
+    for name, level in wanted:
+        value = statistic(name, reading.values, reading.status, level)
+        if not np.isfinite(value) or (name.startswith("sigma") and not value > 0):
+            continue
+        unit = "1" if name.startswith("sigma") else reading.unit
+        yield _target(reading, name, value, unit, devices, source) | ({} if level is None else {"level": level})
+
+
+def _correlation(one: Reading, other: Reading, source: str) -> dict[str, Any] | None:
+    value = statistic("correlation", one.values, one.status, other=(other.values, other.status))
+    if not np.isfinite(value):
+        return None
+    return _target(one, "correlation", value, "1", one.values.shape[0], source) | {"other": other.label}
+
+
+def _target(reading: Reading, name: str, value: float, unit: str, devices: int, source: str) -> dict[str, Any]:
+    written = float(f"{value:.6g}")
+    where = {} if reading.entry is None else {"entry": reading.entry + 1}
+    return {
+        "measurement": reading.name,
+        **where,
+        "point": reading.index + 1,
+        "statistic": name,
+        "value": written if unit == "1" else f"{written!r} {unit}",
+        "of_devices": devices,
+        "source": source,
+    }
