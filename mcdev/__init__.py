@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mcdev.files.whole_file import ResultsError
     from mcdev.interface.python import run
     from mcdev.machine.memory import NotEnoughMemory
+    from mcdev.results.by_element import by_element
     from mcdev.results.file import read, write
     from mcdev.results.frame import frame
     from mcdev.results.resume import resume
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Experiment": "mcdev.configuration.experiment",
     "build": "mcdev.configuration.experiment",
+    "by_element": "mcdev.results.by_element",
     "calibrate": "mcdev.calibration.folder:calibrate_file",
     "compare": "mcdev.statistics",
     "compare_populations": "mcdev.statistics.populations",
@@ -67,6 +69,7 @@ __all__ = [
     "NotEnoughMemory",
     "ResultsError",
     "build",
+    "by_element",
     "calibrate",
     "compare",
     "compare_populations",

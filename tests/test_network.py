@@ -731,3 +731,21 @@ def test_an_element_that_is_not_there_is_named() -> None:
             )
     with pytest.raises(mcdev.ConfigError, match="alone"):
         reduced(measurements={"g": {"kind": "mean_conductance", "element": "M1"}})
+
+
+def test_a_quantity_of_all_elements_along_one_axis() -> None:
+    """The first memristor's has no name of its own; of voltages the source's has none, and nodes follow."""
+    elements = {
+        "V1": {"kind": "voltage_source", "between": ["in", "0"]},
+        "M1": {"kind": "memristor", "between": ["in", "mid"]},
+        "M2": {"kind": "memristor", "between": ["mid", "0"]},
+    }
+    tree = run(FROZEN, {"kind": "network", "elements": elements}, hold("1 V", "0.1 s", 4))
+    of_both = mcdev.by_element(tree, "response/conductance")
+    assert (of_both.dims[0], of_both.element.values.tolist(), of_both.attrs["units"]) == ("element", ["M1", "M2"], "S")
+    for name, stored in (("M1", "conductance"), ("M2", "conductance(M2)")):
+        assert np.array_equal(of_both.sel(element=name), tree[f"response/{stored}"])
+    assert mcdev.by_element(tree, "response/voltage").element.values.tolist() == ["source", "in", "mid"]
+    for wrong, words in (("response/conductanse", "did you mean 'conductance'"), ("nowhere/x", "no such quantity")):
+        with pytest.raises(mcdev.ResultsError, match=words):
+            mcdev.by_element(tree, wrong)

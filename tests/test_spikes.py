@@ -832,3 +832,20 @@ def test_spikes_of_an_element_and_of_a_node() -> None:
 def test_a_channel_that_an_element_has_not_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"no such channel is recorded \('conductance\(R1\)'\)"):
         pair({"n": {"kind": "spike_count", "element": "R1"}})
+
+
+@pytest.mark.slow
+def test_a_neuron_keeps_its_rate_over_a_thousand_cooling_times() -> None:
+    """Spikes of each device in its second to fifth and in its last four hundred of 1000/κ: as many, within three
+    standard errors of a few percent. With two equal wells it falls silent in the first hundred."""
+    file = Path(__file__).parents[1] / "configs" / "neuron" / "neuron_single.toml"
+    longer = {"protocol.duration": "1000 s", "protocol.samples": 1000, "ensemble.devices": 32, "ensemble.seed": 11}
+    tree = mcdev.run(mcdev.load(file).with_(longer))
+    begins = [cycle[0] for cycle in onsets(tree, "count", 0)]
+    early, late = (np.array([np.sum((b >= low) & (b < low + 400)) for b in begins]) for low in (100.0, 600.0))
+    rise, error = (late - early).mean(), (late - early).std(ddof=1) / np.sqrt(len(begins))
+    print(
+        f"\nspikes a device in 400/κ: {early.mean():.2f} early, {late.mean():.2f} late, {rise:.2f} ± {error:.2f} more"
+    )
+    assert error < 0.1 * early.mean()
+    assert abs(rise) < 3 * error

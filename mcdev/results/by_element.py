@@ -1,0 +1,33 @@
+"""A quantity of all elements of a network along one axis."""
+
+from __future__ import annotations
+
+import re
+
+import xarray as xr
+
+from mcdev.files.whole_file import ResultsError
+from mcdev.results.tree import experiment_of
+from mcdev.schema import nearest
+
+
+def by_element(tree: xr.DataTree, path: str) -> xr.DataArray:
+    """``by_element(tree, "response/conductance")``: ``conductance`` of the first memristor, ``conductance(M2)`` and so
+    on, in the order of the circuit's elements, along the new first dimension ``element``; its coordinate holds their
+    names. Of ``voltage`` the first is the source's, and nodes follow.
+
+    Raises ``ResultsError`` where the group has no such quantity."""
+    where, _, quantity = path.rpartition("/")
+    group = tree[where].dataset if where in {node.path.strip("/") for node in tree.subtree} else xr.Dataset()
+    first = "source" if quantity == "voltage" else experiment_of(tree).circuit.memristors[0]
+    found = {}
+    for name, data in group.data_vars.items():
+        named = re.fullmatch(rf"{re.escape(quantity)}(?:\((.+)\))?", str(name))
+        if named:
+            found[named[1] or first] = data
+    if not found:
+        known = sorted({str(name).partition("(")[0] for name in group.data_vars})
+        raise ResultsError(f"{path}: these results have no such quantity; {nearest(quantity, known)}")
+    axis = xr.DataArray(list(found), dims="element", name="element", attrs={"long_name": "element"})
+    of_all = xr.concat(found.values(), dim=axis, combine_attrs="override", coords="minimal", compat="override")
+    return of_all.rename(quantity)
