@@ -3,6 +3,7 @@ energy, several devices of one realisation."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -688,6 +689,8 @@ GOOD: dict[str, Any] = {
     [
         ("C1", ["a", "b"], {"capacitance": "1 nF"}, "circuit.elements", "node a, b (of C1)"),
         ("V2", ["in", "0"], {}, "circuit.elements.V2.between", "closes a loop"),
+        ("V1", ["in", "far"], {}, "circuit.elements.V1.between", "node far has no other element"),
+        ("V1", ["in", "GND"], {}, "circuit.elements.V1.between", 'ground is node 0: write "0" for GND'),
         ("C1", ["in", "0"], {"capacitance": "1 nF"}, "circuit.elements.C1.between", "loop"),
         ("R2", ["out", "out"], {"resistance": "1 ohm"}, "circuit.elements.R2.between", "shorted"),
         ("R2", ["out", "0"], {"resistance": "0 ohm"}, "circuit.elements.R2.resistance", "> 0"),
@@ -731,6 +734,20 @@ def test_an_element_that_is_not_there_is_named() -> None:
             )
     with pytest.raises(mcdev.ConfigError, match="alone"):
         reduced(measurements={"g": {"kind": "mean_conductance", "element": "M1"}})
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("0 s", "expected a time with its unit > 0 s, or 'auto'"),
+        ("3 V", "expected a time with its unit > 0 s, or 'auto', but 'V' is a voltage"),
+        ("atuo", "expected one of 'auto'; did you mean 'auto'?"),
+    ],
+)
+def test_a_value_that_is_neither_a_quantity_nor_the_word_has_one_error(value: str, words: str) -> None:
+    with pytest.raises(mcdev.ConfigError, match=re.escape(words)) as refused:
+        mcdev.build(table(FROZEN, {"kind": "network", "elements": GOOD, "interval": value}, hold("1 V", "0.1 s", 4)))
+    assert len(refused.value.problems) == 1
 
 
 def test_a_quantity_of_all_elements_along_one_axis() -> None:

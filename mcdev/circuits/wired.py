@@ -47,6 +47,12 @@ def part(
     return Part(kind.model_construct(between=(plus, minus), **values), keys, table)
 
 
+def _ground(nodes: Sequence[str]) -> str:
+    """A remedy where one of these nodes is called as elsewhere ground is."""
+    meant = [node for node in nodes if node.casefold() in ("gnd", "ground", "vss", "agnd")]
+    return f'ground is node {GROUND}: write "{GROUND}" for {meant[0]}' if meant else ""
+
+
 class Wired(CircuitConfig):
     """A ``[circuit]`` that is a list of elements. A new wiring by name: its file, with ``parts``, and a line in
     ``CIRCUITS``."""
@@ -195,14 +201,28 @@ class Wired(CircuitConfig):
             refuse(
                 names,
                 f"nothing that conducts joins node {', '.join(names)} (of {', '.join(at)}) with ground (node {GROUND})",
-                "connect it with a resistor or a memristor",
+                _ground(names) or "connect it with a resistor or a memristor",
                 key="elements",
             )
+        self._check_ends_of_sources()
         for name in self.record or ():
             if name not in self._parts and name not in network.nodes:
                 known = [*self._parts, *map(str, network.nodes)]
                 refuse(name, f"no element or node of the circuit; {nearest(name, known)}", key="record")
         return self
+
+    def _check_ends_of_sources(self) -> None:
+        for name in self._named(VoltageSource):
+            ends = self._parts[name].element.between
+            others = {node for other, part in self._parts.items() if other != name for node in part.element.between}
+            for end in ends:
+                if end != GROUND and end not in others:
+                    refuse(
+                        list(ends),
+                        f"node {end} has no other element, so that no current can flow through the source",
+                        _ground([end]) or "connect its other end, or leave the source out",
+                        key=f"elements.{name}.between",
+                    )
 
     # ------------------------------------------------------------------------------- the contract's properties
 

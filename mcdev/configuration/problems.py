@@ -76,7 +76,26 @@ def described(error: ValidationError, data: Mapping[str, Any], root: type[BaseMo
     found = error.errors(include_url=False)
     explained = [(describe(each, data, root), each["type"]) for each in found[:_EXPLAINED]]
     rest = [(Problem(".".join(map(str, each["loc"])), None, each["msg"]), each["type"]) for each in found[_EXPLAINED:]]
-    return _of_another_kind(explained, data, root) + rest
+    return _of_another_kind(_quantity_or_word(explained), data, root) + rest
+
+
+def _quantity_or_word(found: list[tuple[Problem, str]]) -> list[tuple[Problem, str]]:
+    """The same, with one problem for a value that may be a quantity or a word and is neither: of the word where it is
+    nearly one, else of the quantity."""
+    kept: list[tuple[Problem, str]] = []
+    for problem, why in found:
+        before = kept[-1][0] if kept else None
+        if why != "literal_error" or before is None or (before.key, kept[-1][1]) != (problem.key, "refused"):
+            kept.append((problem, why))
+        elif "did you mean" in problem.message:
+            kept[-1] = problem, why
+        else:
+            words = problem.message.removeprefix("expected one of ").partition(";")[0]
+            expected, mark, remedy = before.message.partition(";")
+            expected, but, found_to_be = expected.partition(", but")
+            text = f"{expected}, or {words}{but}{found_to_be}{mark}{remedy}"
+            kept[-1] = Problem(before.key, before.value, text), "refused"
+    return kept
 
 
 def _of_another_kind(
