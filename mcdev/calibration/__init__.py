@@ -7,7 +7,8 @@ print("\\n".join(conclusions(outcome)))
 """
 
 from mcdev.calibration.calibrate import calibrate
+from mcdev.calibration.inference import Inferred, infer
 from mcdev.calibration.plan import Plan, load_job, resolve
 from mcdev.calibration.report import Outcome, conclusions
 
-__all__ = ["Outcome", "Plan", "calibrate", "conclusions", "load_job", "resolve"]
+__all__ = ["Inferred", "Outcome", "Plan", "calibrate", "conclusions", "infer", "load_job", "resolve"]

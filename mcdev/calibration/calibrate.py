@@ -22,6 +22,7 @@ from mcdev.calibration.plan import Plan, with_model
 from mcdev.calibration.report import Criterion, Outcome
 from mcdev.calibration.search import Step, corrected, search, stage_seed
 from mcdev.calibration.uncertainty import gains, known, profile
+from mcdev.configuration.problems import ConfigError, Problem
 
 _OTHERS = 3
 """Added to a search's seed, that of devices that it has not seen; 7 is that of the final values."""
@@ -38,6 +39,9 @@ def calibrate(
     computing. ``report(phase, step)`` is called as work proceeds.
     """
     say = report or (lambda phase, step: None)
+    if plan.job.simulations is not None:
+        message = "a posterior from simulations is no search; call infer(plan), or leave it out"
+        raise ConfigError([Problem("simulations", None, message)], plan.job.name)
     posterior.check(plan)
     begin = time.monotonic()
     book = book or Evaluations()

@@ -2,7 +2,8 @@
 
 job.json          whose it is: its identity (`identity.py`) and configuration
 evaluations/      every evaluation, one file each, its checksum in its name, its identity inside
-calibration.h5, fitted.toml, fitted/, targets.csv, parameters.csv     at the end
+simulations/      simulated data sets (`bank.py`), and network.npz, which has learnt from them; with [simulations]
+calibration.h5, fitted.toml, fitted/, targets.csv, parameters.csv, and posterior.nc where there are draws     at the end
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import numpy as np
 import tomli_w
 import xarray as xr
 
-from mcdev.calibration import report
+from mcdev.calibration import draws, learnt, report
 from mcdev.calibration.calibrate import calibrate
+from mcdev.calibration.inference import infer
 from mcdev.calibration.misfit import Evaluations
 from mcdev.calibration.plan import Plan, load_job
 from mcdev.calibration.search import Step
@@ -106,10 +108,17 @@ def work(plan: Plan, folder: Path, book: Evaluations, say: Callable[[str], None]
             f"step {step.step}, {step.devices} realisations, loss {step.loss:.4g}{worst}"
         )
 
-    outcome = calibrate(plan, book, progress)
-    tree = report.assemble(outcome, tomli_w.dumps(_plain(plan.data)), book.origins)
+    source = tomli_w.dumps(_plain(plan.data))
+    if plan.job.simulations is not None:
+        found = infer(plan, folder, lambda phase: progress(phase, None))
+        tree = learnt.assemble(found, source, book.origins)
+        learnt.write_fitted(found, folder)
+    else:
+        outcome = calibrate(plan, book, progress)
+        tree = report.assemble(outcome, source, book.origins)
+        report.write_fitted(outcome, folder)
     report.write(tree, folder)
-    report.write_fitted(outcome, folder)
+    draws.write(tree, folder)
     _tables(tree, folder)
     return tree
 

@@ -8,10 +8,13 @@ from typing import Any, Literal, NamedTuple
 from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.job import Read, Target, given_for
-from mcdev.configuration.address import OF_SPREAD
+from mcdev.configuration.address import OF_SPREAD, Address
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, keys_of
+from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.schema import Unit, nearest, percentage, sentence
+
+_LEAST = 3  # devices whose scatter says something of itself
 
 
 class Goal(NamedTuple):
@@ -32,6 +35,31 @@ class Goal(NamedTuple):
     source: str
     of_devices: int | None = None
     """Of how many devices the number is a statistic."""
+    status: int = OK
+    """Whether it was read, is a bound, or there was nothing to read."""
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of t(reported), σ t'(reported): what the instrument adds, on the scale of the deviation;
+        without what devices scatter by."""
+        if self.status == UNDEFINED:
+            return self.sigma
+        return self.sigma * _slope(self.scale, self.value) if self.sigma > 0 else 0.0
+
+    @property
+    def read_as(self) -> dict[str, Any]:
+        """What is read, whatever was reported."""
+        return self.read.model_dump(include=set(Address.model_fields))
+
+    def on_scale(self, x: float) -> float:
+        """t(x); no number where there is none."""
+        return _to(self.scale, x)
+
+    def off_scale(self, t: float) -> float:
+        """x(t)."""
+        return {"linear": lambda: t, "log": lambda: math.exp(min(t, 700.0)), "artanh": lambda: math.tanh(t)}[
+            self.scale
+        ]()
 
     def deviation(self, simulated: float) -> float:
         """(t(simulated) - t(reported))/(σ t'(reported)), with t the identity, ln, or artanh of a correlation; infinite
@@ -77,8 +105,10 @@ def goals_of(
     devices: dict[str, Any],
     experiments: dict[tuple[str, str], Experiment],
     found: list[Problem],
+    simulated: bool = False,
 ) -> list[Goal]:
-    """The numbers that one target asks for, one a device; what is wrong with it is added to ``found``."""
+    """The numbers that one target asks for, one a device; what is wrong with it is added to ``found``. ``simulated``:
+    by simulations, which know bounds and single devices, and not by gradients."""
     goals = []
     written = target.value if isinstance(target.value, dict) else None
     for device in _read_devices(key, target, devices, written, found):
@@ -89,7 +119,15 @@ def goals_of(
         mark = Unit("" if unit == "1" else unit)
         at = f"{key}.value"
         try:
-            value = mark.parse(given_for(target.value, (device,)))
+            status, written_value = _status(given_for(target.value, (device,)))
+            if status != OK and not simulated:
+                message = (
+                    "is no number that gradients could follow; add [simulations], where it counts as what it is, or "
+                    "leave the target out"
+                )
+                found.append(Problem(at, given_for(target.value, (device,)), message))
+                continue
+            value = math.nan if written_value is None else mark.parse(written_value)
             uncertainty, at = given_for(target.uncertainty, (device,)), f"{key}.uncertainty"
             if uncertainty is None and target.of_devices is None:
                 message = (
@@ -101,20 +139,32 @@ def goals_of(
                 continue
             share, sigma = percentage(uncertainty), 0.0
             if uncertainty is not None:
-                sigma = abs(value) * share if share is not None else Unit(mark.unit, gt=0).parse(uncertainty)
+                of_value = 1.0 if status == UNDEFINED else abs(value)
+                sigma = of_value * share if share is not None else Unit(mark.unit, gt=0).parse(uncertainty)
         except PydanticCustomError as error:
             found.append(Problem(at, (error.context or {}).get("value"), sentence(error)))
+            continue
+        if (few := target.of_devices) is not None and few < _LEAST and not simulated:
+            message = (
+                f"so few devices do not tell what they scatter by; expected {_LEAST} or more, or add [simulations], "
+                "where each simulated number is of as many"
+            )
+            found.append(Problem(f"{key}.of_devices", few, message))
+            continue
+        if status == UNDEFINED and share is not None and target.scale == "linear":
+            message = "a share of what has no value; expected a quantity, or leave it out"
+            found.append(Problem(f"{key}.uncertainty", uncertainty, message))
             continue
         if uncertainty is not None and not sigma > 0:
             found.append(Problem(f"{key}.uncertainty", uncertainty, "expected more than zero; of a zero, a quantity"))
             continue
         relative = share is not None or (target.of_devices is not None and target.statistic != "censored_share")
         scale: Scale = (
-            "log" if target.scale == "log" or (target.scale == "auto" and relative and value > 0) else "linear"
+            "log" if target.scale == "log" or (target.scale == "auto" and relative and not value <= 0) else "linear"
         )
         if target.statistic == "correlation" and target.scale == "auto":
             scale = "artanh"
-        if not math.isfinite(_to(scale, value)):
+        if status != UNDEFINED and not math.isfinite(_to(scale, value)):
             expected = "one between -1 and 1" if scale == "artanh" else "a positive one, or linear"
             found.append(Problem(f"{key}.scale", target.scale, f"the value is {value:g}; expected {expected}"))
             continue
@@ -123,9 +173,21 @@ def goals_of(
             Goal(
                 *(label, target.experiment, device, target, unit, value, sigma, scale, target.weight, target.source),
                 of_devices=target.of_devices,
+                status=status,
             )
         )
     return goals
+
+
+def _status(written: Any) -> tuple[int, Any]:
+    """What a value says of itself, and the quantity that is left of it: ``> 20 ms``, ``< 1 ms``, ``undefined``."""
+    text = written.strip() if isinstance(written, str) else ""
+    if text == "undefined":
+        return UNDEFINED, None
+    for sign, status in ((">", RIGHT_CENSORED), ("<", LEFT_CENSORED)):
+        if text.startswith(sign):
+            return status, text[1:].strip()
+    return OK, written
 
 
 def candidates_of(

@@ -84,15 +84,17 @@ class Target(Read):
     """A reported number that the fit shall meet."""
 
     value: PerDeviceValue
+    """The number with its unit. With [simulations] also a bound, "> 20 ms" or "< 1 ms", or "undefined" where there was
+    nothing to measure."""
     uncertainty: PerDeviceValue | None = None
     """One standard deviation: a quantity, or a share of the value, "5 %". That a percentage is also where the value is
     a pure number: 5 % of "62 %" are 0.031. Of all by which the number may differ from the mean of all devices: the
     instrument, and, where it is of one device or a few, the devices' own scatter, unless ``of_devices`` is given. The
     error of the simulated mean is added by the calibration."""
-    of_devices: int | None = Field(None, ge=3, le=10_000_000)
+    of_devices: int | None = Field(None, ge=1, le=10_000_000)
     """How many devices the number is a statistic of, each through as many cycles as its experiment has
     (``ensemble.cycles``). What so few of them scatter by is then worked out from the simulated population and added to
-    the uncertainty, which may be left out."""
+    the uncertainty, which may be left out. Three or more; with [simulations] also one or two."""
     weight: Annotated[float, Unit("", ge=0)] = 1.0
     """Multiplies its deviation; zero: computed at the end and shown, not fitted."""
     scale: Literal["auto", "linear", "log"] = "auto"
@@ -191,12 +193,25 @@ class Search(Strict):
     """To which a search may enlarge its ensembles where the derivative is mostly noise."""
 
 
+class Simulations(Strict):
+    """Instead of a search: parameters are drawn from their priors, data simulated for each draw, and a network learns
+    the posterior from the pairs (docs/posterior.md)."""
+
+    number: int = Field(10_000, ge=100, le=10_000_000)
+    """Simulated data sets, in parts of 256."""
+    seed: int = Field(1, ge=0, lt=2**32)
+    trained: str | None = None
+    """Folder of an earlier calibration of the same experiments and parameters, whose simulations and network are used:
+    nothing is simulated but what the posterior predicts."""
+
+
 class Report(Strict):
     profile: tuple[str, ...] = ()
     """Parameters whose likelihood is profiled, as labelled in the table of results."""
     profile_points: int = Field(9, ge=3, le=101)
     posterior: int = Field(0, ge=0, le=1_000_000)
-    """Draws from the posterior at the end (NUTS); only where every derivative is exact."""
+    """Draws from the posterior at the end: by gradients (NUTS) where every derivative is exact, or with [simulations]
+    from the network that has learnt it, where 0 stands for 2000."""
     final_devices: int = Field(2000, ge=1, le=10_000_000)
     """Realisations at each sweep point with which the fitted device is shown."""
 
@@ -222,6 +237,8 @@ class Job(Strict):
     candidates: tuple[Candidate, ...] = ()
     models: dict[Name, Model] = Field(default_factory=dict)
     search: Search = Search()
+    simulations: Simulations | None = None
+    """Where it stands, it takes the place of [search]."""
     report: Report = Report()
     directory: str = "runs"
     """Folder in which each calibration makes its own."""

@@ -22,6 +22,7 @@ from mcdev.calibration.goals import Goal, candidates_of, goals_of
 from mcdev.calibration.job import ONLY, Job, Stage, placed
 from mcdev.calibration.parameters import Parameter, parameters_of
 from mcdev.calibration.places import moved
+from mcdev.calibration.simulable import problems, unused
 from mcdev.configuration.address import OF_SPREAD
 from mcdev.configuration.describes import check_describes
 from mcdev.configuration.experiment import Experiment, build
@@ -154,7 +155,11 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     parameters = parameters_of(job, tuple(devices), experiments, found)
     labels = None if found else [p.label for p in parameters]
     found += unread
-    goals = [g for i, t in enumerate(job.targets) for g in goals_of(f"targets.{i}", t, devices, experiments, found)]
+    goals = [
+        g
+        for i, t in enumerate(job.targets)
+        for g in goals_of(f"targets.{i}", t, devices, experiments, found, job.simulations is not None)
+    ]
     candidates = [
         g
         for i, c in enumerate(job.candidates)
@@ -170,6 +175,7 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     for label in job.report.profile:
         if labels is not None and label not in labels:
             found.append(Problem("report.profile", label, f"no such free parameter; {nearest(label, labels)}"))
+    found += problems(job, parameters, goals, experiments)
     found += _cycles(job, experiments)
     found += _alike(experiments)
     if found:
@@ -310,10 +316,10 @@ def _alike(experiments: Mapping[tuple[str, str], Experiment]) -> list[Problem]:
 
 
 def _warnings(plan: Plan) -> list[str]:
-    found = []
+    found = unused(plan.job)
     numbers = sum(g.weight > 0 for g in plan.goals) + sum(int(np.isfinite(t.current).sum()) for t in plan.traces)
     priors = sum(p.prior_centre is not None for p in plan.parameters)
-    if numbers + priors < len(plan.parameters):
+    if numbers + priors < len(plan.parameters) and plan.job.simulations is None:
         found.append(
             f"{numbers} fitted numbers and {priors} priors for {len(plan.parameters)} parameters: at least "
             f"{len(plan.parameters) - numbers - priors} directions cannot be determined; the report names them "
@@ -338,7 +344,7 @@ def _warnings(plan: Plan) -> list[str]:
             found.append(f"{trace.label}: its devices are alike, so that mean_of = {trace.mean_of} changes nothing")
     few = [g for g in plan.goals if g.of_devices is not None and plan.experiments[g.experiment, g.device].device.exact]
     most = max((g.of_devices or 0 for g in few), default=0)
-    if plan.job.search.members < _TIMES * most:
+    if plan.job.search.members < _TIMES * most and plan.job.simulations is None:
         found.append(
             f"search.members = {plan.job.search.members} simulated devices for statistics of {most}: their own error "
             f"widens the intervals; {_TIMES * most} or more add little"

@@ -45,10 +45,15 @@ class Posterior(NamedTuple):
 def check(plan: Plan) -> None:
     """Raises ``ConfigError`` where no posterior can be drawn: derivatives with noise, or blackjax not installed."""
     if plan.job.report.posterior and not plan.exact:
-        message = "draws need exact derivatives, which ensembles with noise do not have; set it to 0"
+        message = (
+            "draws need exact derivatives, which ensembles with noise do not have; add [simulations], or set it to 0"
+        )
         raise ConfigError([Problem("report.posterior", plan.job.report.posterior, message)], plan.job.name)
     if plan.job.report.posterior and any(g.of_devices is not None for g in plan.goals):
-        message = "draws take numbers as independent, which statistics of the same few devices are not; set it to 0"
+        message = (
+            "draws take numbers as independent, which statistics of the same few devices are not; add [simulations], "
+            "or set it to 0"
+        )
         raise ConfigError([Problem("report.posterior", plan.job.report.posterior, message)], plan.job.name)
     if plan.job.report.posterior:
         _blackjax(plan)

@@ -9,6 +9,9 @@
 /profile_N   least χ² against one parameter
 /candidates  what each further number would add
 /models      information criteria of the models compared
+/posterior   draws, where they were asked for
+
+What a calibration by simulations leaves behind: `learnt.py`.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from mcdev.files.structure import Unreadable, hdf5
 from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import Origin, together, written
 from mcdev.machine.provenance import versions
+from mcdev.measurements.contract import OK
 from mcdev.results.provenance import git_commit
 from mcdev.schema import Unit, file_name
 
@@ -59,11 +63,20 @@ _READ: dict[str, dict[str, tuple[str, ...]]] = {
     "models": _along("model", "model", "parameters", "numbers", "chi_square", "worst", "aic", "aicc", "bic"),
     "curve": _along("sample", "time", "measured", "simulated", "sd"),
     "profile": _along("grid", "value", "chi_square"),
+    "posterior": {"draws": ("draw", "parameter")},
+    "training": {"loss": ("epoch", "of")},
+    "checks": {"ranks": ("set", "parameter"), "level": ("level",), "covered": ("level",)},
+    "predicted": {"value": ("draw", "target"), "reported": ("target",), "status": ("target",)},
+    "course": {"time": ("sample",), "current": ("quantile", "sample"), "quantile": ("quantile",)},
 }
 """What tables and pictures read, with its dimensions, by the group's name without its number."""
 _TEXT = ("target", "unit", "parameter", "model")
 _ADDED = ("sd",)  # files of earlier versions lack it
-_ATTRIBUTES = {"curve": ("noise",), "profile": ("low", "high")}
+_ATTRIBUTES = {"curve": ("noise",), "profile": ("low", "high"), "checks": ("strangeness",)}
+_METHOD = (
+    "errors: Gauss-Newton covariance in ln x (of curves of devices that move by themselves: sandwich), widened where "
+    "χ² is larger than the model's own data have"
+)
 _CONFLICT = 0.01  # share of the model's own data below which others are said to conflict with it
 
 
@@ -225,7 +238,11 @@ def assemble(outcome: Outcome, source: str, origins: Sequence[Origin]) -> xr.Dat
     """The tree of a finished calibration that ``origins`` have computed; ``source`` is its configuration as TOML."""
     plan, k = outcome.plan, outcome.knowledge
     groups: dict[str, xr.Dataset] = {
-        "/": xr.Dataset(attrs=_provenance(outcome, source, origins)),
+        "/": xr.Dataset(
+            attrs=provenance(
+                *(plan, conclusions(outcome), source, origins, _METHOD, outcome.wall, outcome.realisations)
+            )
+        ),
         "/targets": _targets(outcome),
         "/parameters": _parameters(plan, outcome.best, k),
         "/starts": _starts(plan, outcome.runs),
@@ -273,7 +290,7 @@ def assemble(outcome: Outcome, source: str, origins: Sequence[Origin]) -> xr.Dat
         data["effective"] = xr.Variable(
             "parameter", p.effective, {"long_name": "effective number of independent draws"}
         )
-        groups["/posterior"] = data.assign_attrs(accepted=p.accepted, divergent=p.divergent)
+        groups["/posterior"] = data.assign_attrs(method="gradients", accepted=p.accepted, divergent=p.divergent)
     if outcome.models:
         data = xr.Dataset()
         data["model"] = xr.Variable("model", np.array([m.name for m in outcome.models]))
@@ -283,22 +300,23 @@ def assemble(outcome: Outcome, source: str, origins: Sequence[Origin]) -> xr.Dat
     return as_calibration(xr.DataTree.from_dict(groups))
 
 
-def _provenance(outcome: Outcome, source: str, origins: Sequence[Origin]) -> dict[str, Any]:
+def provenance(
+    plan: Plan, said: Sequence[str], source: str, origins: Sequence[Origin], method: str, wall: float, realisations: int
+) -> dict[str, Any]:
+    """Attributes of the tree; ``said``: its conclusions, ``method``: how errors and intervals were found."""
     return {
-        "title": outcome.plan.job.name,
-        "description": outcome.plan.job.description,
+        "title": plan.job.name,
+        "description": plan.job.description,
         "mcdev_calibration_version": _SCHEMA,
         "configuration": source,
-        "conclusions": "\n".join(filter(None, [*conclusions(outcome), together(origins)])),
+        "conclusions": "\n".join(filter(None, [*said, together(origins)])),
         "origins": written(origins),
-        "method": "errors: Gauss-Newton covariance in ln x (of curves of devices that move by themselves: sandwich), "
-        "widened where χ² is larger than the model's own data have; "
-        f"intervals: {100 * CONFIDENCE:g} %",
+        "method": f"{method}; intervals: {100 * CONFIDENCE:g} %",
         "versions": versions("jax", "jaxlib", "optax", "numpy"),
         "git_commit": git_commit(),
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "wall_time_s": outcome.wall,
-        "realisations": outcome.realisations,
+        "wall_time_s": wall,
+        "realisations": realisations,
     }
 
 
@@ -431,7 +449,8 @@ def read(path: str | Path) -> xr.DataTree:
 
 def _check(tree: xr.DataTree) -> None:
     """Raises ``Unreadable`` where something is missing or of another kind that tables and pictures read."""
-    for name in ("targets", "parameters", "starts", "history"):
+    needed = ("training", "checks") if "training" in tree.children else ("starts", "history")
+    for name in ("targets", "parameters", *needed):
         if name not in tree.children:
             raise Unreadable(f"the group /{name} is missing")
     if not isinstance(tree.attrs.get("conclusions"), str):
@@ -455,15 +474,19 @@ def _check(tree: xr.DataTree) -> None:
                 raise Unreadable(f"/{group} has no number called {name}")
         if kind == "profile" and not isinstance(data["value"].attrs.get("units"), str):
             raise Unreadable(f"/{group}/value has no unit")
-    if not tree["history"].sizes["line"] or not tree["parameters"].sizes["parameter"]:
+    empty = "history" in tree.children and not tree["history"].sizes["line"]
+    if empty or not tree["parameters"].sizes["parameter"]:
         raise Unreadable("it has no steps or no parameters")
 
 
 def write_fitted(outcome: Outcome, folder: Path) -> Path:
-    """``fitted.toml``, a study that ``mcdev run`` runs as it is: every experiment on every fitted device, with the
-    reported numbers to compare with; the experiments themselves lie in ``fitted/``."""
-    plan = outcome.plan
-    x = plan.values(outcome.best.u)
+    """:func:`write_study` of the best point of the search."""
+    return write_study(outcome.plan, outcome.plan.values(outcome.best.u), folder)
+
+
+def write_study(plan: Plan, x: np.ndarray, folder: Path) -> Path:
+    """``fitted.toml``, a study that ``mcdev run`` runs as it is: every experiment on every device with parameters ``x``
+    (SI), with the reported numbers to compare with; the experiments themselves lie in ``fitted/``."""
     read = {(g.experiment, g.device) for g in plan.goals} | {(t.experiment, t.device) for t in plan.traces}
     files = []
     for (name, device), experiment in plan.experiments.items():
@@ -496,7 +519,7 @@ def _fitted(plan: Plan, experiment: Experiment, name: str, device: str, values: 
     data["ensemble"]["devices"] = 1 if alike else many
     references = []
     for goal in plan.goals:
-        if (goal.experiment, goal.device) != (name, device):
+        if (goal.experiment, goal.device) != (name, device) or goal.status != OK:
             continue
         mark = Unit("" if goal.unit == "1" else goal.unit)
         reference: dict[str, Any] = {"measurement": goal.read.measurement, "point": goal.read.point}

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mcdev.figures import posterior
 from mcdev.figures.style import (
     BLACK,
     BLUE,
@@ -36,7 +37,8 @@ def pictures(tree: xr.DataTree) -> Iterator[tuple[str, Figure]]:
     """(name, picture) of everything that applies."""
     if tree["targets"].sizes["target"]:
         yield "pulls", pulls(tree)
-    yield "history", history(tree)
+    if "history" in tree.children:
+        yield "history", history(tree)
     yield "parameters", parameters(tree)
     if tree["parameters"].sizes["parameter"] > 1:  # of one there is nothing to correlate
         yield "correlation", correlation(tree)
@@ -45,6 +47,14 @@ def pictures(tree: xr.DataTree) -> Iterator[tuple[str, Figure]]:
             yield str(name), profile(tree, str(name))
         if str(name).startswith("curve_"):
             yield str(name), curve(tree, str(name))
+        if str(name).startswith("course_"):
+            yield str(name), posterior.course(tree, str(name))
+    if "posterior" in tree.children:
+        yield "corner", posterior.corner(tree)
+    if "predicted" in tree.children:
+        yield "predicted", posterior.predicted(tree)
+    if "checks" in tree.children:
+        yield "checks", posterior.checks(tree)
 
 
 def pulls(tree: xr.DataTree) -> Figure:
@@ -115,7 +125,7 @@ def parameters(tree: xr.DataTree) -> Figure:
         ends = np.clip([left[i], right[i]], 0.1, 10.0) if np.isfinite(left[i]) else [0.1, 10.0]
         axes.plot(ends, [place[i]] * 2, color=BLACK if fine else RED, lw=MEAN)
         axes.plot(1.0, place[i], "o", ms=2.5, color=BLACK if fine else RED)
-    begun = tree["starts"].dataset["begin"].values / value
+    begun = tree["starts"].dataset["begin"].values / value if "starts" in tree.children else np.empty((0, count))
     for start in begun:
         axes.plot(np.clip(start, 0.1, 10.0), place, "|", ms=3, color=GREY, lw=SINGLE)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -172,11 +172,13 @@ def print_calibration(tree: Any) -> None:
     for i, label in enumerate(targets["target"].values):
         t = {name: targets[name].values[i] for name in targets.data_vars}
         unit = "" if t["unit"] == "1" else f" {t['unit']}"
-        pull = f"{t['pull']:+.2f}" + (" (not fitted)" if t["weight"] == 0 else "")
+        pull = (f"{t['pull']:+.2f}" if math.isfinite(t["pull"]) else "-") + (
+            " (not fitted)" if t["weight"] == 0 else ""
+        )
         error = float(t["simulated_error"]) or None
         beside.add_row(
             visible(str(label)),
-            with_error(float(t["reported"]), float(t["uncertainty"])) + unit,
+            with_error(float(t["reported"]), float(t["uncertainty"]) or None) + unit,
             with_error(float(t["simulated"]), error) + unit,
             pull,
         )
@@ -202,7 +204,8 @@ def print_calibration(tree: Any) -> None:
         STDOUT.table(compared)
     singular = ", ".join(f"{s:.3g}" for s in parameters["singular_value"].values)
     STDOUT.say(f"singular values (deviations by ln x): {singular}")
-    STDOUT.say(f"loss at the end of each start: {', '.join(f'{x:.4g}' for x in tree['starts/loss'].values)}")
+    if "starts" in tree:
+        STDOUT.say(f"loss at the end of each start: {', '.join(f'{x:.4g}' for x in tree['starts/loss'].values)}")
     for line in tree.attrs["conclusions"].split("\n"):
         if line:
             STDOUT.say(f"- {line}")
