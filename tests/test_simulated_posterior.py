@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
-from mcdev.calibration import resolve
+from mcdev.calibration import amortised, bank, calibrate, data_sets, infer, prior, report, resolve
 from mcdev.calibration import folder as its_folder
+from mcdev.calibration.bank import Bank
+from mcdev.calibration.conditions import shown, usable, view_of
+from mcdev.calibration.data_sets import _trial, simulate_sets
 from mcdev.calibration.plan import Plan
+from mcdev.calibration.trust import LEVELS, strangeness, trust
+from mcdev.configuration.problems import ConfigError
+from mcdev.figures.calibration import pictures as calibration_pictures
+from mcdev.files.whole_file import ResultsError
+from mcdev.measurements.contract import FAILED, OK, RIGHT_CENSORED, UNDEFINED
+from mcdev.study import is_study
 
 DEVICE: dict[str, Any] = {
     "kind": "volatile_threshold",
@@ -64,9 +77,281 @@ def plan_of(data: dict[str, Any]) -> Plan:
     return resolve(data, Path())
 
 
-def test_a_conjugate_posterior_is_learnt_from_a_devices_simulations(tmp_path: Path) -> None:
-    """τ_r goes as the relaxation time τ, both with Gaussian logarithms: the posterior is known."""
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, xr.DataTree]:
+    """A small one, from file to results."""
+    folder = tmp_path_factory.mktemp("learnt")
     plan = plan_of(job())
-    tree = its_folder.work(plan, tmp_path, its_folder.begin(plan, tmp_path), lambda text: None)
-    print(tree.attrs["conclusions"])
-    print(tree["parameters"].dataset)
+    return plan, folder, its_folder.work(plan, folder, its_folder.begin(plan, folder), lambda text: None)
+
+
+def test_a_conjugate_posterior_is_learnt_from_a_devices_simulations(finished: tuple[Plan, Path, xr.DataTree]) -> None:
+    """τ_r = c τ exactly, and both have Gaussian logarithms: 1/var = 1/ln² 1.5 + 1/0.2², mean the weighted one."""
+    plan, _, tree = finished
+    c = float(simulate_sets(plan, np.array([[0.1]]), np.array([1])).value[0, 0]) / 0.1
+    prior_weight, weight = math.log(1.5) ** -2, 0.2**-2
+    mean = (prior_weight * math.log(0.1) + weight * math.log(0.25 / c)) / (prior_weight + weight)
+    sd = (prior_weight + weight) ** -0.5
+    n = np.log(tree["posterior/draws"].values[:, 0])
+    assert abs(n.mean() - mean) < 0.2 * sd
+    assert abs(n.std() / sd - 1) < 0.15
+
+
+def test_its_results_are_read_drawn_and_opened_by_arviz(finished: tuple[Plan, Path, xr.DataTree]) -> None:
+    _, folder, tree = finished
+    again = report.read(folder)
+    assert again["posterior/draws"].shape == (2000, 1)
+    assert again["checks/ranks"].shape[1] == 1
+    names = [name for name, _ in calibration_pictures(again)]
+    assert {"corner", "predicted", "checks", "course_1", "parameters", "pulls"} <= set(names)
+    with xr.open_datatree(folder / "posterior.nc", engine="h5netcdf") as draws:
+        assert draws["posterior"]["relaxation_time"].dims == ("chain", "draw")
+        assert draws["posterior"]["relaxation_time"].attrs["units"] == "s"
+        assert draws["posterior_predictive"]["pulse: tau_r"].sizes["draw"] == 256
+        assert float(draws["observed_data"]["pulse: tau_r"]) == pytest.approx(0.25)
+    assert is_study(folder / "fitted.toml")
+    assert "95 % regions of the posterior hold" in tree.attrs["conclusions"]
+
+
+def test_what_was_simulated_and_learnt_serves_the_next_device(
+    finished: tuple[Plan, Path, xr.DataTree], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is simulated or trained again; the intervals move with the number. Another prior is refused."""
+    _, folder, before = finished
+    monkeypatch.setattr(amortised, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(bank, "simulate_sets", lambda *_: pytest.fail("simulated again"))
+    data = job(simulations={"number": 512, "trained": str(folder)})
+    data["targets"][0]["value"] = "125 ms"
+    plan = plan_of(data)
+    after = its_folder.work(plan, tmp_path, its_folder.begin(plan, tmp_path), lambda text: None)
+    ratio = float(after["parameters/value"][0] / before["parameters/value"][0])
+    assert ratio == pytest.approx(0.5 ** (0.2**-2 / (0.2**-2 + math.log(1.5) ** -2)), rel=0.07)
+    assert not (tmp_path / "simulations").exists()
+    data["parameters"]["device.relaxation_time"]["prior"]["factor"] = 1.6
+    with pytest.raises(ResultsError, match="are of other parameters"):
+        infer(plan_of(data), tmp_path)
+
+
+def test_a_stopped_or_damaged_bank_is_filled_up_and_the_same(
+    finished: tuple[Plan, Path, xr.DataTree], tmp_path: Path
+) -> None:
+    plan, folder, _ = finished
+    kept = shutil.copytree(folder / "simulations", tmp_path / "simulations")
+    whole = Bank(plan, folder / "simulations").filled(lambda text: None)
+    first, second = sorted(kept.glob("0*.npz"))
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-20] + b"x" * 20)
+    half = Bank(plan, kept)
+    again = half.filled(lambda text: None)
+    assert half.repeated == 0
+    assert np.array_equal(whole[0], again[0])
+    assert np.array_equal(whole[1].value, again[1].value, equal_nan=True)
+    assert Bank(plan, kept).filled(lambda text: None)[0].shape == (512, 1)
+
+
+def test_an_observation_unlike_anything_simulated_is_flagged() -> None:
+    """Also where each number by itself is common: two that always agree, and here do not."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3000, 1)) + 0.1 * rng.standard_normal((3000, 2))
+    assert strangeness(x[:2000], x[2000:], np.array([1.0, -1.0])) < 0.01
+    usual = [
+        strangeness(x[:2000], x[2000:], one)
+        for one in rng.standard_normal((200, 1)) + 0.1 * rng.standard_normal((200, 2))
+    ]
+    assert np.mean(np.array(usual) < 0.01) <= 0.03
+    assert strangeness(x[:2000], x[2000:], np.array([8.0, 8.0])) < 0.01
+
+
+def test_a_bound_is_information_and_a_breakdown_is_none() -> None:
+    """Devices that never relax or never switch read as bounds and as undefined; what broke down is left out. None of
+    them reaches the network as NaN."""
+    data = job()
+    data["parameters"] = {
+        "device.relaxation_time": {"low": "10 ms", "high": "10 s"},
+        "device.threshold_voltage": {"low": "0.5 V", "high": "1.3 V"},
+    }
+    plan = plan_of(data)
+    sets = simulate_sets(plan, np.array([[0.1, 0.6], [9.0, 0.6], [0.1, 1.29], [np.nan, 0.6]]), np.arange(4))
+    assert sets.status[:, 0].tolist() == [OK, RIGHT_CENSORED, UNDEFINED, FAILED]
+    assert sets.value[1, 0] == pytest.approx(1.0, rel=0.2), "the bound is the relaxation's length"
+    fine = usable(sets.status)
+    assert fine.tolist() == [True, True, True, False]
+    view = view_of(plan.goals, sets.value[fine], sets.status[fine])
+    x, noise = shown(view, plan.goals, sets.value[fine], sets.status[fine])
+    assert x.shape == (3, 3), "the value, and a flag for each of two statuses"
+    assert np.isfinite(x).all()
+    assert x[:, 1:].tolist() == [[0, 0], [1, 0], [0, 1]]
+    assert (noise[:, 0] > 0).tolist() == [True, False, False], "an instrument's noise is on numbers only"
+
+
+def test_a_data_set_that_would_take_for_ever_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(job())
+    monkeypatch.setattr(data_sets, "TOO_LONG", 0.5)
+    monkeypatch.setattr(data_sets, "_computed", lambda trials: pytest.fail("begun"))
+    assert (simulate_sets(plan, np.array([[0.1]]), np.array([1])).status == FAILED).all()
+
+
+def test_statistics_of_simulated_devices_are_of_as_many_as_were_measured() -> None:
+    """Medians of ten devices scatter √10 times less than those of one; devices of a data set differ, and are the same
+    in every experiment."""
+    data = job(device=DEVICE | {"relaxation_time": {"distribution": "lognormal", "median": "100 ms", "sigma": 0.3}})
+    data["experiments"]["again"] = PULSE
+    data["parameters"] = {"device.relaxation_time.median": {"low": "50 ms", "high": "200 ms"}}
+    target = {"measurement": "tau_r", "statistic": "median", "value": "250 ms", "source": "planted"}
+    data["targets"] = [{"experiment": e, "of_devices": n, **target} for e in ("pulse", "again") for n in (1, 10)]
+    sets = simulate_sets(plan_of(data), np.full((64, 1), 0.1), np.arange(64))
+    one, ten = np.log(sets.value[:, 0]).std(), np.log(sets.value[:, 1]).std()
+    assert one == pytest.approx(0.3, rel=0.25)
+    assert 1.8 < one / ten < 4.2
+    assert np.array_equal(sets.value[:, :2], sets.value[:, 2:])
+
+
+def test_a_device_has_thermal_motion_of_its_own_in_each_experiment() -> None:
+    """Its random numbers are named by data set, device, experiment and point; what is drawn of it by the first two."""
+    data = job(device=DEVICE | {"relaxation_time": {"distribution": "lognormal", "median": "100 ms", "sigma": 0.3}})
+    data["parameters"] = {"device.relaxation_time.median": {"low": "50 ms", "high": "200 ms"}}
+    data["experiments"]["again"] = PULSE
+    data["targets"] = [data["targets"][0] | {"experiment": e, "of_devices": 2} for e in ("pulse", "again")]
+    cases = [case for own in plan_of(data).cases.values() for case in own]
+    made = {
+        (case.experiment, seed, device): _trial(case, {"device.relaxation_time.median": 0.1}, seed, device, math.inf)
+        for case in cases
+        for seed in (1, 2)
+        for device in (0, 1)
+    }
+    found = {key: trial.experiment for key, trial in made.items() if trial is not None}
+    assert len({e.ensemble.seed for e in found.values()}) == 8
+    assert len({e.device.relaxation_time for e in found.values()}) == 4
+    assert found["pulse", 1, 0].device.relaxation_time == found["again", 1, 0].device.relaxation_time
+
+
+@given(z=st.floats(-4, 4), kind=st.sampled_from(["flat", "gaussian", "cut", "signed"]))
+def test_normal_scores_and_values_are_inverse(z: float, kind: str) -> None:
+    own = {
+        "flat": {"low": "20 ms", "high": "1 s"},
+        "gaussian": {"prior": {"median": "100 ms", "factor": 1.5}},
+        "cut": {"low": "50 ms", "high": "150 ms", "prior": {"median": "100 ms", "factor": 1.5}},
+        "signed": {"low": -0.5, "high": 4.0},
+    }[kind]
+    path = "device.switching_exponent" if kind == "signed" else "device.relaxation_time"
+    parameters = plan_of(job(parameters={path: own})).parameters
+    x = prior.values(parameters, np.array([[z]]))
+    low, high = parameters[0].coordinate.low, parameters[0].coordinate.high
+    assert low is None or x[0, 0] >= low
+    assert high is None or x[0, 0] <= high
+    assert prior.scores(parameters, x)[0, 0] == pytest.approx(z, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"parameters": {"device.relaxation_time": {"low": "1 ms"}}}, "give high (a bound), or a prior"),
+        (
+            {"parameters": {"device.relaxation_time": {}}},
+            "give low (more than zero, because it is a scale), or a prior",
+        ),
+        ({"simulations": {"number": 10}}, "simulations.number"),
+        ({"simulations": {"trained": 3}}, "simulations.trained"),
+        ({"weight": 0.5}, "targets.0.weight"),
+        ({"weight": 0}, "nothing to learn from"),
+        ({"value": "> 20 K"}, "targets.0.value"),
+        ({"value": "undefined", "scale": "linear"}, "a share of what has no value"),
+        ({"device": {"preset": "wang2017_sioxny_ag"}}, "say how many devices the number is of"),
+    ],
+)
+def test_what_simulations_cannot_do_is_said_before_anything_is_computed(changed: dict[str, Any], said: str) -> None:
+    own = {key: value for key, value in changed.items() if key in JOB}
+    data = job(**own)
+    data["targets"][0] |= {key: value for key, value in changed.items() if key not in JOB}
+    if "device" in changed:
+        data["parameters"] = {"device.friction": {"low": 1, "high": 9}}
+    with pytest.raises(ConfigError) as error:
+        plan_of(data)
+    assert said in str(error.value)
+
+
+def test_bounds_are_for_simulations_only() -> None:
+    data = job()
+    data["targets"][0]["value"] = "> 900 ms"
+    goal = plan_of(data).goals[0]
+    assert (goal.status, goal.value) == (RIGHT_CENSORED, pytest.approx(0.9))
+    del data["simulations"]
+    with pytest.raises(ConfigError, match=r"is no number that gradients could follow; add \[simulations\]"):
+        plan_of(data)
+    with pytest.raises(ConfigError, match="a posterior from simulations is no search"):
+        calibrate(plan_of(job()))
+    with pytest.raises(ResultsError, match="holds no simulations"):
+        infer(plan_of(job(simulations={"trained": "nowhere"})))
+
+
+def test_what_stands_beside_simulations_without_effect_is_said() -> None:
+    said = plan_of(job(search={"members": 8}, report={"profile": ["relaxation_time"]})).warnings
+    assert "with [simulations] nothing is searched for: [search], report.profile have no effect" in said
+
+
+# ------------------------------------------------------------------------------------- long validation
+
+
+@pytest.mark.slow
+def test_the_posterior_of_level_1_is_that_of_nuts() -> None:
+    """Two parameters from two numbers: same means, widths and correlation by gradients and from simulations."""
+    from test_calibration import job as organic
+
+    by_gradients = calibrate(plan_of(organic(report={"posterior": 600}))).posterior
+    assert by_gradients is not None
+    found = infer(plan_of(organic(simulations={"number": 4096}, report={"posterior": 4000})))
+    ours, theirs = np.log(found.values), np.log(by_gradients.values)
+    sd = theirs.std(axis=0)
+    error = 4 / np.sqrt(by_gradients.effective)
+    print(f"mean off by {(ours.mean(axis=0) - theirs.mean(axis=0)) / sd} sd, widths {ours.std(axis=0) / sd}")
+    print(f"correlations {np.corrcoef(ours.T)[0, 1]:.3f}, {np.corrcoef(theirs.T)[0, 1]:.3f}; {error / 4} error of NUTS")
+    assert np.all(np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) < sd * (0.15 + error))
+    assert np.all(np.abs(ours.std(axis=0) / sd - 1) < 0.15 + error)
+    assert abs(np.corrcoef(ours.T)[0, 1] - np.corrcoef(theirs.T)[0, 1]) < 0.15
+
+
+@pytest.mark.slow
+def test_simulated_truths_have_uniform_ranks_and_strange_populations_are_flagged() -> None:
+    """Ten devices through three cycles, with censored ones: median and spread of two parameters. Of sixty populations
+    that the model makes few are called strange; of twenty that no parameters make (slow devices, of which none is
+    censored), all are."""
+    device = DEVICE | {
+        "relaxation_time": {"distribution": "lognormal", "median": "200 ms", "sigma": 0.2},
+        "switching_rate": {"distribution": "lognormal", "median": "10 Hz", "sigma": 0.2},
+    }
+    pulse = copy.deepcopy(PULSE) | {"ensemble": {"cycles": 3, "cycle_to_cycle": {"relaxation_time": 0.1}}}
+    data = job(device=device, experiments={"pulse": pulse}, simulations={"number": 8192})
+    data["parameters"] = {
+        "device.relaxation_time.median": {"low": "50 ms", "high": "800 ms"},
+        "device.relaxation_time.sigma": {"low": 0.05, "high": 0.8},
+        "device.switching_rate.median": {"low": "3 Hz", "high": "30 Hz"},
+        "device.switching_rate.sigma": {"low": 0.05, "high": 0.8},
+    }
+    quantiles = {("tau_r", 0.2): "200 ms", ("tau_r", 0.5): "300 ms", ("tau_d", 0.2): "70 ms", ("tau_d", 0.5): "100 ms"}
+    data["targets"] = [
+        {"measurement": m, "statistic": "quantile", "level": level, "value": value}
+        for (m, level), value in quantiles.items()
+    ] + [{"measurement": m, "statistic": "censored_share", "value": 0.1} for m in ("tau_r", "tau_d")]
+    data["targets"] = [t | {"experiment": "pulse", "of_devices": 10, "source": "planted"} for t in data["targets"]]
+    plan = plan_of(data)
+    scores, sets = Bank(plan).filled(lambda text: None)
+    view = view_of(plan.goals, sets.value, sets.status)
+    x, noise = shown(view, plan.goals, sets.value, sets.status)
+    network = amortised.train(scores[:7000], x[:7000], noise[:7000], 1)
+    t = trust(network, scores[7000:], x[7000:], x[:7000], x[0], 1)
+    print("uniform", t.uniform, "covered", dict(zip(np.round(LEVELS, 2).tolist(), t.covered.tolist(), strict=True)))
+    assert (t.uniform > 0.001).all()
+    inside = stats.binom.cdf(np.round(t.covered * t.tested), t.tested, LEVELS)
+    assert (inside > 0.001).all()
+    assert (inside < 0.999).all()
+    usual = [strangeness(x[:7000], x[7060:], one) for one in x[7000:7060]]
+    print("strange of the model's own:", np.mean(np.array(usual) < 0.01))
+    assert np.sum(np.array(usual) < 0.01) <= 4
+    slow = np.flatnonzero((sets.status[:, 1] == RIGHT_CENSORED) & (sets.value[:, 4] > 0.5))[:20]
+    assert slow.size == 20
+    value = sets.value[slow].copy()
+    value[:, 4] = 0.0
+    odd = shown(view, plan.goals, value, sets.status[slow])[0]
+    flagged = [strangeness(x[:7000], x[7000:], one) < 0.01 for one in odd]
+    print("flagged:", np.mean(flagged))
+    assert all(flagged)

@@ -18,6 +18,7 @@ from mcdev.calibration import posterior
 from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.job import Stage
 from mcdev.calibration.misfit import Evaluations, Misfit, Objective, among
+from mcdev.calibration.next_experiments import Fitted, designed
 from mcdev.calibration.plan import Plan, with_model
 from mcdev.calibration.report import Criterion, Outcome
 from mcdev.calibration.search import Step, corrected, search, stage_seed
@@ -72,7 +73,8 @@ def calibrate(
         draws = posterior.draw(objective, best, plan.job.report.posterior, lambda text: say(text, None))
     say("candidates", None)
     added = gains(plan, best, stage.devices, seed)
-    models = []
+    models: list[Criterion] = []
+    others: dict[str, Misfit] = {}
     if plan.job.models:
         models.append(_criterion("as configured", plan, objective, compared))
     for name in plan.job.models:
@@ -80,8 +82,19 @@ def calibrate(
         say(f"model {name}", None)
         found = search(other, functools.partial(say, f"model {name}"))
         models.append(_criterion(name, other.plan, other, found[0].best))
+        others[name] = found[0].best
+    plans = None
+    if (design := plan.job.design) is not None:
+        beside = None
+        if design.tell_apart is not None:
+            rival = with_model(plan, design.tell_apart)
+            there = others[design.tell_apart]
+            beside = Fitted(rival, there, known(rival, there))
+        plans = designed(Fitted(plan, best, knowledge), beside, stage.devices, seed, lambda text: say(text, None))
     wall = time.monotonic() - begin
-    return Outcome(plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall, draws)
+    return Outcome(
+        plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall, draws, plans
+    )
 
 
 def _methods(plan: Plan, fitted: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 job.json          whose it is: its identity (`identity.py`) and configuration
 evaluations/      every evaluation, one file each, its checksum in its name, its identity inside
 simulations/      simulated data sets (`bank.py`), and network.npz, which has learnt from them; with [simulations]
-calibration.h5, fitted.toml, fitted/, targets.csv, parameters.csv, and posterior.nc where there are draws     at the end
+calibration.h5, fitted.toml, fitted/, targets.csv, parameters.csv     at the end
+posterior.nc, design.toml     where there are draws, and designed experiments
 """
 
 from __future__ import annotations
@@ -117,6 +118,7 @@ def work(plan: Plan, folder: Path, book: Evaluations, say: Callable[[str], None]
         outcome = calibrate(plan, book, progress)
         tree = report.assemble(outcome, source, book.origins)
         report.write_fitted(outcome, folder)
+        report.write_design(outcome, folder)
     report.write(tree, folder)
     draws.write(tree, folder)
     _tables(tree, folder)

@@ -37,6 +37,12 @@ class Goal(NamedTuple):
     """Of how many devices the number is a statistic."""
     status: int = OK
     """Whether it was read, is a bound, or there was nothing to read."""
+    floor: float = 0.0
+    """Of a candidate: least σ."""
+
+    def expected_sigma(self, value: float) -> float:
+        """σ of a candidate with this value."""
+        return max(self.sigma if self.sigma > 0 else -self.sigma * abs(value), self.floor)
 
     @property
     def noise(self) -> float:
@@ -113,7 +119,7 @@ def goals_of(
     written = target.value if isinstance(target.value, dict) else None
     for device in _read_devices(key, target, devices, written, found):
         experiment = experiments.get((target.experiment, device))
-        unit = _readable(key, target, experiment, device, experiments, found)
+        unit = _readable(key, target, experiment, device, experiments, found, not simulated)
         if unit is None:
             continue
         mark = Unit("" if unit == "1" else unit)
@@ -201,13 +207,17 @@ def candidates_of(
         if unit is None:
             continue
         share, mark = percentage(candidate.uncertainty), Unit("" if unit == "1" else unit, gt=0)
+        at, written = f"{key}.uncertainty", candidate.uncertainty
         try:
-            sigma = -share if share is not None else mark.parse(candidate.uncertainty)
+            sigma = -share if share is not None else mark.parse(written)
+            at, written = f"{key}.floor", candidate.floor
+            floor = 0.0 if written is None else mark.parse(written)
         except PydanticCustomError as error:
-            found.append(Problem(f"{key}.uncertainty", candidate.uncertainty, sentence(error)))
+            found.append(Problem(at, written, sentence(error)))
             continue
         label = _label(candidate, experiments[candidate.experiment, device], device, len(devices))
-        goals.append(Goal(label, candidate.experiment, device, candidate, unit, math.nan, sigma, "linear", 0.0, ""))
+        one = Goal(label, candidate.experiment, device, candidate, unit, math.nan, sigma, "linear", 0.0, "")
+        goals.append(one._replace(floor=floor))
     return goals
 
 
@@ -240,8 +250,9 @@ def _readable(
     device: str,
     experiments: dict[tuple[str, str], Experiment],
     found: list[Problem],
+    followed: bool = True,
 ) -> str | None:
-    """The unit of what is read; None, with the reason in ``found``, where it cannot be."""
+    """The unit of what is read; None, with the reason in ``found``, where it cannot be. ``followed``: by gradients."""
     if experiment is None:
         names = {name for name, _ in experiments}
         if read.experiment not in names:
@@ -252,19 +263,25 @@ def _readable(
         return None
     unit, problems = read.resolved(experiment, key)
     measurement = experiment.measurements.get(read.measurement)
-    if measurement is not None and measurement.stepped and experiment.device.exact and getattr(read, "weight", 1.0) > 0:
+    if (
+        followed
+        and measurement is not None
+        and measurement.stepped
+        and experiment.device.exact
+        and getattr(read, "weight", 1.0) > 0
+    ):
         message = (
             f"'{read.measurement}' is a count, which for devices that are alike changes in steps and has no derivative "
             "to follow; expected a time (spike_latency, interspike_interval), or weight = 0, which only shows it"
         )
         problems = [*problems, Problem(f"{key}.measurement", read.measurement, message)]
     if not problems:
-        problems = _without_spread(key, read, experiment)
+        problems = _without_spread(key, read, experiment, followed)
     found += problems
     return None if problems else unit
 
 
-def _without_spread(key: str, read: Read, experiment: Experiment) -> list[Problem]:
+def _without_spread(key: str, read: Read, experiment: Experiment, followed: bool) -> list[Problem]:
     """What a population cannot say that has no spread, or none that a search could follow."""
     drawn = any(not isinstance(law, float) for law in experiment.laws.values())
     cycles = bool(experiment.ensemble.cycle_to_cycle)
@@ -277,7 +294,7 @@ def _without_spread(key: str, read: Read, experiment: Experiment) -> list[Proble
     if read.statistic == "sigma_ln_within" and not cycles:
         message = "its cycles are alike; give a parameter a spread in ensemble.cycle_to_cycle"
         return [Problem(f"{key}.statistic", read.statistic, message)]
-    if read.statistic == "censored_share" and getattr(read, "weight", 0.0) > 0:
+    if followed and read.statistic == "censored_share" and getattr(read, "weight", 0.0) > 0:
         message = (
             "is a share, which for devices without noise changes in steps and has no derivative to follow; expected a "
             "median or quantile, or weight = 0, which only shows it"

@@ -142,6 +142,31 @@ class Candidate(Read):
 
     uncertainty: Written
     """With which it would be known: a quantity, or a share of the value, "5 %"."""
+    floor: Written | None = None
+    """What the instrument resolves: the uncertainty is not less than this, however small the value."""
+
+
+class Limit(Strict):
+    """Between which values a setting may be chosen, both included."""
+
+    low: Written
+    high: Written
+
+
+class Design(Strict):
+    """Which experiments to do next: settings of the candidates' protocols, within limits (docs/design.md)."""
+
+    number: int = Field(3, ge=1, le=20)
+    """Experiments, to be done together."""
+    shrink: tuple[str, ...] = ()
+    """Parameters, as labelled in the table of results, whose intervals shall become small; all, if none is named."""
+    tell_apart: str | None = None
+    """Instead: one of [models], to be told from the model as configured."""
+    limits: dict[str, Limit] = Field(default_factory=dict)
+    """Key path of a protocol's number → its limits."""
+    tries: int = Field(24, ge=1, le=100_000)
+    """Settings of each candidate's experiment that are looked at to begin with."""
+    seed: int = Field(1, ge=0, lt=2**32)
 
 
 class Stage(Strict):
@@ -235,6 +260,7 @@ class Job(Strict):
     targets: tuple[Target, ...] = ()
     curves: tuple[Curve, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    design: Design | None = None
     models: dict[Name, Model] = Field(default_factory=dict)
     search: Search = Search()
     simulations: Simulations | None = None

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from mcdev.calibration.curves import Trace, read_curve, traces_of
 from mcdev.calibration.goals import Goal, candidates_of, goals_of
 from mcdev.calibration.job import ONLY, Job, Stage, placed
+from mcdev.calibration.limits import problems as design_problems
 from mcdev.calibration.parameters import Parameter, parameters_of
 from mcdev.calibration.places import moved
 from mcdev.calibration.simulable import problems, unused
@@ -176,6 +177,7 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
         if labels is not None and label not in labels:
             found.append(Problem("report.profile", label, f"no such free parameter; {nearest(label, labels)}"))
     found += problems(job, parameters, goals, experiments)
+    found += design_problems(job, candidates, experiments, [p.label for p in parameters])
     found += _cycles(job, experiments)
     found += _alike(experiments)
     if found:
@@ -207,6 +209,7 @@ def with_model(plan: Plan, model: str) -> Plan:
         else:
             changed["parameters"][path]["per_device"] = path in what.per_device
     changed.pop("models", None)
+    changed.pop("design", None)
     changed.get("report", {}).pop("profile", None)
     return resolve(changed, plan.folder, f"model {model}")
 

@@ -10,6 +10,7 @@
 /candidates  what each further number would add
 /models      information criteria of the models compared
 /posterior   draws, where they were asked for
+/design      experiments to be done next, what is expected of them, and their tables
 
 What a calibration by simulations leaves behind: `learnt.py`.
 """
@@ -31,10 +32,12 @@ from mcdev.calibration.display import as_calibration
 from mcdev.calibration.evaluation import Evaluation
 from mcdev.calibration.goals import Goal
 from mcdev.calibration.misfit import Misfit
+from mcdev.calibration.next_experiments import Designed
 from mcdev.calibration.places import moved
 from mcdev.calibration.plan import Plan, fitted_name
 from mcdev.calibration.posterior import Posterior
 from mcdev.calibration.search import Run
+from mcdev.calibration.settings import tables
 from mcdev.calibration.uncertainty import CONFIDENCE, Gain, Knowledge, Profile
 from mcdev.configuration.experiment import Experiment
 from mcdev.files.structure import Unreadable, hdf5
@@ -77,6 +80,7 @@ _METHOD = (
     "errors: Gauss-Newton covariance in ln x (of curves of devices that move by themselves: sandwich), widened where "
     "χ² is larger than the model's own data have"
 )
+_TELLS, _LARGE = 6.0, 0.5  # discrimination from which odds are 20 to 1 in the mean; spread that is told as a factor
 _CONFLICT = 0.01  # share of the model's own data below which others are said to conflict with it
 
 
@@ -121,6 +125,7 @@ class Outcome(NamedTuple):
     realisations: int
     wall: float
     posterior: Posterior | None = None
+    designed: Designed | None = None
 
 
 def conclusions(outcome: Outcome) -> list[str]:
@@ -179,7 +184,40 @@ def conclusions(outcome: Outcome) -> list[str]:
             f"to measure next, among the candidates: {best.label}; it raises the smallest singular value "
             f"{ratio:.3g}-fold, to {best.smallest_after:.3g}"
         )
+    return said + _next(outcome)
+
+
+def _next(outcome: Outcome) -> list[str]:
+    """The designed experiments, and what they are expected to do."""
+    found = outcome.designed
+    if found is None:
+        return []
+    said = [
+        f"experiment {i + 1} of the design: {space.experiment}"
+        + (f" on {space.device}" if len({device for _, device in outcome.plan.experiments}) > 1 else "")
+        + (f", {settings}" if (settings := space.said(one.place)) else "")
+        + f" ({', '.join(goal.read.label for goal in space.goals)})"
+        for i, (space, one) in enumerate(found.chosen)
+    ]
+    if found.model is not None:
+        verdict = "they tell the models apart" if found.discrimination > _TELLS else "this is little: they may not do"
+        return [
+            *said,
+            f"the design is expected to discriminate {found.model} from the model as configured by "
+            f"{found.discrimination:.3g} (twice the mean ln of the odds); {verdict}",
+        ]
+    for p, before, after in zip(outcome.plan.parameters, found.before, found.after, strict=True):
+        if p.label in found.shrunk:
+            said.append(
+                f"{p.label}: one standard deviation is {_spread(before)}, and is expected to be {_spread(after)} with "
+                "the design"
+            )
     return said
+
+
+def _spread(sd: float) -> str:
+    """Of a natural coordinate."""
+    return f"{100 * sd:.3g} %" if sd < _LARGE else f"a factor of {np.exp(sd):.3g}"
 
 
 def _standardised(goal: Goal, value: float, error: float) -> float:
@@ -281,6 +319,8 @@ def assemble(outcome: Outcome, source: str, origins: Sequence[Origin]) -> xr.Dat
         ):
             data[name] = xr.Variable("candidate", [getattr(g, name) for g in outcome.gains], {"long_name": words})
         groups["/candidates"] = data
+    if outcome.designed is not None:
+        groups["/design"] = _design(outcome.plan, outcome.designed)
     if outcome.posterior is not None:
         p = outcome.posterior
         scale = np.array([parameter.mark.scale for parameter in plan.parameters])
@@ -298,6 +338,37 @@ def assemble(outcome: Outcome, source: str, origins: Sequence[Origin]) -> xr.Dat
             data[name] = xr.Variable("model", [getattr(m, name) for m in outcome.models])
         groups["/models"] = data
     return as_calibration(xr.DataTree.from_dict(groups))
+
+
+def _design(plan: Plan, found: Designed) -> xr.Dataset:
+    data = xr.Dataset(coords={"parameter": [p.label for p in plan.parameters]})
+    data["experiment"] = xr.Variable("design", np.array([space.experiment for space, _ in found.chosen], dtype="U"))
+    data["settings"] = xr.Variable("design", np.array([s.said(one.place) for s, one in found.chosen], dtype="U"))
+    for name, sd, words in (("before", found.before, "as it is"), ("after", found.after, "expected with the design")):
+        data[name] = xr.Variable(
+            "parameter", sd, {"long_name": f"standard deviation of the natural coordinate, {words}"}
+        )
+    chosen = np.array([p.label in found.shrunk for p in plan.parameters], np.int8)
+    data["shrunk"] = xr.Variable("parameter", chosen, {"long_name": "1: the design is for it"})
+    about = {"tell_apart": found.model or "", "discrimination": found.discrimination}
+    return data.assign_attrs(about, experiments=tomli_w.dumps(designed_tables(found)))
+
+
+def designed_tables(found: Designed) -> dict[str, Any]:
+    """The designed experiments as they stand in a calibration's file."""
+    return {
+        "experiments": {f"designed_{i + 1}": tables(space, one.place) for i, (space, one) in enumerate(found.chosen)}
+    }
+
+
+def write_design(outcome: Outcome, folder: Path) -> Path | None:
+    """``design.toml``: the designed experiments, to be copied into a calibration's file; None without any."""
+    if outcome.designed is None:
+        return None
+    path = folder / "design.toml"
+    with whole_file(path) as temporary:
+        temporary.write_text(tomli_w.dumps(designed_tables(outcome.designed)), encoding="utf-8")
+    return path
 
 
 def provenance(

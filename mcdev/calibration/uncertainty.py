@@ -303,7 +303,7 @@ def gains(plan: Plan, m: Misfit, devices: int, seed: int) -> list[Gain]:
     before = _smallest(a)
     rows = []
     for goal, value, row in zip(plan.candidates, found.value, found.jacobian, strict=True):
-        sigma = goal.sigma if goal.sigma > 0 else -goal.sigma * abs(value)
+        sigma = goal.expected_sigma(float(value))
         more = np.nan_to_num(row * per_natural / sigma) if sigma > 0 else np.zeros(len(row))
         rows.append(Gain(goal.label, float(value), float(sigma), before, _smallest(np.vstack([a, more]))))
     return sorted(rows, key=lambda g: -g.smallest_after)

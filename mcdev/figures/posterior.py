@@ -1,4 +1,4 @@
-"""Pictures of a posterior, from a calibration's results alone: draws, what they predict, whether they may be believed."""
+"""Pictures of a posterior, from a calibration's results alone: draws, what they predict, how far they are right."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def corner(tree: xr.DataTree) -> Figure:
     count = draws.shape[1]
     size = COLUMN * max(1.0, count / 4)
     figure = Figure(figsize=(size, size), layout="constrained")
-    panels = np.atleast_2d(figure.subplots(count, count, sharex="col"))
+    panels = figure.subplots(count, count, sharex="col", squeeze=False)
     logarithmic = (draws > 0).all(axis=0) & (draws.max(axis=0) > 3 * np.abs(draws.min(axis=0)))
     some = slice(None, None, max(1, len(draws) // 1000))
     names = [
@@ -58,7 +58,9 @@ def corner(tree: xr.DataTree) -> Figure:
                 edges = np.geomspace(low, high, 31) if logarithmic[j] else np.linspace(low, high, 31)
                 axes.hist(draws[:, j], edges, color=BLUE, alpha=0.35)
                 for share in (0.025, 0.5, 0.975):
-                    axes.axvline(np.quantile(draws[:, j], share), color=BLACK, lw=FRAME, ls="-" if share == 0.5 else ":")
+                    axes.axvline(
+                        np.quantile(draws[:, j], share), color=BLACK, lw=FRAME, ls="-" if share == 0.5 else ":"
+                    )
                 axes.set_yticks([])
             else:
                 if logarithmic[i]:
@@ -150,9 +152,7 @@ def checks(tree: xr.DataTree) -> Figure:
     share = np.linspace(0, 1, 101)
     band = float(stats.kstwo.ppf(0.99, count))
     left.axhspan(-band, band, color=GREY, alpha=0.2, lw=0)
-    for column, name, colour in zip(
-        ranks.T, data["parameter"].values, colours(max(ranks.shape[1], 2)), strict=False
-    ):
+    for column, name, colour in zip(ranks.T, data["parameter"].values, colours(max(ranks.shape[1], 2)), strict=False):
         below = np.searchsorted(np.sort(column), share, side="right") / count
         left.plot(share, below - share, color=colour, lw=MEAN, label=str(name))
     left.set_ylim(-max(0.15, 1.3 * band), max(0.15, 1.3 * band))
