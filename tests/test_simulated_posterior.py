@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import shutil
 from pathlib import Path
@@ -79,10 +80,12 @@ def plan_of(data: dict[str, Any]) -> Plan:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, xr.DataTree]:
-    """A small one, from file to results."""
+    """A small one, from file to results: one flow and few steps."""
     folder = tmp_path_factory.mktemp("learnt")
     plan = plan_of(job())
-    return plan, folder, its_folder.work(plan, folder, its_folder.begin(plan, folder), lambda text: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(amortised, "train", functools.partial(amortised.train, steps=400, members=1))
+        return plan, folder, its_folder.work(plan, folder, its_folder.begin(plan, folder), lambda text: None)
 
 
 def test_a_conjugate_posterior_is_learnt_from_a_devices_simulations(finished: tuple[Plan, Path, xr.DataTree]) -> None:

@@ -28,7 +28,7 @@ from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
 DRAWS = 199
 """For each data set, of ranks and coverage: a rank is one of 200."""
 LEVELS = np.linspace(0.05, 0.95, 19)
-_DOUBTFUL = 0.001  # probability of ranks or coverage this far off, were the posterior right, from which it is said
+_DOUBTFUL = 0.01  # probability of ranks or coverage this far off, were the posterior right, from which it is said
 _SLACK = 0.02  # of the coverage, which is not worth a word
 _STRANGE = 0.01
 _NEIGHBOURS = 5
@@ -123,7 +123,7 @@ def words(t: Trust, labels: Sequence[str]) -> list[str]:
         said.append(f"{text}: it is too narrow; raise simulations.number")
     else:
         said.append(text)
-    wrong = [label for label, p in zip(labels, t.uniform, strict=True) if p < _DOUBTFUL]
+    wrong = [label for label, p in zip(labels, t.uniform, strict=True) if p < _DOUBTFUL / len(labels)]
     if wrong:
         said.append(
             f"the ranks of simulated truths are not uniform for {', '.join(wrong)}: their intervals are off; raise "

@@ -35,7 +35,7 @@ def corner(tree: xr.DataTree) -> Figure:
     data, table = tree["posterior"].dataset, tree["parameters"].dataset
     draws = data["draws"].values[:, :_MOST]
     count = draws.shape[1]
-    size = COLUMN * max(1.0, count / 4)
+    size = COLUMN * max(1.0, count / 2.5)
     figure = Figure(figsize=(size, size), layout="constrained")
     panels = figure.subplots(count, count, sharex="col", squeeze=False)
     logarithmic = (draws > 0).all(axis=0) & (draws.max(axis=0) > 3 * np.abs(draws.min(axis=0)))
