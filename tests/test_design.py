@@ -77,7 +77,7 @@ def test_models_are_told_apart_where_neither_can_take_up_the_difference() -> Non
 
 
 def job(**changes: Any) -> dict[str, Any]:
-    """Two parameters of Device-P from two numbers; a pulse train of free amplitude, width, gap and number may follow."""
+    """Two parameters of Device-P from two numbers; a train of free amplitude, width, gap and number may follow."""
     data = copy.deepcopy(JOB)
     data["experiments"]["next"] = {
         "protocol": {"kind": "pulse_train", "amplitude": "2 V", "width": "50 ms", "gap": "1 s", "count": 2},
@@ -137,8 +137,8 @@ def test_a_share_needs_a_floor() -> None:
 
 @pytest.mark.slow
 def test_three_designed_experiments_shrink_more_than_three_random_ones(tmp_path: Path) -> None:
-    """A planted device, fitted again with what the experiments give of it: their intervals against those of ten sets of three
-    random experiments within the same limits, by the same ruler."""
+    """A planted device, fitted again with what the experiments give of it: their intervals against those of ten sets of
+    three random experiments within the same limits, by the same ruler."""
     outcome = calibrate(plan_of(job()))
     found = outcome.designed
     assert found is not None
