@@ -49,13 +49,6 @@ class Network(NamedTuple):
     """[epoch, 2]: mean -ln q of those that are trained on, and of those that say when to stop."""
 
 
-def flowjax_at_hand() -> bool:
-    """Whether the library is installed."""
-    import importlib.util
-
-    return importlib.util.find_spec("flowjax") is not None
-
-
 def _flow(parameters: int, width: int, seed: int) -> Any:
     from flowjax import distributions
     from flowjax.bijections import RationalQuadraticSpline

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 
 from mcdev.calibration import prior
-from mcdev.calibration.amortised import flowjax_at_hand
 from mcdev.calibration.goals import Goal
 from mcdev.calibration.job import Job
 from mcdev.calibration.parameters import Parameter
@@ -20,7 +20,7 @@ def problems(
     if job.simulations is None:
         return []
     found = prior.problems(parameters)
-    if not flowjax_at_hand():
+    if importlib.util.find_spec("flowjax") is None:
         found.append(Problem("simulations", None, 'needs flowjax; pip install "mcdev[posterior]", or leave it out'))
     if job.curves:
         message = "are followed by [search]; simulations know targets, that is numbers read off a curve"
