@@ -81,4 +81,5 @@ def _ends(p: Parameter) -> tuple[float, float]:
 def _shares(p: Parameter, low: float, high: float) -> tuple[float, float]:
     """Of the Gaussian prior, below either bound."""
     assert p.prior_centre is not None
-    return tuple(float(special.ndtr((end - p.prior_centre) / p.prior_sd)) for end in (low, high))  # type: ignore[return-value]
+    below, above = special.ndtr((np.array([low, high]) - p.prior_centre) / p.prior_sd)
+    return float(below), float(above)
