@@ -176,8 +176,7 @@ def planted(plan: Plan, x: np.ndarray, own: Any, space: Any) -> list[tuple[str, 
     from mcdev.calibration.settings import _rows
 
     value, _, sigma = _rows(plan, x, space, [own[0].at(own[1].place)], 1, 1)
-    units = {"ppf": "", "change": " A"}
     return [
-        (g.read.measurement, f"{v!r}{units[g.read.measurement]}".strip(), f"{s!r}{units[g.read.measurement]}".strip())
-        for g, v, s in zip(space.goals, value[0].tolist(), sigma[0].tolist(), strict=True)
+        (g.read.measurement, v, u) if g.unit == "1" else (g.read.measurement, f"{v!r} {g.unit}", f"{u!r} {g.unit}")
+        for g, v, u in zip(space.goals, value[0].tolist(), sigma[0].tolist(), strict=True)
     ]

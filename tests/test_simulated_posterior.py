@@ -23,11 +23,11 @@ from mcdev.calibration.conditions import shown, usable, view_of
 from mcdev.calibration.data_sets import _trial, simulate_sets
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.trust import LEVELS, strangeness, trust
+from mcdev.configuration.describes import describes
 from mcdev.configuration.problems import ConfigError
 from mcdev.figures.calibration import pictures as calibration_pictures
 from mcdev.files.whole_file import ResultsError
 from mcdev.measurements.contract import FAILED, OK, RIGHT_CENSORED, UNDEFINED
-from mcdev.study import is_study
 
 DEVICE: dict[str, Any] = {
     "kind": "volatile_threshold",
@@ -112,7 +112,7 @@ def test_its_results_are_read_drawn_and_opened_by_arviz(finished: tuple[Plan, Pa
         assert draws["posterior"]["relaxation_time"].attrs["units"] == "s"
         assert draws["posterior_predictive"]["pulse: tau_r"].sizes["draw"] == 256
         assert float(draws["observed_data"]["pulse: tau_r"]) == pytest.approx(0.25)
-    assert is_study(folder / "fitted.toml")
+    assert describes(folder / "fitted.toml") == "study"
     assert "95 % regions of the posterior hold" in tree.attrs["conclusions"]
 
 
@@ -300,7 +300,7 @@ def test_the_posterior_of_level_1_is_that_of_nuts() -> None:
     """Two parameters from two numbers: same means, widths and correlation by gradients and from simulations."""
     from test_calibration import job as organic
 
-    by_gradients = calibrate(plan_of(organic(report={"posterior": 600}))).posterior
+    by_gradients = calibrate(plan_of(organic(report={"posterior": 300}))).posterior
     assert by_gradients is not None
     found = infer(plan_of(organic(simulations={"number": 4096}, report={"posterior": 4000})))
     ours, theirs = np.log(found.values), np.log(by_gradients.values)
@@ -323,7 +323,7 @@ def test_simulated_truths_have_uniform_ranks_and_strange_populations_are_flagged
         "switching_rate": {"distribution": "lognormal", "median": "10 Hz", "sigma": 0.2},
     }
     pulse = copy.deepcopy(PULSE) | {"ensemble": {"cycles": 3, "cycle_to_cycle": {"relaxation_time": 0.1}}}
-    data = job(device=device, experiments={"pulse": pulse}, simulations={"number": 8192})
+    data = job(device=device, experiments={"pulse": pulse}, simulations={"number": 3072})
     data["parameters"] = {
         "device.relaxation_time.median": {"low": "50 ms", "high": "800 ms"},
         "device.relaxation_time.sigma": {"low": 0.05, "high": 0.8},
@@ -340,14 +340,14 @@ def test_simulated_truths_have_uniform_ranks_and_strange_populations_are_flagged
     scores, sets = Bank(plan).filled(lambda text: None)
     view = view_of(plan.goals, sets.value, sets.status)
     x, noise = shown(view, plan.goals, sets.value, sets.status)
-    network = amortised.train(scores[:7000], x[:7000], noise[:7000], 1)
-    t = trust(network, scores[7000:], x[7000:], x[:7000], x[0], 1)
+    network = amortised.train(scores[:2500], x[:2500], noise[:2500], 1)
+    t = trust(network, scores[2500:], x[2500:], x[:2500], x[0], 1)
     print("uniform", t.uniform, "covered", dict(zip(np.round(LEVELS, 2).tolist(), t.covered.tolist(), strict=True)))
     assert (t.uniform > 0.001).all()
     inside = stats.binom.cdf(np.round(t.covered * t.tested), t.tested, LEVELS)
     assert (inside > 0.001).all()
     assert (inside < 0.999).all()
-    usual = [strangeness(x[:7000], x[7060:], one) for one in x[7000:7060]]
+    usual = [strangeness(x[:2500], x[2560:], one) for one in x[2500:2560]]
     print("strange of the model's own:", np.mean(np.array(usual) < 0.01))
     assert np.sum(np.array(usual) < 0.01) <= 4
     slow = np.flatnonzero((sets.status[:, 1] == RIGHT_CENSORED) & (sets.value[:, 4] > 0.5))[:20]
@@ -355,6 +355,6 @@ def test_simulated_truths_have_uniform_ranks_and_strange_populations_are_flagged
     value = sets.value[slow].copy()
     value[:, 4] = 0.0
     odd = shown(view, plan.goals, value, sets.status[slow])[0]
-    flagged = [strangeness(x[:7000], x[7000:], one) < 0.01 for one in odd]
+    flagged = [strangeness(x[:2500], x[2500:], one) < 0.01 for one in odd]
     print("flagged:", np.mean(flagged))
     assert all(flagged)

@@ -30,7 +30,7 @@ from mcdev.machine.environment import computing
 
 FILE = "network.npz"
 _LAYERS, _WIDTH, _DEPTH, _KNOTS, _REACH = 4, 48, 2, 6, 5.0
-_STEPS, _EPOCHS, _BATCH, _RATE, _DECAY, _STEEPEST, _MEMBERS = 2000, (20, 200), 128, 2e-3, 0.1, 5.0, 3
+_STEPS, _EPOCHS, _BATCH, _RATE, _DECAY, _STEEPEST, _MEMBERS = 2000, (20, 200), 128, 2e-3, 0.3, 5.0, 3
 """Steps of training; fewest and most passes over all simulations; pairs in a step; rate, and of the weights' decay;
 length beyond which a gradient is cut; flows whose mean is taken. A step whose gradient is no number is left out."""
 _CHECKED, _COPIES = 0.1, 4
