@@ -810,6 +810,23 @@ def train_job(values: dict[int, float], uncertainty: float | str, parameters: di
     }
 
 
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ({"kind": "diffusive_hopping"}, "devices of kind 'diffusive_hopping' have no score"),
+        ({"interaction": 0.5}, "with an interaction between the particles"),
+    ],
+)
+def test_an_estimator_that_does_not_know_the_device_is_refused(device: dict[str, Any], words: str) -> None:
+    data = train_job({1: 0.03}, 0.01, {"device.friction": {"low": 1, "high": 10}})
+    data["device"] = {**data["device"], **device}
+    data["search"] = {"derivatives": "estimator"}
+    with pytest.raises(ConfigError, match=f'search.derivatives = "estimator": {words}.*write derivatives = "diff'):
+        plan_of(data)
+    data["search"] = {}
+    assert plan_of(data).goals
+
+
 def test_hopping_ensembles_have_derivatives_for_everything_that_is_measured() -> None:
     """The estimator for what is linear in the trajectory, differences with common random numbers for the rest."""
     data = train_job({1: 0.03}, 0.01, {"device.friction": {"low": 1, "high": 10}})

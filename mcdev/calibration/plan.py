@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from mcdev.calibration.curves import Trace, read_curve, traces_of
+from mcdev.calibration.estimator import lacks
 from mcdev.calibration.goals import Goal, candidates_of, goals_of
 from mcdev.calibration.job import ONLY, Job, Stage, placed
 from mcdev.calibration.parameters import Parameter, parameters_of
@@ -170,6 +171,11 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     for label in job.report.profile:
         if labels is not None and label not in labels:
             found.append(Problem("report.profile", label, f"no such free parameter; {nearest(label, labels)}"))
+    if job.search.derivatives == "estimator":
+        noisy = [e.device for e in experiments.values() if not e.device.differentiable]
+        if why := next(filter(None, map(lacks, noisy)), ""):
+            remedy = 'write derivatives = "differences"'
+            found.append(Problem("search.derivatives", "estimator", f"{why}; {remedy}"))
     found += _cycles(job, experiments)
     found += _alike(experiments)
     if found:
