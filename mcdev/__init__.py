@@ -7,6 +7,7 @@ results = mcdev.run(experiment.with_({"ensemble.devices": 256}))   # an xarray t
 mcdev.summarise(results)                                           # mean, spread, quantiles
 mcdev.frame(results)                                               # of pandas: one row a device and cycle
 mcdev.draw(results, "figures")                                     # name → matplotlib figure; also written there
+mcdev.report(results, "report.html")                               # all of it, to zoom and to choose in a browser
 """
 
 from importlib import import_module
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mcdev.files.whole_file import ResultsError
     from mcdev.interface.python import run
     from mcdev.machine.memory import NotEnoughMemory
+    from mcdev.reports.report import report
     from mcdev.results.by_element import by_element
     from mcdev.results.file import read, write
     from mcdev.results.frame import frame
@@ -56,6 +58,7 @@ _HOMES = {
     "plot": "mcdev.figures.showing",
     "presets": "mcdev.configuration.preset_tables",
     "read": "mcdev.results.file",
+    "report": "mcdev.reports.report",
     "ResultsError": "mcdev.files.whole_file",
     "resume": "mcdev.results.resume",
     "run": "mcdev.interface.python",
@@ -84,6 +87,7 @@ __all__ = [
     "plot",
     "presets",
     "read",
+    "report",
     "resume",
     "run",
     "statistics_frame",

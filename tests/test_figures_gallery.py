@@ -65,7 +65,7 @@ def results(points: int, censored: bool, devices: int = 24, cycles: int = 4) -> 
                 timeline=timeline,
                 parameters={name: np.ones(devices) for name in experiment.device.parameters()},
                 values={name: np.minimum(x, bounds[name]) for name, x in tau.items()} | {"g": g, "ppf": z[2]},
-                status=status | {"g": np.zeros(g.shape), "ppf": np.zeros(z[2].shape)},
+                status=status | {"g": np.zeros(g.shape, int), "ppf": np.zeros(z[2].shape, int)},
                 of_mean=of_mean,
                 mean=dict.fromkeys(names, course),
                 sem=dict.fromkeys(names, course),

@@ -1,5 +1,5 @@
-"""The commands that look at what is there, or check: stats, compare, plot, export, validate, check, schema, presets,
-doctor."""
+"""The commands that look at what is there, or check: stats, compare, plot, report, export, validate, check, schema,
+presets, doctor."""
 
 from __future__ import annotations
 
@@ -151,6 +151,27 @@ def plot(
     drawn = draw(tree if point is None else at_point(tree, point), folder, form, tuple(only or ()))
     if not drawn:
         STDOUT.say("no picture applies to these results")
+
+
+@app.command()
+def report(
+    run: Annotated[
+        Path, typer.Argument(help="Folder of a run, a study, a calibration or of measured files.", show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(help="File to write; default: report.html in the folder.")] = None,
+    quiet: Quiet = False,
+    plugin: Plugins = None,
+) -> None:
+    """Write an interactive report, one HTML file: pictures to zoom, points and devices to choose, tables to sort."""
+    from mcdev.reports.report import NAME
+    from mcdev.reports.report import report as made
+    from mcdev.results.file import FILE_NAME
+
+    if run.is_file() or (run / FILE_NAME).exists():
+        _say_altered(run)
+    found = made(run)
+    file = found.save(out or (run if run.is_dir() else run.parent) / NAME)
+    STDOUT.answer(f"report: {file} ({len(found.text.encode()) / 1e6:.1f} MB)", str(file))
 
 
 @app.command()
