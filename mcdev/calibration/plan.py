@@ -131,8 +131,10 @@ def load_job(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Pl
 
 def _quoted(key: str) -> str:
     """``parameters."device.friction".start``, also where the quotes around the key path in the middle are left out."""
-    first, *middle, last = key.split(".")
-    return key if first != "parameters" or '"' in key else f'{first}."{".".join(middle)}".{last}'
+    first, *rest = key.split(".")
+    if first != "parameters" or '"' in key or len(rest) < 2:
+        return key
+    return f'{first}."{".".join(rest[:-1])}".{rest[-1]}'
 
 
 def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") -> Plan:
