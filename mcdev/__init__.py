@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mcdev.export.source import export as export_model
     from mcdev.figures.showing import draw, draw_panel, plot
     from mcdev.files.whole_file import ResultsError
+    from mcdev.interface.exploring import explore
     from mcdev.interface.python import run
     from mcdev.machine.memory import NotEnoughMemory
     from mcdev.reports.report import report
@@ -49,6 +50,7 @@ _HOMES = {
     "draw": "mcdev.figures.showing",
     "draw_panel": "mcdev.figures.showing",
     "experiment_of": "mcdev.results.tree",
+    "explore": "mcdev.interface.exploring",
     "export_model": "mcdev.export.source:export",
     "frame": "mcdev.results.frame",
     "load": "mcdev.configuration.experiment",
@@ -79,6 +81,7 @@ __all__ = [
     "draw",
     "draw_panel",
     "experiment_of",
+    "explore",
     "export_model",
     "frame",
     "load",

@@ -646,6 +646,21 @@ Fraction = Annotated[float, Unit("", gt=0, lt=1)]
 Share = Annotated[float, Unit("", ge=0, le=1)]
 
 
+_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+_PREFIXED = ("s", "V", "A", "S", "Hz", "ohm", "m", "eV")
+
+
+def customary(unit: str, size: float) -> tuple[str, float]:
+    """The unit in which a quantity of this size (in ``unit``) is usually written, and how many of it are one ``unit``:
+    uF/cm^2 for F/m^2, as in the example of an error message; seconds and the like with the prefix that suits."""
+    if unit in _PREFIXED:
+        power = 3 * math.floor(math.log10(abs(size) * 1.0005) / 3) if size and math.isfinite(size) else 0
+        power = 0 if unit == "V" and 0.1 <= abs(size) < 1 else min(max(power, -15), 12)  # one writes 0.75 V
+        return _PREFIXES[power] + unit, 10.0**-power
+    usual = number_and_unit(Unit.EXAMPLES[unit])[1] if unit in Unit.EXAMPLES else unit
+    return usual, converted(1.0, unit, usual)
+
+
 def unit_of_key(table: type[BaseModel], key: str) -> Unit | None:
     """The unit of a table's key, also where its number is optional or one of several forms; None where it has none."""
     known = table.model_fields.get(key)
