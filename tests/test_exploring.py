@@ -54,7 +54,9 @@ def compiled(heard: list[str]) -> int:
     return sum("backend_compile" in name for name in heard)
 
 
-@pytest.mark.parametrize("what", [ONE_STATE, PARTICLES], ids=["one state", "particles"])
+@pytest.mark.parametrize(
+    "what", [ONE_STATE, pytest.param(PARTICLES, marks=pytest.mark.slow)], ids=["one state", "particles"]
+)
 def test_a_slider_compiles_nothing(what: dict[str, Any], heard: list[str]) -> None:
     made = mcdev.explore(what)
     made.set(spread=0.1)
