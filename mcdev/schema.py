@@ -7,6 +7,7 @@ which one value per device is drawn. Inside the program every quantity is a floa
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import hashlib
@@ -379,6 +380,11 @@ class Unit:
         named = {"greater_than": self.gt, "at_least": self.ge, "less_than": self.lt, "at_most": self.le}
         return {name: float(bound) for name, bound in named.items() if bound is not None}
 
+    def written_in(self, unit: str) -> Unit:
+        """The same quantity in another unit, as somebody has written it; with the same bounds."""
+        ratio = self.scale / _scale(unit)
+        return Unit(unit, *(None if b is None else b * ratio for b in (self.gt, self.ge, self.lt, self.le)))
+
     def _range(self) -> str:
         bounds = [
             f"{sign} {bound:g} {self.unit}".strip()
@@ -646,8 +652,45 @@ Fraction = Annotated[float, Unit("", gt=0, lt=1)]
 Share = Annotated[float, Unit("", ge=0, le=1)]
 
 
+def unit_written(unit: str, *texts: Any) -> str:
+    """The unit that a user has written a quantity of ``unit`` in, in the first of ``texts`` (or values of their tables)
+    that is one; ``unit`` where there is none, or one that zero is not zero of (°C)."""
+    for text in texts:
+        for each in text.values() if isinstance(text, dict) else [text]:
+            with contextlib.suppress(ValueError, TypeError):
+                found = number_and_unit(each)[1]
+                if found and converted(0.0, found, unit) == 0.0:
+                    return found
+    return unit
+
+
+_DISPLAYED = str.maketrans({"2": "²", "3": "³"})
+
+
+def displayed(unit: str) -> str:
+    """A unit as it is printed: µF/cm² for uF/cm^2, Ω for ohm."""
+    text = re.sub(r"(?<![A-Za-z])u(?=[A-Za-z])", "µ", unit).replace("ohm", "Ω")
+    return re.sub(r"\^([23])", lambda power: power[1].translate(_DISPLAYED), text)
+
+
+def readable(value: Any) -> str:
+    """A quantity as it is read most easily: ``0.0005 s`` as ``500 µs``, ``0.12 F/m^2`` as ``12 µF/cm²``; what is none
+    as it is."""
+    text = str(value)
+    try:
+        number, unit = number_and_unit(text)
+    except ValueError:
+        return text
+    if unit not in Unit.EXAMPLES and unit not in _PREFIXED:
+        return text
+    if unit in _PREFIXED and (number == 0 or 0.1 <= abs(number) < 1e4):
+        return text
+    usual, ratio = customary(unit, number)
+    return f"{number * ratio:g} {displayed(usual)}"
+
+
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
-_PREFIXED = ("s", "V", "A", "S", "Hz", "ohm", "m", "eV")
+_PREFIXED = ("s", "V", "V/s", "A", "S", "Hz", "ohm", "m", "eV")
 
 
 def customary(unit: str, size: float) -> tuple[str, float]:

@@ -191,7 +191,7 @@ def test_planted_parameters_are_found_from_far_off_and_within_their_intervals() 
     bound = outcome.plan.parameters[0].coordinate.low
     cut = outcome._replace(knowledge=k._replace(low=np.array([bound, k.low[1]])))
     (said,) = [line for line in conclusions(cut) if "ends at its" in line]
-    assert said.startswith("the interval of capacitance ends at its lower bound, 0.01 F/m^2")
+    assert said.startswith("the interval of capacitance ends at its lower bound, 1 uF/cm^2")
 
 
 def test_a_target_at_a_sweep_point_is_called_by_its_values() -> None:

@@ -11,7 +11,7 @@ from mcdev.calibration.job import Read, Target, given_for
 from mcdev.configuration.address import OF_SPREAD
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, keys_of
-from mcdev.schema import Unit, nearest, percentage, sentence
+from mcdev.schema import Unit, nearest, percentage, readable, sentence, unit_written
 
 
 class Goal(NamedTuple):
@@ -22,6 +22,7 @@ class Goal(NamedTuple):
     device: str
     read: Read
     unit: str
+    """In which it is written, and shown."""
     value: float
     """SI."""
     sigma: float
@@ -119,6 +120,7 @@ def goals_of(
             found.append(Problem(f"{key}.scale", target.scale, f"the value is {value:g}; expected {expected}"))
             continue
         label = _label(target, experiments[target.experiment, device], device, len(devices))
+        unit = unit_written(mark.unit, given_for(target.value, (device,))) or "1"
         goals.append(
             Goal(
                 *(label, target.experiment, device, target, unit, value, sigma, scale, target.weight, target.source),
@@ -153,7 +155,7 @@ def _label(read: Read, experiment: Experiment, device: str, devices: int) -> str
     """``train: ppf at gap 50 ms (P)``."""
     every = experiment.sweep.points()
     values = every[read.point - 1] if len(every) > 1 and read.coefficient is None else {}
-    at = ", ".join(f"{keys_of(path)[-1].replace('_', ' ')} {value}" for path, value in values.items())
+    at = ", ".join(f"{keys_of(path)[-1].replace('_', ' ')} {readable(value)}" for path, value in values.items())
     at = f" at {at}" if at else ""
     what = read.label if read.statistic in ("mean", "mean_response") else read.words
     return f"{read.experiment}: {what}{at}" + (f" ({device})" if devices > 1 else "")

@@ -12,7 +12,7 @@ from mcdev.calibration.job import Free, Job, Prior, given_for
 from mcdev.calibration.places import SECTIONS, numbers, place
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, key_path
-from mcdev.schema import Unit, nearest, numbers_of, sentence
+from mcdev.schema import Unit, nearest, numbers_of, sentence, unit_written
 
 
 class Parameter(NamedTuple):
@@ -25,6 +25,7 @@ class Parameter(NamedTuple):
     """The experiments that have it."""
     label: str
     mark: Unit
+    """In the unit that its bounds or its start are written in."""
     coordinate: Coordinate
     start: float
     """SI."""
@@ -174,6 +175,7 @@ def _parameter(
         found.append(Problem(f"{key}.prior", (error.context or {}).get("value"), sentence(error)))
         return []
     names = tuple(dict.fromkeys(pair[0] for pair in own))
+    mark = mark.written_in(unit_written(mark.unit, free.low, free.high, free.start))
     return [Parameter(path, owner, names, label, mark, coordinate, start, centre, sd)]
 
 

@@ -91,14 +91,16 @@ def remark(axes: Axes, text: str, where: str = "middle") -> None:
 
 
 def plain_ticks(axis: XAxis | YAxis, each: tuple[float, ...] = (1, 2, 5)) -> None:
-    """Numbers on a logarithmic axis of less than two decades, where powers of ten alone would be too few; ``each``:
-    those of every decade."""
+    """Numbers on a logarithmic axis of few decades, where powers of ten would be too few or hard to read: ``each`` of
+    every decade below two decades, 0.1, 1, 10 up to four."""
     low, high = sorted(axis.get_view_interval())
     if 0 < high < 100 * low:
         steps = each if high > 4 * low else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
         axis.set_major_locator(LogLocator(subs=steps))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
+    elif not 1e-3 <= low < high <= min(1e4, 1e4 * low):
+        return
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def colours(count: int) -> list[Any]:

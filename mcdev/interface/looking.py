@@ -102,7 +102,7 @@ def compare(
     """Published numbers beside ours, as a Markdown table; and two results, say measured and simulated, side by side."""
     from mcdev import statistics
     from mcdev.results.file import read
-    from mcdev.statistics.screen import prefixed
+    from mcdev.schema import readable
 
     for folder in runs:
         _say_altered(folder)
@@ -113,7 +113,7 @@ def compare(
         STDOUT.say("|---|---|---|---|---|")
     for tree, records in compared:
         for record in records:
-            where = ", ".join(f"{axis} {prefixed(value)}" for axis, value in record["point"].items())
+            where = ", ".join(f"{axis} {readable(value)}" for axis, value in record["point"].items())
             what = record["what"] + (f" at {where}" if where else "")
             unit = "" if record["unit"] == "1" else f" {record['unit']}"
             theirs, ours = f"{published(record)}{unit}", f"{with_error(record['ours'], record['error'])}{unit}"

@@ -15,8 +15,8 @@ from mcdev.reports.contents import Block, Cell, sortable
 from mcdev.reports.labels import plain
 from mcdev.results.tree import experiment_of
 from mcdev.results.unknown_kinds import NeedsPlugin
+from mcdev.schema import readable
 from mcdev.statistics import compare, fit_records, summarise
-from mcdev.statistics.screen import prefixed
 
 
 def blocks(tree: xr.DataTree) -> Iterator[Block]:
@@ -70,7 +70,7 @@ def _statistics(tree: xr.DataTree) -> str:
         row: list[str | Cell] = [r["measurement"]]
         for label in axes:
             text = str(r["point"][label])
-            row.append(Cell(prefixed(text), _leading(text)) if np.isfinite(_leading(text)) else text)
+            row.append(Cell(readable(text), _leading(text)) if np.isfinite(_leading(text)) else text)
         row += [Cell(str(r["n"]), r["n"]), *(Cell(str(r[c]), r[c]) for c in counts), plain(shown.unit)]
         row += [_cell(r["mean"], shown.factor), _cell(r["sem"], shown.factor), _cell(r["cv"])]
         row += [_cell(r[key], shown.factor) for key in ("q05", "median", "q95")]
@@ -88,7 +88,7 @@ def _leading(text: str) -> float:
 
 
 def _published(record: Mapping[str, Any]) -> list[str | Cell]:
-    at = ", ".join(f"{axis} {prefixed(value)}" for axis, value in record["point"].items())
+    at = ", ".join(f"{axis} {readable(value)}" for axis, value in record["point"].items())
     theirs = record["published"]
     published = theirs if isinstance(theirs, str) else _cell(theirs)
     unit = "" if record["unit"] == "1" else str(record["unit"])
