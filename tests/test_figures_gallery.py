@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+import mcdev
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.figures import along_axis, calibration, probability
 from mcdev.figures.axes import symbol_of
@@ -292,3 +293,19 @@ def test_an_interval_that_ends_at_its_bound_is_marked() -> None:
     marked = [line for line in axes.get_lines() if line.get_label() == "ends at its bound"]
     assert len(marked) == 4  # all upper ends are at a bound
     assert marked[-1].get_xdata()[0] == pytest.approx(3.0)
+
+
+def test_pictures_are_as_wide_as_columns_and_their_type_can_be_read() -> None:
+    """In millimetres; no type below 7 pt, also where a picture is as wide as a page. Only powers are smaller."""
+    tree = results(4, True)
+    wanted = [p.NAME for p in PICTURES if p.NAME not in COURSES and p.applies(tree)]
+    for style, width in (("single", 89), ("double", 183)):
+        for name, figure in mcdev.draw(tree, only=wanted, style=style).items():
+            wide = name == "scatter_matrix"  # which is so by itself: too much for a column
+            assert figure.get_figwidth() * 25.4 == pytest.approx(183 if wide else width)
+            small = [t.get_text() for t in figure.findobj(Text) if t.get_text().strip() and t.get_fontsize() < 7]
+            assert small == [], name
+            if style == "double":
+                assert faults(figure) == [], name
+    with pytest.raises(mcdev.ConfigError, match='style = "triple": expected one of single, double'):
+        mcdev.draw(tree, style="triple")

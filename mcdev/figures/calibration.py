@@ -18,6 +18,7 @@ from mcdev.figures.style import (
     COLUMN,
     FRAME,
     GREY,
+    LINE,
     MEAN,
     RED,
     SINGLE,
@@ -189,7 +190,7 @@ def along(tree: xr.DataTree) -> Figure:
     series = _series(tree)
     data = tree["targets"].dataset
     panels = list(dict.fromkeys((_bare(name), along) for name, along in series))
-    heights = [1.75 + 0.115 * (2 + sum(_bare(name) == bare for name, _ in series)) for bare, _ in panels]
+    heights = [1.75 + LINE * (2 + sum(_bare(name) == bare for name, _ in series)) for bare, _ in panels]
     figure = sheet(sum(heights))
     parts = np.ravel(figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights))
     for (bare, axis), part in zip(panels, parts, strict=True):

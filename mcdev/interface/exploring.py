@@ -26,6 +26,7 @@ from mcdev.files.structure import parse_toml
 from mcdev.interface.python import experiment_from
 from mcdev.interface.starter import starter
 from mcdev.machine import compilation_cache
+from mcdev.meanings import meaning
 from mcdev.results import tree as results
 from mcdev.schema import customary, nearest, typical
 
@@ -211,7 +212,7 @@ def _knobs(experiment: Experiment, wanted: tuple[str, ...]) -> list[Knob]:
         reach = (value / _AROUND, value * _AROUND) if value > 0 else (value - _AROUND, value + _AROUND)
         low = max([reach[0], *(end for end in ends.values() if end <= value)])
         high = min([reach[1], *(end for end in ends.values() if end >= value)])
-        description = (type(device).model_fields[key].description or key).partition("\n")[0]
+        description = (meaning(type(device), key) or key).partition("\n")[0]
         found.append(Knob(key, unit, value, low, high, low > 0, bounds, description))
     return found
 

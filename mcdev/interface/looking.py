@@ -16,6 +16,7 @@ from mcdev.interface.application import (
     Only,
     Overrides,
     PictureFormat,
+    PictureStyle,
     Plugins,
     Quiet,
     RunFolder,
@@ -131,6 +132,7 @@ def plot(
     out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
     form: PictureFormat = "png",
     only: Only = None,
+    style: PictureStyle = "single",
     point: Annotated[int | None, typer.Option(min=1, help="Of this sweep point alone, from one.")] = None,
     quiet: Quiet = False,
     plugin: Plugins = None,
@@ -142,13 +144,13 @@ def plot(
 
     if report.is_calibration(run):
         tree = report.read(run)
-        draw_calibration(tree, out or (run if run.is_dir() else run.parent) / "figures", form, tuple(only or ()))
+        draw_calibration(tree, out or (run if run.is_dir() else run.parent) / "figures", form, tuple(only or ()), style)
         return
 
     folder = out or find(run).parent / "figures" / (f"point_{point}" if point is not None else "")
     _say_altered(run)
     tree = read(run)
-    drawn = draw(tree if point is None else at_point(tree, point), folder, form, tuple(only or ()))
+    drawn = draw(tree if point is None else at_point(tree, point), folder, form, tuple(only or ()), style)
     if not drawn:
         STDOUT.say("no picture applies to these results")
 
