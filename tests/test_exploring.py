@@ -12,7 +12,7 @@ from conftest import array
 import mcdev
 from mcdev.interface.exploring import Explorer
 
-ONE_STATE = {
+ONE_STATE: dict[str, Any] = {
     "name": "one",
     "device": {
         "kind": "volatile_threshold",
@@ -71,7 +71,7 @@ def test_a_slider_compiles_nothing(what: dict[str, Any], heard: list[str]) -> No
 
 def test_what_is_drawn_is_what_a_run_gives(explorer: Explorer) -> None:
     explorer.set(spread=0.0, relaxation_time=50.0, switching_rate=100.0)
-    changed = ONE_STATE | {"device": ONE_STATE["device"] | {"relaxation_time": "50 ms", "switching_rate": "100 Hz"}}  # type: ignore[operator]
+    changed = ONE_STATE | {"device": ONE_STATE["device"] | {"relaxation_time": "50 ms", "switching_rate": "100 Hz"}}
     alone = mcdev.run(mcdev.build(changed | {"ensemble": {"devices": 64}}), report=False)
     np.testing.assert_allclose(array(explorer.results, "response/current"), array(alone, "response/current"))
     assert mcdev.build(explorer.experiment.to_dict()).hash == explorer.experiment.hash

@@ -223,12 +223,15 @@ def test_no_checker_is_told_to_look_away() -> None:
     assert [f"{f.name}: {line}" for f in files for line in f.read_text().splitlines() if asking.search(line)] == []
 
 
-def test_nothing_is_skipped_but_for_a_missing_simulator() -> None:
-    """One line skips: tests marked ``ngspice``, where there is none. `.ci/run` installs it, and fails if one was."""
+def test_nothing_is_skipped_but_for_a_missing_program() -> None:
+    """Two lines skip: tests marked ``ngspice`` and ``browser``, where there is none. `.ci/run` installs both, and fails
+    if one was."""
     skipping = re.compile(r"pytest" + r"\.skip|import" + r"orskip|skip" + r"if|skip" + r"Test|collect_" + r"ignore")
     files = sorted((HOUSE / "tests").glob("*.py"))
     found = [f"{f.name}: {line.strip()}" for f in files for line in f.read_text().splitlines() if skipping.search(line)]
-    assert found == ["conftest.py: pytest" + '.skip("ngspice is not installed: apt-get install ngspice")']
+    missing = ("ngspice is not installed: apt-get install ngspice",)
+    missing += ("chromium or its driver is not installed: apt-get install chromium chromium-driver",)
+    assert found == [f'conftest.py: pytest.{"skip"}("{words}")' for words in missing]
     assert "^SKIPPED" in (HOUSE / ".ci" / "run").read_text()
 
 

@@ -16,7 +16,8 @@ from scipy import stats
 from scipy.constants import Boltzmann, electron_volt
 
 import mcdev
-from mcdev.schema import Lognormal, Normal, Uniform, Unit, converted, extremes, nearest, readable, typical, unit_written
+from mcdev.schema import Lognormal, Normal, Uniform, Unit, converted, extremes, nearest, typical
+from mcdev.units import readable, unit_written
 
 pytestmark = pytest.mark.promise
 

@@ -11,7 +11,8 @@ from mcdev.calibration.job import Read, Target, given_for
 from mcdev.configuration.address import OF_SPREAD
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, keys_of
-from mcdev.schema import Unit, nearest, percentage, readable, sentence, unit_written
+from mcdev.schema import Unit, nearest, percentage, sentence
+from mcdev.units import readable, unit_written
 
 
 class Goal(NamedTuple):

@@ -42,7 +42,8 @@ from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import Origin, together, written
 from mcdev.machine.provenance import versions
 from mcdev.results.provenance import git_commit
-from mcdev.schema import Unit, customary, file_name, readable
+from mcdev.schema import Unit, file_name
+from mcdev.units import customary, readable
 
 FILE_NAME = "calibration.h5"
 _SCHEMA = 1

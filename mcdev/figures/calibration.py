@@ -33,7 +33,7 @@ from mcdev.figures.style import (
     plain_ticks,
     sheet,
 )
-from mcdev.schema import displayed
+from mcdev.units import displayed
 
 
 def pictures(tree: xr.DataTree) -> Iterator[tuple[str, Figure]]:

@@ -28,7 +28,8 @@ from mcdev.interface.starter import starter
 from mcdev.machine import compilation_cache
 from mcdev.meanings import meaning
 from mcdev.results import tree as results
-from mcdev.schema import customary, nearest, typical
+from mcdev.schema import nearest, typical
+from mcdev.units import customary
 
 DEVICES = 64
 _AROUND = 5.0

@@ -24,7 +24,8 @@ from mcdev.meanings import meaning
 from mcdev.measurements import MEASUREMENTS
 from mcdev.measurements.spiking import Spiking
 from mcdev.protocols import PROTOCOLS
-from mcdev.schema import Unit, converted, customary, nearest, number_and_unit, typical
+from mcdev.schema import Unit, converted, nearest, number_and_unit, typical
+from mcdev.units import customary
 
 _ABOVE = 1.5
 """Amplitude over the largest voltage among the device's parameters."""

@@ -13,8 +13,9 @@ from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.files.structure import parse_toml
 from mcdev.interface.starter import line, starter
 from mcdev.results.tree import run
-from mcdev.schema import customary, typical
+from mcdev.schema import typical
 from mcdev.statistics.readings import readings
+from mcdev.units import customary
 
 _DEVICES = 8
 _STEP = 1.1

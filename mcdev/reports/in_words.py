@@ -15,11 +15,12 @@ from mcdev.reports.contents import Block, Cell, sortable
 from mcdev.reports.labels import plain
 from mcdev.results.tree import experiment_of
 from mcdev.results.unknown_kinds import NeedsPlugin
-from mcdev.schema import readable
 from mcdev.statistics import compare, fit_records, summarise
+from mcdev.units import readable
 
 
 def blocks(tree: xr.DataTree) -> Iterator[Block]:
+    """In the order in which they stand below the pictures."""
     warnings = str(tree.attrs.get("warnings", "")).splitlines()
     if warnings:
         yield Block("Warnings", f"<ul>{''.join(f'<li>{escaped(line, 2000)}</li>' for line in warnings)}</ul>")
