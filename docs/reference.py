@@ -1,0 +1,5 @@
+"""pages"""
+
+
+def setup(app):
+    return {"parallel_read_safe": True}
