@@ -1,4 +1,4 @@
-"""The documentation site: Sphinx reads the Markdown pages of this folder, and `reference.py` writes those of reference/.
+"""The documentation site: Sphinx reads the Markdown pages of this folder; `reference.py` writes those of reference/.
 
 sphinx-build -W --keep-going docs build/site
 """

@@ -78,6 +78,7 @@ class Ensemble(Strict):
     equilibration: Interval = 0.0
     """Time at zero volts before the first cycle (before every cycle when rested), not recorded."""
     seed: int = Field(1, ge=0, lt=2**32)
+    """Names the random numbers: the same seed gives the same devices and cycles."""
     precision: Literal["auto", "float32", "float64"] = "auto"
     """auto: what suits the device, float32 for particles and float64 for ions."""
 
@@ -94,6 +95,7 @@ class Output(Strict):
     quantiles: tuple[Annotated[float, Unit("", ge=0, le=1)], ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     """Quantiles over the ensemble kept at every time."""
     figures: bool = True
+    """Whether a run draws its pictures."""
     reference: tuple[Reference, ...] = ()
     """Published numbers to compare with."""
 
@@ -104,14 +106,23 @@ class Experiment(Strict):
     name: FileName
     """Names the run's folder."""
     description: str = Field("", max_length=4000)
+    """Free text, kept with the results."""
     device: Device
+    """The device, by its kind or by a preset."""
     circuit: AnyCircuit = Alone()
+    """What stands beside the device."""
     protocol: AnyProtocol
+    """What the source does."""
     ensemble: Ensemble = Ensemble()
+    """How many devices and cycles."""
     measurements: dict[Name, AnyMeasurement] = Field(min_length=1)
+    """Name → what is measured on every realisation."""
     fits: dict[Name, AnyFit] = Field(default_factory=dict)
+    """Name → a law that is fitted to a measurement along an axis of the sweep."""
     sweep: Sweep = Sweep()
+    """Keys that take several values."""
     output: Output = Output()
+    """What is kept."""
     presets: dict[str, OwnPreset] | None = None
     """Presets of one's own, by the name of the file that they were read from, or written here."""
 

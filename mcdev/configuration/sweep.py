@@ -23,9 +23,13 @@ class Range(Strict):
     """Values between two ends, evenly spaced linearly or in the logarithm; of a quantity, in the unit of ``start``."""
 
     start: int | float | str
+    """First value, with its unit."""
     stop: int | float | str
+    """Last value, with its unit."""
     count: int = Field(ge=2, le=10_000)
+    """How many values there are, both ends counted."""
     spacing: Literal["linear", "log"] = "linear"
+    """linear: equal differences; log: equal ratios."""
 
 
 Axis = Annotated[
