@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import tomli_w
 from pydantic import Field, ValidationError
 
 from mcdev.circuits import Alone, AnyCircuit
@@ -35,7 +34,7 @@ from mcdev.configuration.preset_tables import fill, without_preset
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, unique
 from mcdev.configuration.reference import Reference
 from mcdev.configuration.samples import read_samples
-from mcdev.configuration.sweep import Sweep
+from mcdev.configuration.sweep import Sweep, as_toml
 from mcdev.devices import Device
 from mcdev.devices.contract import DeviceConfig, Observable, Pace
 from mcdev.files import structure
@@ -281,7 +280,8 @@ class Experiment(Strict):
         return self.model_dump(mode="json", exclude_none=True)
 
     def to_toml(self) -> str:
-        return tomli_w.dumps(self.to_dict())
+        """The text of a file that :func:`load` reads as an equal experiment, with the same points in the same order."""
+        return as_toml(self.to_dict())
 
     @property
     def hash(self) -> str:
