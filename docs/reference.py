@@ -7,9 +7,12 @@ Sphinx calls :func:`setup`. ``pages`` gives the same as text, without Sphinx.
 from __future__ import annotations
 
 import functools
+import html
 import inspect
 import json
 import re
+import sys
+import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
@@ -44,6 +47,9 @@ from mcdev.protocols import PROTOCOLS
 from mcdev.protocols.waveform import PointsFile
 from mcdev.schema import REACH, Lognormal, Normal, Samples, Uniform, Unit, unit_of_key
 from mcdev.study import Study
+
+sys.path.insert(0, str(Path(__file__).parent))
+import pictures
 
 FOLDER = Path(__file__).parent / "reference"
 LISTS: dict[str, tuple[Kinds[Any], str]] = {
@@ -450,6 +456,27 @@ def python_page() -> str:
     )
 
 
+def gallery_page() -> str:
+    text = (
+        "# Gallery\n\nEach picture is drawn from a configuration that comes with mcdev. `mcdev run FILE` makes the"
+        " picture and others. Where many devices take long the picture here was made with fewer; the command says so.\n"
+    )
+    for section, examples in pictures.EXAMPLES.items():
+        text += f"\n## {section}\n"
+        for each in (one for one in examples if one.image.exists()):
+            file = pictures.HOUSE / "configs" / each.file
+            sets = "".join(f" --set {path}={json.dumps(value)}" for path, value in each.changes.items())
+            image = (Path("..") / each.image.relative_to(FOLDER.parent)).as_posix()
+            said = _plain(tomllib.loads(file.read_text(encoding="utf-8")).get("description", "A first example"))
+            text += (
+                f"\n### {each.title}\n\n![{each.title}]({image})\n\n{said}.\n\n"
+                f"```\nmcdev run configs/{each.file}{sets}\n```\n\n"
+                f"<details><summary>configs/{each.file}</summary>\n<pre>"
+                f"{html.escape(file.read_text(encoding='utf-8')).replace(chr(10), '&#10;')}</pre></details>\n"
+            )
+    return text
+
+
 def index_page(names: Iterable[str]) -> str:
     return (
         "# Reference\n\nThese pages are written from the code.\n\n```{toctree}\n:maxdepth: 1\n\n"
@@ -479,8 +506,9 @@ def pages() -> dict[str, str]:
         "study": whole_file_page("A study's file", study, Study),
         "command_line": command_line_page(),
         "python": python_page(),
+        "gallery": gallery_page(),
     }
-    return {"index": index_page(found), **found}
+    return {"index": index_page(name for name in found if name != "gallery"), **found}
 
 
 def write(*_: Any) -> None:
