@@ -39,6 +39,7 @@ from mcdev.fits.contract import Fit
 from mcdev.interface import cli
 from mcdev.interface.application import app
 from mcdev.kinds import Kind, Kinds, name_of
+from mcdev.meanings import meaning
 from mcdev.measured import Layout
 from mcdev.measured.instruments import INSTRUMENTS
 from mcdev.measurements import MEASUREMENTS
@@ -192,8 +193,8 @@ def keys(model: type[BaseModel], skipped: Iterable[str] = ("kind",), needed: str
         mark = unit_of_key(model, key)
         unit = "" if mark is None else mark.unit or "1"
         own = ["yes" if mark is not None and mark.per_device else ""] if drawn else []
-        meaning = markdown(field.description).replace("\n", " ")
-        rows.append([code(key), unit, default(field, mark, needed), allowed(field, mark), *own, meaning])
+        words = markdown(meaning(model, key)).replace("\n", " ")
+        rows.append([code(key), unit, default(field, mark, needed), allowed(field, mark), *own, words])
     head = ["key", "unit", "default", "range", *(["may be drawn"] if drawn else []), "meaning"]
     return table(head, rows) if rows else "It has no keys of its own.\n"
 
