@@ -22,6 +22,7 @@ exclude_patterns = ["templates"]
 autodoc_typehints = "none"  # the signature has them
 autodoc_member_order = "bysource"
 
+highlight_language = "none"  # of a block that names no language: commands, output
 html_theme = "pydata_sphinx_theme"
 html_title = "mcdev"
 html_show_sourcelink = False
