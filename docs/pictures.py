@@ -113,7 +113,7 @@ def make(example: Example) -> None:
     if example.picture not in pictures:
         raise SystemExit(f"{example.name}: no picture {example.picture}; there are {', '.join(pictures)}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    pictures[example.picture].savefig(example.image, dpi=72)
+    pictures[example.picture].savefig(example.image, dpi=130)
 
 
 def main() -> None:
