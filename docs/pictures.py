@@ -58,17 +58,14 @@ EXAMPLES: dict[str, list[Example]] = {
             "wang2017/fig4a_arrhenius.toml", "arrhenius", "Fig. 4a, inset: relaxation against temperature", few(64)
         ),
         Example("wang2017/fig4b_train.toml", "train_response", "Fig. 4b: facilitation, then depression", few(500)),
-        Example("wang2017/fig5b_interval.toml", "interval", "Fig. 5b: weight against the interval", few(128)),
+        Example("wang2017/fig5b_interval.toml", "interval", "Fig. 5b: weight against the interval", few(48)),
         Example("wang2017/fig5c_rate_change.toml", "rate_change", "Fig. 5c: a change of the rate", few(64)),
-        Example("wang2017/fig6b_srdp.toml", "srdp", "Fig. 6b: learning by the rate", few(48)),
+        Example("wang2017/fig6b_srdp.toml", "srdp", "Fig. 6b: learning by the rate", few(32)),
         Example("wang2017/fig6d_stdp.toml", "stdp_window", "Fig. 6d: learning by the time of spikes", few(32)),
         Example("wang2017/figS7c_low_rate.toml", "train_response", "Supplementary Fig. 7c: a low rate", few(128)),
     ],
     "Wang et al. (2017), one device in real time": [
-        Example("wang2017/device_fig1b_sweep.toml", "loops", "Fig. 1b: twelve sweeps of one polarity", few(8)),
         Example("wang2017/device_fig3a_pulse.toml", "pulse_response", "Fig. 3a: delay and relaxation", few(64)),
-        Example("wang2017/device_bridge_density.toml", "arrhenius", "Fig. 3b: activation energy, from a bridge"),
-        Example("wang2017/device_fig5b_interval.toml", "interval", "Fig. 5b: weight against the interval", few(32)),
         Example("wang2017/device_fig5c_rate_change.toml", "rate_change", "Fig. 5c: a change of the rate", few(32)),
     ],
     "Shin et al. (2022)": [
@@ -82,16 +79,12 @@ EXAMPLES: dict[str, list[Example]] = {
         Example("shin2022/fig7_stdp.toml", "stdp_window", "Fig. 7: learning by the time of spikes", few(16)),
         Example("shin2022/figS5_magnitude.toml", "along_axis", "Fig. S5: facilitation against the voltage"),
         Example("shin2022/figS6_duration.toml", "along_axis", "Fig. S6: facilitation against the duration"),
-        Example("shin2022/levels.toml", "ion_profiles", "Both levels: where the ions are"),
-        Example("shin2022/srdp.toml", "srdp", "Learning by the rate", few(16)),
         Example("shin2022/ten_thousand.toml", "distributions", "Turn-on times of many devices", few(2000)),
     ],
     "Neurons": [
         Example("neuron/neuron_single.toml", "raster", "A neuron of one memristor"),
-        Example("neuron/neuron_pulses.toml", "raster", "A neuron under pulses"),
         Example("neuron/neuron_noise.toml", "interspike_intervals", "Intervals between spikes"),
         Example("neuron/neuron_rate.toml", "rate_curve", "Firing rate against the voltage"),
-        Example("neuron/neuron_spread.toml", "rate_curve", "Firing rates of devices that differ"),
         Example("neuron/neuron_coupled.toml", "raster", "Two coupled neurons"),
     ],
     "Tasks": [

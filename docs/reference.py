@@ -11,6 +11,7 @@ import html
 import inspect
 import json
 import re
+import shlex
 import sys
 import tomllib
 import types
@@ -466,7 +467,9 @@ def gallery_page() -> str:
         text += f"\n## {section}\n"
         for each in (one for one in examples if one.image.exists()):
             file = pictures.HOUSE / "configs" / each.file
-            sets = "".join(f" --set {path}={json.dumps(value)}" for path, value in each.changes.items())
+            sets = "".join(
+                " --set " + shlex.quote(f"{path}={json.dumps(value)}") for path, value in each.changes.items()
+            )
             image = (Path("..") / each.image.relative_to(FOLDER.parent)).as_posix()
             said = _plain(tomllib.loads(file.read_text(encoding="utf-8")).get("description", "A first example"))
             text += (

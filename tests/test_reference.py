@@ -28,6 +28,7 @@ from mcdev.measurements.contract import STATUS_MEANINGS
 from mcdev.protocols import PROTOCOLS
 from mcdev.study import Study
 
+CONFIGS = Path(__file__).parents[1] / "configs"
 KINDS = [kind for kinds in (DEVICES, CIRCUITS, ELEMENTS, PROTOCOLS, MEASUREMENTS, FITS) for kind in kinds]
 
 
@@ -101,6 +102,18 @@ def test_what_else_has_a_name_stands_there(pages: dict[str, str]) -> None:
     for command in ("run", "calibrate", "list", "show", "diff", "remove", "stats", "compare", "plot", "export", "new"):
         assert f"\n## mcdev {command}\n" in pages["command_line"]
     assert "`--resume`" in pages["command_line"]
+
+
+def test_the_gallery_is_complete(reference: ModuleType, pages: dict[str, str]) -> None:
+    """Each example is a configuration that is shipped, which the changes suit, and its picture is here. Every figure of
+    the papers that can be simulated has one."""
+    examples = [example for of in reference.pictures.EXAMPLES.values() for example in of]
+    assert [example.name for example in examples if not example.image.exists()] == []
+    for example in examples:
+        assert mcdev.load(CONFIGS / example.file).with_(example.changes).points()
+        assert f"/{example.image.name})" in pages["gallery"]
+    figures = {path.stem for folder in ("wang2017", "shin2022") for path in (CONFIGS / folder).glob("fig*.toml")}
+    assert figures - {example.name for example in examples} == set()
 
 
 def test_text_is_no_markup(reference: ModuleType) -> None:
