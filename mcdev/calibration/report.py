@@ -37,6 +37,7 @@ from mcdev.calibration.uncertainty import CONFIDENCE, Gain, Knowledge, Profile
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.key_paths import axis_unit, axis_values
 from mcdev.configuration.problems import keys_of
+from mcdev.configuration.sweep import as_toml
 from mcdev.files.structure import Unreadable, hdf5
 from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import Origin, together, written
@@ -512,7 +513,7 @@ def write_fitted(outcome: Outcome, folder: Path) -> Path:
         own = _fitted(plan, experiment, name, device, plan.given(x, name, device))
         file = folder / "fitted" / f"{own['name']}.toml"
         with whole_file(file) as temporary:
-            temporary.write_text(tomli_w.dumps(own), encoding="utf-8")
+            temporary.write_text(as_toml(own), encoding="utf-8")
         files.append(f"fitted/{file.name}")
     study = {
         "name": file_name(plan.job.name, "fitted"),

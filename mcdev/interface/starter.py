@@ -228,8 +228,9 @@ def _keys(
 
 
 def _sentence(text: str | None) -> str:
-    """The first sentence, in one line."""
-    return re.split(r"(?<!et al)\.(?: |$)", " ".join((text or "").split()))[0]
+    """The first sentence, in one line, without the marks of a docstring."""
+    plain = re.sub(r":\w+:`([^`]+)`|``([^`]+)``", r"\1\2", " ".join((text or "").split()))
+    return re.split(r"(?<!et al)\.(?: |$)", plain)[0]
 
 
 def line(key: str, value: Any, meaning: str = "", off: bool = False) -> str:
