@@ -1,6 +1,6 @@
 """The benchmark suite by one command, each part in a process of its own:
 
-    python -m benchmarks                     all parts, and the table in README.md from their results
+    python -m benchmarks                     all parts, and the table in docs/speed.md from their results
     python -m benchmarks step_cost scaling   some of them
     python -m benchmarks table               the table alone, from benchmarks/results/
     python -m benchmarks guard               the check that continuous integration makes
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
+PAGE = HERE.parent / "docs" / "speed.md"
 SUITE = (
     "step_cost",
     "scaling",
@@ -55,7 +55,7 @@ def result(name: str) -> dict[str, Any]:
 
 
 def table() -> str:
-    """What stands in the README: how many times longer a particle-step takes elsewhere."""
+    """What stands in docs/speed.md: how many times longer a particle-step takes elsewhere."""
     found = result("step_cost")
     where = found["machine"]
     lines = ["| one particle-step with | takes longer than with mcdev by a factor of |", "|---|---|"]
@@ -71,18 +71,18 @@ def table() -> str:
             lines.append(f"| {OBSERVABLES[key]} | {whole[key]['schemes']['mcdev heun']['ratio']:.0f} |")
     lines.append(
         f"\n{where['processor']} with {where['vectors']}, one core, {where['date'][:10]}, "
-        f"jax {where['packages']['jax']}; method: [benchmarks/](benchmarks/README.md)."
+        f"jax {where['packages']['jax']}; method: [benchmarks/](benchmarks.md)."
     )
     return "\n".join(lines)
 
 
 def write_table() -> None:
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        sys.exit(f"README.md has lost its markers {BEGIN} and {END}")
-    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}", encoding="utf-8")
+        sys.exit(f"{PAGE.name} has lost its markers {BEGIN} and {END}")
+    PAGE.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}", encoding="utf-8")
 
 
 def main() -> None:

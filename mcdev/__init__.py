@@ -7,6 +7,7 @@ results = mcdev.run(experiment.with_({"ensemble.devices": 256}))   # an xarray t
 mcdev.summarise(results)                                           # mean, spread, quantiles
 mcdev.frame(results)                                               # of pandas: one row a device and cycle
 mcdev.draw(results, "figures")                                     # name → matplotlib figure; also written there
+mcdev.report(results, "report.html")                               # all of it, to zoom and to choose in a browser
 """
 
 from importlib import import_module
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from mcdev.export.source import export as export_model
     from mcdev.figures.showing import draw, draw_panel, plot
     from mcdev.files.whole_file import ResultsError
+    from mcdev.interface.exploring import explore
     from mcdev.interface.python import run
     from mcdev.machine.memory import NotEnoughMemory
+    from mcdev.reports.report import report
     from mcdev.results.by_element import by_element
     from mcdev.results.file import read, write
     from mcdev.results.frame import frame
@@ -47,6 +50,7 @@ _HOMES = {
     "draw": "mcdev.figures.showing",
     "draw_panel": "mcdev.figures.showing",
     "experiment_of": "mcdev.results.tree",
+    "explore": "mcdev.interface.exploring",
     "export_model": "mcdev.export.source:export",
     "frame": "mcdev.results.frame",
     "load": "mcdev.configuration.experiment",
@@ -56,6 +60,7 @@ _HOMES = {
     "plot": "mcdev.figures.showing",
     "presets": "mcdev.configuration.preset_tables",
     "read": "mcdev.results.file",
+    "report": "mcdev.reports.report",
     "ResultsError": "mcdev.files.whole_file",
     "resume": "mcdev.results.resume",
     "run": "mcdev.interface.python",
@@ -76,6 +81,7 @@ __all__ = [
     "draw",
     "draw_panel",
     "experiment_of",
+    "explore",
     "export_model",
     "frame",
     "load",
@@ -84,6 +90,7 @@ __all__ = [
     "plot",
     "presets",
     "read",
+    "report",
     "resume",
     "run",
     "statistics_frame",

@@ -379,6 +379,11 @@ class Unit:
         named = {"greater_than": self.gt, "at_least": self.ge, "less_than": self.lt, "at_most": self.le}
         return {name: float(bound) for name, bound in named.items() if bound is not None}
 
+    def written_in(self, unit: str) -> Unit:
+        """The same quantity in another unit, as somebody has written it; with the same bounds."""
+        ratio = self.scale / _scale(unit)
+        return Unit(unit, *(None if b is None else b * ratio for b in (self.gt, self.ge, self.lt, self.le)))
+
     def _range(self) -> str:
         bounds = [
             f"{sign} {bound:g} {self.unit}".strip()

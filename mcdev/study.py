@@ -55,6 +55,7 @@ class Study(Strict):
     name: FileName
     """Names the study's folder."""
     description: str = Field("", max_length=4000)
+    """Free text, kept with the results."""
     runs: tuple[str, ...] = Field(min_length=1)
     """Configuration files, relative to this one."""
     variants: dict[FileName, Variant] = Field(min_length=1)

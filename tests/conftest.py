@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -61,9 +62,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """The only skip of this house: a test of ngspice where there is no ngspice."""
+    """The only skips of this house: a test of ngspice where there is no ngspice, of a browser where there is none."""
     if item.get_closest_marker("ngspice") and not ngspice.available():
         pytest.skip("ngspice is not installed: apt-get install ngspice")
+    if item.get_closest_marker("browser") and not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("chromium or its driver is not installed: apt-get install chromium chromium-driver")
 
 
 HOLD = {"kind": "hold", "duration": "0.02 s", "samples": 4}

@@ -191,7 +191,7 @@ def test_planted_parameters_are_found_from_far_off_and_within_their_intervals() 
     bound = outcome.plan.parameters[0].coordinate.low
     cut = outcome._replace(knowledge=k._replace(low=np.array([bound, k.low[1]])))
     (said,) = [line for line in conclusions(cut) if "ends at its" in line]
-    assert said.startswith("the interval of capacitance ends at its lower bound, 0.01 F/m^2")
+    assert said.startswith("the interval of capacitance ends at its lower bound, 1 uF/cm^2")
 
 
 def test_a_target_at_a_sweep_point_is_called_by_its_values() -> None:
@@ -808,6 +808,23 @@ def train_job(values: dict[int, float], uncertainty: float | str, parameters: di
         "parameters": parameters,
         "targets": [{**about, "measurement": "g", "entry": entry, "value": value} for entry, value in values.items()],
     }
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ({"kind": "diffusive_hopping"}, "devices of kind 'diffusive_hopping' have no score"),
+        ({"interaction": 0.5}, "with an interaction between the particles"),
+    ],
+)
+def test_an_estimator_that_does_not_know_the_device_is_refused(device: dict[str, Any], words: str) -> None:
+    data = train_job({1: 0.03}, 0.01, {"device.friction": {"low": 1, "high": 10}})
+    data["device"] = {**data["device"], **device}
+    data["search"] = {"derivatives": "estimator"}
+    with pytest.raises(ConfigError, match=f'search.derivatives = "estimator": {words}.*write derivatives = "diff'):
+        plan_of(data)
+    data["search"] = {}
+    assert plan_of(data).goals
 
 
 def test_hopping_ensembles_have_derivatives_for_everything_that_is_measured() -> None:

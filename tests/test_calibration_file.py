@@ -26,7 +26,7 @@ LAYOUT: Layout = {
 
 def made() -> dict[str, xr.Dataset]:
     """Groups of a calibration of two parameters, two targets, a curve and a profile."""
-    words = ("target", "unit", "parameter")
+    words = report._TEXT
     about: dict[str, dict[str, Any]] = {
         "curve_1": {"title": "c", "noise": 1e-9},
         "profile_1": {"title": "p", "low": 0.5, "high": 1.5},

@@ -27,7 +27,8 @@ import mcdev.simulation.ensemble
 from mcdev.configuration.describes import describes
 from mcdev.configuration.experiment import load
 from mcdev.statistics import COLUMNS
-from mcdev.statistics.screen import prefixed, screens
+from mcdev.statistics.screen import screens
+from mcdev.units import readable
 
 MCDEV = Path(sys.executable).with_name("mcdev")
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -197,13 +198,13 @@ def test_what_was_written_is_said(done: Done, tmp_path: Path, mcdev_main: Callab
         ("250000 Hz", "250 kHz"),
         ("0.001 s", "1 ms"),
         ("0 s", "0 s"),
-        ("1e-05 m^2", "1e-05 m^2"),
+        ("1e-05 m^2", "0.1 cm²"),
         ("1e-05", "1e-05"),
         ("device_p", "device_p"),
     ],
 )
 def test_values_of_an_axis_have_a_prefix(value: str, said: str) -> None:
-    assert prefixed(value) == said
+    assert readable(value) == said
 
 
 def test_plot_from_the_results_alone(done: Done, tmp_path: Path, mcdev_main: Callable[..., Ended]) -> None:

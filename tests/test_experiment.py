@@ -173,6 +173,15 @@ def test_the_hash_is_of_the_experiment_not_of_its_name() -> None:
 # ------------------------------------------------------------------------------- sweeps
 
 
+def test_points_keep_their_numbers_in_a_file() -> None:
+    """A range, which TOML writes as a table, before lists, which it writes as values: also of tables."""
+    laws = [{"distribution": "lognormal", "median": 4.0, "sigma": 0.1}, 3.0]
+    experiment = swept(V={"start": "3 V", "stop": "4 V", "count": 2}, T=["0.40 K", "0.45 K"], f=laws)
+    again = mcdev.build(tomllib.loads(experiment.to_toml()))
+    assert again == experiment
+    assert [values for values, _ in again.points()] == [values for values, _ in experiment.points()]
+
+
 def test_without_a_sweep_there_is_one_point() -> None:
     ((values, point),) = train().points()
     assert values == {}

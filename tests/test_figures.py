@@ -480,7 +480,7 @@ def test_impedance_shows_spectra_and_the_circuit(spectra: xr.DataTree) -> None:
         there = (xdata(circuit) + 1j * ydata(circuit))[:, None]
         assert np.abs(there - 1e-6 * z.conj()).min(axis=0).max() < 0.02e-6 * np.abs(z).max()
     (label,) = labelled(figure, "device_1s")
-    assert label.endswith("(published: 7.72×10⁻⁹ S/m)")
+    assert label.endswith("(published: 7.72×10⁻¹¹ S/cm)")
     assert float(label.split(" = ")[1][:4]) == pytest.approx(1e9 * per_device(spectra, "conductivity", 1)[0], abs=0.01)
 
 
@@ -662,7 +662,7 @@ def test_numbers_carry_their_error(waved: xr.DataTree, value: float, error: floa
 
 
 def test_small_numbers_are_powers_of_ten(waved: xr.DataTree) -> None:
-    assert numbers.with_unit(waved, "S/m", 2.79e-9, 0.05e-9) == "2.79(5)×10⁻⁹ S/m"
+    assert numbers.with_unit(waved, "S/m", 2.79e-9, 0.05e-9) == "2.79(5)×10⁻¹¹ S/cm"
 
 
 # ---------------------------------------------------------------------------------------- scales

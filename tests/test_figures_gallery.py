@@ -12,18 +12,21 @@ import xarray as xr
 from conftest import reduced
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+import mcdev
 from mcdev.devices.contract import CIRCUIT_CHANNELS
-from mcdev.figures import along_axis, probability
+from mcdev.figures import along_axis, calibration, probability
 from mcdev.figures.axes import symbol_of
 from mcdev.figures.pictures import PICTURES
 from mcdev.measurements.contract import OK, RIGHT_CENSORED
 from mcdev.results.tree import assemble
 from mcdev.simulation.ensemble import PointResult
 from mcdev.statistics import summarise
+from mcdev.units import readable
 
 TRAIN = {
     "kind": "pulse_train",
@@ -65,7 +68,7 @@ def results(points: int, censored: bool, devices: int = 24, cycles: int = 4) -> 
                 timeline=timeline,
                 parameters={name: np.ones(devices) for name in experiment.device.parameters()},
                 values={name: np.minimum(x, bounds[name]) for name, x in tau.items()} | {"g": g, "ppf": z[2]},
-                status=status | {"g": np.zeros(g.shape), "ppf": np.zeros(z[2].shape)},
+                status=status | {"g": np.zeros(g.shape, int), "ppf": np.zeros(z[2].shape, int)},
                 of_mean=of_mean,
                 mean=dict.fromkeys(names, course),
                 sem=dict.fromkeys(names, course),
@@ -191,3 +194,118 @@ def test_a_point_of_a_probability_plot_takes_one_line() -> None:
 )
 def test_names_as_physics_writes_them(name: str, words: str) -> None:
     assert symbol_of(name) == words
+
+
+def of_calibration(points: int, censored: bool) -> xr.DataTree:
+    """Targets at so many points of a sweep on two devices, in the way of real ones: long names, values over decades; as
+    many parameters as fit them, the last undetermined or at its bound. ``censored``: some numbers could not be read."""
+    draw = np.random.default_rng(5)
+    gaps = 0.05 * 2.0 ** np.arange(points)
+    rows = [(device, gap) for device in ("P", "Device 1S") for gap in gaps]
+    names = [f"interval: weight_change at protocol gap {readable(f'{gap} s')} ({device})" for device, gap in rows]
+    count = len(rows)
+    reported = np.array([0.6 * np.exp(-gap) for _, gap in rows])
+    simulated = reported * np.exp(0.1 * draw.standard_normal(count))
+    if censored:
+        simulated[-1] = np.nan
+    text = {
+        "target": names,
+        "unit": ["1"] * count,
+        "series": [f"interval: weight_change ({device})" for device, _ in rows],
+        "along": ["gap"] * count,
+        "at_unit": ["s"] * count,
+    }
+    numbers = {"reported": reported, "uncertainty": 0.1 * reported, "simulated": simulated}
+    numbers |= {"simulated_error": 0.03 * reported, "at": [gap for _, gap in rows]}
+    numbers |= {"pull": (simulated - reported) / (0.1 * reported), "weight": np.arange(count) % 5 != 4}
+    targets = {name: ("target", np.array(values)) for name, values in (text | numbers).items()}
+    known = [
+        "capacitance",
+        "charge_gain (P)",
+        "correlation.switching_rate.relaxation_time",
+        "cycle_to_cycle.switching_rate",
+    ]
+    labels = [known[i % 4] + ("" if i < 4 else f" {i}") for i in range(points)]
+    value = 10.0 ** np.arange(points)
+    high = np.where(np.arange(points) == points - 1, 3.0, 1.2) * value
+    matrix = np.clip(np.eye(points) + 0.3 * draw.standard_normal((points, points)), -1, 1)
+    parameters = {"parameter": ("parameter", labels), "unit": ("parameter", ["uF/cm^2"] * points)}
+    parameters |= {"value": ("parameter", value), "low": ("parameter", 0.8 * value), "high": ("parameter", high)}
+    parameters |= {"upper_bound": ("parameter", high), "lower_bound": ("parameter", np.full(points, np.nan))}
+    parameters |= {"determined": ("parameter", np.arange(points) < max(points - 1, 1))}
+    parameters |= {"correlation": (("parameter", "other"), matrix)}
+    parameters |= {"singular_value": ("direction", 30.0 * 0.4 ** np.arange(points))}
+    lines = np.arange(12)
+    history = {
+        "start": lines // 6,
+        "stage": lines % 6 // 3,
+        "taken": np.ones(12, int),
+        "loss": 300.0 / (1 + lines % 6) ** 3,
+    }
+    time = np.linspace(0, 8, 200)
+    curve = {
+        "time": time,
+        "measured": 2e-7 * np.exp(-time),
+        "simulated": 2.1e-7 * np.exp(-time),
+        "sd": np.full(200, 2e-9),
+    }
+    profile = xr.Dataset(attrs={"title": labels[-1], "low": 0.5, "high": np.nan})
+    profile["value"] = xr.Variable("grid", np.linspace(0.4, 2, 9), {"units": "uF/cm^2"})
+    profile["chi_square"] = xr.Variable("grid", 20 * (np.linspace(0.4, 2, 9) - 1) ** 2)
+    groups = {
+        "/": xr.Dataset(attrs={"title": "t", "conclusions": ""}),
+        "/targets": xr.Dataset(targets),
+        "/parameters": xr.Dataset(parameters),
+        "/starts": xr.Dataset(
+            {"begin": (("start", "parameter"), np.outer([0.5, 2.0], value)), "loss": ("start", [1.0, 2.0])}
+        ),
+        "/history": xr.Dataset({name: ("line", values) for name, values in history.items()}),
+        "/curve_1": xr.Dataset({name: ("sample", values) for name, values in curve.items()}, {}, {"title": "c"}),
+        "/profile_1": profile,
+    }
+    return xr.DataTree.from_dict(groups)
+
+
+@pytest.mark.parametrize(
+    ("points", "censored"),
+    [pytest.param(*case, marks=() if case == (4, True) else pytest.mark.slow) for case in EVERY],
+)
+def test_no_text_of_a_calibration_lies_on_another_and_none_is_cut_off(points: int, censored: bool) -> None:
+    drawn = dict(calibration.pictures(of_calibration(points, censored)))
+    assert {name: wrong for name, figure in drawn.items() if (wrong := faults(figure))} == {}
+    expected = {"pulls", "history", "parameters", "curve_1", "profile_1"}
+    assert set(drawn) == expected | ({"correlation", "along"} if points > 1 else set())
+
+
+def test_reported_and_fitted_numbers_along_an_axis() -> None:
+    """Each device in a colour, its points by rising gap."""
+    figure = dict(calibration.pictures(of_calibration(4, False)))["along"]
+    bars = [c for c in figure.axes[0].containers if isinstance(c, ErrorbarContainer)]
+    assert [c.get_label() for c in bars] == ["P: reported", "P: fitted", "Device 1S: reported", "Device 1S: fitted"]
+    for bar in bars:
+        np.testing.assert_allclose(bar[0].get_xdata(), [0.05, 0.1, 0.2, 0.4])
+    np.testing.assert_allclose(bars[0][0].get_ydata(), 0.6 * np.exp(-np.array([0.05, 0.1, 0.2, 0.4])))
+    assert figure.axes[0].get_xlabel() == "gap (s)"
+
+
+def test_an_interval_that_ends_at_its_bound_is_marked() -> None:
+    axes = dict(calibration.pictures(of_calibration(4, False)))["parameters"].axes[0]
+    marked = [line for line in axes.get_lines() if line.get_label() == "ends at its bound"]
+    assert len(marked) == 4  # all upper ends are at a bound
+    assert marked[-1].get_xdata()[0] == pytest.approx(3.0)
+
+
+def test_pictures_are_as_wide_as_columns_and_their_type_can_be_read() -> None:
+    """In millimetres; no type below 7 pt, also where a picture is as wide as a page. Only powers are smaller."""
+    tree = results(4, True)
+    wanted = [p.NAME for p in PICTURES if p.NAME not in COURSES and p.applies(tree)]
+    for style, width in (("single", 89), ("double", 183)):
+        for name, figure in mcdev.draw(tree, only=wanted, style=style).items():
+            wide = name == "scatter_matrix"  # which is so by itself: too much for a column
+            assert figure.get_figwidth() * 25.4 == pytest.approx(183 if wide else width)
+            small = [t.get_text() for t in figure.findobj(Text) if t.get_text().strip() and t.get_fontsize() < 7]
+            assert small == [], name
+            if style == "double":
+                assert faults(figure) == [], name
+    with pytest.raises(mcdev.ConfigError, match='style = "triple": expected one of single, double'):
+        mcdev.draw(tree, style="triple")

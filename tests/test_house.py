@@ -1,4 +1,4 @@
-"""The house's own rules: what is promised in the README and in pyproject.toml holds."""
+"""The house's own rules: what is promised in the README, on the pages of docs/ and in pyproject.toml holds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -28,27 +29,50 @@ from mcdev.study import load_study
 pytestmark = pytest.mark.promise
 
 HOUSE = Path(__file__).parents[1]
-README = (HOUSE / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.relative_to(HOUSE).as_posix(): path.read_text(encoding="utf-8")
+    for path in [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs").rglob("*.md"))]
+    if path.parent.name != "reference"
+}
+"""Those that somebody wrote: docs/reference/ is made from the kinds and names them all."""
 SOURCES = sorted((HOUSE / "mcdev").rglob("*.py"))
 
 
-def test_the_python_of_the_readme_runs(
+def test_the_first_python_session_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As it stands there, from a folder that holds the configurations."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGES["docs/python.md"], re.DOTALL | re.MULTILINE)
     assert blocks
     assert len(blocks[0].strip().splitlines()) <= 16
     (tmp_path / "configs").symlink_to(HOUSE / "configs")
     monkeypatch.chdir(tmp_path)
-    exec(compile(blocks[0], "README.md", "exec"), {})
+    exec(compile(blocks[0], "docs/python.md", "exec"), {})
     assert capsys.readouterr().out
     assert list(tmp_path.rglob("*.png")), "it plots"
 
 
-@pytest.mark.parametrize("block", re.findall(r"^```toml\n(.*?)^```$", README, re.DOTALL | re.MULTILINE))
-def test_the_configurations_of_the_readme_are_valid(block: str, tmp_path: Path) -> None:
-    data = tomllib.loads(block)
+def written_configurations() -> list[Any]:
+    """The TOML on the pages that is a whole configuration or calibration."""
+    found = []
+    for page, text in PAGES.items():
+        for block in re.findall(r"^```toml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+            data = tomllib.loads(block)
+            own = str(data.get("device", {}).get("preset", "")).endswith(".toml") or "file" in data.get("protocol", {})
+            if {"name", "device"} <= data.keys() and {"protocol", "parameters"} & data.keys() and not own:
+                found.append(pytest.param(data, id=f"{page}: {data['name']}"))
+    return found
+
+
+def test_the_pages_have_configurations() -> None:
+    of = [str(each.id).split(":")[0] for each in written_configurations()]
+    assert {"README.md", "docs/tour.md", "docs/variability.md", "docs/calibration.md"} <= set(of)
+
+
+@pytest.mark.parametrize("data", written_configurations())
+def test_the_configurations_of_the_pages_are_valid(data: dict[str, Any], tmp_path: Path) -> None:
+    if data["device"].get("kind") == "leaky":  # a plugin's, which `test_pages.py` runs
+        data["device"] = {"preset": "wang2017_sioxny_ag"}
     if "parameters" in data:
         (tmp_path / "scope.csv").write_text("\n".join(f"{0.1 * i},3.5,1e-6" for i in range(6)))
         assert resolve(data, tmp_path).traces
@@ -75,15 +99,19 @@ def test_every_file_is_written_whole() -> None:
     assert set(written) - whole == {"ngspice.py: folder / 'netlist.cir'", "terminal.py: os.devnull"}
 
 
-def test_the_commands_of_the_readme_name_files_that_exist() -> None:
-    named = set(re.findall(r"configs/[\w/]+\.toml", README))
-    assert named
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_name_files_that_exist(page: str) -> None:
+    named = set(re.findall(r"configs/[\w/]+\.toml", PAGES[page]))
+    assert named or page != "README.md"
     assert [name for name in named if not (HOUSE / name).is_file()] == []
 
 
-def test_links_and_pictures_of_the_readme_exist() -> None:
-    named = re.findall(r"\]\(([^)#]+)\)", README)
-    assert [name for name in named if "://" not in name and not (HOUSE / name).exists()] == []
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_of_a_page_exist(page: str) -> None:
+    """Sphinx checks those among the pages of docs/; these are also read as files."""
+    named = [name for name in re.findall(r"\]\(([^)#\s]+)\)", PAGES[page]) if "://" not in name]
+    there = [name for name in named if not name.startswith(("reference/", "../reference/"))]  # made by the site
+    assert [name for name in there if not ((HOUSE / page).parent / name).exists()] == []
 
 
 @pytest.mark.parametrize("file", sorted((HOUSE / "configs").rglob("*.toml")), ids=lambda path: path.stem)
@@ -188,15 +216,11 @@ def test_there_are_kinds_of_everything() -> None:
 
 @pytest.mark.parametrize("table", KINDS)
 def test_every_kind_is_documented(table: type[BaseModel]) -> None:
-    """In the README, in its class, and it is named as its file is."""
+    """On a page, in its class, and it is named as its file is."""
     kind = name_of(table)
-    assert re.search(rf"\b{kind}\b", README) or re.search(rf"\b{kind}\b", pages())
+    assert any(re.search(rf"\b{kind}\b", text) for text in PAGES.values())
     assert (table.__doc__ or "").strip()
     assert table.__module__.rpartition(".")[2] == kind
-
-
-def pages() -> str:
-    return "\n".join(path.read_text(encoding="utf-8") for path in (HOUSE / "docs").rglob("*.md"))
 
 
 def test_the_version_that_computes_wrongly_is_excluded() -> None:
@@ -223,12 +247,15 @@ def test_no_checker_is_told_to_look_away() -> None:
     assert [f"{f.name}: {line}" for f in files for line in f.read_text().splitlines() if asking.search(line)] == []
 
 
-def test_nothing_is_skipped_but_for_a_missing_simulator() -> None:
-    """One line skips: tests marked ``ngspice``, where there is none. `.ci/run` installs it, and fails if one was."""
+def test_nothing_is_skipped_but_for_a_missing_program() -> None:
+    """Two lines skip: tests marked ``ngspice`` and ``browser``, where there is none. `.ci/run` installs both, and fails
+    if one was."""
     skipping = re.compile(r"pytest" + r"\.skip|import" + r"orskip|skip" + r"if|skip" + r"Test|collect_" + r"ignore")
     files = sorted((HOUSE / "tests").glob("*.py"))
     found = [f"{f.name}: {line.strip()}" for f in files for line in f.read_text().splitlines() if skipping.search(line)]
-    assert found == ["conftest.py: pytest" + '.skip("ngspice is not installed: apt-get install ngspice")']
+    missing = ("ngspice is not installed: apt-get install ngspice",)
+    missing += ("chromium or its driver is not installed: apt-get install chromium chromium-driver",)
+    assert found == [f'conftest.py: pytest.{"skip"}("{words}")' for words in missing]
     assert "^SKIPPED" in (HOUSE / ".ci" / "run").read_text()
 
 

@@ -228,3 +228,15 @@ def test_plot_in_a_script_shows_windows(tree: xr.DataTree) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_calibration_makes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the command does: where no folder is given, and where the one that is given is not there yet."""
+    seen: list[Path] = []
+    monkeypatch.setattr("mcdev.calibration.folder.work", lambda plan, folder, kept, say: seen.append(folder))
+    job = Path(__file__).parent.parent / "configs" / "examples" / "calibrate_scope.toml"
+    mcdev.calibrate(job, overrides={"directory": str(tmp_path / "runs")})
+    mcdev.calibrate(job, out=tmp_path / "a" / "b")
+    assert seen[0].parent == tmp_path / "runs"
+    assert seen[1] == tmp_path / "a" / "b"
+    assert all((folder / "job.json").is_file() for folder in seen)

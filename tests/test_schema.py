@@ -17,6 +17,7 @@ from scipy.constants import Boltzmann, electron_volt
 
 import mcdev
 from mcdev.schema import Lognormal, Normal, Uniform, Unit, converted, extremes, nearest, typical
+from mcdev.units import readable, unit_written
 
 pytestmark = pytest.mark.promise
 
@@ -290,3 +291,32 @@ def test_a_copy_with_other_values_is_worked_out_anew() -> None:
     assert changed.timeline().duration == pytest.approx(99)
     slower = experiment.device.model_copy(update={"capacitance": 2 * experiment.device.capacitance})
     assert experiment.model_copy(update={"device": slower}).pace(3.0).step == pytest.approx(2 * before.step)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("0.0005 s", "500 µs"),
+        ("0.5 s", "0.5 s"),
+        ("5e-09 m", "5 nm"),
+        ("0.12 F/m^2", "12 µF/cm²"),
+        ("7.72e-09 S/m", "7.72e-11 S/cm"),
+        ("12000 ohm", "12 kΩ"),
+        ("300 K", "300 K"),
+        ("device_p", "device_p"),
+        ("3", "3"),
+    ],
+)
+def test_quantities_are_read_in_usual_units(written: str, read: str) -> None:
+    assert readable(written) == read
+
+
+def test_a_unit_is_the_one_that_is_written() -> None:
+    assert unit_written("F/m^2", None, "10 uF/cm^2") == "uF/cm^2"
+    assert unit_written("F/m^2", {"P": "10 mF/m^2"}) == "mF/m^2"
+    assert unit_written("K", "20 degC") == "K"  # whose zero is another
+    assert unit_written("s", 3, "word") == "s"
+    capacitance = Unit("F/m^2", gt=0, lt=2).written_in("uF/cm^2")
+    assert capacitance.scale == pytest.approx(0.01)
+    assert (capacitance.gt, capacitance.lt) == (0, pytest.approx(200))
+    assert capacitance.parse("0.12 F/m^2") == pytest.approx(0.12)

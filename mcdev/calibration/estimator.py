@@ -19,7 +19,7 @@ from jaxtyping import Array
 from mcdev.calibration.critic import HORIZON, Contributions, Estimate, estimate
 from mcdev.circuits.contract import Circuit
 from mcdev.configuration.experiment import Experiment
-from mcdev.devices.contract import Devices, LaneKey, Score
+from mcdev.devices.contract import DeviceConfig, Devices, LaneKey, Score
 from mcdev.integrators.noise import realisation_key
 from mcdev.machine.environment import backend, computing
 from mcdev.machine.threads import thread_pool
@@ -58,6 +58,14 @@ def point_of(experiment: Experiment, realisations: int, dtype: Any = np.float64)
         trial = Trial(experiment)
         devices, circuit = trial.build(trial.draw(0, realisations), np.arange(realisations), dtype)
         return Point(devices, circuit, trial.rows, trial.settle)
+
+
+def lacks(device: DeviceConfig) -> str:
+    """Why the estimator does not know this device; "" where it does."""
+    try:
+        return "" if device.score is not None else f"devices of kind {device.kind!r} have no score"
+    except ValueError as error:
+        return str(error)
 
 
 def score_of(experiment: Experiment) -> Score:

@@ -26,7 +26,7 @@ from mcdev.calibration.misfit import Evaluations
 from mcdev.calibration.plan import Plan, load_job
 from mcdev.calibration.search import Step
 from mcdev.files.plain_text import CsvWriter
-from mcdev.files.whole_file import whole_file
+from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import Identity, Origin
 from mcdev.results.file import time_stamp
 from mcdev.results.record import Record, agreed, alone, changes, read_record, write_record
@@ -139,6 +139,10 @@ def calibrate_file(
     """
     plan = load_job(path, overrides)
     folder = Path(out) if out is not None else Path(plan.job.directory) / folder_name(plan)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"{folder} cannot be made: {error.strerror or error}; choose another folder") from None
     with alone(folder):
         kept = go_on(plan, folder, False) if (folder / RECORD).exists() else begin(plan, folder)
         return work(plan, folder, kept, say)

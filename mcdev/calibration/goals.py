@@ -13,6 +13,7 @@ from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, keys_of
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.schema import Unit, nearest, percentage, sentence
+from mcdev.units import readable, unit_written
 
 _LEAST = 3  # devices whose scatter says something of itself
 
@@ -25,6 +26,7 @@ class Goal(NamedTuple):
     device: str
     read: Read
     unit: str
+    """In which it is written, and shown."""
     value: float
     """SI."""
     sigma: float
@@ -175,6 +177,7 @@ def goals_of(
             found.append(Problem(f"{key}.scale", target.scale, f"the value is {value:g}; expected {expected}"))
             continue
         label = _label(target, experiments[target.experiment, device], device, len(devices))
+        unit = unit_written(mark.unit, given_for(target.value, (device,))) or "1"
         goals.append(
             Goal(
                 *(label, target.experiment, device, target, unit, value, sigma, scale, target.weight, target.source),
@@ -225,7 +228,7 @@ def _label(read: Read, experiment: Experiment, device: str, devices: int) -> str
     """``train: ppf at gap 50 ms (P)``."""
     every = experiment.sweep.points()
     values = every[read.point - 1] if len(every) > 1 and read.coefficient is None else {}
-    at = ", ".join(f"{keys_of(path)[-1].replace('_', ' ')} {value}" for path, value in values.items())
+    at = ", ".join(f"{keys_of(path)[-1].replace('_', ' ')} {readable(value)}" for path, value in values.items())
     at = f" at {at}" if at else ""
     what = read.label if read.statistic in ("mean", "mean_response") else read.words
     return f"{read.experiment}: {what}{at}" + (f" ({device})" if devices > 1 else "")

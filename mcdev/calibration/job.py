@@ -69,6 +69,7 @@ class Free(Strict):
     experiments: tuple[str, ...] = ()
     """Of a circuit's or protocol's parameter: the experiments that it is a parameter of; else all that have it."""
     prior: Prior | None = None
+    """What is known of it beforehand."""
 
 
 class Read(Address):
@@ -84,8 +85,8 @@ class Target(Read):
     """A reported number that the fit shall meet."""
 
     value: PerDeviceValue
-    """The number with its unit. With [simulations] also a bound, "> 20 ms" or "< 1 ms", or "undefined" where there was
-    nothing to measure."""
+    """The reported number with its unit: one for all devices, or a table device → number. With [simulations] also a
+    bound, "> 20 ms" or "< 1 ms", or "undefined" where there was nothing to measure."""
     uncertainty: PerDeviceValue | None = None
     """One standard deviation: a quantity, or a share of the value, "5 %". That a percentage is also where the value is
     a pure number: 5 % of "62 %" are 0.031. Of all by which the number may differ from the mean of all devices: the
@@ -122,7 +123,9 @@ class Curve(Layout):
     """
 
     file: str
+    """The measured file, beside the calibration's or below it."""
     device: str | None = None
+    """Which device it was measured on; may be left out where there is one only."""
     circuit: dict[str, Any] | None = None
     """The ``[circuit]`` table that it was taken in; else the device alone."""
     noise: Written | Range | tuple[Range, ...]
@@ -134,7 +137,9 @@ class Curve(Layout):
     between: Literal["step", "line"] = "step"
     """The voltage between two rows: that of the later one (step), or straight from one to the other (line)."""
     weight: Annotated[float, Unit("", ge=0)] = 1.0
+    """Multiplies its deviation; zero: computed at the end and shown, not fitted."""
     source: str = ""
+    """Where it comes from."""
 
 
 class Candidate(Read):
@@ -150,7 +155,9 @@ class Limit(Strict):
     """Between which values a setting may be chosen, both included."""
 
     low: Written
+    """Smallest."""
     high: Written
+    """Largest."""
 
 
 class Design(Strict):
@@ -167,12 +174,15 @@ class Design(Strict):
     tries: int = Field(24, ge=1, le=100_000)
     """Settings of each candidate's experiment that are looked at to begin with."""
     seed: int = Field(1, ge=0, lt=2**32)
+    """Of the settings that are looked at."""
 
 
 class Stage(Strict):
     """One stretch of the search: an optimiser and the size of the ensembles."""
 
     optimiser: Literal["levenberg_marquardt", "adam", "lbfgs"] = "levenberg_marquardt"
+    """levenberg_marquardt: for sums of squares, the default; lbfgs: quasi-Newton; adam: small steps, for noisy
+    derivatives."""
     steps: int = Field(100, ge=1, le=100_000)
     """Most steps."""
     devices: int = Field(256, ge=1, le=10_000_000)
@@ -187,9 +197,11 @@ class Starts(Strict):
     """Where searches begin. One start is the configuration's own."""
 
     number: int = Field(1, ge=1, le=10_000)
+    """How many searches there are."""
     factor: Annotated[float, Unit("", ge=1, le=1000)] = 1.0
     """Every free parameter is multiplied by a random factor between 1/factor and factor, within its bounds."""
     seed: int = Field(1, ge=0, lt=2**32)
+    """Names the random factors."""
 
 
 class Model(Strict):
@@ -202,15 +214,19 @@ class Model(Strict):
 
 
 class Search(Strict):
+    """How the best parameters are looked for."""
+
     stages: tuple[Stage, ...] = ()
     """What is done from each start, in order; if none is given, what suits the devices."""
     starts: Starts = Starts()
+    """Where searches begin."""
     derivatives: Literal["auto", "estimator", "differences"] = "auto"
     """Of hopping particles: the estimator, with differences where it is too noisy; or differences throughout; auto:
     differences below sixteen parameters an experiment, where they are the cheaper (docs/calibration.md)."""
     reach: Fraction = 0.05
     """How far a difference of hopping particles' ensembles reaches to either side, as a share of its parameter."""
     seed: int = Field(1, ge=0, lt=2**32)
+    """Names the random numbers of the simulated devices."""
     members: int = Field(32, ge=1, le=100_000)
     """Devices without noise whose parameters are drawn, which differ but may be differentiated: the same throughout, so
     that nothing is noisy. For statistics of a population of D devices, ten times D or more."""
@@ -225,15 +241,19 @@ class Simulations(Strict):
     number: int = Field(10_000, ge=100, le=10_000_000)
     """Simulated data sets, in parts of 256."""
     seed: int = Field(1, ge=0, lt=2**32)
+    """Of the draws, the devices and the training."""
     trained: str | None = None
     """Folder of an earlier calibration of the same experiments and parameters, whose simulations and network are used:
     nothing is simulated but what the posterior predicts."""
 
 
 class Report(Strict):
+    """What is worked out once the search has ended."""
+
     profile: tuple[str, ...] = ()
     """Parameters whose likelihood is profiled, as labelled in the table of results."""
     profile_points: int = Field(9, ge=3, le=101)
+    """Number of points of each profile."""
     posterior: int = Field(0, ge=0, le=1_000_000)
     """Draws from the posterior at the end: by gradients (NUTS) where every derivative is exact, or with [simulations]
     from the network that has learnt it, where 0 stands for 2000."""
@@ -247,6 +267,7 @@ class Job(Strict):
     name: FileName
     """Names the folder of results."""
     description: str = Field("", max_length=4000)
+    """Free text, kept with the results."""
     notes: tuple[str, ...] = ()
     """What a reader of the results must know; shown with them."""
     device: dict[str, Any] | None = None
@@ -258,14 +279,21 @@ class Job(Strict):
     parameters: dict[str, Free] = Field(min_length=1)
     """Key path → bounds, start and prior of a free parameter."""
     targets: tuple[Target, ...] = ()
+    """Reported numbers that the fit shall meet."""
     curves: tuple[Curve, ...] = ()
+    """Measured currents that the fit shall follow."""
     candidates: tuple[Candidate, ...] = ()
+    """Numbers that could be measured next."""
     design: Design | None = None
+    """Which experiments to do next."""
     models: dict[Name, Model] = Field(default_factory=dict)
+    """Name → a variant of the model that is fitted, too, and compared."""
     search: Search = Search()
+    """How the best parameters are looked for."""
     simulations: Simulations | None = None
     """Where it stands, it takes the place of [search]."""
     report: Report = Report()
+    """What is worked out at the end."""
     directory: str = "runs"
     """Folder in which each calibration makes its own."""
 

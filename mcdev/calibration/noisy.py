@@ -118,8 +118,9 @@ def _differentiate(
     reading: Reading,
     spread: Collection[str],
 ) -> None:
+    device = case.base.device
     wanted = derivatives == "estimator" or (derivatives == "auto" and len(values) >= _MANY)
-    hops = wanted and not case.base.device.differentiable
+    hops = wanted and not device.differentiable and not estimator.lacks(device)
     smooth = [n for n in names if (of_mean or case.base.measurements[n].linear) and n not in spread] if hops else []
     left = [n for n in names if n not in smooth]
     if smooth:

@@ -13,6 +13,7 @@ from mcdev.calibration.places import SECTIONS, numbers, place
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, key_path
 from mcdev.schema import Unit, nearest, numbers_of, sentence
+from mcdev.units import unit_written
 
 
 class Parameter(NamedTuple):
@@ -25,6 +26,7 @@ class Parameter(NamedTuple):
     """The experiments that have it."""
     label: str
     mark: Unit
+    """In the unit that its bounds or its start are written in."""
     coordinate: Coordinate
     start: float
     """SI."""
@@ -174,6 +176,7 @@ def _parameter(
         found.append(Problem(f"{key}.prior", (error.context or {}).get("value"), sentence(error)))
         return []
     names = tuple(dict.fromkeys(pair[0] for pair in own))
+    mark = mark.written_in(unit_written(mark.unit, free.low, free.high, free.start))
     return [Parameter(path, owner, names, label, mark, coordinate, start, centre, sd)]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from mcdev.calibration.curves import Trace, read_curve, traces_of
+from mcdev.calibration.estimator import lacks
 from mcdev.calibration.goals import Goal, candidates_of, goals_of
 from mcdev.calibration.job import ONLY, Job, Stage, placed
 from mcdev.calibration.limits import problems as design_problems
@@ -132,8 +133,10 @@ def load_job(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Pl
 
 def _quoted(key: str) -> str:
     """``parameters."device.friction".start``, also where the quotes around the key path in the middle are left out."""
-    first, *middle, last = key.split(".")
-    return key if first != "parameters" or '"' in key else f'{first}."{".".join(middle)}".{last}'
+    first, *rest = key.split(".")
+    if first != "parameters" or '"' in key or len(rest) < 2:
+        return key
+    return f'{first}."{".".join(rest[:-1])}".{rest[-1]}'
 
 
 def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") -> Plan:
@@ -176,6 +179,11 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     for label in job.report.profile:
         if labels is not None and label not in labels:
             found.append(Problem("report.profile", label, f"no such free parameter; {nearest(label, labels)}"))
+    if job.search.derivatives == "estimator":
+        noisy = [e.device for e in experiments.values() if not e.device.differentiable]
+        if why := next(filter(None, map(lacks, noisy)), ""):
+            remedy = 'write derivatives = "differences"'
+            found.append(Problem("search.derivatives", "estimator", f"{why}; {remedy}"))
     found += problems(job, parameters, goals, experiments)
     found += design_problems(job, candidates, experiments, [p.label for p in parameters])
     found += _cycles(job, experiments)

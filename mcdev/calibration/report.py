@@ -18,6 +18,7 @@ What a calibration by simulations leaves behind: `learnt.py`.
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,9 @@ from mcdev.calibration.search import Run
 from mcdev.calibration.settings import tables
 from mcdev.calibration.uncertainty import CONFIDENCE, Gain, Knowledge, Profile
 from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.key_paths import axis_unit, axis_values
+from mcdev.configuration.problems import keys_of
+from mcdev.configuration.sweep import as_toml
 from mcdev.files.structure import Unreadable, hdf5
 from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import Origin, together, written
@@ -47,6 +51,7 @@ from mcdev.machine.provenance import versions
 from mcdev.measurements.contract import OK
 from mcdev.results.provenance import git_commit
 from mcdev.schema import Unit, file_name
+from mcdev.units import customary, readable
 
 FILE_NAME = "calibration.h5"
 _SCHEMA = 1
@@ -58,7 +63,7 @@ def _along(dimension: str, *names: str) -> dict[str, tuple[str, ...]]:
 
 _READ: dict[str, dict[str, tuple[str, ...]]] = {
     "targets": _along("target", "target", "unit", "reported", "uncertainty", "simulated", "simulated_error")
-    | _along("target", "pull", "weight"),
+    | _along("target", "pull", "weight", "series", "along", "at", "at_unit"),
     "parameters": _along("parameter", "parameter", "unit", "value", "low", "high", "sd", "determined")
     | {"singular_value": ("direction",), "correlation": ("parameter", "other")},
     "starts": {"loss": ("start",), "begin": ("start", "parameter")},
@@ -73,8 +78,8 @@ _READ: dict[str, dict[str, tuple[str, ...]]] = {
     "course": {"time": ("sample",), "current": ("quantile", "sample"), "quantile": ("quantile",)},
 }
 """What tables and pictures read, with its dimensions, by the group's name without its number."""
-_TEXT = ("target", "unit", "parameter", "model")
-_ADDED = ("sd",)  # files of earlier versions lack it
+_TEXT = ("target", "unit", "parameter", "model", "series", "along", "at_unit")
+_ADDED = ("sd", "series", "along", "at", "at_unit")  # files of earlier versions lack them
 _ATTRIBUTES = {"curve": ("noise",), "profile": ("low", "high"), "checks": ("strangeness",)}
 _METHOD = (
     "errors: Gauss-Newton covariance in ln x (of curves of devices that move by themselves: sandwich), widened where "
@@ -392,7 +397,7 @@ def provenance(
 
 
 def _targets(outcome: Outcome) -> xr.Dataset:
-    goals, e = outcome.plan.goals, outcome.final
+    plan, goals, e = outcome.plan, outcome.plan.goals, outcome.final
     data = xr.Dataset(coords={"target": np.array([g.label for g in goals])})
     scale = np.array([Unit("" if g.unit == "1" else g.unit).scale for g in goals])
 
@@ -408,8 +413,44 @@ def _targets(outcome: Outcome) -> xr.Dataset:
     add("pull", [g.deviation(float(v)) for g, v in zip(goals, e.value, strict=True)], "deviation over uncertainty")
     add("weight", [g.weight for g in goals], "0: shown, not fitted")
     add("source", np.array([g.source for g in goals], dtype="U"), "where it is published")
+    places = [_place(plan, g) for g in goals]
+    add("series", np.array([p.series for p in places], dtype="U"), "what it is one point of")
+    add("along", np.array([p.along for p in places], dtype="U"), "along which axis; empty where it is along none")
+    add("at", np.array([p.at for p in places], float), "where on the axis, in the axis's unit")
+    add("at_unit", np.array([p.unit for p in places], dtype="U"), "unit of the axis")
     add("derivative_by", np.array(e.methods, dtype="U"), "how its derivatives were found")
     return data
+
+
+class _Place(NamedTuple):
+    """Where a target stands among others of its kind."""
+
+    series: str
+    along: str
+    at: float
+    unit: str
+
+
+def _place(plan: Plan, goal: Goal) -> _Place:
+    """Along the longest numeric axis of its experiment's sweep, or the entries of a list; the other axes' values are a
+    part of the series."""
+    experiment, read = plan.experiments[goal.experiment, goal.device], goal.read
+    of = f" ({goal.device})" if len({device for _, device in plan.experiments}) > 1 else ""
+    name = read.label if read.statistic in ("mean", "mean_response") else read.words
+    points = experiment.sweep.points()
+    here = points[read.point - 1] if read.coefficient is None else {}
+    numeric = [path for path in here if not isinstance(axis_values(experiment, path), list)]
+    path = max(numeric, key=lambda path: len({str(point[path]) for point in points}), default=None)
+    if path is None:
+        series = name.partition("[")[0] if read.entry is not None else name
+        at = math.nan if read.entry is None else float(read.entry)
+        return _Place(f"{goal.experiment}: {series}{of}", "entry" if read.entry is not None else "", at, "1")
+    others = [f"{keys_of(p)[-1].replace('_', ' ')} {readable(value)}" for p, value in here.items() if p != path]
+    unit = axis_unit(experiment, path)
+    usual, ratio = customary(unit, float(np.max(np.abs(axis_values(experiment, path)))))
+    at = float(axis_values(experiment, path)[read.point - 1]) * ratio
+    series = ", ".join([f"{goal.experiment}: {name}", *others])
+    return _Place(f"{series}{of}", keys_of(path)[-1].replace("_", " "), at, usual or "1")
 
 
 def _sd(outcome: Outcome, i: int) -> np.ndarray:
@@ -566,7 +607,7 @@ def write_study(plan: Plan, x: np.ndarray, folder: Path) -> Path:
         own = _fitted(plan, experiment, name, device, plan.given(x, name, device))
         file = folder / "fitted" / f"{own['name']}.toml"
         with whole_file(file) as temporary:
-            temporary.write_text(tomli_w.dumps(own), encoding="utf-8")
+            temporary.write_text(as_toml(own), encoding="utf-8")
         files.append(f"fitted/{file.name}")
     study = {
         "name": file_name(plan.job.name, "fitted"),

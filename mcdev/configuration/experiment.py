@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import tomli_w
 from pydantic import Field, ValidationError
 
 from mcdev.circuits import Alone, AnyCircuit
@@ -35,7 +34,7 @@ from mcdev.configuration.preset_tables import fill, without_preset
 from mcdev.configuration.problems import ConfigError, Problem, beside, described, unique
 from mcdev.configuration.reference import Reference
 from mcdev.configuration.samples import read_samples
-from mcdev.configuration.sweep import Sweep
+from mcdev.configuration.sweep import Sweep, as_toml
 from mcdev.devices import Device
 from mcdev.devices.contract import DeviceConfig, Observable, Pace
 from mcdev.files import structure
@@ -78,6 +77,7 @@ class Ensemble(Strict):
     equilibration: Interval = 0.0
     """Time at zero volts before the first cycle (before every cycle when rested), not recorded."""
     seed: int = Field(1, ge=0, lt=2**32)
+    """Names the random numbers: the same seed gives the same devices and cycles."""
     precision: Literal["auto", "float32", "float64"] = "auto"
     """auto: what suits the device, float32 for particles and float64 for ions."""
 
@@ -94,6 +94,7 @@ class Output(Strict):
     quantiles: tuple[Annotated[float, Unit("", ge=0, le=1)], ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     """Quantiles over the ensemble kept at every time."""
     figures: bool = True
+    """Whether a run draws its pictures."""
     reference: tuple[Reference, ...] = ()
     """Published numbers to compare with."""
 
@@ -104,14 +105,23 @@ class Experiment(Strict):
     name: FileName
     """Names the run's folder."""
     description: str = Field("", max_length=4000)
+    """Free text, kept with the results."""
     device: Device
+    """The device, by its kind or by a preset."""
     circuit: AnyCircuit = Alone()
+    """What stands beside the device."""
     protocol: AnyProtocol
+    """What the source does."""
     ensemble: Ensemble = Ensemble()
+    """How many devices and cycles."""
     measurements: dict[Name, AnyMeasurement] = Field(min_length=1)
+    """Name → what is measured on every realisation."""
     fits: dict[Name, AnyFit] = Field(default_factory=dict)
+    """Name → a law that is fitted to a measurement along an axis of the sweep."""
     sweep: Sweep = Sweep()
+    """Keys that take several values."""
     output: Output = Output()
+    """What is kept."""
     presets: dict[str, OwnPreset] | None = None
     """Presets of one's own, by the name of the file that they were read from, or written here."""
 
@@ -270,7 +280,8 @@ class Experiment(Strict):
         return self.model_dump(mode="json", exclude_none=True)
 
     def to_toml(self) -> str:
-        return tomli_w.dumps(self.to_dict())
+        """The text of a file that :func:`load` reads as an equal experiment, with the same points in the same order."""
+        return as_toml(self.to_dict())
 
     @property
     def hash(self) -> str:

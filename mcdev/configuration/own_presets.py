@@ -34,6 +34,7 @@ class OwnPreset(Strict):
     """A device's numbers, and where they come from."""
 
     title: str = Field("", max_length=400)
+    """What the device is, in a line."""
     source: str = Field("", max_length=4000)
     """Where the numbers come from."""
     notes: tuple[str, ...] = ()

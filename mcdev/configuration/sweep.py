@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import tomli_w
 from pydantic import Discriminator, Field, Tag
 
 from mcdev.configuration.problems import shown
@@ -23,9 +24,13 @@ class Range(Strict):
     """Values between two ends, evenly spaced linearly or in the logarithm; of a quantity, in the unit of ``start``."""
 
     start: int | float | str
+    """First value, with its unit."""
     stop: int | float | str
+    """Last value, with its unit."""
     count: int = Field(ge=2, le=10_000)
+    """How many values there are, both ends counted."""
     spacing: Literal["linear", "log"] = "linear"
+    """linear: equal differences; log: equal ratios."""
 
 
 Axis = Annotated[
@@ -82,3 +87,25 @@ def _end(text: int | float | str) -> tuple[float, str]:
     except (ValueError, OverflowError):
         pass
     raise ValueError(f"{shown(text)}: expected a finite number, with its unit")
+
+
+def as_toml(data: Mapping[str, Any]) -> str:
+    """A configuration as TOML. Axes keep their order, which numbers the points: TOML has tables after values, so that a
+    range is written in one line."""
+    sweep = dict(data.get("sweep", {}))
+    axes = sweep.pop("axes", {})
+    text = tomli_w.dumps({**data, "sweep": sweep} if "sweep" in data else data)
+    lines = [f"{_written_key(path)} = {_in_a_line(values)}\n" for path, values in axes.items()]
+    return text + ("\n[sweep.axes]\n" + "".join(lines) if lines else "")
+
+
+def _written_key(key: str) -> str:
+    return tomli_w.dumps({key: 0}).removesuffix(" = 0\n")
+
+
+def _in_a_line(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_written_key(key)} = {_in_a_line(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_in_a_line(each) for each in value) + "]"
+    return tomli_w.dumps({"x": value}).removeprefix("x = ").strip()

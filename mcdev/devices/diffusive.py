@@ -34,6 +34,8 @@ class Integrator(Strict):
     """How the Langevin equation is stepped. The defaults follow from the device; docs/numerics.md says how."""
 
     scheme: Literal["euler_maruyama", "heun", "leimkuhler_matthews"] = "heun"
+    """heun: the default, of second order; euler_maruyama: of first order; leimkuhler_matthews: for
+    equilibrium averages only, since it slows barrier crossing."""
     step: Annotated[float, Unit("s", gt=0)] | Literal["auto"] = "auto"
     """Time step; auto: a fixed share of the time in which the steepest well relaxes."""
     coupling_interval: Annotated[float, Unit("s", gt=0)] | Literal["auto"] = "auto"
@@ -48,6 +50,7 @@ class Diffusive(Nanoparticles):
     """Share of the interfacial energy that acts as an attraction between particles instead of fixed wells. It belongs
     to no terminal: interfacial_ratio is that of what stays in the fixed wells."""
     integrator: Integrator = Integrator()
+    """How the Langevin equation is stepped."""
 
     differentiable: ClassVar[bool] = False
     precision: ClassVar[Literal["float32", "float64"]] = "float32"

@@ -86,7 +86,9 @@ class DiffusiveDensity(Nanoparticles):
         }
     )
     mesh: Mesh = Mesh()
+    """Into how many cells the gap is cut."""
     integrator: Integrator = Integrator()
+    """How the densities are stepped."""
 
     single_precision: ClassVar[bool] = False
     lanes: ClassVar[dict[str, int]] = {"cpu": 64, "gpu": 1024, "tpu": 1024}

@@ -39,7 +39,9 @@ class PinningDisorder(Strict):
     """Random pinning: each well's width and depth is lognormal around the period and w_p, drawn per device."""
 
     period_sigma: Annotated[float, Unit("", ge=0, le=0.5)] = 0.0
+    """σ of ln(width) of a single well."""
     depth_sigma: Annotated[float, Unit("", ge=0, le=1)] = 0.0
+    """σ of ln(depth) of a single well."""
 
 
 class Nanoparticles(DeviceConfig):
@@ -96,6 +98,7 @@ class Nanoparticles(DeviceConfig):
     """N_0, which a cluster holds before it does, over half of the particles."""
 
     pinning_disorder: PinningDisorder | None = None
+    """Random widths and depths of the pinning wells; by default all are alike."""
     initial_state: Literal["rest", "bridge"] = "rest"
     """rest: clusters at the terminals; bridge: spread evenly over the gap at T_0, the conducting state that a pulse
     leaves at its best, so that a relaxation can be computed without its pulse."""

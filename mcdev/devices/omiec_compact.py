@@ -101,6 +101,7 @@ class OmiecCompact(DeviceConfig):
     spike meets what one of the other polarity left behind (Shin et al. 2022, Fig. 7, whose volatile model is in a
     supplement that is not at hand); with own_polarity a second spike of the other polarity is opposed."""
     integrator: Integrator = Field(default_factory=Integrator)
+    """How the two states are stepped."""
 
     small_signal: ClassVar[bool] = True
     layer: ClassVar[bool] = True

@@ -99,7 +99,9 @@ class OmiecPnp(DeviceConfig):
     fast_capacitance: Annotated[Drawn, PerDevice("F/m^2", gt=0)]
     """C_f, by which the conductivity adds to the fast state's rate."""
     mesh: Mesh = Field(default_factory=Mesh)
+    """Into how many volumes the layer is cut."""
     integrator: Integrator = Field(default_factory=Integrator)
+    """How the equations are stepped."""
 
     adaptive: ClassVar[bool] = True
     small_signal: ClassVar[bool] = True

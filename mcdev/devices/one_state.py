@@ -51,6 +51,7 @@ class OneState(DeviceConfig):
     preset: str | None = None
     """The parameter set that this table started from; its values stand unless given here."""
     integrator: Tolerance = Field(default_factory=Tolerance)
+    """How accurately the state is followed."""
 
     in_reverse: ClassVar[bool] = False
     remedy: ClassVar[str] = "look for extreme parameters or voltages; a larger device.integrator.tolerance may help"

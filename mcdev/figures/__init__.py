@@ -6,3 +6,5 @@ picture shows; and ``draw(tree)``, which returns a matplotlib ``Figure``.
 
 FORMATS = ("png", "svg", "pdf")
 """Of the files. Here, because the command line says them without importing a picture."""
+STYLES = ("single", "double")
+"""How wide pictures are: one column of a journal (89 mm), or both (183 mm)."""

@@ -27,7 +27,7 @@ from mcdev.figures.axes import (
 from mcdev.figures.distributions import scalars
 from mcdev.figures.numbers import published, with_unit
 from mcdev.figures.references import cited, diamond, references
-from mcdev.figures.style import GREY, SMALL, dress, key, plain_ticks, remark, sheet
+from mcdev.figures.style import GREY, LINE, SMALL, dress, key, plain_ticks, remark, sheet
 from mcdev.fits.double_exponential import DoubleExponential
 from mcdev.measurements.contract import LEFT_CENSORED, RIGHT_CENSORED
 from mcdev.results.tree import experiment_of
@@ -59,7 +59,7 @@ def draw(tree: xr.DataTree) -> Figure:
     assert path is not None
     shown, names = some_curves(tree, path), _names(tree)
     chosen, lines = list(shown), list(shown.values())
-    heights = [1.75 + 0.115 * _lines(tree, name, path, lines) for name in names]
+    heights = [1.75 + LINE * _lines(tree, name, path, lines) for name in names]
     figure = sheet(sum(heights))
     parts = np.ravel(figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights))
     for name, part in zip(names, parts, strict=True):

@@ -16,10 +16,9 @@ import xarray as xr
 
 from mcdev.figures.style import categories, colours
 from mcdev.results.tree import experiment_of
+from mcdev.units import customary, displayed
 
-_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _MOST_CURVES = 6  # in a panel
-_PREFIXED = {"s", "V", "V/s", "A", "S", "m", "eV", "Hz", "ohm"}
 _NAMES = {"s": ("time", "t"), "V": ("voltage", "V"), "A": ("current", "I"), "S": ("conductance", "G")}
 _NAMES |= {"K": ("temperature", "T"), "m": ("position", "x")}
 
@@ -70,11 +69,8 @@ def scale(tree: xr.DataTree, unit: str, values: np.ndarray) -> Scale:
         return Scale(1.0, "")
     size = np.abs(values[np.isfinite(values)])
     largest = float(size.max()) if size.size else 0.0
-    power = 0
-    if unit in _PREFIXED and largest > 0 and not (unit == "V" and 0.1 <= largest < 1):  # one writes 0.75 V
-        # An axis that ends at 0.9995 of the next prefix still reads better with it.
-        power = int(np.clip(3 * np.floor(np.log10(largest * 1.0005) / 3), -15, 12))
-    return Scale(10.0**-power, _PREFIXES[power] + ("Ω" if unit == "ohm" else unit))
+    usual, ratio = customary(unit, largest)  # an axis that ends at 0.9995 of the next prefix still reads better with it
+    return Scale(ratio, displayed(usual))
 
 
 def quantity(tree: xr.DataTree, unit: str, values: np.ndarray) -> tuple[Scale, str]:

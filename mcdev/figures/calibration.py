@@ -1,8 +1,10 @@
-"""Pictures of a calibration, from its results alone: pulls, history, correlation, profiles, curves."""
+"""Pictures of a calibration, from its results alone: pulls, numbers along an axis, history, correlation, profiles,
+curves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import xarray as xr
@@ -10,33 +12,37 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mcdev.figures import posterior
+from mcdev.figures.axes import symbol_of
 from mcdev.figures.style import (
     BLACK,
     BLUE,
     COLUMN,
     FRAME,
     GREY,
+    LINE,
     MEAN,
     RED,
     SINGLE,
     SMALL,
     TEXT,
     WHITE,
+    categories,
     colours,
     dress,
     key,
+    legend_above,
     plain_ticks,
     sheet,
 )
-
-_WRITTEN = 8
-"""Most parameters whose correlations are written into their squares."""
+from mcdev.units import displayed
 
 
 def pictures(tree: xr.DataTree) -> Iterator[tuple[str, Figure]]:
     """(name, picture) of everything that applies."""
     if tree["targets"].sizes["target"]:
         yield "pulls", pulls(tree)
+    if _series(tree):
+        yield "along", along(tree)
     if "history" in tree.children:
         yield "history", history(tree)
     yield "parameters", parameters(tree)
@@ -61,7 +67,8 @@ def pulls(tree: xr.DataTree) -> Figure:
     """(simulated - reported)/uncertainty of each target; a band of one and two standard deviations."""
     data = tree["targets"].dataset
     count = data.sizes["target"]
-    figure = sheet(0.55 + 0.14 * count)
+    labels = [_wrapped(str(text)) for text in data["target"].values]
+    figure = sheet(0.6 + _height(labels))
     axes = figure.subplots()
     place = np.arange(count)[::-1]
     for width, shade in ((2, 0.12), (1, 0.2)):
@@ -77,12 +84,11 @@ def pulls(tree: xr.DataTree) -> Figure:
     axes.axvline(0, color=GREY, lw=FRAME)
     reach = max(2.4, 1.15 * float(np.nanmax(np.abs(pull[np.isfinite(pull)]), initial=0.0)))
     axes.set_xlim(-reach, reach)
-    axes.set_yticks(place, [str(t) for t in data["target"].values], fontsize=SMALL - 1)
-    dress(axes, "pull, (simulated − reported)/uncertainty")
-    axes.tick_params(axis="y", labelsize=SMALL - 1)
+    axes.set_yticks(place, labels, fontsize=SMALL)
+    axes.set_ylim(-0.7, count - 0.3)
+    dress(axes, "pull (standard deviations)")
     if not fitted.all():
-        handles, labels = axes.get_legend_handles_labels()
-        key(axes, handles, labels)
+        legend_above(figure, [axes])
     return figure
 
 
@@ -101,6 +107,8 @@ def history(tree: xr.DataTree) -> Figure:
         begun = np.flatnonzero(np.diff(stage, prepend=-1) != 0)
         axes.plot(begun, loss[begun], "^", color=colour, ms=3)
     axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plain_ticks(axes.yaxis)
     dress(axes, "accepted step", "loss, Σ pull²")
     handles, labels = axes.get_legend_handles_labels()
     key(axes, handles, labels, title="start", columns=1 + count // 6)
@@ -111,23 +119,29 @@ def parameters(tree: xr.DataTree) -> Figure:
     """Fitted value and 95 % interval of each parameter relative to the fitted value, on a scale of factors."""
     data = tree["parameters"].dataset
     count = data.sizes["parameter"]
-    figure = sheet(max(0.6 + 0.14 * count, 1.0))
+    value, low, high = (data[name].values for name in ("value", "low", "high"))
+    named = zip(data["parameter"].values, value, data["unit"].values, strict=True)
+    labels = [_wrapped(f"{p}  {v:.3g}{'' if u == '1' else ' ' + displayed(str(u))}") for p, v, u in named]
+    figure = sheet(max(0.65 + _height(labels), 1.0))
     axes = figure.subplots()
     axes.set_ylim(-0.7, count - 0.3)
     place = np.arange(count)[::-1]
-    value, low, high = (data[name].values for name in ("value", "low", "high"))
     with np.errstate(invalid="ignore", divide="ignore"):
         left, right = low / value, high / value
         swapped = value < 0
         left, right = np.where(swapped, right, left), np.where(swapped, left, right)
     for i in range(count):
         fine = data["determined"].values[i] == 1
+        colour, word = (BLACK, "95 % interval") if fine else (RED, "weakly determined")
         ends = np.clip([left[i], right[i]], 0.1, 10.0) if np.isfinite(left[i]) else [0.1, 10.0]
-        axes.plot(ends, [place[i]] * 2, color=BLACK if fine else RED, lw=MEAN)
-        axes.plot(1.0, place[i], "o", ms=2.5, color=BLACK if fine else RED)
+        axes.plot(ends, [place[i]] * 2, color=colour, lw=MEAN, label=word)
+        axes.plot(1.0, place[i], "o", ms=2.5, color=colour)
     begun = tree["starts"].dataset["begin"].values / value if "starts" in tree.children else np.empty((0, count))
     for start in begun:
-        axes.plot(np.clip(start, 0.1, 10.0), place, "|", ms=3, color=GREY, lw=SINGLE)
+        axes.plot(np.clip(start, 0.1, 10.0), place, "|", ms=3, color=GREY, lw=SINGLE, label="starts")
+    for i, end in _at_bounds(data):
+        at = float(np.clip(end / value[i], 0.1, 10.0))
+        axes.plot(at, place[i], "s", ms=4, mfc="none", mec=RED, mew=0.8, label="ends at its bound")
     with np.errstate(invalid="ignore", divide="ignore"):
         factors = np.abs(np.log(np.concatenate([left, right, np.ravel(begun)])))
     far = np.max(factors, where=np.isfinite(factors), initial=0.0) if np.isfinite(factors).all() else np.inf
@@ -135,36 +149,42 @@ def parameters(tree: xr.DataTree) -> Figure:
     axes.set_xscale("log")
     axes.set_xlim(1 / reach, reach)
     plain_ticks(axes.xaxis)
-    unit = data["unit"].values
-    labels = [
-        f"{p}  {v:.3g}{'' if u == '1' else ' ' + u}"
-        for p, v, u in zip(data["parameter"].values, value, unit, strict=True)
-    ]
-    axes.set_yticks(place, labels, fontsize=SMALL - 1)
-    dress(axes, "95 % interval/value (grey: starts, red: weak)")
-    axes.tick_params(axis="y", labelsize=SMALL - 1)
-    axes.xaxis.label.set_fontsize(SMALL)
+    axes.set_yticks(place, labels, fontsize=SMALL)
+    dress(axes, "interval/value")
+    legend_above(figure, [axes])
     return figure
 
 
+def _at_bounds(data: xr.Dataset) -> Iterator[tuple[int, float]]:
+    """Number of each parameter whose interval ends at a bound that was set, and that end: the data do not say how much
+    further it goes."""
+    for end, bound in (("low", "lower_bound"), ("high", "upper_bound")):
+        if bound in data:
+            for i, (at, limit) in enumerate(zip(data[end].values, data[bound].values, strict=True)):
+                if np.isfinite(limit) and abs(at - limit) <= 1e-6 * abs(limit):
+                    yield i, float(at)
+
+
 def correlation(tree: xr.DataTree) -> Figure:
-    """Correlation of the natural coordinates, and the singular values."""
+    """Correlation of the natural coordinates, its numbers where there is room for them, and the singular values; the
+    columns are in the order of the rows."""
     data = tree["parameters"].dataset
     count = data.sizes["parameter"]
-    size = COLUMN + 0.1 * max(count - 8, 0)
-    figure = Figure(figsize=(size, size + 1.1), layout="constrained")
-    upper, lower = figure.subplots(2, 1, height_ratios=[size, 1.1])
-    shown = upper.imshow(data["correlation"].values, cmap="RdBu_r", vmin=-1, vmax=1)
-    labels = [str(p) for p in data["parameter"].values]
-    if count <= _WRITTEN:
+    labels = [_wrapped(f"{i + 1}  {name}") for i, name in enumerate(data["parameter"].values)]
+    tall = max(_height(labels), 0.2 * count, 1.0)
+    figure = sheet(tall + 1.9)
+    upper, lower = figure.subplots(2, 1, height_ratios=[tall, 0.9])
+    shown = upper.imshow(data["correlation"].values, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+    letters = max(len(line) for text in labels for line in text.split("\n"))
+    if (COLUMN - 0.75 - _LETTER * letters) / count > 4.5 * _LETTER:
         for (i, j), r in np.ndenumerate(data["correlation"].values):
             pale = WHITE if abs(r) > 0.6 else BLACK
-            upper.text(j, i, f"{r:.2f}", ha="center", va="center", fontsize=SMALL, color=pale)
-    upper.set_xticks(range(count), labels, rotation=90, fontsize=SMALL - 1)
-    upper.set_yticks(range(count), labels, fontsize=SMALL - 1)
-    bar = figure.colorbar(shown, ax=upper, shrink=0.7)
-    bar.set_label("correlation", fontsize=TEXT)
+            upper.text(j, i, f"{r:.2f}".replace("0.", "."), ha="center", va="center", fontsize=SMALL, color=pale)
+    upper.set_xticks(range(count), [str(i + 1) for i in range(count)], fontsize=SMALL)
+    upper.set_yticks(range(count), labels, fontsize=SMALL)
+    bar = figure.colorbar(shown, ax=upper, ticks=[-1, 0, 1], pad=0.02)
     bar.ax.tick_params(labelsize=SMALL)
+    upper.set_title("correlation", fontsize=TEXT, pad=3)
     singular = np.maximum(data["singular_value"].values, 1e-6)
     lower.semilogy(np.arange(1, count + 1), singular, "o", ms=3, color=BLACK)
     lower.axhline(1 / np.log(2), color=RED, lw=FRAME)
@@ -173,6 +193,80 @@ def correlation(tree: xr.DataTree) -> Figure:
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     dress(lower, "direction (red: a factor of two)", "singular value")
     return figure
+
+
+def along(tree: xr.DataTree) -> Figure:
+    """Fitted numbers along an axis, or of the entries of a list: reported with their uncertainty, and simulated."""
+    series = _series(tree)
+    data = tree["targets"].dataset
+    panels = list(dict.fromkeys((_bare(name), along) for name, along in series))
+    heights = [1.75 + LINE * (2 + sum(_bare(name) == bare for name, _ in series)) for bare, _ in panels]
+    figure = sheet(sum(heights))
+    parts = np.ravel(figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights))
+    for (bare, axis), part in zip(panels, parts, strict=True):
+        axes = part.subplots()
+        own = [(name, which) for (name, along), which in series.items() if (_bare(name), along) == (bare, axis)]
+        for (name, which), colour in zip(own, categories(len(own)), strict=True):
+            at, there, here = (data[key].values[which] for key in ("at", "reported", "simulated"))
+            error, spread = (np.abs(data[key].values[which]) for key in ("uncertainty", "simulated_error"))
+            words = name.removeprefix(bare).strip(" ()")
+            label = f"{words}: " if words else ""
+            look = {"lw": FRAME, "capsize": 1.5, "color": colour}
+            axes.errorbar(at, there, yerr=error, fmt="o", ms=3.5, mfc="none", label=f"{label}reported", **look)
+            axes.errorbar(
+                at, here, yerr=spread, fmt="-", lw=MEAN, color=colour, elinewidth=FRAME, label=f"{label}fitted"
+            )
+        places = np.concatenate([data["at"].values[which] for _, which in own])
+        if places.min() > 0 and places.max() > 20 * places.min():
+            axes.set_xscale("log")
+            plain_ticks(axes.xaxis)
+        unit, on_axis = (displayed(str(data[key].values[own[0][1][0]])) for key in ("unit", "at_unit"))
+        of = bare.partition(": ")[2] or bare
+        dress(axes, _with(axis, on_axis), _with(symbol_of(of), unit))
+        handles, texts = axes.get_legend_handles_labels()
+        key(part, handles, texts, title=bare, loc="outside upper center", columns=1 + (len(own) > 1))
+    return figure
+
+
+def _with(name: str, unit: str) -> str:
+    return name if unit == "1" else f"{name} ({unit})"
+
+
+def _bare(name: str) -> str:
+    """A series without its device."""
+    return re.sub(r" \([^()]*\)$", "", name)
+
+
+def _series(tree: xr.DataTree) -> dict[tuple[str, str], list[int]]:
+    """(series, axis) → numbers of its targets along the axis, of those with at least two."""
+    data = tree["targets"].dataset
+    if "series" not in data:
+        return {}
+    found: dict[tuple[str, str], list[int]] = {}
+    for i in np.argsort(data["at"].values, kind="stable").tolist():
+        if np.isfinite(data["at"].values[i]):
+            found.setdefault((str(data["series"].values[i]), str(data["along"].values[i])), []).append(i)
+    return {name: which for name, which in found.items() if len(which) > 1}
+
+
+_LETTER, _LINE = 0.065, 0.12
+"""About the width of a letter and the height of a line, in inches."""
+_WIDE = 26
+
+
+def _wrapped(label: str) -> str:
+    """A long name in lines that leave room for a panel beside them: broken at blanks, and after dots and colons."""
+    parts, lines = re.split(r"(?<= )(?=\S)|(?<=[.:])(?=[^\W\d])", label), [""]
+    for part in parts:
+        if lines[-1] and len(lines[-1] + part.rstrip()) > _WIDE:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.strip() for line in lines)
+
+
+def _height(labels: Sequence[str]) -> float:
+    """Of rows with these labels, in inches."""
+    return len(labels) * (0.04 + _LINE * max(text.count("\n") + 1 for text in labels))
 
 
 def profile(tree: xr.DataTree, name: str) -> Figure:
@@ -188,7 +282,7 @@ def profile(tree: xr.DataTree, name: str) -> Figure:
             axes.axvline(end, color=BLUE, lw=FRAME)
     axes.set_ylim(0, max(6.0, min(float(rise.max()) * 1.1, 20.0)))
     unit = data["value"].attrs["units"]
-    dress(axes, f"{data.attrs['title']}" + ("" if unit == "1" else f" ({unit})"), "χ² above its least")
+    dress(axes, _with(_wrapped(str(data.attrs["title"])), displayed(unit)), "χ² above its least")
     return figure
 
 

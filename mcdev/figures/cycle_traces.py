@@ -68,7 +68,7 @@ def draw(tree: xr.DataTree) -> Figure:
             right.set_ylim(min(-0.5, memory.values.min() - 0.1), 1.0)
             right.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             dress(right, "lag (cycles)" if last else "", "autocorrelation")
-        left.set_title(row.at(reading), fontsize=SMALL, pad=3)
+        left.set_title(row.at(reading), fontsize=SMALL, pad=6)
     legend_above(figure, [panels[0, 0]])
     return figure
 

@@ -83,7 +83,7 @@ def _devices(axes: Axes, row: Shown, reading: Reading, found: Components) -> Non
         remark(axes, f"uncensored only: {bounds} of {reading.values.size} are bounds", "corner")
     dress(axes, f"devices, sorted{shown_of}", row.label)
     axes.margins(x=0.02)
-    axes.set_title(row.at(reading), fontsize=SMALL, pad=3)
+    axes.set_title(row.at(reading), fontsize=SMALL, pad=6)
 
 
 def _components(axes: Axes, row: Shown, reading: Reading, found: Components) -> None:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mcdev.figures.axes import Scale, measurement, one_a_curve, point_colours
 from mcdev.figures.references import cited, references
-from mcdev.figures.style import BLACK, MEAN, dress, key, plain_ticks, remark, sheet
+from mcdev.figures.style import BLACK, LINE, MEAN, dress, key, plain_ticks, remark, sheet
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 
 NAME = "distributions"
@@ -35,7 +35,7 @@ def draw(tree: xr.DataTree) -> Figure:
     one is never reached, a left-censored one was passed before the axis begins."""
     names = scalars(tree)
     shown, labels, title = one_a_curve(tree, _SHOWN)
-    heights = [1.65 + 0.115 * (len(shown) + _lines(tree, name, shown)) for name in names]
+    heights = [1.65 + LINE * (len(shown) + _lines(tree, name, shown)) for name in names]
     figure = sheet(sum(heights))
     rows = np.ravel(figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights))
     for name, row in zip(names, rows, strict=True):
@@ -52,7 +52,7 @@ def draw(tree: xr.DataTree) -> Figure:
             axes.set_xscale("log" if logarithmic else "linear")
             axes.set_xlim(edges[0], edges[-1])
             if logarithmic:
-                plain_ticks(axes.xaxis)
+                plain_ticks(axes.xaxis, (1, 3))  # a panel is narrow
             else:
                 axes.xaxis.set_major_locator(MaxNLocator(4))
         tints = point_colours(tree, shown)

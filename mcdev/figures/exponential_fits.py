@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mcdev.figures.axes import counted, first_cycle, mean_label, one_a_curve, point_colours, quantity
 from mcdev.figures.courses import Course, course, window
 from mcdev.figures.numbers import published, with_unit
-from mcdev.figures.style import GREEN, dress, key, legend, remark, sheet
+from mcdev.figures.style import GREEN, LINE, dress, key, legend, remark, sheet
 from mcdev.machine.environment import computing
 from mcdev.measurements.exponential_fit import ExponentialFit, fit_exponential
 from mcdev.results.tree import experiment_of
@@ -36,7 +36,7 @@ def draw(tree: xr.DataTree) -> Figure:
     that mean; in the legend the time constant of the devices, mean and standard error."""
     names = _wanted(tree)
     shown, labels, _ = one_a_curve(tree)
-    heights = [1.75 + 0.115 * (len(shown) + 2) for _ in names]
+    heights = [1.75 + LINE * (len(shown) + 2) for _ in names]
     figure = sheet(sum(heights))
     for name, part in zip(names, np.ravel(figure.subfigures(len(names), 1, squeeze=False)), strict=True):
         axes = part.subplots()

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mcdev.figures.axes import one_a_curve, point_colours, scale
-from mcdev.figures.style import dress, key, plain_ticks, remark, sheet
+from mcdev.figures.style import LINE, dress, key, plain_ticks, remark, sheet
 from mcdev.statistics.trains import intervals, train_names
 
 NAME = "interspike_intervals"
@@ -34,7 +34,7 @@ def draw(tree: xr.DataTree) -> Figure:
     equal ratio; a dashed line at the median. What the end of a cycle cuts is not in it."""
     names = _names(tree)
     shown, labels, title = one_a_curve(tree, _SHOWN)
-    heights = [1.7 + 0.115 * (len(shown) + bool(title))] * len(names)
+    heights = [1.7 + LINE * (len(shown) + bool(title))] * len(names)
     figure = sheet(sum(heights))
     parts = np.ravel(figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights))
     for name, part in zip(names, parts, strict=True):

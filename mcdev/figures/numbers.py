@@ -20,7 +20,7 @@ def with_error(value: float, error: float) -> str:
 
 
 def with_unit(tree: xr.DataTree, unit: str, value: float, error: float = float("nan")) -> str:
-    """3.80(4) s, 2.79(1)×10⁻⁹ S/m: what a legend says of a number in the unit of the tree. An error below the fourth
+    """3.80(4) s, 2.79(1)×10⁻¹¹ S/cm: what a legend says of a number in the unit of the tree. An error below the fourth
     digit is left out."""
     if not np.isfinite(value):
         return "no value"

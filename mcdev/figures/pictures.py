@@ -96,14 +96,15 @@ def draw_all(
     left_out: Say = lambda why: None,
     form: str = "png",
     only: Collection[str] = (),
+    style: str = "single",
 ) -> list[Path]:
     """Write every picture that applies as ``NAME.png`` into a folder, which is made if need be; those of plugins, too.
-    ``form``: one of ``FORMATS``; ``only``: names of the pictures that are wanted.
+    ``form``: one of ``FORMATS``; ``only``: names of the pictures that are wanted; ``style``: one of ``STYLES``.
 
     Each is written to a temporary name and renamed. Raises ``ResultsError`` where the folder cannot be written.
     ``left_out`` is told of pictures that need a plugin which is not loaded, and of plugins' pictures that fail.
     """
-    return [save(figure, folder, name, form) for name, figure in drawn(tree, left_out, only)]
+    return [save(figure, folder, name, form, style) for name, figure in drawn(tree, left_out, only)]
 
 
 def drawn(
@@ -167,17 +168,21 @@ def _named(tree: xr.DataTree) -> str:
     return f" ({', '.join(names)})" if names else ""
 
 
-def draw_study(trees: dict[tuple[str, str], xr.DataTree], folder: Path, form: str = "png") -> list[Path]:
+def draw_study(
+    trees: dict[tuple[str, str], xr.DataTree], folder: Path, form: str = "png", style: str = "single"
+) -> list[Path]:
     """Write ``RUN_side_by_side.png`` for each run whose variants can be compared; keys are (run, variant)."""
     written = []
     names = file_names([run for run, _ in trees])
     for run, file in names.items():
         variants = {variant: tree for (name, variant), tree in trees.items() if name == run}
         if side_by_side.applies(variants):
-            written.append(save(side_by_side.draw(variants), folder, f"{file}_{side_by_side.NAME}", form))
+            written.append(save(side_by_side.draw(variants), folder, f"{file}_{side_by_side.NAME}", form, style))
     return written
 
 
-def draw_calibration(tree: xr.DataTree, folder: Path, form: str = "png", only: Collection[str] = ()) -> list[Path]:
+def draw_calibration(
+    tree: xr.DataTree, folder: Path, form: str = "png", only: Collection[str] = (), style: str = "single"
+) -> list[Path]:
     """Write the pictures of a calibration's results, or those named in ``only``."""
-    return [save(figure, folder, name, form) for name, figure in drawn(tree, only=only)]
+    return [save(figure, folder, name, form, style) for name, figure in drawn(tree, only=only)]

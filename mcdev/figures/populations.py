@@ -21,8 +21,8 @@ from mcdev.statistics.censored import Sample
 from mcdev.statistics.components import own_means
 from mcdev.statistics.populations import Beside
 from mcdev.statistics.readings import Reading
-from mcdev.statistics.screen import prefixed
 from mcdev.statistics.survival import kaplan_meier
+from mcdev.units import readable
 
 _COLOURS = (BLUE, ORANGE)
 _ROWS = 4
@@ -48,7 +48,7 @@ def draw(tree: xr.DataTree, found: Sequence[Beside], names: tuple[str, str]) -> 
                 back = np.exp(means) if positive else means
                 _curve(row[1], back * scale.factor, colour, f"{name}: n = {means.size}")
                 _curve(row[2], deviations, colour, f"{name}: n = {deviations.size}")
-        where = ", ".join(f"{axis} {prefixed(value)}".replace("_", " ") for axis, value in beside.pair.point.items())
+        where = ", ".join(f"{axis} {readable(value)}".replace("_", " ") for axis, value in beside.pair.point.items())
         p = beside.difference.p
         row[0].set_title(
             ", ".join(filter(None, [where, f"p = {p:.2g}" if np.isfinite(p) else ""])), fontsize=SMALL, loc="left"

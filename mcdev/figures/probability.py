@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from mcdev.figures.numbers import with_error
 from mcdev.figures.spread import Shown, many_devices, shown
-from mcdev.figures.style import GREY, SMALL, dress, key, plain_ticks, sheet
+from mcdev.figures.style import GREY, LINE, SMALL, dress, key, plain_ticks, sheet
 from mcdev.statistics.censored import Law, Sample, fit_laws, sample
 from mcdev.statistics.survival import kaplan_meier
 
@@ -39,7 +40,7 @@ def draw(tree: xr.DataTree) -> Figure:
     steps of Kaplan and Meier's curve, at half their height; lines are both fits, with the 95 % band of the one that
     is straight."""
     rows = _rows(tree)
-    heights = [1.75 + 0.115 * _lines_of(len(row.readings)) for row, _ in rows]
+    heights = [1.75 + LINE * _lines_of(len(row.readings)) for row, _ in rows]
     figure = sheet(sum(heights))
     parts = np.ravel(figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights))
     for (row, fits), part in zip(rows, parts, strict=True):
@@ -158,10 +159,11 @@ def _legend(row: Shown, i: int, data: Sample, laws: dict[str, Law]) -> str:
     if len(row.readings) <= _LISTED:
         return f"{row.texts[i]}: {words}" if row.texts[i] else words
     (sigma, error), (shape, other) = laws["lognormal"].parameters()["sigma"], laws["weibull"].parameters()["shape"]
-    words = words.replace("observations", "values").replace("-censored", "-c.")
+    sides = [f"{n} {side}-c." for n, side in ((reading.right, "right"), (reading.left, "left")) if n]
+    count = f"{data.values.size} ({', '.join(sides)})" if sides else f"{data.values.size}"
     less = laws["lognormal"].aic - laws["weibull"].aic
-    fitted = rf"$\sigma_\mathrm{{ln}}$ {sigma.value:.2g} ± {error:.1g}, shape {shape.value:.2g} ± {other:.1g}"
-    return f"{row.texts[i]}: {words}; {fitted}; ΔAIC {less:.0f}"
+    fitted = rf"$\sigma_\mathrm{{ln}}$ {with_error(sigma.value, error)}, shape {with_error(shape.value, other)}"
+    return f"{row.texts[i]}: {count}; {fitted}; ΔAIC {less:.0f}"
 
 
 def _parameters(law: Law) -> str:

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mcdev.figures.axes import measurement, points
 from mcdev.figures.spread import many_devices
-from mcdev.figures.style import BLUE, SMALL, TEXT, dress, plain_ticks, remark, sheet
+from mcdev.figures.style import BLUE, PAGE, SMALL, dress, plain_ticks, remark, sheet
 from mcdev.statistics.correlation import Correlation, correlate
 from mcdev.statistics.readings import Reading, few, readings
 
@@ -31,7 +31,8 @@ def draw(tree: xr.DataTree) -> Figure:
     assert found is not None
     levels = correlate(found)
     size = len(found)
-    figure = sheet(0.4 + 3.0 / size * size * (1.0 if size > 2 else 0.95))
+    wide = size > 3  # more than a column has room for
+    figure = sheet(5.4, PAGE) if wide else sheet(3.4 if size > 2 else 3.25)
     panels = figure.subplots(size, size, squeeze=False)
     named = [_named(tree, r) for r in found]
     for i in range(size):
@@ -48,7 +49,7 @@ def draw(tree: xr.DataTree) -> Figure:
             _scales(axes, log[0], log[1] and j < i)
             dress(axes, named[j][1] if i == size - 1 else "", named[i][1] if j == 0 and i > 0 else "")
             for axis in (axes.xaxis, axes.yaxis):
-                axis.label.set_fontsize(TEXT if size < 4 else SMALL - 1)  # a panel is narrow
+                axis.label.set_fontsize(SMALL)  # a panel is narrow
             axes.tick_params(labelbottom=i == size - 1, labelleft=j == 0 and i > 0)
             axes.tick_params(axis="x", labelrotation=90 if size > 3 else 0)
     figure.align_labels()

@@ -14,9 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mcdev.configuration.problems import ConfigError, Problem
-from mcdev.figures import FORMATS
+from mcdev.figures import FORMATS, STYLES
 from mcdev.figures.pictures import PICTURES, drawn
 from mcdev.figures.saving import save
+from mcdev.figures.style import styled
 from mcdev.files.html import escaped, page
 from mcdev.schema import nearest
 
@@ -38,15 +39,24 @@ class Pictures(dict[str, Figure]):
 
 
 def draw(
-    tree: xr.DataTree, folder: str | Path | None = None, only: str | Iterable[str] = (), format: str = "png"
+    tree: xr.DataTree,
+    folder: str | Path | None = None,
+    only: str | Iterable[str] = (),
+    format: str = "png",
+    style: str = "single",
 ) -> Pictures:
     """The pictures that apply to the results of a run or a calibration: name → matplotlib figure.
 
-    ``folder``: where they are also written, as ``format``: png, svg or pdf. ``only``: the names of those that are
-    wanted. What is left out, and why, is a warning. Raises ``ConfigError`` for a name that no picture has.
+    ``folder``: where they are also written, as ``format``: png, svg or pdf. ``style``: single or double, as wide as one
+    column of a journal or as both; no type in them is below 7 pt. ``only``: the names of those that are wanted. What is
+    left out, and why, is a warning. Raises ``ConfigError`` for a name that no picture has.
     """
+    if style not in STYLES:
+        raise ConfigError([Problem("style", style, f"expected one of {', '.join(STYLES)}")], "pictures")
     wanted = (only,) if isinstance(only, str) else tuple(only)
     made = Pictures(drawn(tree, lambda why: warnings.warn(why, stacklevel=3), wanted))
+    for figure in made.values():
+        styled(figure, style)
     if folder is not None:
         made.save(folder, format)
     return made

@@ -16,10 +16,14 @@ from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-COLUMN = 3.4
-"""Width of a journal's column in inches."""
-TEXT, SMALL = 7.5, 6.0
-"""Type sizes in points."""
+COLUMN = 89 / 25.4
+"""Width of a journal's column in inches: 89 mm (Nature; APS 86, IEEE 89, Elsevier 90)."""
+PAGE = 183 / 25.4
+"""Width of both columns in inches: 183 mm (Nature; APS 178, IEEE 182, Elsevier 190)."""
+TEXT, SMALL = 8.0, 7.0
+"""Type sizes in points: nothing is smaller than 7, which journals ask for."""
+LINE = 0.134
+"""Height of a line of a legend in inches."""
 MEAN, SINGLE, FRAME = 1.3, 0.45, 0.6
 """Line widths in points: ensemble means, single realisations, axes."""
 
@@ -29,9 +33,17 @@ WHITE = "#FFFFFF"
 """Of what is written on them."""
 
 
-def sheet(height: float) -> Figure:
+def sheet(height: float, width: float = COLUMN) -> Figure:
     """An empty figure, one column wide and ``height`` inches high."""
-    return Figure(figsize=(COLUMN, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def styled(figure: Figure, style: str) -> Figure:
+    """The figure as wide as a column (``single``) or as a page (``double``) of a journal, with type of the same size:
+    what is wide already stays so, and what grows in width grows a little in height."""
+    if style == "double" and (width := figure.get_figwidth()) < PAGE:
+        figure.set_size_inches(PAGE, figure.get_figheight() * (PAGE / width) ** 0.4)
+    return figure
 
 
 def dress(axes: Axes, x: str = "", y: str = "") -> None:
@@ -77,10 +89,10 @@ def legend_above(figure: Figure, panels: Sequence[Axes], title: str = "") -> Non
         for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
             known.setdefault(str(text), handle)
     lengths = [max(len(line) for line in text.splitlines()) + 6 for text in known]
-    fitting = (n for n in range(min(len(known), 6), 1, -1) if sum(map(max, np.array_split(lengths, n))) <= 68)
+    fitting = (n for n in range(min(len(known), 6), 1, -1) if sum(map(max, np.array_split(lengths, n))) <= 60)
     columns = next(fitting, 1)
     lines = sum(text.count("\n") for text in known) + -(-len(known) // columns) + bool(title)
-    figure.set_figheight(figure.get_figheight() + 0.05 + 0.115 * lines)
+    figure.set_figheight(figure.get_figheight() + 0.05 + LINE * lines)
     key(figure, list(known.values()), list(known), title, "outside upper center", columns)
 
 
@@ -91,14 +103,16 @@ def remark(axes: Axes, text: str, where: str = "middle") -> None:
 
 
 def plain_ticks(axis: XAxis | YAxis, each: tuple[float, ...] = (1, 2, 5)) -> None:
-    """Numbers on a logarithmic axis of less than two decades, where powers of ten alone would be too few; ``each``:
-    those of every decade."""
+    """Numbers on a logarithmic axis of few decades, where powers of ten would be too few or hard to read: ``each`` of
+    every decade below two decades, 0.1, 1, 10 up to four."""
     low, high = sorted(axis.get_view_interval())
     if 0 < high < 100 * low:
         steps = each if high > 4 * low else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
         axis.set_major_locator(LogLocator(subs=steps))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
+    elif not 1e-3 <= low < high <= min(1e4, 1e4 * low):
+        return
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def colours(count: int) -> list[Any]:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mcdev.figures.spread import Shown, many_devices, shown
-from mcdev.figures.style import MEAN, dress, key, legend, plain_ticks, sheet
+from mcdev.figures.style import LINE, MEAN, dress, key, legend, plain_ticks, sheet
 from mcdev.statistics.censored import sample
 from mcdev.statistics.survival import Survival, kaplan_meier
 
@@ -22,7 +22,7 @@ def applies(tree: xr.DataTree) -> bool:
 def draw(tree: xr.DataTree) -> Figure:
     """A row a measurement: the curve with its pointwise 95 % band, a tick where an observation is right-censored."""
     rows = _rows(tree)
-    heights = [1.6 + 0.115 * (1 + len(row.readings)) for row, _ in rows]
+    heights = [1.6 + LINE * (1 + len(row.readings)) for row, _ in rows]
     figure = sheet(sum(heights))
     parts = np.ravel(figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights))
     for (row, curves), part in zip(rows, parts, strict=True):

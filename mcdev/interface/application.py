@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mcdev.figures import FORMATS
+from mcdev.figures import FORMATS, STYLES
 from mcdev.files.plain_text import one_line
 from mcdev.interface.ending import CONFIG, Leave
 from mcdev.interface.terminal import STDERR, STDOUT
@@ -71,6 +71,18 @@ def _check_format(form: str) -> str:
 
 PictureFormat = Annotated[
     str, typer.Option("--format", callback=_check_format, help=f"Of the pictures: {', '.join(FORMATS)}.")
+]
+
+
+def _check_style(style: str) -> str:
+    if style not in STYLES:
+        raise Leave(f"--style {one_line(style, 40)}: expected {', '.join(STYLES)}", CONFIG)
+    return style
+
+
+PictureStyle = Annotated[
+    str,
+    typer.Option("--style", callback=_check_style, help="Of the pictures: single (89 mm) or double (183 mm) column."),
 ]
 Only = Annotated[
     list[str] | None, typer.Option("--only", metavar="PICTURE", help="Draw this picture; may be repeated.")

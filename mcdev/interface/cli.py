@@ -1,5 +1,5 @@
-"""The command line: new · run · calibrate · look · measure · stats · compare · plot · export · list · show · diff ·
-remove · validate · check · schema · presets · doctor.
+"""The command line: new · run · calibrate · look · measure · stats · compare · plot · report · export · list · show ·
+diff · remove · validate · check · schema · presets · doctor.
 
 Exit codes: 0 done; 1 done, but some realisations broke down; 2 wrong usage or configuration; 3 a file or folder
 cannot be read or written; 4 not enough memory; 130 interrupted (Ctrl-C); 143 terminated (SIGTERM, as by a cluster's

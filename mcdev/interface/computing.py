@@ -16,6 +16,7 @@ from mcdev.interface.application import (
     Only,
     Overrides,
     PictureFormat,
+    PictureStyle,
     Plugins,
     Quiet,
     again_with,
@@ -54,6 +55,7 @@ def run(
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
     form: PictureFormat = "png",
     only: Only = None,
+    style: PictureStyle = "single",
     quiet: Quiet = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it would take: steps, memory, time.")
@@ -71,7 +73,7 @@ def run(
     if resume is not None and out is not None:
         raise Leave("--out and --resume both name the folder; give one of them", CONFIG)
     kind: Literal["threads", "dask"] = "dask" if scheduler == "dask" or scheduler_address else "threads"
-    pictures = _pictures(form, only) if figures else None
+    pictures = _pictures(form, only, style) if figures else None
     how = _How(kind, threads, scheduler_address, memory * 2**30 if memory else None, pictures, accept)
     if config is None and resume is None:
         raise Leave("give a configuration file, or --resume FOLDER", CONFIG)
@@ -127,19 +129,20 @@ def _print_forecast(config: Path, overrides: dict[str, Any], threads: int | None
 
 
 class Pictures(NamedTuple):
-    """Which pictures are drawn, and as what."""
+    """Which pictures are drawn, as what, and how wide."""
 
     form: str
     only: tuple[str, ...]
+    style: str
 
 
-def _pictures(form: str, only: list[str] | None) -> Pictures:
+def _pictures(form: str, only: list[str] | None, style: str) -> Pictures:
     """Raises ``ConfigError`` for names that no picture has, before anything is computed."""
     if only:
         from mcdev.figures.pictures import check_names
 
         check_names(only)
-    return Pictures(form, tuple(only or ()))
+    return Pictures(form, tuple(only or ()), style)
 
 
 class _How(NamedTuple):
@@ -266,7 +269,7 @@ def _draw_study(plan: Any, trees: dict[tuple[str, str], Any], folder: Path, pict
     from mcdev.figures.pictures import draw_study
     from mcdev.study import FIGURES
 
-    for path in draw_study(trees, folder / FIGURES, pictures.form) if not pictures.only else ():
+    for path in draw_study(trees, folder / FIGURES, pictures.form, pictures.style) if not pictures.only else ():
         STDOUT.say(f"figure: {path}")
     for member in plan.members:
         draw(trees[member.run, member.variant], folder / member.folder / "figures", *pictures)

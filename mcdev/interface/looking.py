@@ -1,5 +1,5 @@
-"""The commands that look at what is there, or check: stats, compare, plot, export, validate, check, schema, presets,
-doctor."""
+"""The commands that look at what is there, or check: stats, compare, plot, report, export, validate, check, schema,
+presets, doctor."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mcdev.interface.application import (
     Only,
     Overrides,
     PictureFormat,
+    PictureStyle,
     Plugins,
     Quiet,
     RunFolder,
@@ -102,7 +103,7 @@ def compare(
     """Published numbers beside ours, as a Markdown table; and two results, say measured and simulated, side by side."""
     from mcdev import statistics
     from mcdev.results.file import read
-    from mcdev.statistics.screen import prefixed
+    from mcdev.units import readable
 
     for folder in runs:
         _say_altered(folder)
@@ -113,7 +114,7 @@ def compare(
         STDOUT.say("|---|---|---|---|---|")
     for tree, records in compared:
         for record in records:
-            where = ", ".join(f"{axis} {prefixed(value)}" for axis, value in record["point"].items())
+            where = ", ".join(f"{axis} {readable(value)}" for axis, value in record["point"].items())
             what = record["what"] + (f" at {where}" if where else "")
             unit = "" if record["unit"] == "1" else f" {record['unit']}"
             theirs, ours = f"{published(record)}{unit}", f"{with_error(record['ours'], record['error'])}{unit}"
@@ -131,6 +132,7 @@ def plot(
     out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
     form: PictureFormat = "png",
     only: Only = None,
+    style: PictureStyle = "single",
     point: Annotated[int | None, typer.Option(min=1, help="Of this sweep point alone, from one.")] = None,
     quiet: Quiet = False,
     plugin: Plugins = None,
@@ -142,15 +144,36 @@ def plot(
 
     if report.is_calibration(run):
         tree = report.read(run)
-        draw_calibration(tree, out or (run if run.is_dir() else run.parent) / "figures", form, tuple(only or ()))
+        draw_calibration(tree, out or (run if run.is_dir() else run.parent) / "figures", form, tuple(only or ()), style)
         return
 
     folder = out or find(run).parent / "figures" / (f"point_{point}" if point is not None else "")
     _say_altered(run)
     tree = read(run)
-    drawn = draw(tree if point is None else at_point(tree, point), folder, form, tuple(only or ()))
+    drawn = draw(tree if point is None else at_point(tree, point), folder, form, tuple(only or ()), style)
     if not drawn:
         STDOUT.say("no picture applies to these results")
+
+
+@app.command()
+def report(
+    run: Annotated[
+        Path, typer.Argument(help="Folder of a run, a study, a calibration or of measured files.", show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(help="File to write; default: report.html in the folder.")] = None,
+    quiet: Quiet = False,
+    plugin: Plugins = None,
+) -> None:
+    """Write an interactive report, one HTML file: pictures to zoom, points and devices to choose, tables to sort."""
+    from mcdev.reports.report import NAME
+    from mcdev.reports.report import report as made
+    from mcdev.results.file import FILE_NAME
+
+    if run.is_file() or (run / FILE_NAME).exists():
+        _say_altered(run)
+    found = made(run)
+    file = found.save(out or (run if run.is_dir() else run.parent) / NAME)
+    STDOUT.answer(f"report: {file} ({len(found.text.encode()) / 1e6:.1f} MB)", str(file))
 
 
 @app.command()

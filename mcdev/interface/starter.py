@@ -18,12 +18,14 @@ from mcdev.configuration.experiment import Experiment, build
 from mcdev.configuration.preset_tables import presets
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.devices import DEVICES
+from mcdev.files.structure import parse_toml
 from mcdev.kinds import Kind, name_of
 from mcdev.meanings import meaning
 from mcdev.measurements import MEASUREMENTS
 from mcdev.measurements.spiking import Spiking
 from mcdev.protocols import PROTOCOLS
 from mcdev.schema import Unit, converted, nearest, number_and_unit, typical
+from mcdev.units import customary
 
 _ABOVE = 1.5
 """Amplitude over the largest voltage among the device's parameters."""
@@ -35,6 +37,10 @@ _COLUMN = 46
 """Where comments begin."""
 
 
+CALIBRATION, STUDY = "calibration", "study"
+"""What ``mcdev new`` writes beside a configuration for each protocol."""
+
+
 def devices() -> dict[str, str]:
     """Presets and kinds of devices → what they are."""
     found = {name: str(preset["title"]) for name, preset in presets().items()}
@@ -44,6 +50,29 @@ def devices() -> dict[str, str]:
 def tasks() -> dict[str, str]:
     """Protocols → what they do."""
     return {name_of(kind): _first_line(kind) for kind in PROTOCOLS}
+
+
+def study(device: str, run: str, name: str) -> tuple[str, str]:
+    """The text of a study of one run in two variants, and of the configuration of that run, in the file ``run``. Raises
+    as :func:`starter`."""
+    text = starter(device, "pulse_train", run.removesuffix(".toml"))
+    made = build(parse_toml(text)).device
+    key = next(key for key in made.parameters() if key not in made.labels and typical(getattr(made, key)) > 0)
+    mark, value = made.parameters()[key], typical(getattr(made, key))
+    unit, ratio = customary(mark.unit, value / mark.scale)
+    other = f"{1.2 * value / mark.scale * ratio:.4g} {unit}".strip()
+    lines = [
+        "# Several runs, each in several variants, and one table of published numbers beside all of them: a column a",
+        "# variant. Published numbers stand in each run's file, as [[output.reference]].",
+        f'name = "{name}"',
+        f"runs = [{tomli_w.dumps({'a': run})[4:].strip()}]",
+        "",
+        '[variants."as it is"]',
+        "",
+        '[variants."another device".set]',
+        line(f'"device.{key}"', other if unit else float(other), "any key path, as with --set"),
+    ]
+    return "\n".join(lines) + "\n", text
 
 
 def starter(device: str, task: str, name: str | None = None) -> str:
@@ -66,7 +95,7 @@ def starter(device: str, task: str, name: str | None = None) -> str:
     experiment = build(_data(name, table, protocol, dict(list(measurements.items())[:_FIRST])))
     lines = [f"# {tasks()[task]}", f"# Device: {devices()[device]}", f'name = "{name}"', "", "[device]"]
     lines += _device(experiment, table)
-    lines += ["", "[circuit]", _line("kind", "alone", f"or {', '.join(n for n in CIRCUITS.names if n != 'alone')}")]
+    lines += ["", "[circuit]", line("kind", "alone", f"or {', '.join(n for n in CIRCUITS.names if n != 'alone')}")]
     lines += [
         "",
         f"[protocol]{_gap('[protocol]')}# voltages and times are chosen for this device: replace them by yours",
@@ -166,14 +195,14 @@ def _device(experiment: Experiment, table: Mapping[str, Any]) -> Iterator[str]:
     device = experiment.device
     preset = presets().get(str(table.get("preset")), {})
     if preset:
-        yield _line("preset", table["preset"], f"source: {preset['source']}")
+        yield line("preset", table["preset"], f"source: {preset['source']}")
     given = {key: value for key, value in table.items() if key != "preset"}
     own = preset.get("device", {})
     yield from _keys(device, given, own, preset.get("origin", {}), ("kind", "preset") if preset else ("preset",))
     key = next((key for key in device.parameters() if key not in device.labels), None)
     if key is not None and (middle := typical(getattr(device, key))) > 0:
         written = (own | given).get(key, device.parameters()[key].write(middle))
-        law = _line(key, {"distribution": "lognormal", "median": written, "sigma": 0.05})
+        law = line(key, {"distribution": "lognormal", "median": written, "sigma": 0.05})
         yield f"# {law}   # drawn for each device: every number may be"
 
 
@@ -189,23 +218,24 @@ def _keys(
     written = table.model_dump(mode="json", exclude_none=True) | dict(preset)
     for key, value in given.items():
         if key not in skipped:
-            yield _line(key, value, _sentence(meaning(type(table), key)))
+            yield line(key, value, _sentence(meaning(type(table), key)))
     for key, value in written.items():
         if key in given or key in skipped or isinstance(value, dict):
             continue
         text = _sentence(meaning(type(table), key))
         source = f" [{origin[key]}]" if key in origin else ""
-        yield _line(key, value, (text + source).strip(), off=True)
+        yield line(key, value, (text + source).strip(), off=True)
 
 
 def _sentence(text: str | None) -> str:
-    """The first sentence, in one line."""
-    return re.split(r"(?<!et al)\.(?: |$)", " ".join((text or "").split()))[0]
+    """The first sentence, in one line, without the marks of a docstring."""
+    plain = re.sub(r":\w+:`([^`]+)`|``([^`]+)``", r"\1\2", " ".join((text or "").split()))
+    return re.split(r"(?<!et al)\.(?: |$)", plain)[0]
 
 
-def _line(key: str, value: Any, meaning: str = "", off: bool = False) -> str:
+def line(key: str, value: Any, meaning: str = "", off: bool = False) -> str:
     """A key with its value and what it means; as a comment where it is ``off``."""
-    text = " ".join(tomli_w.dumps({key: value}).split())
+    text = " ".join(tomli_w.dumps({"key": value}).split()).replace("key", key, 1)
     if isinstance(value, dict):
         inner = ", ".join(" ".join(tomli_w.dumps({k: v}).split()) for k, v in value.items())
         text = f"{key} = {{ {inner} }}"
@@ -220,7 +250,7 @@ def _gap(text: str) -> str:
 def _measured(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for number, (label, table) in enumerate(found.items()):
         meaning = _first_line(MEASUREMENTS[str(table["kind"])])
-        yield _line(label, dict(table), meaning, off=number >= _FIRST)
+        yield line(label, dict(table), meaning, off=number >= _FIRST)
 
 
 def _sweep(protocol: Mapping[str, Any]) -> Iterator[str]:

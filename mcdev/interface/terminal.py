@@ -214,7 +214,8 @@ def print_calibration(tree: Any) -> None:
 def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = False) -> None:
     """Statistics, fits and published numbers of a run; of long lists a few entries, unless all are asked for."""
     from mcdev import statistics
-    from mcdev.statistics.screen import at_point, prefixed
+    from mcdev.statistics.screen import at_point
+    from mcdev.units import readable
 
     axes = list(records[0]["point"]) if records else []
     all_counts = {"n_censored": "censored", "n_undefined": "undefined", "n_failed": "failed"}
@@ -261,7 +262,7 @@ def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = F
     if references:
         beside = Table("quantity", "published", "mcdev", "source", box=SIMPLE_HEAD, pad_edge=False)
         for record in references:
-            where = ", ".join(f"{axis} {prefixed(value)}" for axis, value in record["point"].items())
+            where = ", ".join(f"{axis} {readable(value)}" for axis, value in record["point"].items())
             unit = "" if record["unit"] == "1" else f" {record['unit']}"
             beside.add_row(
                 visible(record["what"] + (f" at {where}" if where else "")),
@@ -304,6 +305,11 @@ def _prefixed(record: dict[str, Any]) -> tuple[str, float]:
     size = abs(record["mean"] or record["median"] or 1.0)
     if record["unit"] == "1":
         return "", 1.0
+    if "/" in record["unit"] or "^" in record["unit"]:
+        from mcdev.units import customary, displayed
+
+        usual, ratio = customary(record["unit"], size)
+        return f" ({displayed(usual)})", 1.0 / ratio
     for prefix, scale in (("", 1.0), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9)):
         if size >= 0.1 * scale:
             return f" ({prefix}{record['unit']})", scale

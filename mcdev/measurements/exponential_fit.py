@@ -131,6 +131,7 @@ class ExponentialFit(Measurement):
     of: Literal["current", "conductance"] = "current"
     """What is fitted."""
     window: str = "pulse"
+    """Name of the protocol's window whose course is fitted."""
     index: int = Field(1, ge=1)
     """Which window of that name, counted from one."""
     start: Interval = 0.0

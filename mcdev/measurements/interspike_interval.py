@@ -32,6 +32,7 @@ class InterspikeInterval(Spiking):
 
     kind: Literal["interspike_interval"] = "interspike_interval"
     statistic: Literal["mean", "median", "cv", "autocorrelation"] = "mean"
+    """Which number is made of the intervals of one realisation."""
 
     @property
     def unit(self) -> str:

@@ -19,7 +19,9 @@ class LoopArea(Measurement):
 
     kind: Literal["loop_area"] = "loop_area"
     polarity: Literal["positive", "negative"] = "positive"
+    """Which half of the sweep is read."""
     loop: int = Field(1, ge=1)
+    """Which loop of the sweep is read, counted from one."""
     relative: bool = True
     """To the product of the largest |V| and |I|; else in watts."""
 

@@ -14,6 +14,7 @@ class MeanConductance(Measurement):
 
     kind: Literal["mean_conductance"] = "mean_conductance"
     window: str = "all"
+    """Name of the protocol's window; ``all`` is the whole course."""
 
     unit: ClassVar[str] = "S"
     kinetic: ClassVar[bool] = False

@@ -19,6 +19,7 @@ class MeanCurrent(Measurement):
 
     kind: Literal["mean_current"] = "mean_current"
     window: str = "all"
+    """Name of the protocol's window; ``all`` is the whole course."""
     last: Annotated[float, Unit("", gt=0, le=1)] = 1.0
     """Part of the window that counts, at its end: what is read once a selector has switched on."""
 

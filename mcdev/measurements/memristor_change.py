@@ -18,6 +18,7 @@ class MemristorChange(Measurement):
     relative_to: Literal["first_read", "nothing"] = "first_read"
     """first_read: as a share of the conductance at the first read; nothing: in siemens."""
     window: str = "read"
+    """Name of the windows of which the first and the last are compared."""
 
     needs_channels: ClassVar[tuple[str, ...]] = ("memristor_conductance",)
 

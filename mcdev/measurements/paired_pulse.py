@@ -19,7 +19,9 @@ class PairedPulse(Measurement):
 
     kind: Literal["paired_pulse"] = "paired_pulse"
     first: int = Field(1, ge=1)
+    """Number of the pulse that is compared with, counted from one."""
     second: int = Field(2, ge=2)
+    """Number of the pulse that is compared."""
 
     unit: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ("pulse",)

@@ -33,6 +33,7 @@ class RelaxationTime(Measurement):
 
     kind: Literal["relaxation_time"] = "relaxation_time"
     by: Literal["fraction", "1/e", "exponential_fit"] = "fraction"
+    """The criterion, of the three above."""
     fraction: Fraction = 0.02
     """Of G_max; for fraction and exponential_fit."""
     switched: Fraction = 0.1

@@ -21,7 +21,9 @@ class SwitchingSlope(Measurement):
 
     kind: Literal["switching_slope"] = "switching_slope"
     polarity: Literal["positive", "negative"] = "positive"
+    """Which branch of the sweep is read."""
     loop: int = Field(1, ge=1)
+    """Which loop of the sweep is read, counted from one."""
 
     unit: ClassVar[str] = "V"
     nonnegative: ClassVar[bool] = True

@@ -30,7 +30,9 @@ class ThresholdVoltage(Measurement):
 
     kind: Literal["threshold_voltage"] = "threshold_voltage"
     polarity: Literal["positive", "negative"] = "positive"
+    """Which branch of the sweep is read."""
     loop: int = Field(1, ge=1)
+    """Which loop of the sweep is read, counted from one."""
     fraction: Fraction = 0.1
     """Of G_max."""
 

@@ -21,7 +21,9 @@ class TurnOnVoltage(Measurement):
 
     kind: Literal["turn_on_voltage"] = "turn_on_voltage"
     polarity: Literal["positive", "negative"] = "positive"
+    """Which branch of the sweep is read."""
     loop: int = Field(1, ge=1)
+    """Which loop of the sweep is read, counted from one."""
     fraction: Fraction = 0.1
     """Of the branch's largest |current|."""
 

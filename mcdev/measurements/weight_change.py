@@ -16,6 +16,7 @@ class WeightChange(Measurement):
 
     kind: Literal["weight_change"] = "weight_change"
     relative_to: Literal["full_scale", "first_pulse"] = "full_scale"
+    """full_scale: over the device's G_max; first_pulse: over the conductance at the first pulse."""
 
     unit: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ("pulse",)

@@ -16,12 +16,17 @@ class BipolarCycle(Protocol):
 
     kind: Literal["bipolar_cycle"] = "bipolar_cycle"
     amplitude: Voltage
+    """Height of the first pulse; the second has the other sign."""
     width: Duration
+    """Length of each pulse."""
     read_voltage: Voltage
     """Takes the sign of the pulse before it."""
     read_width: Duration
+    """Length of each read."""
     samples_per_pulse: int = Field(8, ge=4, le=10_000)
+    """Number of samples recorded in each pulse."""
     samples_per_read: int = Field(8, ge=4, le=10_000)
+    """Number of samples recorded in each read."""
 
     equilibrium: ClassVar[bool] = False
 

@@ -15,7 +15,9 @@ class Hold(Protocol):
 
     kind: Literal["hold"] = "hold"
     voltage: Voltage = 0.0
+    """The voltage that is held."""
     duration: Duration
+    """How long it is held."""
     samples: int = Field(100, ge=1, le=100_000)
     """Number of samples recorded."""
 

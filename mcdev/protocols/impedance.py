@@ -20,6 +20,7 @@ class Impedance(Protocol):
 
     kind: Literal["impedance"] = "impedance"
     bias: Voltage = 0.0
+    """Voltage that is held, and about which the response is linear."""
     settling: Duration = 1.0
     """Time at the bias before the spectrum is taken."""
     amplitude: Annotated[float, Unit("V", gt=0)] = 0.1

@@ -15,13 +15,17 @@ class Pulse(Protocol):
 
     kind: Literal["pulse"] = "pulse"
     amplitude: Voltage
+    """Height of the pulse."""
     width: Duration
+    """Length of the pulse."""
     rest: Interval = 0.0
     """Time at the read voltage before the pulse."""
     relaxation: Interval
     """Time at the read voltage after the pulse."""
     read_voltage: Voltage = 0.0
+    """Voltage before and after the pulse."""
     samples_per_pulse: int = Field(100, ge=1, le=100_000)
+    """Number of samples recorded in the pulse."""
     relaxation_samples: int = Field(200, ge=1, le=100_000)
     """Samples after the pulse; they grow from a pulse's sample on, to resolve decades of time."""
 

@@ -17,19 +17,25 @@ class PulseTrain(Protocol):
     kind: Literal["pulse_train"] = "pulse_train"
     example: ClassVar[Mapping[str, Any]] = {"count": 3, "gap": "100 ms"}
     amplitude: Voltage
+    """Height of each pulse."""
     width: Duration
+    """Length of each pulse."""
     period: Duration | None = None
     """Time from the start of one pulse to the start of the next. Give this or ``gap``."""
     gap: Duration | None = None
     """Time between two pulses (t_zero). Give this or ``period``."""
     count: int = Field(ge=1, le=100_000)
+    """Number of pulses."""
     read_voltage: Voltage = 0.0
     """Voltage between and after the pulses."""
     relaxation: Interval = 0.0
     """Time at the read voltage after the last pulse's gap."""
     samples_per_pulse: int = Field(16, ge=4, le=10_000)
+    """Number of samples recorded in each pulse."""
     samples_per_gap: int = Field(8, ge=1, le=10_000)
+    """Number of samples recorded between two pulses."""
     relaxation_samples: int = Field(100, ge=1, le=100_000)
+    """Number of samples recorded after the train; they grow from a gap's sample on."""
 
     equilibrium: ClassVar[bool] = False
 

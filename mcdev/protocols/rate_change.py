@@ -17,12 +17,19 @@ class RateChange(Protocol):
     kind: Literal["rate_change"] = "rate_change"
     example: ClassVar[Mapping[str, Any]] = {"rates": ["5 Hz", "2 Hz"], "counts": [3, 2]}
     amplitude: Voltage
+    """Height of each pulse."""
     width: Duration
+    """Length of each pulse."""
     rates: tuple[Rate, ...] = Field(min_length=1, max_length=100)
+    """Rate of the pulses in each section."""
     counts: tuple[int, ...] = Field(min_length=1, max_length=100)
+    """Number of pulses in each section."""
     read_voltage: Voltage = 0.0
+    """Voltage between and after the pulses."""
     samples_per_pulse: int = Field(8, ge=4, le=10_000)
+    """Number of samples recorded in each pulse."""
     samples_per_gap: int = Field(6, ge=1, le=10_000)
+    """Number of samples recorded between two pulses."""
 
     equilibrium: ClassVar[bool] = False
 

@@ -15,7 +15,9 @@ class Recovery(Protocol):
 
     kind: Literal["recovery"] = "recovery"
     amplitude: Voltage
+    """Height of each pulse."""
     width: Duration
+    """Length of each pulse."""
     gap: Duration
     """Time between two pulses of the train."""
     count: int = Field(4, ge=1, le=10_000)
@@ -25,8 +27,11 @@ class Recovery(Protocol):
     read_voltage: Voltage = 0.0
     """Voltage between the pulses."""
     samples_per_pulse: int = Field(16, ge=4, le=10_000)
+    """Number of samples recorded in each pulse."""
     samples_per_gap: int = Field(8, ge=1, le=10_000)
+    """Number of samples recorded between two pulses."""
     recovery_samples: int = Field(60, ge=1, le=100_000)
+    """Number of samples recorded between the train and the last pulse."""
 
     equilibrium: ClassVar[bool] = False
 

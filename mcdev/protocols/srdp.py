@@ -19,17 +19,25 @@ class Srdp(Protocol):
 
     kind: Literal["srdp"] = "srdp"
     amplitude: Voltage
+    """Height of each pulse."""
     width: Duration
+    """Length of each pulse."""
     t_zero: Duration
     """Time at zero volts between two pulses."""
     count: int = Field(15, ge=1, le=10_000)
+    """Number of pulses between the reads."""
     rest: Interval = 0.0
     """Time at zero volts between the last pulse and the read."""
     read_voltage: Voltage = 0.0
+    """Voltage of both reads."""
     read_width: Duration
+    """Length of each read."""
     samples_per_pulse: int = Field(8, ge=4, le=10_000)
+    """Number of samples recorded in each pulse."""
     samples_per_gap: int = Field(4, ge=1, le=10_000)
+    """Number of samples recorded between two pulses."""
     samples_per_read: int = Field(4, ge=1, le=10_000)
+    """Number of samples recorded in each read."""
 
     equilibrium: ClassVar[bool] = False
 

@@ -39,17 +39,25 @@ class Stdp(Protocol):
     post_low: Voltage
     """Long pulse of the postsynaptic spike, at its own neuron: the pair sees the negative."""
     high_width: Duration
+    """Length of the short high pulse of each spike."""
     low_width: Duration
+    """Length of the long low pulse of each spike."""
     delta_t: Annotated[float, Unit("s")]
     """Δt, from the end of the first spike to the beginning of the second; negative: the postsynaptic one is first."""
     rest: Interval = 0.0
     """Time at zero volts between the last spike and the read."""
     read_voltage: Voltage = 0.0
+    """Voltage of both reads."""
     read_width: Duration
+    """Length of each read."""
     samples_per_high: int = Field(8, ge=4, le=10_000)
+    """Number of samples recorded in each high pulse."""
     samples_per_low: int = Field(12, ge=4, le=10_000)
+    """Number of samples recorded in each low pulse."""
     samples_per_gap: int = Field(16, ge=1, le=10_000)
+    """Number of samples recorded between the two spikes."""
     samples_per_read: int = Field(4, ge=1, le=10_000)
+    """Number of samples recorded in each read."""
 
     equilibrium: ClassVar[bool] = False
 

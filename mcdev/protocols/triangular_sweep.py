@@ -19,12 +19,15 @@ class TriangularSweep(Protocol):
 
     kind: Literal["triangular_sweep"] = "triangular_sweep"
     amplitude: Annotated[float, Unit("V", gt=0)]
+    """Largest voltage of each branch."""
     rate: Annotated[float, Unit("V/s", gt=0)]
     """Sweep rate."""
     polarity: Literal["positive", "negative", "positive_first", "negative_first"] = "positive_first"
+    """One polarity, or both in each loop and which one is first."""
     rest: Interval = 0.0
     """Time at 0 V before each loop, in which the device comes back."""
     loops: int = Field(1, ge=1, le=10_000)
+    """How many times the sweep is repeated."""
     samples_per_branch: int = Field(100, ge=4, le=100_000)
     """Samples from zero to the amplitude."""
 

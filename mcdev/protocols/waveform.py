@@ -28,9 +28,10 @@ _FEW = 50
 
 
 class Waveform(Protocol):
-    """Points written out, or from a file (:class:`PointsFile`). Two points of one time are a step.
+    """Straight lines between points of time and voltage. Two points of one time are a step.
 
-    The file is read when the configuration is loaded; results hold its points, not its path.
+    The points are written out, or stand in a file (:class:`PointsFile`), which is read when the
+    configuration is loaded; results hold its points, not its path.
     """
 
     kind: Literal["waveform"] = "waveform"

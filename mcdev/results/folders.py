@@ -17,9 +17,9 @@ import filelock
 from mcdev.files import structure
 from mcdev.files.whole_file import ResultsError
 
-_RUN = {"results.h5", "run.json", "config.toml", "statistics.csv", "card.toml"}
-_CALIBRATION = {"job.json", "calibration.h5", "fitted.toml", "targets.csv", "parameters.csv"}
-_STUDY = {"table.csv"}
+_RUN = {"results.h5", "run.json", "config.toml", "statistics.csv", "card.toml", "report.html"}
+_CALIBRATION = {"job.json", "calibration.h5", "fitted.toml", "targets.csv", "parameters.csv", "report.html"}
+_STUDY = {"table.csv", "report.html"}
 _FOLDERS = {
     "figures": (".png", ".svg", ".pdf"),
     "chunks": (".h5",),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,32 +16,15 @@ from mcdev.statistics.contents import Contents, contents
 from mcdev.statistics.correlation import Correlation, correlate
 from mcdev.statistics.drift import drift
 from mcdev.statistics.readings import few, readings
+from mcdev.units import readable
 
 _MATRICES = 2
 """Sweep points whose correlations are shown: sixteen matrices are not read on a terminal."""
 
 
-_QUANTITY = re.compile(r"([-+\d.e]+) ((?:s|V|A|S|F|Hz|ohm|eV|m)(?:/\S+)?)")
-"""A number and a unit that takes a prefix."""
-_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 3: "k", 6: "M", 9: "G", 12: "T"}
-
-
-def prefixed(value: Any) -> str:
-    """A value of a sweep's axis as it is read most easily: ``0.0005 s`` as ``500 µs``."""
-    match = _QUANTITY.fullmatch(str(value))
-    if match is None:
-        return str(value)
-    number = float(match[1])
-    if number == 0 or 0.1 <= abs(number) < 1e4:
-        return str(value)
-    power = 3 * math.floor(math.log10(abs(number)) / 3 + 1e-9)
-    prefix = _PREFIXES.get(power)
-    return str(value) if prefix is None else f"{number / 10.0**power:g} {prefix}{match[2]}"
-
-
 def at_point(point: Mapping[str, Any]) -> list[str]:
     """The cells of a table that say at which sweep point a row is."""
-    return [visible(prefixed(value)) for value in point.values()]
+    return [visible(readable(value)) for value in point.values()]
 
 
 def screens(tree: xr.DataTree, records: list[dict[str, Any]]) -> list[Table]:
@@ -130,7 +111,7 @@ def _laws(records: list[dict[str, Any]]) -> Table:
 
 
 def _matrix(level: Correlation, point: dict[str, Any]) -> Table:
-    where = ", ".join(f"{axis} = {prefixed(value)}" for axis, value in point.items())
+    where = ", ".join(f"{axis} = {readable(value)}" for axis, value in point.items())
     title = f"correlations {level.level}" + (f" at {where}" if where else "")
     table = _table(visible(title), ["", *map(visible, level.names)])
     for i, name in enumerate(level.names):
