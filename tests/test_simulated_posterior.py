@@ -111,7 +111,8 @@ def test_its_results_are_read_drawn_and_opened_by_arviz(finished: tuple[Plan, Pa
         assert draws["posterior"]["relaxation_time"].dims == ("chain", "draw")
         assert draws["posterior"]["relaxation_time"].attrs["units"] == "s"
         assert draws["posterior_predictive"]["pulse: tau_r"].sizes["draw"] == 256
-        assert float(draws["observed_data"]["pulse: tau_r"]) == pytest.approx(0.25)
+        assert draws["observed_data"]["pulse: tau_r"].attrs["units"] == "ms"
+        assert float(draws["observed_data"]["pulse: tau_r"]) == pytest.approx(250)
     assert describes(folder / "fitted.toml") == "study"
     assert "95 % regions of the posterior hold" in tree.attrs["conclusions"]
 
