@@ -89,7 +89,7 @@ class DiffusiveDensity(Nanoparticles):
     integrator: Integrator = Integrator()
 
     single_precision: ClassVar[bool] = False
-    lanes: ClassVar[dict[str, int]] = {"cpu": 64, "gpu": 1024, "tpu": 1024}
+    lanes: ClassVar[dict[str, int]] = {"cpu": 64, "gpu": 16384, "tpu": 1024}
     remedy: ClassVar[str] = "look for extreme parameters; a smaller device.integrator.step may help"
 
     @property
