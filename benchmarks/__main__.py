@@ -31,7 +31,7 @@ SUITE = (
     "ion_transport",
     "gpu",
 )
-OTHERS = ("battery", "guard", "score_gradient", "calibration_methods", "scheduling", "sweep_points")
+OTHERS = ("battery", "guard", "score_gradient", "calibration_methods", "scheduling", "sweep_points", "gpu_static")
 BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 ROWS = {
     "C++ euler_maruyama": "hand-written C++ (SIMD)",

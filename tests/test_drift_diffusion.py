@@ -13,6 +13,7 @@ from conftest import quick, strong
 from scipy.integrate import quad
 
 import mcdev.integrators.drift_diffusion as law
+from mcdev.integrators import block_tridiagonal
 from mcdev.integrators.block_tridiagonal import Rows, solve
 
 
@@ -63,11 +64,19 @@ def test_impossible_mesh(cells: int, finest: float) -> None:
         law.graded_mesh(cells, finest)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
-@pytest.mark.parametrize("imaginary", [0.0, 1.0])
-def test_block_tridiagonal(size: int, imaginary: float) -> None:
-    """Against a dense solver; the zeros by structure make no difference."""
-    cells, lanes = 7, 5
+@pytest.mark.parametrize(
+    ("size", "imaginary", "backend", "cells"),
+    [
+        *((size, imaginary, "cpu", 7) for size in (1, 2, 3) for imaginary in (0.0, 1.0)),
+        *((1, 0.0, "gpu", 1), (1, 1.0, "gpu", 8), (3, 0.0, "gpu", 7)),
+    ],
+)
+def test_block_tridiagonal(
+    size: int, imaginary: float, backend: str, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a dense solver; the zeros by structure make no difference. Cell after cell, and all at once."""
+    monkeypatch.setattr(block_tridiagonal, "backend", lambda: backend)
+    lanes = 5
     random = np.random.default_rng(size)
 
     def entries(*shape: int) -> np.ndarray:
@@ -88,8 +97,14 @@ def test_block_tridiagonal(size: int, imaginary: float) -> None:
             lines[0], lines[2] = (first[0], *lines[0][1:]), (first[1], *lines[2][1:])
         return Rows(lines[0], lines[1], lines[2], tuple(right))
 
+    def solution(right: Any) -> Any:
+        return solve(row, (*map(jnp.asarray, blocks), right))
+
+    def transposed(seen: Any) -> Any:
+        return jax.linear_transpose(solution, right)(seen)[0]
+
     with jax.enable_x64(True):
-        found = np.asarray(quick(lambda *cells: solve(row, cells))(*blocks, right))
+        found, back = (np.asarray(quick(what)(right)) for what in (solution, transposed))
     dense = np.zeros((lanes, cells * size, cells * size), complex)
     for i in range(cells):
         for k, j in enumerate((i - 1, i, i + 1)):
@@ -98,6 +113,8 @@ def test_block_tridiagonal(size: int, imaginary: float) -> None:
                 dense[place] = np.moveaxis(blocks[k, i], -1, 0)
     exact = np.linalg.solve(dense, right.reshape(cells * size, lanes).T[..., None])[..., 0]
     np.testing.assert_allclose(found.reshape(cells * size, lanes).T, exact, rtol=1e-11, atol=1e-13)
+    against = np.linalg.solve(dense.swapaxes(1, 2), right.reshape(cells * size, lanes).T[..., None])[..., 0]
+    np.testing.assert_allclose(back.reshape(cells * size, lanes).T, against, rtol=1e-11, atol=1e-13)
 
 
 # ------------------------------------------------------------------------------------ Fokker-Planck

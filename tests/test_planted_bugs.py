@@ -104,8 +104,8 @@ def ratio_lost(part: str) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> None:
         right = getattr(InterfacialWells, part)
 
-        def wrong(self: InterfacialWells, x: Any) -> Any:
-            return right(InterfacialWells(self.depth, self.centre, self.per_width, self.steepness), x)
+        def wrong(self: InterfacialWells, x: Any, *bell: Any) -> Any:
+            return right(InterfacialWells(self.depth, self.centre, self.per_width, self.steepness), x, *bell)
 
         monkeypatch.setattr(InterfacialWells, part, wrong)
 

@@ -585,6 +585,38 @@ def test_several_accelerators_in_one_process_give_the_same(config: Path, tmp_pat
 
 
 @pytest.mark.slow
+def test_one_process_for_each_accelerator_under_dask_gives_the_same(config: Path, tmp_path: Path, whole: Path) -> None:
+    """As docs/gpu.md says: a scheduler, two workers that see one device each, and a run that finds the scheduler. Here
+    the processor poses as two devices for the run itself, so that its own would be another number of them."""
+    import distributed
+
+    file = tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    where = ["--scheduler-file", str(file)]
+    started = [subprocess.Popen([*dask, "scheduler", "--port", "0", "--no-dashboard", *where], **quiet)]
+    try:
+        while not file.exists():
+            assert started[0].poll() is None
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        for device in range(2):
+            one = os.environ | {"CUDA_VISIBLE_DEVICES": str(device)}
+            command = [*dask, "worker", *where, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+            started.append(subprocess.Popen(command, env=one, cwd=tmp_path, **quiet))
+        with distributed.Client(address) as client:
+            client.wait_for_workers(2)
+        command = [sys.executable, "-m", "mcdev", "run", str(config), "--out", str(tmp_path / "run")]
+        two = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+        subprocess.run([*command, "--scheduler-address", address], check=True, env=two, **quiet)
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait()
+    assert datasets(tmp_path / "run") == datasets(whole)
+
+
+@pytest.mark.slow
 def test_a_hundred_kills(config: Path, tmp_path: Path, whole: Path) -> None:
     """In five runs of twenty kills each: a run that lives long enough is finished."""
     for part in range(5):

@@ -250,9 +250,9 @@ class DeviceConfig(Kind, abc.ABC):
 
     @property
     def lanes(self) -> dict[str, int]:
-        """Backend (cpu, gpu, tpu) → realisations advanced together. A choice of speed that the random numbers do not
-        depend on, but constant: it decides which realisations share a compiled call."""
-        return {"cpu": 256, "gpu": 16384, "tpu": 16384}
+        """Backend (cpu, gpu, tpu) → realisations advanced together, on other backends than a CPU at most. A choice of
+        speed that the random numbers do not depend on, but constant: it decides which realisations share a call."""
+        return {"cpu": 256, "gpu": 65536, "tpu": 16384}
 
     @property
     def precision(self) -> Literal["float32", "float64"]:

@@ -55,7 +55,7 @@ class Diffusive(Nanoparticles):
     differentiable: ClassVar[bool] = False
     precision: ClassVar[Literal["float32", "float64"]] = "float32"
     # 40 particles of 256 lanes stay in a core's second-level cache.
-    lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 8192, "tpu": 8192}
+    lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 65536, "tpu": 8192}
     remedy: ClassVar[str] = "a smaller device.integrator.step may help"
 
     @model_validator(mode="after")

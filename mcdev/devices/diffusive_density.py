@@ -91,7 +91,7 @@ class DiffusiveDensity(Nanoparticles):
     """How the densities are stepped."""
 
     single_precision: ClassVar[bool] = False
-    lanes: ClassVar[dict[str, int]] = {"cpu": 64, "gpu": 1024, "tpu": 1024}
+    lanes: ClassVar[dict[str, int]] = {"cpu": 64, "gpu": 16384, "tpu": 1024}
     remedy: ClassVar[str] = "look for extreme parameters; a smaller device.integrator.step may help"
 
     @property

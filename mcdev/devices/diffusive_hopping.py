@@ -57,7 +57,7 @@ class DiffusiveHopping(Nanoparticles):
     differentiable: ClassVar[bool] = False
     adaptive: ClassVar[bool] = True
     single_precision: ClassVar[bool] = False
-    lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 8192, "tpu": 8192}
+    lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 16384, "tpu": 8192}
     remedy: ClassVar[str] = "look for extreme parameters or voltages, under which particles hop without end"
 
     @property

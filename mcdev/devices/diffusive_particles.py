@@ -13,6 +13,8 @@ from mcdev.devices.contract import LaneKey, PerLane
 from mcdev.devices.landscape import Landscape
 from mcdev.devices.nanoparticles import NanoparticleDevices, initial_draws
 from mcdev.devices.tunnelling import relative_conductance
+from mcdev.integrators import resident
+from mcdev.integrators.elementary import plain_gaussian
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.langevin import Scheme, diffuse
 
@@ -53,6 +55,12 @@ class Kinetics(NamedTuple):
     """f v, the force of the field."""
     theta: PerLane
     """θ at the end of the interval."""
+
+
+def _pulled(field: tuple[Landscape, PerLane], x: Float[Array, ...]) -> Float[Array, ...]:
+    """The force on particles, each by itself, under a pull. No derivative is taken of it."""
+    landscape, pull = field
+    return landscape.force(x, plain_gaussian) + pull
 
 
 class DiffusiveDevices(NanoparticleDevices):
@@ -113,17 +121,14 @@ class DiffusiveDevices(NanoparticleDevices):
     ) -> DiffusiveState:
         """Advance temperature and particles with voltage and current held over the interval."""
         move = self.kinetics(state.theta, voltage, current, interval)
-        x, before = diffuse(
-            self.scheme,
-            lambda x: self.landscape.force(x) + move.pull,
-            state.x,
-            state.before,
-            move.h,
-            move.s,
-            key,
-            clock,
-            interval,
-        )
+        given = move.h, move.s, key, clock, interval
+        if resident.possible(self.scheme, state.x) and self.landscape.each_alone:
+            x = resident.diffuse(self.scheme, _pulled, (self.landscape, move.pull), state.x, *given)
+            before = state.before
+        else:
+            x, before = diffuse(
+                self.scheme, lambda x: self.landscape.force(x) + move.pull, state.x, state.before, *given
+            )
         return DiffusiveState(x, move.theta, before, self._relative_conductance(x))
 
     def kinetics(self, theta: PerLane, voltage: PerLane, current: PerLane, interval: Interval) -> Kinetics:

@@ -9,6 +9,8 @@ as an attraction between particles.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,8 @@ from mcdev.integrators.elementary import cosine_turns, gaussian
 
 Positions = Float[Array, "particle lane"]
 PerLane = Float[Array, " lane"]
+Bell = Callable[[Positions], Positions]
+"""exp(-y²): with its derivative, or plain, as where no derivative is taken and a compiler knows of none."""
 
 
 class RightWell(eqx.Module):
@@ -54,10 +58,10 @@ class InterfacialWells(eqx.Module):
         depth = self.depth if self.right is None else jnp.where(x < 0.0, self.depth, self.right.depth)
         return -depth * gaussian(y)
 
-    def force(self, x: Positions) -> Positions:
+    def force(self, x: Positions, bell: Bell = gaussian) -> Positions:
         y = (x - jnp.where(x < 0.0, -self.centre, self.centre)) * self.per_width
         steepness = self.steepness if self.right is None else jnp.where(x < 0.0, self.steepness, self.right.steepness)
-        return -steepness * y * gaussian(y)
+        return -steepness * y * bell(y)
 
 
 class PeriodicPinning(eqx.Module):
@@ -174,8 +178,13 @@ class Landscape(eqx.Module):
     attraction: Attraction | None = None
     capacity: Capacity | None = None
 
-    def force(self, x: Positions) -> Positions:
-        held = self.wells.force(x)
+    @property
+    def each_alone(self) -> bool:
+        """Whether the force on a particle depends on where it is and on nothing else, by a few numbers a lane."""
+        return self.attraction is None and self.capacity is None and isinstance(self.pinning, PeriodicPinning)
+
+    def force(self, x: Positions, bell: Bell = gaussian) -> Positions:
+        held = self.wells.force(x, bell)
         if self.capacity is not None:
             left, right = self.capacity.shares(self.wells, x)
             held = held * jnp.where(x < 0.0, left, right)

@@ -105,7 +105,7 @@ class OmiecCompact(DeviceConfig):
 
     small_signal: ClassVar[bool] = True
     layer: ClassVar[bool] = True
-    lanes: ClassVar[dict[str, int]] = {"cpu": 1024, "gpu": 16384, "tpu": 16384}
+    lanes: ClassVar[dict[str, int]] = {"cpu": 1024, "gpu": 65536, "tpu": 16384}
     remedy: ClassVar[str] = "look for extreme parameters or voltages; a smaller device.integrator.step may help"
 
     @property

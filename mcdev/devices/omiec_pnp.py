@@ -108,7 +108,7 @@ class OmiecPnp(DeviceConfig):
     layer: ClassVar[bool] = True
     single_precision: ClassVar[bool] = False
     # The blocks of 64 lanes stay in a core's second-level cache.
-    lanes: ClassVar[dict[str, int]] = {"cpu": 64, "gpu": 2048, "tpu": 2048}
+    lanes: ClassVar[dict[str, int]] = {"cpu": 64, "gpu": 16384, "tpu": 2048}
     remedy: ClassVar[str] = (
         "Newton's method found no step that converges: look at their parameters (a density near the steric limit, a "
         "Stern layer thinner than a cell), refine device.mesh, lower the voltage or raise device.largest_density"

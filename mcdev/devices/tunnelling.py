@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from mcdev.machine.environment import backend
+
 _NETWORK_LIMIT = 128
 _BLOCK = 128
 _VECTOR = 16  # lanes of the widest vector registers
@@ -61,7 +63,7 @@ def relative_conductance(
     rate = 1.0 / tunnelling_length
     lanes = x.shape[1]
     block = min(_BLOCK, lanes // 2)
-    if lanes % (2 * _VECTOR) or lanes % block:
+    if backend() != "cpu" or lanes % (2 * _VECTOR) or lanes % block:
         return _chain(x, rate)
     # Not only for the cache: a loop is a border that the compiler does not fuse across. Without it the network
     # is copied into everything that uses the conductance, and compiles twenty times longer.

@@ -2,22 +2,30 @@
 
     lower_i x_{i-1} + diagonal_i x_i + upper_i x_{i+1} = right_i
 
-by the block Thomas algorithm (Golub and Van Loan 2013, Matrix Computations, §4.5), real or complex, without pivoting:
-for systems whose diagonal dominates in the given order, as those of diffusion do.
+real or complex, without pivoting: for systems whose diagonal dominates in the given order, as those of diffusion do.
 
-All rows are made first, stored in one array, and loaded one cell ahead of their elimination: where the compiler
-could make a row while it eliminates it, it did so entry by entry, over and over and without vector instructions.
+On a CPU by the block Thomas algorithm (Golub and Van Loan 2013, Matrix Computations, §4.5), cell after cell. All rows
+are made first, stored in one array, and loaded one cell ahead of their elimination: where the compiler could make a row
+while it eliminates it, it did so entry by entry, over and over and without vector instructions.
+
+On a GPU one cell after the other would be as many launches. There it is done by cyclic reduction of all cells at once
+(Hockney and Jesshope 1981, Parallel Computers): the equations of each cell's two neighbours are put into its own, which
+then refers to cells twice as far away, until there are none. That takes log2 of the cells as many steps, each with as
+much arithmetic as the whole elimination has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Inexact
+
+from mcdev.machine.environment import backend
 
 Lanes = Inexact[Array, " lane"]
 Entry = Lanes | None
@@ -70,6 +78,8 @@ def solve(rows: Callable[[Cells], Rows], cells: Cells) -> Inexact[Array, "cell u
     ``lower`` and the last cell's ``upper`` hold must be zero or None.
     """
     made = jax.vmap(rows)(cells)
+    if backend() != "cpu":
+        return _reduced(made)
     size = len(made.right)
     entries, tree = jax.tree.flatten((made.lower, made.diagonal, made.upper))
     count, *lanes = jnp.broadcast_shapes(*(entry.shape for entry in (*entries, *made.right)))
@@ -110,3 +120,59 @@ def solve(rows: Callable[[Cells], Rows], cells: Cells) -> Inexact[Array, "cell u
         return x, x
 
     return lax.scan(backward, none[1], reduced, reverse=True)[1]
+
+
+def _reduced(made: Rows) -> Inexact[Array, "cell unknown lane"]:
+    """The same of all cells at once; entries [cell, lane]."""
+    entries = jax.tree.leaves(tuple(made))
+    shape = jnp.broadcast_shapes(*(entry.shape for entry in entries))
+    lower, diagonal, upper, right = jax.tree.map(lambda entry: jnp.broadcast_to(entry, shape), made)
+    one = jnp.ones(shape, entries[0].dtype)
+
+    def further(given: tuple[Any, Any, Any], by: Array) -> tuple[tuple[Any, Any, Any], None]:
+        """From what refers to the cells ``by`` before and after to what refers to those twice as far away."""
+        low, up, right = given
+        before, after = (_shifted(given, sign * by) for sign in (1, -1))
+        center: Lines = [[one if i == j else None for j in range(len(right))] for i in range(len(right))]
+        center = _less(_less(center, low, before[1]), up, after[0])
+        column = _less(_less([[r] for r in right], low, [[r] for r in before[2]]), up, [[r] for r in after[2]])
+        none: Lines = [[None] * len(right)] * len(right)
+        blocks = _less(none, low, before[0]), _less(none, up, after[1])
+        return _solved(center, *blocks, [r for (r,) in column]), None
+
+    # A loop: written out, several steps would be worked out in one kernel, over and over, which no registers hold.
+    reach = 2 ** jnp.arange((shape[0] - 1).bit_length())
+    (_, _, right), _ = lax.scan(further, _solved(diagonal, lower, upper, right), reach)
+    return jnp.stack(list(right), axis=1)
+
+
+Lines = Sequence[Sequence[Entry]]
+
+
+def _solved(diagonal: Lines, lower: Lines, upper: Lines, right: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """Each cell's rows, divided by its diagonal block."""
+    size = len(right)
+    beside = [[*lower[i], *upper[i], right[i]] for i in range(size)]
+    found = _eliminate([list(line) for line in diagonal], beside)
+    used = [any(line[j] is not None for line in found) for j in range(2 * size)]
+    zero = jnp.zeros_like(right[0])  # a column is there or not, so that every step has the same
+    rows = [[zero if e is None and used[j] else e for j, e in enumerate(line[:-1])] for line in found]
+    return [line[:size] for line in rows], [line[size:] for line in rows], [line[-1] for line in found]
+
+
+def _less(a: Lines, b: Lines, c: Lines) -> list[list[Entry]]:
+    """a - b c, of small blocks."""
+    found = [list(line) for line in a]
+    for i, k, j in itertools.product(range(len(b)), range(len(c)), range(len(c[0]))):
+        found[i][j] = _minus(found[i][j], b[i][k], c[k][j])
+    return found
+
+
+def _shifted(entries: Any, by: Array) -> Any:
+    """Of each cell what the cell ``by`` before it has; zero beyond the ends."""
+
+    def one(entry: Array) -> Array:
+        none, count = jnp.zeros_like(entry), entry.shape[0]
+        return lax.dynamic_slice_in_dim(jnp.concatenate([none, entry, none]), count - by, count)
+
+    return jax.tree.map(one, entries)

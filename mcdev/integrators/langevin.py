@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array, Bool, Float, UInt32
 
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.noise import normal_pair
@@ -71,12 +71,33 @@ is chosen on paper; `benchmarks/gpu.py` measures several."""
 
 def reflect(x: Positions) -> Positions:
     """Mirror at the walls ±1; a step longer than the whole gap ends at a wall. NaN stays NaN."""
-    right = 2.0 - x
-    x = jnp.where(x < right, x, right)  # the lesser of a position and its mirror image
-    left = -2.0 - x
-    x = jnp.where(x > left, x, left)
+    inside = jnp.where(x > 1.0, 1.0, x)
+    inside = jnp.where(inside < -1.0, -1.0, inside)
+    x = (inside + inside) - x  # exactly x between the walls
     x = jnp.where(x > 1.0, 1.0, x)
     return jnp.where(x < -1.0, -1.0, x)
+
+
+def steps(
+    scheme: Scheme,
+    force: Force,
+    x: Positions,
+    before: Positions,
+    h: PerLane,
+    s: PerLane,
+    key: tuple[UInt32[Array, " lane"], UInt32[Array, " lane"]],
+    pair: UInt32[Array, "particle lane"],
+    particle: UInt32[Array, "particle 1"],
+    active: Bool[Array, " lane"],
+) -> tuple[Positions, Positions]:
+    """The two steps that one pair of random numbers drives; a lane that is not ``active`` holds still. Returns the
+    positions and the last noise."""
+    reached, last = x, before
+    for xi in normal_pair(key, (pair, particle), x.dtype):
+        reached = reflect(scheme.step(force, reached, h, s, xi, last))
+        if scheme.remembers_noise:
+            last = xi
+    return jnp.where(active, reached, x), jnp.where(active, last, before)
 
 
 def diffuse(
@@ -100,23 +121,23 @@ def diffuse(
 
     def pair(i: UInt32[Array, ""], carry: tuple[Positions, Positions]) -> tuple[Positions, Positions]:
         x, before = carry
-        active = i < interval.pairs
-        own_h, own_s = jnp.where(active, h, 0.0), jnp.where(active, s, 0.0)
-        for xi in normal_pair(key, (jnp.broadcast_to(first_pair + i, x.shape), particle), x.dtype):
-            x = reflect(scheme.step(force, x, own_h, own_s, xi, before))
-            if scheme.remembers_noise:
-                before = jnp.where(active, xi, before)
-        return x, before
+        number = jnp.broadcast_to(first_pair + i, x.shape)
+        return steps(scheme, force, x, before, h, s, key, number, particle, i < interval.pairs)
 
-    count = WRITTEN_OUT[backend()]
+    return through(pairs, pair, (x, before), WRITTEN_OUT[backend()])
+
+
+def through(pairs: Any, pair: Callable[[Any, Any], Any], begin: Any, count: int) -> Any:
+    """The loop over a whole number of pairs from ``begin``, ``count`` of them in a turn; what is left one by one."""
+    kind = pairs.dtype.type
     if count == 1:
-        return lax.fori_loop(jnp.uint32(0), pairs, pair, (x, before))
+        return lax.fori_loop(kind(0), pairs, pair, begin)
 
-    def turn(i: UInt32[Array, ""], carry: tuple[Positions, Positions]) -> tuple[Positions, Positions]:
+    def turn(i: Any, carry: Any) -> Any:
         for j in range(count):
-            carry = pair(i * jnp.uint32(count) + jnp.uint32(j), carry)
+            carry = pair(i * kind(count) + kind(j), carry)
         return carry
 
-    turns = pairs // jnp.uint32(count)
-    carry = lax.fori_loop(jnp.uint32(0), turns, turn, (x, before))
-    return lax.fori_loop(turns * jnp.uint32(count), pairs, pair, carry)
+    turns = pairs // kind(count)
+    carry = lax.fori_loop(kind(0), turns, turn, begin)
+    return lax.fori_loop(turns * kind(count), pairs, pair, carry)

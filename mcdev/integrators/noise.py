@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, UInt32
 
-from mcdev.integrators.elementary import cosine_turns, minus_twice_logarithm
+from mcdev.integrators.elementary import cosine_turns, cosine_within, minus_twice_logarithm
 
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = 0x1BD11BDA
@@ -63,4 +63,4 @@ def normal_pair(
     a, b = threefry(key, counter)
     radius = jnp.sqrt(minus_twice_logarithm(a, dtype))
     angle = lax.bitcast_convert_type(b, jnp.int32).astype(dtype) * 2.0**-32
-    return radius * cosine_turns(angle), radius * cosine_turns(angle - 0.25)
+    return radius * cosine_within(angle), radius * cosine_turns(angle - 0.25)

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcdev.machine.environment import backend
+from mcdev.machine.gpu import described
 from mcdev.machine.provenance import code_version, libraries
 from mcdev.schema import Strict
 
@@ -56,7 +57,7 @@ class Origin(Strict):
     processor: str
     """What XLA compiles for, and the kernels that NumPy has chosen."""
     flags: str
-    """Options of XLA, and of the environment, that change bits."""
+    """Options of XLA, and of the environment, that change bits; on a GPU which of its ways are taken."""
     settings: str
     """Of JAX."""
 
@@ -65,9 +66,11 @@ class Origin(Strict):
         """Of this process."""
         values: Mapping[str, Any] = jax.config.values
         set_ = {name: values[f"jax_{name}"] for name in _SETTINGS if f"jax_{name}" in values}
-        return cls(
-            **_fixed(), settings=", ".join(f"{name} {getattr(value, 'value', value)}" for name, value in set_.items())
-        )
+        found = _fixed() | {
+            "flags": ", ".join([*_flags(), *described()]) or "none",
+            "settings": ", ".join(f"{name} {getattr(value, 'value', value)}" for name, value in set_.items()),
+        }
+        return cls(**found)
 
 
 class Difference(NamedTuple):
@@ -179,7 +182,6 @@ def _fixed() -> dict[str, str]:
         ),
         "accelerator": ", ".join(dict.fromkeys([str(device.device_kind), *version])),
         "processor": ", ".join([*_compiled_for(), *_numpy_kernels()]),
-        "flags": ", ".join(_flags()) or "none",
     }
 
 

@@ -7,7 +7,9 @@ steps. All of it are pure functions: a run compiles them, a calibration differen
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from mcdev.circuits.several import chosen, element_keys, flat, stacked
 from mcdev.devices.contract import CurrentLaw, Devices, LaneKey, PerLane
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.noise import realisation_key
+from mcdev.machine import gpu
 from mcdev.machine.environment import backend
 from mcdev.measurements.contract import Trajectory
 from mcdev.simulation.spikes import watch
@@ -346,11 +349,39 @@ class Program:
 
     def __init__(self, backend: str):
         options = compiler_options(backend)
-        self.advance = jax.jit(advance, static_argnames=("place",), compiler_options=options)
+        self._advance: dict[tuple[str, ...], Callable[..., tuple[Carry, Recorded]]] = {}
+        self._options, self._retreating = options, threading.RLock()
         self.rest = jax.jit(rest, compiler_options=options)
         self.impedance = jax.jit(impedance_of, compiler_options=options)
         self.key = jax.jit(realisation_key)
         self.measure = eqx.filter_jit(measure)
+
+    def advance(self, *given: Any, place: Place) -> tuple[Carry, Recorded]:
+        """:func:`advance`, on a GPU in the fast ways that work there."""
+        ways = gpu.taken()
+        try:
+            return self._along(ways, *given, place=place)
+        except Exception as error:  # of a compiler, a driver, the device
+            with self._retreating:
+                if gpu.taken() != ways:  # another thread has given up some meanwhile
+                    return self.advance(*given, place=place)
+                for closed in gpu.retreats(error):
+                    with contextlib.suppress(Exception):
+                        found = self._along(gpu.taken(), *given, place=place)
+                        for way in closed:
+                            way.warn()
+                        return found
+                raise
+
+    def _along(self, ways: tuple[str, ...], *given: Any, place: Place) -> tuple[Carry, Recorded]:
+        """In these ways, which are open."""
+        if ways not in self._advance:
+            # A function of its own: JAX would take the trace of another one's ways for it.
+            own = functools.wraps(advance)(lambda *given, **place: advance(*given, **place))
+            options = self._options | (gpu.graph_options() if gpu.GRAPHS.name in ways else {})
+            self._advance[ways] = jax.jit(own, static_argnames=("place",), compiler_options=options)
+        found = self._advance[ways](*given, place=place)
+        return jax.tree.map(lambda leaf: leaf.block_until_ready(), found) if ways else found
 
 
 _programs: dict[str, Program] = {}

@@ -31,6 +31,8 @@ BATCH_STEPS = 10_000
 """Steps after which a call ends, if its sample does: the grain of progress and of interruption, about a second."""
 _NARROW, _MANY_STEPS = 16, 3e6
 _LEAST = 8  # lanes of a group
+_FEWEST = 128  # of a group on a GPU: those of one block of its threads
+_RECORDED = 2**30  # bytes that a group's recorded channels take there, at most, unless it is of the fewest lanes
 _INTERVALS = 8  # of a sample, where the circuit follows the states by itself: what is recorded is a mean over them
 _SLOTS = (1, 4, 16, 64, 256, 1024)
 _QUARTER, _WORTH = 64, 0.8  # fewest lanes that fill a processor's vectors; share of the lanes that is fewer by enough
@@ -73,6 +75,8 @@ class Trial:
     """One sweep point, ready to be computed."""
 
     experiment: Experiment
+    points: int = 1
+    """Sweep points of the whole ensemble, this one among them."""
 
     @functools.cached_property
     def timeline(self) -> Timeline:
@@ -95,20 +99,30 @@ class Trial:
 
     @functools.cached_property
     def lanes(self) -> int:
-        """Realisations in a group, on this process's backend: as the family says, or a quarter of that on a CPU where
-        it leaves a good part fewer lanes to be computed and dropped. A few devices through very many steps have a
-        narrow program of their own. The numbers are the same."""
+        """Realisations in a group, on this process's backend. On a CPU as the family says, or a quarter of that where
+        it leaves a good part fewer lanes to be computed and dropped; a few devices through very many steps have a
+        narrow program of their own. On others as many as the whole ensemble has, up to what the family says. The
+        numbers are the same."""
         size, platform = self.experiment.ensemble, backend()
         wide = self.experiment.device.lanes[platform]
         for _ in range(math.ceil(math.log2(max(1, len(self.experiment.circuit.memristors))))):
             wide = max(_LEAST, wide // 2)  # a realisation of a circuit of many devices is as long as many realisations
         if platform != "cpu":
-            return wide
+            return self._of_the_whole(wide)
         if size.devices <= _NARROW < wide and self.rows.steps * size.cycles > _MANY_STEPS:
             return _NARROW
         quarter = wide // 4
         fewer = -(-size.devices // quarter) * quarter < _WORTH * (-(-size.devices // wide) * wide)
         return quarter if quarter >= _QUARTER and self.experiment.output.trajectories <= quarter and fewer else wide
+
+    def _of_the_whole(self, most: int) -> int:
+        """Lanes for every device, of all points where these are small enough to share a group: a power of two, so that
+        there are few programs. Fewer where what they record is large."""
+        devices = self.experiment.ensemble.devices
+        shared = [size * self.points for size in _SLOTS if devices <= size] if self.points > 1 else []
+        wanted = shared[0] if shared else devices
+        room = max(1, _RECORDED // self.bytes_of_lane)
+        return max(_FEWEST, 2 ** min(math.ceil(math.log2(wanted)), int(math.log2(min(most, room)))))
 
     @functools.cached_property
     def slot(self) -> int:
@@ -189,7 +203,8 @@ class Trial:
 
 def trials(experiment: Experiment) -> list[Trial]:
     """The sweep's points in order."""
-    return [Trial(point) for _, point in experiment.points()]
+    points = [point for _, point in experiment.points()]
+    return [Trial(point, len(points)) for point in points]
 
 
 def kept_cycles(experiment: Experiment) -> np.ndarray:

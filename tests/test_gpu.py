@@ -1,0 +1,359 @@
+"""What is different on a GPU, as far as a CPU shows it: the kernel in Pallas's interpreter, the ways and what happens
+where one fails, how many lanes a group has."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mcdev
+from mcdev.devices.diffusive_particles import _pulled
+from mcdev.devices.landscape import (
+    Attraction,
+    Capacity,
+    InterfacialWells,
+    Landscape,
+    PeriodicPinning,
+    RandomPinning,
+)
+from mcdev.integrators import langevin, resident
+from mcdev.integrators.interval import Interval
+from mcdev.integrators.langevin import SCHEMES
+from mcdev.machine import gpu
+from mcdev.machine.identity import Origin
+from mcdev.simulation import program
+from mcdev.simulation.chunks import Chunk, Share, chains
+from mcdev.simulation.group import Group, Piece
+from mcdev.simulation.progress import unseen
+from mcdev.simulation.trial import Trial, trials
+
+LANES = 256
+
+# -------------------------------------------------------------------------------------- the kernel
+
+
+def interpreter() -> Any:
+    """Pallas's; jax 0.10 does not show it yet."""
+    try:
+        from jax.experimental.pallas.mosaic_gpu import InterpretGPUParams
+    except ImportError:
+        from jax._src.pallas.mosaic_gpu.interpret.params import InterpretGPUParams
+    return InterpretGPUParams()
+
+
+def uniform(low: float, high: float, seed: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).uniform(low, high, LANES), jnp.float32)
+
+
+def words(seed: int, most: int = 2**32) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).integers(0, most, LANES), jnp.uint32)
+
+
+def landscape(right: bool) -> Landscape:
+    depth = uniform(2.0, 40.0, 3)
+    wells = InterfacialWells.of(depth, uniform(0.6, 0.7, 4), uniform(0.05, 0.1, 5), 0.5 * depth if right else None)
+    return Landscape(wells, PeriodicPinning.of(uniform(0.1, 0.2, 6), uniform(0.0, 6.0, 7)))
+
+
+@pytest.mark.parametrize(("name", "right"), [("heun", False), ("euler_maruyama", True)])
+def test_the_kernel_takes_the_steps_of_the_loop_bit_for_bit(name: str, right: bool) -> None:
+    """Lanes of several paces, some of them at rest; an odd number of pairs; steps so large that walls are met."""
+    x = jnp.stack([uniform(-1.0, 1.0, seed) for seed in (1, 2)])
+    field = landscape(right), uniform(-20.0, 20.0, 8)
+    pairs = words(9, 6)
+    assert set(np.unique(pairs)) == set(range(6))
+    interval = Interval(jnp.ones(LANES), pairs, jnp.max(pairs))
+    given = uniform(1e-4, 1e-3, 10), uniform(0.1, 0.4, 11), (words(12), words(13)), words(14), interval
+
+    def loop(x: jax.Array) -> jax.Array:
+        return langevin.diffuse(SCHEMES[name], lambda x: field[0].force(x) + field[1], x, x, *given)[0]
+
+    def kernel(x: jax.Array) -> jax.Array:
+        return resident.diffuse(SCHEMES[name], _pulled, field, x, *given, interpret=interpreter())
+
+    expected = np.asarray(jax.jit(loop)(x))
+    np.testing.assert_array_equal(jax.jit(kernel)(x), expected)
+    moved = np.any(expected != np.asarray(x), axis=0)
+    np.testing.assert_array_equal(moved, np.asarray(pairs) > 0)
+
+
+def test_only_a_particle_by_itself_goes_through_the_kernel() -> None:
+    """What the force refers to beside the particle's own position the kernel does not have."""
+    own, one = landscape(False), jnp.ones(LANES)
+    assert own.each_alone
+    assert landscape(True).each_alone
+    tops = jnp.linspace(-1.0, 1.0, 5)[:, None] * one
+    others = (
+        Landscape(own.wells, own.pinning, Attraction(one, one)),
+        Landscape(own.wells, own.pinning, capacity=Capacity(one, one)),
+        Landscape(own.wells, RandomPinning.of(tops, jnp.ones((4, LANES)))),
+    )
+    assert not any(other.each_alone for other in others)
+
+
+# -------------------------------------------------------------------------------------- ways
+
+
+@pytest.fixture
+def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process as if on a GPU, as far as ways go: none has been tried. The kernel cannot be compiled here."""
+    monkeypatch.setattr(gpu, "backend", lambda: "gpu")
+    ways = [gpu.Way(way.name, way._taken, way._instead, way._trial) for way in gpu.WAYS]
+    monkeypatch.setattr(gpu, "WAYS", ways)
+    monkeypatch.setattr(gpu, "GRAPHS", ways[0])
+    monkeypatch.setattr(resident, "KERNEL", ways[1])
+    monkeypatch.setattr(program, "_programs", {})
+    yield
+    jax.clear_caches()
+
+
+def experiment(**changes: Any) -> mcdev.Experiment:
+    return mcdev.build(
+        {
+            "name": "hold",
+            "device": {"preset": "wang2017_reduced", "particles": 2},
+            "protocol": {"kind": "hold", "voltage": "2 V", "duration": "0.02 s", "samples": 4},
+            "measurements": {"g": {"kind": "mean_conductance"}},
+            "ensemble": {"devices": 256},
+        }
+    ).with_(changes)
+
+
+def conductance(of: mcdev.Experiment) -> np.ndarray:
+    """Of a group from rest, sample by sample."""
+    trial = Trial(of)
+    group = Group([Piece(trial, 0, of.ensemble.devices)])
+    key = group.key(0)
+    group.carry = program.program().rest(group.devices, group.circuit, key)
+    found: np.ndarray = group.advance(key, [trial.rows], unseen()).channels["conductance"]
+    return found
+
+
+def test_no_way_is_taken_or_tried_on_a_cpu() -> None:
+    assert gpu.taken() == ()
+    assert gpu.described() == []
+    assert Origin.here().flags == "none"
+    assert not any(way._tried for way in gpu.WAYS)
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_what_fails_its_trial_is_left_for_the_loop_and_said() -> None:
+    """The kernel asks for a GPU, which is not here; whole runs give the same numbers without it."""
+    with pytest.warns(RuntimeWarning, match="XLA's loop moves the particles, which is slower"):
+        found = conductance(experiment())
+    assert gpu.taken() == ("graphs",)
+    said = Origin.here().flags.split(", ")
+    assert said[0] == "loops on the device"
+    assert said[1].startswith("XLA's loop moves the particles (")
+    with pytest.MonkeyPatch.context() as here:
+        here.setattr(gpu, "backend", lambda: "cpu")
+        np.testing.assert_array_equal(found, conductance(experiment()))
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_a_program_that_fails_in_a_fast_way_is_run_in_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for way in gpu.WAYS:
+        way.presume()
+    gpu.WAYS[1].close("not here")
+    monkeypatch.setattr(gpu, "graph_options", lambda: {"xla_gpu_enable_command_buffer": "NO_SUCH_COMMAND"})
+    with pytest.warns(RuntimeWarning, match="the host drives the loops, which is slower: .*NO_SUCH_COMMAND"):
+        found = conductance(experiment())
+    assert gpu.taken() == ()
+    assert np.all(np.isfinite(found))
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_a_kernel_that_fails_in_a_program_is_replaced_by_the_loop() -> None:
+    """Its trace must go with it: the second attempt is of another program."""
+    for way in gpu.WAYS:
+        way.presume()
+    with pytest.warns(RuntimeWarning, match="XLA's loop moves the particles, which is slower"):
+        found = conductance(experiment())
+    assert gpu.taken() == ("graphs",)
+    assert np.all(np.isfinite(found))
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_a_thread_whose_way_another_has_closed_goes_on_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu.WAYS[0].presume()
+    gpu.WAYS[1].close("not here")
+    tried = []
+
+    def along(of: Any, ways: tuple[str, ...], *given: Any, place: Any) -> Any:
+        tried.append(ways)
+        if ways:
+            gpu.WAYS[0].close("by another thread")
+            raise RuntimeError("no graphs")
+        return "the plain way's"
+
+    monkeypatch.setattr(program.Program, "_along", along)
+    assert program.program().advance(place=program.Place(1, 1)) == "the plain way's"
+    assert tried == [("graphs",), ()]
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_an_error_that_has_nothing_to_do_with_ways_is_raised() -> None:
+    for way in gpu.WAYS:
+        way.presume()
+    with pytest.raises(TypeError, match="missing"):
+        program.program().advance(place=program.Place(1, 1))
+    assert gpu.taken() == ("graphs", "kernel")
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_a_way_can_be_asked_for_in_the_middle_of_a_tracing_and_is_tried_once() -> None:
+    tried = []
+
+    def trial() -> None:
+        tried.append(float(jax.jit(lambda x: x + 1.0)(jnp.ones(()))))
+
+    way = gpu.Way("new", "new", "old", trial)
+    jax.jit(lambda x: x * float(way.open()))(jnp.ones(2))
+    assert way.open()
+    assert tried == [2.0]
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_a_way_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gpu.VARIABLE, "graphs, kernel")
+    assert gpu.taken() == ()
+    assert gpu.described() == [
+        "the host drives the loops (MCDEV_GPU_WITHOUT says so)",
+        "XLA's loop moves the particles (MCDEV_GPU_WITHOUT says so)",
+    ]
+
+
+# -------------------------------------------------------------------------------------- lanes
+
+
+@pytest.fixture
+def lanes_of_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcdev.simulation.trial.backend", lambda: "gpu")
+
+
+@pytest.mark.usefixtures("lanes_of_gpu")
+@pytest.mark.parametrize(
+    ("devices", "lanes"), [(1, 128), (128, 128), (129, 256), (3000, 4096), (65536, 65536), (10**6, 65536)]
+)
+def test_a_group_has_lanes_for_the_whole_ensemble(devices: int, lanes: int) -> None:
+    trial = Trial(experiment(**{"ensemble.devices": devices}))
+    assert trial.lanes == lanes
+    firsts = {chunk.first for chain in chains(trial, 0, Share(1, 1)) for chunk in chain}
+    assert firsts == set(range(0, devices, lanes))
+
+
+@pytest.mark.usefixtures("lanes_of_gpu")
+def test_points_of_a_sweep_share_the_lanes_of_all() -> None:
+    axis = {"sweep.axes": {"protocol.voltage": [f"{0.1 * i} V" for i in range(1, 41)]}}
+    few = trials(experiment(**axis, **{"ensemble.devices": 16}))
+    assert [(trial.lanes, trial.slot) for trial in few] == [(1024, 16)] * 40  # slots of 16 are 640 lanes
+    many = trials(experiment(**axis, **{"ensemble.devices": 2000}))
+    assert {(trial.lanes, trial.slot) for trial in many} == {(2048, 2048)}
+
+
+@pytest.mark.usefixtures("lanes_of_gpu")
+def test_long_records_make_groups_smaller() -> None:
+    long = experiment(**{"ensemble.devices": 60_000, "protocol.samples": 10_000})
+    trial = Trial(long)
+    assert trial.lanes < 60_000
+    assert trial.lanes * trial.bytes_of_lane <= 2**30
+    assert isinstance(chains(trial, 0, Share(1, 1))[0][0], Chunk)
+
+
+# -------------------------------------------------------------------------------------- counts without a GPU
+
+
+THUNKS = """\
+000: kCommandBuffer [source       | next=002 (1)] 
+    001: kCustomKernel [source | sink] before grid: [4, 1, 1] threads: [128, 1, 1]  shared_memory: 0 bytes
+002: kWhile         [prev=000 (1) | next=009 (1)]   
+condition:
+    003: kCustomKernel [source | sink] compare grid: [1, 1, 1] threads: [1, 1, 1]  shared_memory: 0 bytes
+  body:
+    000: kCommandBuffer [source | sink] 
+        004: kCustomKernel [source | sink] begin grid: [64, 1, 1] threads: [128, 1, 1]  shared_memory: 0 bytes
+        005: kWhile        [prev=004 (1) | next=008 (1)]           
+condition:
+            006: kCustomKernel [source | sink] compare_1 grid: [1, 1, 1] threads: [1, 1, 1]  shared_memory: 0 bytes
+          body:
+            007: kCustomCall   [source | sink] kCustomCall
+        008: kCopy         [source | sink] kCopy
+009: kCopy          [prev=002 (1) | sink        ] kCopy
+"""
+
+
+@pytest.fixture(scope="module")
+def static() -> Any:
+    """The script of `benchmarks/`, which is no package."""
+    path = Path(__file__).parents[1] / "benchmarks" / "gpu_static.py"
+    spec = importlib.util.spec_from_file_location("gpu_static", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_kernels_are_counted_in_their_loops_and_graphs(static: Any) -> None:
+    found = {(node.name or node.kind, depth, graph) for node, depth, graph in static.walk(static.parse(THUNKS))}
+    assert found == {
+        ("kCommandBuffer", 0, False),
+        ("before", 0, True),
+        ("kWhile", 0, False),
+        ("compare", 1, False),
+        ("kCommandBuffer", 1, False),
+        ("begin", 1, True),
+        ("kWhile", 1, True),
+        ("compare_1", 2, True),
+        ("kCustomCall", 2, True),
+        ("kCopy", 1, True),
+        ("kCopy", 0, False),
+    }
+    assert sum(node.threads for node, _, _ in static.walk(static.parse(THUNKS))) == 68 * 128 + 2
+
+
+def test_bytes_are_those_of_the_arrays_that_a_kernel_touches(static: Any) -> None:
+    """One of a tuple's arrays where one is named; one row where one is taken."""
+    text = """
+  %pair = (f32[8]{0}, u32[4,8]{1,0}) parameter(0)
+  %rows = f32[64,8]{1,0} parameter(1)
+  %add.1 = f32[8]{0} fusion(%pair#0, %pair#1), kind=kLoop
+  ROOT %dynamic_slice_fusion = f32[8]{0} fusion(%rows), kind=kLoop
+"""
+    assert static.sizes(text) == {"add_1": 32 + 32 + 128, "dynamic_slice_fusion": 32 + 32}
+
+
+def test_a_count_that_rises_by_more_than_a_tenth_is_told(static: Any) -> None:
+    kernel = {"instructions": 100, "registers": 40, "spills": 0}
+    before = {"kernels_per_sample": 20, "read_backs": 0, "kernels": {"a": kernel, "gone": kernel}}
+    same = {"kernels_per_sample": 22, "read_backs": 0, "kernels": {"a": kernel | {"registers": 44}, "new": kernel}}
+    assert static.risen("p", same, before) == []
+    worse = {"kernels_per_sample": 23, "read_backs": 1, "kernels": {"a": kernel | {"spills": 8}}}
+    assert static.risen("p", worse, before) == [
+        "p, kernel a: spills 0 → 8",
+        "p: kernels_per_sample 20 → 23",
+        "p: read_backs 0 → 1",
+    ]
+
+
+def test_the_committed_counts_keep_what_is_promised(static: Any) -> None:
+    """docs/gpu.md says so: one launch a call, nothing read back, at most 110 instructions a step of Heun, no spills."""
+    programs = json.loads(static.RESULTS.read_text(encoding="utf-8"))["programs"]
+    assert programs.keys() == static.PROGRAMS.keys()
+    kernel = {name: of for name, of in programs.items() if "instructions_per_step" in of}
+    assert len(kernel) >= 4
+    for of in kernel.values():
+        assert (of["graph_launches_per_call"], of["read_backs"]) == (1, 0)
+        assert of["instructions_per_step"] <= 110
+        assert of["kernels"]["particle_mosaic_gpu_kernel"]["registers"] <= 64
+        assert all(one["spills"] == 0 for one in of["kernels"].values())
