@@ -302,6 +302,16 @@ def choose(browser: Any, name: str, option: int) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_browser_shows_a_run_of_one_point(devices: int, browser: Any, tmp_path: Path) -> None:
+    """Of which nothing is chosen: it has no sweep, and perhaps one device and one measurement."""
+    experiment = reduced({"kind": "hold", "duration": "0.2 s", "samples": 16}, ensemble={"devices": devices})
+    mcdev.report(mcdev.run(experiment, report=False), tmp_path / "report.html")
+    opened(browser, tmp_path / "report.html")
+    assert lines(browser, "conductance")
+
+
+@pytest.mark.browser
 def test_a_browser_shows_what_is_chosen(swept: xr.DataTree, browser: Any, tmp_path: Path) -> None:
     mcdev.report(spoiled(swept), tmp_path / "report.html")
     opened(browser, tmp_path / "report.html")

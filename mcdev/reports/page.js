@@ -18,8 +18,13 @@ function numbers(packed) {
   return "f" in packed ? new Float32Array(bytes.buffer) : new Float64Array(bytes.buffer);
 }
 
+// Where there is one option only, nothing is to be chosen and there is no choice of that name.
+function isChosen(name, option) {
+  return !chosen.has(name) || chosen.get(name).has(option);
+}
+
 function isShown(of) {
-  return Object.entries(of).every(([name, option]) => chosen.get(name).has(option));
+  return Object.entries(of).every(([name, option]) => isChosen(name, option));
 }
 
 // ------------------------------------------------------------------------------------- choices
@@ -118,9 +123,9 @@ function pairsOf(panel, frame) {
   const group = numbers(panel.group);
   const [x, y] = [numbers(across.values), numbers(up.values)];
   const traces = panel.colours.flatMap((colour, option) => {
-    if (panel.by && !chosen.get(panel.by).has(option)) return [];
+    if (panel.by && !isChosen(panel.by, option)) return [];
     const kept = Array.from(group.keys()).filter((i) => group[i] === option);
-    const name = panel.by ? data.choices.find((choice) => choice.name === panel.by).escaped[option] : "";
+    const name = data.choices.find((choice) => choice.name === panel.by)?.escaped[option] ?? "";
     return [{ type: "scatter", mode: "markers", name, showlegend: name !== "", marker: { color: colour, size: 5 },
       x: kept.map((i) => x[i]), y: kept.map((i) => y[i]), text: kept.map((i) => panel.texts[i % panel.texts.length]) }];
   });
