@@ -134,7 +134,7 @@ def _blocks(tree: xr.DataTree) -> Iterator[Block]:
         yield Block("Conclusions", f"<ul>{''.join(f'<li>{escaped(line, 2000)}</li>' for line in lines)}</ul>")
     data = tree["parameters"].dataset
     rows = [
-        [str(label), *map(_cell, (value, low, high)), _unit(unit), _cell(sd), "" if known else "weak"]
+        [str(label), *map(_cell, (value, low, high)), _unit(unit), _cell(sd), "yes" if known else "weakly"]
         for label, value, low, high, unit, sd, known in _columns(
             data, "parameter", "value", "low", "high", "unit", "sd", "determined"
         )

@@ -69,6 +69,8 @@ def _courses(tree: xr.DataTree, room: Room, labels: list[str], colours: list[str
     yield Panel("source", plain(time_label), plain(volts_label), drawn, legend=legend, note=note)
     for name, about in channels(tree).items():
         each = {i: course(tree, name, i) for i in room.points}
+        if not any(np.isfinite(one.mean).any() for one in each.values()):  # a state, of which no file tells
+            continue
         value, label = _labelled(tree, name, about, np.concatenate([c.mean for c in each.values()]))
         drawn = []
         for i, one in each.items():
