@@ -452,6 +452,7 @@ def held_near_the_truth(folder: Path, repetitions: int, others: int) -> dict[int
     return found
 
 
+@pytest.mark.slow
 def test_the_trace_of_one_device_is_one_draw(tmp_path: Path) -> None:
     """95 % intervals of 34 in 40 or more, of single traces and of means; without the devices' own motion they miss."""
     for _, (held, plain, conflicts) in held_near_the_truth(tmp_path, 20, 256).items():
@@ -569,6 +570,7 @@ def test_intervals_of_traces_of_devices_that_move_hold_the_truth(mean_of: int, s
     assert conflicts <= 1  # of twenty at one per cent
 
 
+@pytest.mark.slow
 def test_the_density_s_derivative_is_that_of_its_time_scale_not_of_a_tread() -> None:
     """From a bridge without a voltage time enters as κt only: d ln τ/d ln κ = -1. Along one trajectory of frozen
     quantiles the derivative misses that several-fold; across steps of 20 % it is there within its error."""

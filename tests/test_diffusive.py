@@ -313,6 +313,7 @@ def test_compiled_is_eager_is_plain_python() -> None:
         np.testing.assert_allclose(mine.g, g[:lanes], rtol=5e-4)
 
 
+@pytest.mark.slow
 def test_compiled_sample_is_eager() -> None:
     """The whole sample of the ensemble, circuit and recording included: of the fewer lanes eagerly, of the more with
     the same numbers in these, and a density of all."""

@@ -131,6 +131,7 @@ def test_a_folder_that_cannot_be_made_is_done_without(monkeypatch: pytest.Monkey
     assert compilation_cache.switch_on() is None
 
 
+@pytest.mark.slow
 def test_the_second_run_finds_the_first_ones_programs(tmp_path: Path) -> None:
     """And computes the same, to the bit, without a word about errors that are none; a damaged program is compiled
     again."""

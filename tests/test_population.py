@@ -24,6 +24,7 @@ from mcdev.calibration.report import Outcome
 from mcdev.configuration.problems import ConfigError
 from mcdev.machine.identity import Origin
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
+from mcdev.schema import Unit
 from mcdev.statistics.components import variance_components
 from mcdev.statistics.published import compare
 from mcdev.statistics.statistic import statistic
@@ -327,7 +328,7 @@ def planted(
     data["targets"] += [target(name, "quantile", level=q) for name in ("tau_d", "tau_r") for q in more]
     plan = plan_of(data)
     for entry, goal, value in zip(data["targets"], plan.goals, statistics(measured(seed, by), plan), strict=True):
-        entry["value"] = value if goal.unit == "1" else f"{value!r} {goal.unit}"
+        entry["value"] = value if goal.unit == "1" else Unit(goal.unit).write(value)
     truth = plan.values(plan.start)
     data["experiments"]["pulse"]["ensemble"]["seed"] = 7 + seed
     data["search"]["members"] = members

@@ -245,6 +245,7 @@ def test_behind_a_resistor_at_negative_voltage() -> None:
     assert np.sum(np.abs(slopes) > 5 * found.gradient_se) >= 4, "too noisy to tell anything"
 
 
+@pytest.mark.slow
 def test_realisations_are_those_of_the_ensemble() -> None:
     """The same as an ensemble of the same scheme computes, whatever the number of realisations beside them."""
     experiment, weights, _, _, contributions = fast_train()

@@ -536,6 +536,7 @@ def test_weight_grows_with_the_rate() -> None:
     assert means[0] > 0.3
 
 
+@pytest.mark.slow
 def test_realisations_are_the_same_in_any_ensemble() -> None:
     """Also with a second memristor that varies from device to device and from cycle to cycle."""
     spread = {"distribution": "lognormal", "median": "1.1 V", "sigma": 0.1}

@@ -66,8 +66,10 @@ class Origin(Strict):
         """Of this process."""
         values: Mapping[str, Any] = jax.config.values
         set_ = {name: values[f"jax_{name}"] for name in _SETTINGS if f"jax_{name}" in values}
-        found = _fixed() | {
-            "flags": ", ".join([*_flags(), *described()]) or "none",
+        fixed = _fixed()
+        ways = described()
+        found = fixed | {
+            "flags": ", ".join([*([fixed["flags"]] if fixed["flags"] != "none" or not ways else []), *ways]),
             "settings": ", ".join(f"{name} {getattr(value, 'value', value)}" for name, value in set_.items()),
         }
         return cls(**found)
@@ -182,6 +184,7 @@ def _fixed() -> dict[str, str]:
         ),
         "accelerator": ", ".join(dict.fromkeys([str(device.device_kind), *version])),
         "processor": ", ".join([*_compiled_for(), *_numpy_kernels()]),
+        "flags": ", ".join(_flags()) or "none",
     }
 
 
