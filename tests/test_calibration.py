@@ -124,7 +124,8 @@ def test_derivatives_are_those_of_the_simulation() -> None:
     assert exact.jacobian[1, j] > 0
 
 
-@pytest.mark.parametrize("resistor", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("resistor", [False, True])
 def test_reverse_mode_is_chosen_by_the_number_of_parameters_and_agrees(
     resistor: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -287,6 +287,7 @@ def test_order_in_time(packing: float) -> None:
     assert np.log2(errors[1] / errors[2]) == pytest.approx(2, abs=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", [0.0, 2 / 2.4])
 def test_order_in_space(packing: float) -> None:
     cells = (40, 80, 160)

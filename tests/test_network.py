@@ -441,6 +441,7 @@ def test_a_source_may_have_a_protocol_of_its_own() -> None:
         mcdev.build(table(FROZEN, {"kind": "network", "elements": longer}, protocol))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["followed", "held"])
 def test_a_source_at_its_limit_charges_evenly(device: str) -> None:
     """A current I into C beside a frozen device: v = I t/C where the device takes nothing; from a source at its
