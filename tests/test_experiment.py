@@ -162,6 +162,13 @@ def test_the_hash_changes_with_what_changes_results(change: dict[str, Any]) -> N
     assert train().with_(change).hash != train().hash
 
 
+def test_the_order_of_axes_numbers_the_points_and_changes_the_hash() -> None:
+    axes = {"device.friction": [1.0, 2.0], "protocol.width": ["1 ms", "2 ms"]}
+    one, other = (train(sweep={"axes": dict(pairs)}) for pairs in (axes.items(), reversed(axes.items())))
+    assert [values for values, _ in one.points()] != [values for values, _ in other.points()]
+    assert one.hash != other.hash
+
+
 def test_the_hash_is_of_the_experiment_not_of_its_name() -> None:
     renamed = train(name="other", description="words", output={"directory": "elsewhere", "figures": False})
     assert renamed.hash == train().hash

@@ -53,7 +53,8 @@ def identity(plan: Plan) -> Identity:
     text = json.dumps(_asked(plan), sort_keys=True).encode()
     for trace in plan.traces:
         text += trace.time.tobytes() + trace.voltage.tobytes() + trace.current.tobytes()
-    experiments = {"/".join(pair): experiment.to_dict() for pair, experiment in plan.experiments.items()}
+    # As text: the order of a sweep's axes numbers its points.
+    experiments = {"/".join(pair): experiment.to_toml() for pair, experiment in plan.experiments.items()}
     sources = {plugin.source for experiment in plan.experiments.values() for plugin in experiment.plugins}
     return Identity.of(text + json.dumps(experiments, sort_keys=True).encode(), plan.job.search.seed, sources)
 

@@ -287,6 +287,8 @@ class Experiment(Strict):
     def hash(self) -> str:
         """Eight hexadecimal digits that change with anything that can change a result."""
         data = {k: v for k, v in self.to_dict().items() if k not in ("name", "description", "output")}
+        if len(self.sweep.axes) > 1:
+            data["axes"] = list(self.sweep.axes)  # their order numbers the points
         data |= {"plugin": [str(plugin.source) for plugin in self.plugins]} if self.plugins else {}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]
 
