@@ -830,6 +830,7 @@ def test_an_estimator_that_does_not_know_the_device_is_refused(device: dict[str,
     assert plan_of(data).goals
 
 
+@pytest.mark.slow
 def test_hopping_ensembles_have_derivatives_for_everything_that_is_measured() -> None:
     """The estimator for what is linear in the trajectory, differences with common random numbers for the rest."""
     data = train_job({1: 0.03}, 0.01, {"device.friction": {"low": 1, "high": 10}})

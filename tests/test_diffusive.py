@@ -277,6 +277,7 @@ def numpy_step(x: Any, theta: Any, voltage: Any, step: float, pairs: int, key: A
 LANES = [2**14 + 1, 2**15 + 1]
 
 
+@pytest.mark.slow
 def test_compiled_is_eager_is_plain_python() -> None:
     """Three coupling intervals of four steps of three particles, at lane counts that no vector width divides. The eager
     one has the fewer lanes: the compiled one has the same numbers in these, with as many beside them."""

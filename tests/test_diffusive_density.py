@@ -133,6 +133,7 @@ def test_a_bridge_is_spread_evenly_and_conducts() -> None:
         np.testing.assert_allclose(state.theta, 0.45, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_relaxation_without_heating_is_that_of_the_particles() -> None:
     """Independent particles: the mean conductance of 512 realisations agrees within three standard errors."""
     start: dict[str, Any] = {"initial_state": "bridge", "heating": 0.0}
@@ -207,6 +208,7 @@ def outcome(steps: int = 6) -> tuple[dict[str, Any], Callable[[dict[str, Any]], 
     return draws, mean
 
 
+@pytest.mark.slow
 def test_forward_derivatives_are_those_of_differences() -> None:
     """By every parameter, to 1e-6 of the value per relative change; reverse mode gives the same numbers."""
     draws, mean = outcome()

@@ -272,6 +272,7 @@ def test_a_pair_is_not_called_as_one_of_its_parameters() -> None:
 # -------------------------------------------------------------------------------------- SRDP
 
 
+@pytest.mark.slow
 def test_the_organic_synapse_learns_by_rate() -> None:
     """configs/shin2022/srdp.toml, the slowest of its devices: the change falls with t_zero."""
     axes = {"device.preset": ["device_2s"], "protocol.t_zero": ["20 ms", "0.1 s", "0.5 s"]}

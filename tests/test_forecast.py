@@ -37,10 +37,10 @@ ESTIMATED: dict[str, dict[str, Any]] = {
     "shin2022/ten_thousand.toml": {"ensemble.devices": 1024},
     "shin2022/pulse_train.toml": RESOLVED,
 }
-first, *others = ESTIMATED
 
 
-@pytest.mark.parametrize("file", [first, *(pytest.param(file, marks=pytest.mark.slow) for file in others)])
+@pytest.mark.slow  # in processor time, which other programs lengthen
+@pytest.mark.parametrize("file", ESTIMATED)
 def test_the_estimate_is_within_half_of_the_run(file: str) -> None:
     """Both in processor time of this process, which other programs lengthen alike. Half a second may fall into a
     disturbed moment, so it may be tried four times, each beside a run of its own."""
@@ -65,6 +65,7 @@ def test_the_estimate_grows_with_the_work() -> None:
     assert wider == pytest.approx(4 * one, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_circuit_with_channels_of_its_own_has_an_estimate() -> None:
     experiment = mcdev.load(CONFIGS / "shin2022" / "fig7_stdp.toml", {"sweep.axes": {}, "fits": {}, "output": {}})
     assert forecast.forecast(experiment.with_({"ensemble.devices": 8}), 1).computing > 0

@@ -511,6 +511,7 @@ def test_a_network_of_one_is_the_device_alone() -> None:
         np.testing.assert_allclose(found["trajectories"][name], alone["trajectories"][name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_uncoupled_devices_of_a_network_do_not_know_of_each_other() -> None:
     """The first is the lone neuron's device, but for rounding; the second is another of the same law."""
     protocol = hold("4 V", "0.3 s", 30)

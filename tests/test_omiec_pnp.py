@@ -167,6 +167,7 @@ def test_a_device_is_the_same_in_any_ensemble() -> None:
     assert array(many, "measurements/ppf/value").values.std() > 0
 
 
+@pytest.mark.slow
 def test_defaults_are_accurate() -> None:
     """Tolerance and mesh of the defaults against ten times finer ones: current within 0.5 % through a pulse."""
     coarse = mcdev.run(experiment(devices=1))

@@ -179,6 +179,7 @@ def test_devices_keep_their_quantiles_while_the_spread_moves() -> None:
 # ------------------------------------------------------------------------------------- derivatives
 
 
+@pytest.mark.slow
 def test_derivatives_by_spreads_are_those_of_the_population() -> None:
     """Along the realisations' tangents with their quantiles held, against differences of whole populations."""
     data = job()

@@ -156,6 +156,7 @@ def in_two_wells() -> tuple[Estimate, Estimate, np.ndarray, float, np.ndarray]:
     return estimate(contributions), estimate(contributions, None), np.array(slopes), double_well(*values), plain
 
 
+@pytest.mark.slow
 def test_two_wells_against_their_density() -> None:
     """Kramers escape: every derivative of the mean conductance, within three standard errors of the Fokker-Planck
     equation's; with and without the critic."""
@@ -306,6 +307,7 @@ def test_baselines_that_saw_the_realisation_are_biased(monkeypatch: pytest.Monke
     assert abs(gradients.mean() - CHAIN) > 5 * gradients.std() / np.sqrt(100)
 
 
+@pytest.mark.slow
 def test_standard_error_against_replicates() -> None:
     """Of the train: the scatter of sixteen independent sets of 64 realisations over the formula, which counts the
     critic's own fit; without that the scatter is much larger than said."""
