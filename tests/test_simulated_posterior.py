@@ -15,6 +15,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from test_shared_configurations import SWITCH
 
 from mcdev.calibration import amortised, bank, calibrate, data_sets, infer, prior, report, resolve
 from mcdev.calibration import folder as its_folder
@@ -29,17 +30,7 @@ from mcdev.figures.calibration import pictures as calibration_pictures
 from mcdev.files.whole_file import ResultsError
 from mcdev.measurements.contract import FAILED, OK, RIGHT_CENSORED, UNDEFINED
 
-DEVICE: dict[str, Any] = {
-    "kind": "volatile_threshold",
-    "threshold_voltage": "0.6 V",
-    "hold_voltage": "0.3 V",
-    "switching_rate": "20 Hz",
-    "switching_exponent": 1.5,
-    "relaxation_time": "100 ms",
-    "on_conductance": "100 uS",
-    "off_conductance": "1 uS",
-    "integrator": {"coupling_interval": "20 ms"},
-}
+DEVICE: dict[str, Any] = SWITCH | {"integrator": {"coupling_interval": "20 ms"}}
 PULSE: dict[str, Any] = {
     "protocol": {
         "kind": "pulse",

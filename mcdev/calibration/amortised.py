@@ -11,7 +11,6 @@ every data set of the same experiment.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,8 +23,8 @@ import optax
 from scipy.special import logsumexp
 
 from mcdev.calibration.conditions import View
-from mcdev.files import structure
-from mcdev.files.whole_file import ResultsError, whole_file
+from mcdev.files.archive import archive, write_archive
+from mcdev.files.whole_file import ResultsError
 from mcdev.machine.environment import computing
 
 FILE = "network.npz"
@@ -186,10 +185,7 @@ def write(network: Network, view: View, key: str, file: Path) -> None:
     arrays |= {f"view_{name}": value for name, value in view._asdict().items()}
     arrays |= {"key": np.array(key), "losses": network.losses, "shape": np.array([network.parameters, network.width])}
     arrays["flows"] = np.array(len(network.flows))
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    with whole_file(file) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    write_archive(file, arrays)
 
 
 def read(file: Path, key: str) -> tuple[Network, View] | None:
@@ -197,9 +193,7 @@ def read(file: Path, key: str) -> tuple[Network, View] | None:
     if not file.is_file():
         return None
     try:
-        content = file.read_bytes()
-        structure.check_archive(content)
-        with np.load(io.BytesIO(content), allow_pickle=False) as data:
+        with archive(file.read_bytes()) as data:
             if str(data["key"]) != key:
                 return None
             parameters, width = (int(n) for n in data["shape"])

@@ -10,9 +10,7 @@ Part n is named by the seed and n alone: more data sets add parts, and change no
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from mcdev.calibration import prior
 from mcdev.calibration.data_sets import DataSets, simulate_sets
 from mcdev.calibration.plan import Plan
 from mcdev.files import structure
+from mcdev.files.archive import archive, is_whole, number_of, write_numbered
 from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.provenance import code_version
 
@@ -60,7 +59,7 @@ class Bank:
         assert self.plan.job.simulations is not None
         count = -(-self.plan.job.simulations.number // PART)
         if self.complete and self.folder is not None:
-            held = {int(path.name[:6]) for path in self.folder.glob("[0-9]*.npz") if path.name[:6].isdigit()}
+            held = {number_of(path) for path in self.folder.iterdir()}
             count = next(n for n in range(len(held) + 1) if n not in held)
             if not count:
                 raise ResultsError(f"{self.folder} holds no simulated data sets; begin without simulations.trained")
@@ -83,11 +82,7 @@ class Bank:
         seeds = rng.integers(2**32, size=PART)
         sets = simulate_sets(self.plan, prior.values(self.plan.parameters, scores), seeds)
         if self.folder is not None:
-            buffer = io.BytesIO()
-            np.savez(buffer, scores=scores, value=sets.value, status=sets.status)
-            path = self.folder / _name(part, buffer.getvalue())
-            with whole_file(path) as temporary:
-                temporary.write_bytes(buffer.getvalue())
+            write_numbered(self.folder, part, {"scores": scores, "value": sets.value, "status": sets.status})
         return scores, sets
 
     def _kept(self, part: int) -> tuple[np.ndarray, DataSets] | None:
@@ -97,11 +92,10 @@ class Bank:
         shapes = {"scores": len(self.plan.parameters), "value": len(self.plan.goals), "status": len(self.plan.goals)}
         for path in self.folder.glob(f"{part:06d}.*.npz"):
             content = path.read_bytes()
-            if not re.fullmatch(r"\d{6}\.[0-9a-f]{32}\.npz", path.name) or path.name != _name(part, content):
+            if not is_whole(path, content):
                 continue
             try:
-                structure.check_archive(content)
-                with np.load(io.BytesIO(content), allow_pickle=False) as data:
+                with archive(content) as data:
                     found = {name: data[name] for name in shapes}
             except (structure.Unreadable, KeyError, ValueError):
                 continue
@@ -125,20 +119,17 @@ def about(plan: Plan) -> dict[str, str]:
     targets = [[g.experiment, g.device, g.read_as, g.of_devices] for g in plan.goals]
     plugins = sorted(str(plugin.source) for e in plan.experiments.values() for plugin in e.plugins)
     return {
-        "experiments": _sum([experiments, plugins]),
-        "parameters": _sum(parameters),
-        "targets": _sum(targets),
-        "seed": _sum(plan.job.simulations.seed),
+        "experiments": checksum([experiments, plugins]),
+        "parameters": checksum(parameters),
+        "targets": checksum(targets),
+        "seed": checksum(plan.job.simulations.seed),
         "code": code_version(),
     }
 
 
-def _sum(data: object) -> str:
+def checksum(data: object) -> str:
+    """Of plain data, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _name(part: int, content: bytes) -> str:
-    return f"{part:06d}.{hashlib.sha256(content).hexdigest()[:32]}.npz"
 
 
 def _read_about(file: Path) -> dict[str, str]:

@@ -42,6 +42,11 @@ class Goal(NamedTuple):
     floor: float = 0.0
     """Of a candidate: least σ."""
 
+    @property
+    def mark(self) -> Unit:
+        """The unit in which it is written."""
+        return Unit("" if self.unit == "1" else self.unit)
+
     def expected_sigma(self, value: float) -> float:
         """σ of a candidate with this value."""
         return max(self.sigma if self.sigma > 0 else -self.sigma * abs(value), self.floor)

@@ -9,8 +9,6 @@ in the calibration's folder, and ``simulations.trained`` takes it for the next d
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -149,5 +147,4 @@ def _trained(plan: Plan, named: str) -> Path:
 def _key(plan: Plan, goals: list[Goal], number: int) -> str:
     """Of all that a network is learnt from."""
     noise = [[g.read_as, g.scale, round(g.noise, 12)] for g in goals]
-    text = json.dumps([bank.about(plan), noise, number], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return bank.checksum([bank.about(plan), noise, number])

@@ -25,7 +25,6 @@ from mcdev.calibration.trust import LEVELS, contraction, correlation, words
 from mcdev.calibration.uncertainty import CONFIDENCE, UNDETERMINED
 from mcdev.machine.identity import Origin
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED
-from mcdev.schema import Unit
 
 METHOD = "a posterior learnt from simulations (neural posterior estimation, flowjax); values: its medians"
 _QUANTILES = (0.025, 0.25, 0.5, 0.75, 0.975)
@@ -111,7 +110,7 @@ def assemble(found: Inferred, source: str, origins: Sequence[Origin]) -> xr.Data
 
 
 def _unit_scales(found: Inferred) -> np.ndarray:
-    return np.array([Unit("" if g.unit == "1" else g.unit).scale for g in found.plan.goals])
+    return np.array([g.mark.scale for g in found.plan.goals])
 
 
 def _known(found: Inferred) -> np.ndarray:

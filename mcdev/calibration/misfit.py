@@ -11,9 +11,7 @@ spread would win.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +23,7 @@ from mcdev.calibration.evaluation import Evaluation, evaluate
 from mcdev.calibration.goals import Goal
 from mcdev.calibration.plan import Plan
 from mcdev.files import structure
-from mcdev.files.whole_file import whole_file
+from mcdev.files.archive import archive, is_whole, number_of, write_numbered
 from mcdev.machine.identity import Identity, Origin
 
 _ROUNDS, _FEW_ROUNDS = 6, 2
@@ -116,8 +114,8 @@ class Evaluations:
         self._foreign: list[Path] = []
         self._files: dict[int, list[Path]] = {}
         for path in sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []:
-            if named := re.fullmatch(r"(\d+)\.[0-9a-f]{32}\.npz", path.name):
-                self._files.setdefault(int(named[1]), []).append(path)
+            if (number := number_of(path)) is not None:
+                self._files.setdefault(number, []).append(path)
 
     @property
     def origins(self) -> list[Origin]:
@@ -140,7 +138,7 @@ class Evaluations:
                 content = path.read_bytes()
             except OSError:  # a folder, or not to be read
                 content = b""
-            if path.name != self._name(content):
+            if not is_whole(path, content):
                 self._damaged.append(path)
                 continue
             try:
@@ -175,26 +173,18 @@ class Evaluations:
         arrays |= {f"current_{i}": c for i, c in enumerate(e.currents)}
         arrays |= {f"slope_{i}": c for i, c in enumerate(e.current_jacobians)}
         arrays |= {f"courses_{i}": c for i, c in enumerate(e.courses)}
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        path = self.folder / self._name(buffer.getvalue())
-        with whole_file(path) as temporary:
-            temporary.write_bytes(buffer.getvalue())
+        path = write_numbered(self.folder, self.number, arrays)
         for old in self._files.get(self.number, []):
             if old != path:
                 old.unlink(missing_ok=True)
         self._files[self.number] = [path]
 
-    def _name(self, content: bytes) -> str:
-        return f"{self.number:06d}.{hashlib.sha256(content).hexdigest()[:32]}.npz"
-
 
 def _read(content: bytes, name: str) -> tuple[Evaluation | None, str]:
     """What an archive holds of the evaluation of this name, None where it is of another; and whose it is. Raises
     ``Unreadable`` for an archive that :meth:`Evaluations.write` has not written."""
-    structure.check_archive(content)
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as data:
+        with archive(content) as data:
             whose = bytes(data["identity"].item()).decode()
             if str(data["name"]) != name:
                 return None, whose

@@ -81,9 +81,10 @@ def _targets(tree: xr.DataTree) -> tuple[list[dict[str, Any]], list[str]]:
     found: list[dict[str, Any]] = []
     left_out: list[str] = []
     source = f"{tree.attrs['title']}: {tree['realisations'].sizes['device']} devices"
+    every = list(readings(tree))
     for index in range(tree["realisations"].sizes["point"]):
         kept: list[Reading] = []
-        for reading in few([r for r in readings(tree) if r.index == index]):
+        for reading in few([r for r in every if r.index == index]):
             bounds, known = reading.right + reading.left, int(reading.fine.sum()) + reading.right + reading.left
             if not known or bounds > _CENSORED * known:
                 left_out.append(f"{reading.label}: {bounds} of {known} are bounds; no target")

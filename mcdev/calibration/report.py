@@ -399,7 +399,7 @@ def provenance(
 def _targets(outcome: Outcome) -> xr.Dataset:
     plan, goals, e = outcome.plan, outcome.plan.goals, outcome.final
     data = xr.Dataset(coords={"target": np.array([g.label for g in goals])})
-    scale = np.array([Unit("" if g.unit == "1" else g.unit).scale for g in goals])
+    scale = np.array([g.mark.scale for g in goals])
 
     def add(name: str, values: Any, words: str) -> None:
         data[name] = xr.Variable("target", values, {"long_name": words})
@@ -633,9 +633,8 @@ def _fitted(plan: Plan, experiment: Experiment, name: str, device: str, values: 
     for goal in plan.goals:
         if (goal.experiment, goal.device) != (name, device) or goal.status != OK:
             continue
-        mark = Unit("" if goal.unit == "1" else goal.unit)
         reference: dict[str, Any] = {"measurement": goal.read.measurement, "point": goal.read.point}
-        reference |= {"value": mark.write(goal.value), "source": goal.source, "statistic": goal.read.statistic}
+        reference |= {"value": goal.mark.write(goal.value), "source": goal.source, "statistic": goal.read.statistic}
         for key in ("entry", "coefficient", "level", "other"):
             if getattr(goal.read, key) is not None:
                 reference[key] = getattr(goal.read, key)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import abc
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -212,11 +213,11 @@ class Wired(CircuitConfig):
         return self
 
     def _check_ends_of_sources(self) -> None:
+        ends_at = Counter(node for part in self._parts.values() for node in part.element.between)
         for name in self._named(VoltageSource):
             ends = self._parts[name].element.between
-            others = {node for other, part in self._parts.items() if other != name for node in part.element.between}
             for end in ends:
-                if end != GROUND and end not in others:
+                if end != GROUND and ends_at[end] == 1:
                     refuse(
                         list(ends),
                         f"node {end} has no other element, so that no current can flow through the source",

@@ -34,8 +34,8 @@ def check_describes(wanted: Described, tables: Mapping[str, Any], source: str) -
     """Refuses the tables of another one, with what to do with them. Raises ``ConfigError``."""
     found = _of(tables)
     if found is not None and found != wanted:
-        article = {"experiment": "an"}
-        why = f"{article.get(found, 'a')} {found} stands here, {article.get(wanted, 'a')} {wanted} is expected"
+        there, expected = (f"an {what}" if what == "experiment" else f"a {what}" for what in (found, wanted))
+        why = f"{there} stands here, {expected} is expected"
         raise ConfigError([Problem(_MARKS[found], None, f"{why}: {_WAYS[found]}")], source)
 
 

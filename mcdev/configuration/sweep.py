@@ -17,6 +17,7 @@ import tomli_w
 from pydantic import Discriminator, Field, Tag
 
 from mcdev.configuration.problems import shown
+from mcdev.files.toml_line import in_a_line, written_key
 from mcdev.schema import Strict, converted, number_and_unit
 
 
@@ -95,17 +96,5 @@ def as_toml(data: Mapping[str, Any]) -> str:
     sweep = dict(data.get("sweep", {}))
     axes = sweep.pop("axes", {})
     text = tomli_w.dumps({**data, "sweep": sweep} if "sweep" in data else data)
-    lines = [f"{_written_key(path)} = {_in_a_line(values)}\n" for path, values in axes.items()]
+    lines = [f"{written_key(path)} = {in_a_line(values)}\n" for path, values in axes.items()]
     return text + ("\n[sweep.axes]\n" + "".join(lines) if lines else "")
-
-
-def _written_key(key: str) -> str:
-    return tomli_w.dumps({key: 0}).removesuffix(" = 0\n")
-
-
-def _in_a_line(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_written_key(key)} = {_in_a_line(each)}" for key, each in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_in_a_line(each) for each in value) + "]"
-    return tomli_w.dumps({"x": value}).removeprefix("x = ").strip()

@@ -24,27 +24,27 @@ def as_shares(table: Mapping[str, Any]) -> dict[str, Any]:
     """The table of a device as its keys have it: every length that is written with a unit as a share of the reference
     gap, a diffusion coefficient as a friction. Raises where some lengths have a unit and some have none: what of the
     material stays when the gap changes would then be told twice."""
-    typed = {key: found for key in _LENGTHS if (found := _with_unit(table.get(key), _METRES)) is not None}
+    lengths = {key: found for key in _LENGTHS if (found := _with_unit(table.get(key), _METRES)) is not None}
     diffusion = _with_unit(table.get("friction"), _DIFFUSION)
-    if not typed and diffusion is None:
+    if not lengths and diffusion is None:
         return dict(table)
-    if table.get("reference_gap") is None:
-        bare = [key for key in (*_LENGTHS, "friction") if key in table and key not in typed]
-        bare = [key for key in bare if key != "friction" or diffusion is None]
-        if bare:
-            known = "tunnelling_length, interfacial_centre, interfacial_width and pinning_period as lengths"
-            refuse(
-                table[bare[0]],
-                f"others of this device are written with units, and this one is a share of the gap: expected {known}, "
-                "friction as a diffusion coefficient",
-                "write it with its unit, or state the reference_gap of which it is a share",
-                key=bare[0],
-            )
-    gap = _typical(table, "reference_gap" if table.get("reference_gap") is not None else "half_gap", _METRES)
+    own = table.get("reference_gap") is None
+    bare = [key for key in _LENGTHS if key in table and key not in lengths]
+    bare += ["friction"] if "friction" in table and diffusion is None else []
+    if own and bare:
+        refuse(
+            table[bare[0]],
+            "others of this device are written with units, and this one is a share of the gap: expected "
+            "tunnelling_length, interfacial_centre, interfacial_width and pinning_period as lengths, friction as a "
+            "diffusion coefficient",
+            "write it with its unit, or state the reference_gap of which it is a share",
+            key=bare[0],
+        )
+    gap = _typical(table, "half_gap" if own else "reference_gap", _METRES)
     if gap is None:
         return dict(table)  # which is missing or no length: its own key says so
-    given: dict[str, Any] = {**table, **{key: _share(value, gap) for key, value in typed.items()}}
-    if table.get("reference_gap") is None:
+    given: dict[str, Any] = {**table, **{key: _share(value, gap) for key, value in lengths.items()}}
+    if own:
         given["reference_gap"] = f"{gap!r} m"
     if diffusion is not None:
         scales = [

@@ -271,11 +271,8 @@ def forgetting(of: Milestones, parts: int, pull: float, theta: float) -> float:
             with np.errstate(divide="raise", over="raise", invalid="raise"):
                 hops, exact = _variation_of_hops(two, width[i : i + 2], parts), _variation(two, width[i : i + 2])
             worst = max(worst, abs(hops - exact))
-        except (
-            np.linalg.LinAlgError,
-            FloatingPointError,
-        ):  # rates that differ by more than a number holds: no hop over a barrier at all
-            return 1.0
+        except (np.linalg.LinAlgError, FloatingPointError):
+            return 1.0  # rates that differ by more than a number holds: no hop over a barrier at all
     return float(min(worst, 1.0))
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import tomli_w
 from pydantic import BaseModel
 
 from mcdev.check import table_of
@@ -19,6 +18,7 @@ from mcdev.configuration.preset_tables import presets
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.devices import DEVICES
 from mcdev.files.structure import parse_toml
+from mcdev.files.toml_line import in_a_line
 from mcdev.kinds import Kind, name_of
 from mcdev.meanings import meaning
 from mcdev.measurements import MEASUREMENTS
@@ -65,7 +65,7 @@ def study(device: str, run: str, name: str) -> tuple[str, str]:
         "# Several runs, each in several variants, and one table of published numbers beside all of them: a column a",
         "# variant. Published numbers stand in each run's file, as [[output.reference]].",
         f'name = "{name}"',
-        f"runs = [{tomli_w.dumps({'a': run})[4:].strip()}]",
+        f"runs = [{in_a_line(run)}]",
         "",
         '[variants."as it is"]',
         "",
@@ -235,11 +235,7 @@ def _sentence(text: str | None) -> str:
 
 def line(key: str, value: Any, meaning: str = "", off: bool = False) -> str:
     """A key with its value and what it means; as a comment where it is ``off``."""
-    text = " ".join(tomli_w.dumps({"key": value}).split()).replace("key", key, 1)
-    if isinstance(value, dict):
-        inner = ", ".join(" ".join(tomli_w.dumps({k: v}).split()) for k, v in value.items())
-        text = f"{key} = {{ {inner} }}"
-    text = f"# {text}" if off else text
+    text = f"{'# ' if off else ''}{key} = {in_a_line(value)}"
     return f"{text}{_gap(text)}# {meaning}" if meaning else text
 
 

@@ -67,9 +67,8 @@ class Origin(Strict):
         values: Mapping[str, Any] = jax.config.values
         set_ = {name: values[f"jax_{name}"] for name in _SETTINGS if f"jax_{name}" in values}
         fixed = _fixed()
-        ways = described()
         found = fixed | {
-            "flags": ", ".join([*([fixed["flags"]] if fixed["flags"] != "none" or not ways else []), *ways]),
+            "flags": ", ".join(filter(None, [fixed["flags"], *described()])) or "none",
             "settings": ", ".join(f"{name} {getattr(value, 'value', value)}" for name, value in set_.items()),
         }
         return cls(**found)
@@ -184,7 +183,7 @@ def _fixed() -> dict[str, str]:
         ),
         "accelerator": ", ".join(dict.fromkeys([str(device.device_kind), *version])),
         "processor": ", ".join([*_compiled_for(), *_numpy_kernels()]),
-        "flags": ", ".join(_flags()) or "none",
+        "flags": ", ".join(_flags()),
     }
 
 

@@ -18,7 +18,8 @@ def by_element(tree: xr.DataTree, path: str) -> xr.DataArray:
 
     Raises ``ResultsError`` where the group has no such quantity."""
     where, _, quantity = path.rpartition("/")
-    group = tree[where].dataset if where in {node.path.strip("/") for node in tree.subtree} else xr.Dataset()
+    found_at = tree.get(where)
+    group = found_at.dataset if isinstance(found_at, xr.DataTree) else xr.Dataset()
     first = "source" if quantity == "voltage" else experiment_of(tree).circuit.memristors[0]
     found = {}
     for name, data in group.data_vars.items():
