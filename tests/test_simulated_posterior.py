@@ -69,6 +69,19 @@ def plan_of(data: dict[str, Any]) -> Plan:
     return resolve(data, Path())
 
 
+def test_the_order_of_axes_numbers_the_points_of_what_is_kept() -> None:
+    """Neither simulations nor evaluations are taken for those of the same axes in another order."""
+    axes = {"protocol.amplitude": ["1.1 V", "1.2 V"], "protocol.width": ["200 ms", "300 ms"]}
+    plans = []
+    for pairs in (axes.items(), reversed(axes.items())):
+        data = job()
+        name = next(iter(data["experiments"]))
+        data["experiments"][name]["sweep"] = {"axes": dict(pairs)}
+        plans.append(plan_of(data))
+    assert bank.about(plans[0])["experiments"] != bank.about(plans[1])["experiments"]
+    assert its_folder.identity(plans[0]) != its_folder.identity(plans[1])
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, xr.DataTree]:
     """A small one, from file to results: one flow and few steps."""

@@ -108,7 +108,7 @@ def about(plan: Plan) -> dict[str, str]:
     """Checksums of all that simulated data sets depend on, by what they are of. Reported values are not among it."""
     assert plan.job.simulations is not None
     read = {(g.experiment, g.device) for g in plan.goals}
-    experiments = {"/".join(pair): e.to_dict() for pair, e in plan.experiments.items() if pair in read}
+    experiments = {"/".join(pair): e.to_toml() for pair, e in plan.experiments.items() if pair in read}
     parameters = [
         [
             *(p.path, p.devices, p.experiments, p.coordinate.low, p.coordinate.high, p.coordinate.scale),
