@@ -40,14 +40,15 @@ from mcdev.fits.contract import Fit
 from mcdev.interface import cli
 from mcdev.interface.application import app
 from mcdev.kinds import Kind, Kinds, name_of
-from mcdev.meanings import meaning
 from mcdev.measured import Layout
 from mcdev.measured.instruments import INSTRUMENTS
 from mcdev.measurements import MEASUREMENTS
 from mcdev.measurements.contract import STATUS_MEANINGS, Measurement
 from mcdev.protocols import PROTOCOLS
 from mcdev.protocols.waveform import PointsFile
-from mcdev.schema import REACH, Lognormal, Normal, Samples, Uniform, Unit, unit_of_key
+from mcdev.schema import REACH, Lognormal, Normal, PerDevice, Samples, Uniform, Unit, unit_of_key
+from mcdev.schema.meanings import meaning
+from mcdev.schema.units import EXAMPLES
 from mcdev.study import Study
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -187,13 +188,13 @@ def default(field: FieldInfo, mark: Unit | None, needed: str) -> str:
 def keys(model: type[BaseModel], skipped: Iterable[str] = ("kind",), needed: str = "must be given") -> str:
     """The table of a model's keys."""
     rows = []
-    drawn = any(unit.per_device for key in model.model_fields if (unit := unit_of_key(model, key)) is not None)
+    drawn = any(isinstance(unit_of_key(model, key), PerDevice) for key in model.model_fields)
     for key, field in model.model_fields.items():
         if key in skipped:
             continue
         mark = unit_of_key(model, key)
         unit = "" if mark is None else mark.unit or "1"
-        own = ["yes" if mark is not None and mark.per_device else ""] if drawn else []
+        own = ["yes" if isinstance(mark, PerDevice) else ""] if drawn else []
         words = markdown(meaning(model, key)).replace("\n", " ")
         rows.append([code(key), unit, default(field, mark, needed), allowed(field, mark), *own, words])
     head = ["key", "unit", "default", "range", *(["may be drawn"] if drawn else []), "meaning"]
@@ -354,7 +355,7 @@ def configuration_page() -> str:
     reach = {unit: f"{least:g}, {most:g}" for unit, (least, most) in REACH.items()}
     units = table(
         ("unit", "written like", "accepted: least of what is above zero, most"),
-        [(unit, code(f'"{text}"'), reach.get(unit, "any")) for unit, text in Unit.EXAMPLES.items()],
+        [(unit, code(f'"{text}"'), reach.get(unit, "any")) for unit, text in EXAMPLES.items()],
     )
     laws = table(
         ("distribution", "keys", "meaning"),

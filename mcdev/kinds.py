@@ -21,7 +21,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationInfo
 from pydantic_core import core_schema
 
-from mcdev.schema import Strict, Unit
+from mcdev.schema import PerDevice, Strict, Unit
 
 
 class Kind(Strict, abc.ABC):
@@ -40,7 +40,7 @@ class Kind(Strict, abc.ABC):
             name: mark
             for name, field in cls.model_fields.items()
             for mark in field.metadata
-            if isinstance(mark, Unit) and mark.per_device
+            if isinstance(mark, PerDevice)
         }
 
 

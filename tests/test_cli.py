@@ -26,9 +26,9 @@ import mcdev.figures.pictures
 import mcdev.simulation.ensemble
 from mcdev.configuration.describes import describes
 from mcdev.configuration.experiment import load
+from mcdev.schema.units import readable
 from mcdev.statistics import COLUMNS
 from mcdev.statistics.screen import screens
-from mcdev.units import readable
 
 MCDEV = Path(sys.executable).with_name("mcdev")
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -24,9 +24,9 @@ from mcdev.figures.axes import symbol_of
 from mcdev.figures.pictures import PICTURES
 from mcdev.measurements.contract import OK, RIGHT_CENSORED
 from mcdev.results.tree import assemble
+from mcdev.schema.units import readable
 from mcdev.simulation.ensemble import PointResult
 from mcdev.statistics import summarise
-from mcdev.units import readable
 
 TRAIN = {
     "kind": "pulse_train",

@@ -21,11 +21,11 @@ from mcdev.devices import DEVICES
 from mcdev.figures.pictures import PICTURES
 from mcdev.fits import FITS
 from mcdev.kinds import name_of
-from mcdev.meanings import meaning
 from mcdev.measured.instruments import INSTRUMENTS
 from mcdev.measurements import MEASUREMENTS
 from mcdev.measurements.contract import STATUS_MEANINGS
 from mcdev.protocols import PROTOCOLS
+from mcdev.schema.meanings import meaning
 from mcdev.study import Study
 
 CONFIGS = Path(__file__).parents[1] / "configs"

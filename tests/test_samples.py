@@ -19,9 +19,9 @@ from mcdev.calibration import load_job
 from mcdev.configuration.problems import ConfigError
 from mcdev.files.whole_file import ResultsError
 from mcdev.interface.json_schema import config_schema
-from mcdev.laws import Samples
 from mcdev.results.tree import experiment_of
-from mcdev.schema import Unit, extremes, typical
+from mcdev.schema import PerDevice, extremes, typical
+from mcdev.schema.laws import Samples
 from mcdev.simulation.draws import draw_parameters
 
 VOLTS = (0.61, 0.58, 0.66, 0.63, 0.63, 0.55, 0.71)
@@ -101,7 +101,7 @@ def test_the_configuration_holds_the_numbers(tmp_path: Path) -> None:
 
 def test_energies_come_back_as_they_were_read(tmp_path: Path) -> None:
     """In a unit that is no whole number of the SI's."""
-    mark = Unit("eV", gt=0)
+    mark = PerDevice("eV", gt=0)
     law = mark.parse_drawn({"distribution": "samples", "values": [0.1, 0.2, 1 / 3], "unit": "eV"})
     again = mark.parse_drawn(mark.write(law))
     assert again == law

@@ -16,15 +16,15 @@ from scipy import stats
 from scipy.constants import Boltzmann, electron_volt
 
 import mcdev
-from mcdev.schema import Lognormal, Normal, Uniform, Unit, converted, extremes, nearest, typical
-from mcdev.units import readable, unit_written
+from mcdev.schema import Lognormal, Normal, PerDevice, Uniform, Unit, converted, extremes, nearest, typical
+from mcdev.schema.units import readable, unit_written
 
 pytestmark = pytest.mark.promise
 
 UNITS = ("V", "V/s", "s", "Hz", "K", "eV", "S", "ohm", "A", "m", "rad")
 
 
-def refusal(unit: Unit, value: Any) -> tuple[str, str]:
+def refusal(unit: PerDevice, value: Any) -> tuple[str, str]:
     """The key below the value that is blamed, and the sentence."""
     with pytest.raises(PydanticCustomError) as caught:
         unit.parse_drawn(value)
@@ -80,7 +80,7 @@ def test_value_in_si(unit: str, text: str, si: float) -> None:
 ])  # fmt: skip
 def test_a_forgotten_unit_is_answered_with_a_plausible_value(written: Any, unit: str, said: str) -> None:
     """Within three decades of the unit's example and within bounds; else the example itself."""
-    _, sentence = refusal(Unit(unit, gt=0), written)
+    _, sentence = refusal(PerDevice(unit, gt=0), written)
     assert sentence.endswith("its unit is missing; write it like " + said)
     for text in said.split(" or "):
         assert Unit(unit, gt=0).parse(text.strip('"')) > 0
@@ -90,7 +90,9 @@ def test_a_pure_number_is_itself() -> None:
     assert Unit("").parse(4) == 4.0
     assert Unit("").parse("62 %") == 0.62
     assert Unit("", gt=0, lt=1).parse(" 5e1% ") == 0.5
-    assert Unit("").parse_drawn({"distribution": "normal", "mean": "10 %", "sd": 0.01}) == Normal(mean=0.1, sd=0.01)
+    assert PerDevice("").parse_drawn({"distribution": "normal", "mean": "10 %", "sd": 0.01}) == Normal(
+        mean=0.1, sd=0.01
+    )
     assert isinstance(Unit("").parse(4), float)
     assert Unit("").parse(-0.3) == -0.3
 
@@ -98,37 +100,37 @@ def test_a_pure_number_is_itself() -> None:
 @pytest.mark.parametrize(
     ("unit", "value", "phrase"),
     [
-        (Unit("V"), 3.5, 'write it like "3.5 V"'),
-        (Unit("V"), "3.5", 'write it like "3.5 V"'),
-        (Unit("V"), "3.5 s", "'s' is a time"),
-        (Unit("V"), "3.5 kg", "'kg' is of another dimension"),
-        (Unit("V"), "3.5 volty", "'volty' is no known unit"),
-        (Unit("V"), "V", 'write it like "3.5 V"'),
-        (Unit("V"), "", "a voltage with its unit"),
-        (Unit("V"), "nan V", "a voltage"),
-        (Unit("V"), "1e999 V", "finite"),
-        (Unit("V"), "3,5 V", "a voltage"),
-        (Unit("V"), True, "a voltage"),
-        (Unit("V"), None, "a voltage"),
-        (Unit("V"), ["3 V"], "a voltage"),
-        pytest.param(Unit("V"), 10**400, "a voltage", id="endless"),
-        (Unit("eV"), "300 K", "'K' is a temperature"),
-        (Unit("s", gt=0), "0 s", "> 0 s"),
-        (Unit("s", gt=0), "-3 ms", "> 0 s"),
-        (Unit("s", ge=0), "-1 ns", "≥ 0 s"),
-        (Unit("V", lt=1, ge=-1), "1000 mV", "≥ -1 V and < 1 V"),
-        (Unit("eV", le=2), "3 eV", "≤ 2 eV"),
-        (Unit(""), "3", "without quotes and without a unit"),
-        (Unit(""), "0.62", "without quotes and without a unit"),
-        (Unit(""), "x %", "without quotes and without a unit"),
-        (Unit(""), "1e999 %", "finite"),
-        (Unit("", lt=1), "120 %", "expected a number < 1"),
-        (Unit("V"), "5 %", "'%' is no known unit"),
-        (Unit(""), False, "a number"),
-        (Unit(""), math.nan, "finite"),
-        (Unit(""), -math.inf, "finite"),
-        pytest.param(Unit(""), 10**400, "finite", id="endless number"),
-        (Unit("", gt=0, lt=1), 1, "> 0 and < 1"),
+        (PerDevice("V"), 3.5, 'write it like "3.5 V"'),
+        (PerDevice("V"), "3.5", 'write it like "3.5 V"'),
+        (PerDevice("V"), "3.5 s", "'s' is a time"),
+        (PerDevice("V"), "3.5 kg", "'kg' is of another dimension"),
+        (PerDevice("V"), "3.5 volty", "'volty' is no known unit"),
+        (PerDevice("V"), "V", 'write it like "3.5 V"'),
+        (PerDevice("V"), "", "a voltage with its unit"),
+        (PerDevice("V"), "nan V", "a voltage"),
+        (PerDevice("V"), "1e999 V", "finite"),
+        (PerDevice("V"), "3,5 V", "a voltage"),
+        (PerDevice("V"), True, "a voltage"),
+        (PerDevice("V"), None, "a voltage"),
+        (PerDevice("V"), ["3 V"], "a voltage"),
+        pytest.param(PerDevice("V"), 10**400, "a voltage", id="endless"),
+        (PerDevice("eV"), "300 K", "'K' is a temperature"),
+        (PerDevice("s", gt=0), "0 s", "> 0 s"),
+        (PerDevice("s", gt=0), "-3 ms", "> 0 s"),
+        (PerDevice("s", ge=0), "-1 ns", "≥ 0 s"),
+        (PerDevice("V", lt=1, ge=-1), "1000 mV", "≥ -1 V and < 1 V"),
+        (PerDevice("eV", le=2), "3 eV", "≤ 2 eV"),
+        (PerDevice(""), "3", "without quotes and without a unit"),
+        (PerDevice(""), "0.62", "without quotes and without a unit"),
+        (PerDevice(""), "x %", "without quotes and without a unit"),
+        (PerDevice(""), "1e999 %", "finite"),
+        (PerDevice("", lt=1), "120 %", "expected a number < 1"),
+        (PerDevice("V"), "5 %", "'%' is no known unit"),
+        (PerDevice(""), False, "a number"),
+        (PerDevice(""), math.nan, "finite"),
+        (PerDevice(""), -math.inf, "finite"),
+        pytest.param(PerDevice(""), 10**400, "finite", id="endless number"),
+        (PerDevice("", gt=0, lt=1), 1, "> 0 and < 1"),
     ],
 )
 def test_refused_with_what_to_write_instead(unit: Unit, value: Any, phrase: str) -> None:
@@ -141,7 +143,7 @@ def test_refused_with_what_to_write_instead(unit: Unit, value: Any, phrase: str)
 @pytest.mark.parametrize("unit", ["m**9**9**9**9", "m**99999999", "(m)", "__import__('os')", "m+m", "m\x00"], ids=repr)
 def test_arithmetic_in_a_unit_is_refused(unit: str) -> None:
     """pint evaluates expressions, and one like m**9**9**9**9 would never end."""
-    assert "length" in refusal(Unit("m"), f"1 {unit}")[1]
+    assert "length" in refusal(PerDevice("m"), f"1 {unit}")[1]
 
 
 def test_the_bounds_are_in_the_unit_as_written() -> None:
@@ -172,18 +174,18 @@ UNIFORM = {"distribution": "uniform", "low": "10 nm", "high": "20 nm"}
 
 
 def test_parsed_into_si() -> None:
-    assert Unit("K", gt=0).parse_drawn(NORMAL) == Normal(mean=300.0, sd=15.0, low=250.0, high=1000.0)
-    assert Unit("V").parse_drawn(LOGNORMAL) == Lognormal(median_value=0.002, sigma=0.3)
-    drawn = Unit("m").parse_drawn(UNIFORM)
+    assert PerDevice("K", gt=0).parse_drawn(NORMAL) == Normal(mean=300.0, sd=15.0, low=250.0, high=1000.0)
+    assert PerDevice("V").parse_drawn(LOGNORMAL) == Lognormal(median_value=0.002, sigma=0.3)
+    drawn = PerDevice("m").parse_drawn(UNIFORM)
     assert isinstance(drawn, Uniform)
     assert (drawn.low, drawn.high) == pytest.approx((1e-8, 2e-8), rel=1e-14)
-    assert Unit("K").parse_drawn("3 K") == 3.0
+    assert PerDevice("K").parse_drawn("3 K") == 3.0
 
 
 @pytest.mark.parametrize(("unit", "table"), [("K", NORMAL), ("V", LOGNORMAL), ("m", UNIFORM)])
 def test_distributions_read_back_equal(unit: str, table: dict[str, Any]) -> None:
-    drawn = Unit(unit).parse_drawn(table)
-    assert Unit(unit).parse_drawn(Unit(unit).write(drawn)) == drawn
+    drawn = PerDevice(unit).parse_drawn(table)
+    assert PerDevice(unit).parse_drawn(PerDevice(unit).write(drawn)) == drawn
 
 
 def test_quantiles_of_each_law() -> None:
@@ -212,7 +214,7 @@ def test_a_bound_many_deviations_away_is_a_bound(far: float) -> None:
     law = Normal(mean=1.0, sd=0.5 / far, low=0.5, high=1.5)
     assert law.support == pytest.approx((0.5, 1.5), rel=1e-6)
     table = {"distribution": "normal", "mean": 1.0, "sd": 0.5 / far, "low": 0.5, "high": 1.5}
-    assert Unit("", gt=0, le=2).parse_drawn(table) == law
+    assert PerDevice("", gt=0, le=2).parse_drawn(table) == law
 
 
 def test_typical_and_extremes() -> None:
@@ -251,7 +253,7 @@ def test_typical_and_extremes() -> None:
     ],
 )
 def test_distributions_refused(table: dict[str, Any], key: str, phrase: str) -> None:
-    blamed, message = refusal(Unit("K", gt=0, le=5), table)
+    blamed, message = refusal(PerDevice("K", gt=0, le=5), table)
     assert blamed == key
     assert phrase in message
 
@@ -259,7 +261,7 @@ def test_distributions_refused(table: dict[str, Any], key: str, phrase: str) -> 
 @pytest.mark.parametrize("bounds", [{"low": "100 K", "high": "101 K"}, {"low": "100 K"}, {"high": "1 mK"}])
 def test_a_truncation_that_leaves_nothing_is_refused(bounds: dict[str, str]) -> None:
     table = {"distribution": "normal", "mean": "10 K", "sd": "0.1 K"} | bounds
-    assert "leaves no probability" in refusal(Unit("K"), table)[1]
+    assert "leaves no probability" in refusal(PerDevice("K"), table)[1]
 
 
 def test_nearest_names_the_closest_or_lists_all() -> None:

@@ -13,7 +13,7 @@ from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, keys_of
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.schema import Unit, nearest, percentage, sentence
-from mcdev.units import readable, unit_written
+from mcdev.schema.units import readable, unit_written
 
 _LEAST = 3  # devices whose scatter says something of itself
 

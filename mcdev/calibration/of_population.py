@@ -11,8 +11,8 @@ import xarray as xr
 
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError, Problem
-from mcdev.laws import Lognormal, Normal
 from mcdev.results.tree import experiment_of
+from mcdev.schema.laws import Lognormal, Normal
 from mcdev.statistics.readings import Reading, few, readings
 from mcdev.statistics.statistic import statistic
 

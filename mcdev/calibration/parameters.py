@@ -13,7 +13,7 @@ from mcdev.calibration.places import SECTIONS, numbers, place
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, key_path
 from mcdev.schema import Unit, nearest, numbers_of, sentence
-from mcdev.units import unit_written
+from mcdev.schema.units import unit_written
 
 
 class Parameter(NamedTuple):

@@ -51,7 +51,7 @@ from mcdev.machine.provenance import versions
 from mcdev.measurements.contract import OK
 from mcdev.results.provenance import git_commit
 from mcdev.schema import Unit, file_name
-from mcdev.units import customary, readable
+from mcdev.schema.units import customary, readable
 
 FILE_NAME = "calibration.h5"
 _SCHEMA = 1

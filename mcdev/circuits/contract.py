@@ -13,9 +13,9 @@ from jaxtyping import Array, Bool, Complex, Float, UInt32
 from mcdev.devices.contract import CurrentLaw, DeviceConfig, Devices, LaneKey, Observable, Pace, PerLane
 from mcdev.integrators.interval import Interval
 from mcdev.kinds import Kind
-from mcdev.meanings import meaning
 from mcdev.protocols.timeline import Protocol, Timeline
 from mcdev.schema import Drawn, Unit
+from mcdev.schema.meanings import meaning
 
 
 class Division(NamedTuple):

@@ -22,9 +22,9 @@ from mcdev.circuits.several import built, stacked
 from mcdev.devices.contract import CIRCUIT_CHANNELS, DeviceConfig, Observable, Pace, per_lane
 from mcdev.devices.one_state import OneState
 from mcdev.integrators.topology import Floating, Loop, Network
-from mcdev.meanings import meaning
 from mcdev.protocols.timeline import NoTimeline, Protocol, Timeline, with_others
 from mcdev.schema import Drawn, Name, Unit, extremes, nearest, refuse, typical
+from mcdev.schema.meanings import meaning
 
 _FOLLOWED = 12  # memristors and capacitors of which states are followed at most: what each does to each is a matrix
 _UNLIMITED = 1e30  # A; finite, so that differences of two circuits are

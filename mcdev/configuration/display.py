@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from mcdev.files.html import page, part, table
-from mcdev.meanings import meaning
+from mcdev.schema.meanings import meaning
 
 if TYPE_CHECKING:
     from mcdev.configuration.experiment import Experiment

@@ -40,7 +40,6 @@ from mcdev.devices.contract import DeviceConfig, Observable, Pace
 from mcdev.files import structure
 from mcdev.fits import AnyFit
 from mcdev.kinds import stood_in
-from mcdev.meanings import meaning
 from mcdev.measurements import AnyMeasurement
 from mcdev.protocols import AnyProtocol
 from mcdev.protocols.timeline import Timeline
@@ -55,6 +54,7 @@ from mcdev.schema import (
     Unit,
     extremes,
 )
+from mcdev.schema.meanings import meaning
 
 
 class Ensemble(Strict):

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from mcdev.files.plain_text import one_line, visible
 from mcdev.kinds import Kinds
-from mcdev.meanings import meaning
 from mcdev.schema import Unit, nearest
+from mcdev.schema.meanings import meaning
 
 _KIND = re.compile(r"expected (an? (?:string|number|integer|table|list))")
 _SHOWN = 20  # problems that an error prints

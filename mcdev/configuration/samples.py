@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 from mcdev.configuration.problems import Problem, beside, key_path
 from mcdev.files import structure
-from mcdev.laws import Samples
 from mcdev.schema import MOST_SAMPLES, SAMPLE_KEYS, is_unit, nearest, number_and_unit
+from mcdev.schema.laws import Samples
 
 _DELIMITERS = "\t;,"
 _HEADING = re.compile(r"(.*?)\s*(?:\((.*)\)|\[(.*)\]|/\s*([^/]*))\s*")

@@ -14,10 +14,10 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 from scipy.constants import Boltzmann
 
-from mcdev.schema import Unit, refuse, typical
+from mcdev.schema import PerDevice, Unit, refuse, typical
 
 _LENGTHS = ("tunnelling_length", "interfacial_centre", "interfacial_width", "pinning_period")
-_METRES, _DIFFUSION = Unit("m"), Unit("m^2/s", gt=0)
+_METRES, _DIFFUSION = PerDevice("m"), Unit("m^2/s", gt=0)
 
 
 def as_shares(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def as_shares(table: Mapping[str, Any]) -> dict[str, Any]:
         given["reference_gap"] = f"{gap!r} m"
     if diffusion is not None:
         scales = [
-            _typical(table, key, Unit(unit))
+            _typical(table, key, PerDevice(unit))
             for key, unit in (("background_temperature", "K"), ("cooling_rate", "Hz"), ("pinning_energy", "eV"))
         ]
         if None in scales:
@@ -97,7 +97,7 @@ def _friction(diffusion: Any, scale: float) -> Any:
     }
 
 
-def _typical(table: Mapping[str, Any], key: str, unit: Unit) -> float | None:
+def _typical(table: Mapping[str, Any], key: str, unit: PerDevice) -> float | None:
     """Median of a key in SI units; None where it is missing or wrong."""
     try:
         return typical(unit.parse_drawn(table.get(key)))

@@ -29,8 +29,8 @@ from mcdev.export.names import comment
 from mcdev.export.netlist import Netlist, netlist_of
 from mcdev.export.refusal import refused
 from mcdev.machine.provenance import own_version
-from mcdev.meanings import meaning
 from mcdev.schema import extremes, typical
+from mcdev.schema.meanings import meaning
 
 SHUNT = 1e15
 """Resistance (ohm) beside every device, an instance parameter of its own. A law that vanishes over a range (an organic

@@ -16,7 +16,7 @@ import xarray as xr
 
 from mcdev.figures.style import categories, colours
 from mcdev.results.tree import experiment_of
-from mcdev.units import customary, displayed
+from mcdev.schema.units import customary, displayed
 
 _MOST_CURVES = 6  # in a panel
 _NAMES = {"s": ("time", "t"), "V": ("voltage", "V"), "A": ("current", "I"), "S": ("conductance", "G")}

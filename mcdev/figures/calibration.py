@@ -34,7 +34,7 @@ from mcdev.figures.style import (
     plain_ticks,
     sheet,
 )
-from mcdev.units import displayed
+from mcdev.schema.units import displayed
 
 
 def pictures(tree: xr.DataTree) -> Iterator[tuple[str, Figure]]:

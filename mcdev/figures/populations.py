@@ -17,12 +17,12 @@ from mcdev.figures.saving import save
 from mcdev.figures.style import BLUE, MEAN, ORANGE, SMALL, dress, legend_above, plain_ticks, remark, sheet
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
 from mcdev.schema import file_names
+from mcdev.schema.units import readable
 from mcdev.statistics.censored import Sample
 from mcdev.statistics.components import own_means
 from mcdev.statistics.populations import Beside
 from mcdev.statistics.readings import Reading
 from mcdev.statistics.survival import kaplan_meier
-from mcdev.units import readable
 
 _COLOURS = (BLUE, ORANGE)
 _ROWS = 4

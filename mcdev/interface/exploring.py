@@ -26,10 +26,10 @@ from mcdev.files.structure import parse_toml
 from mcdev.interface.python import experiment_from
 from mcdev.interface.starter import starter
 from mcdev.machine import compilation_cache
-from mcdev.meanings import meaning
 from mcdev.results import tree as results
 from mcdev.schema import nearest, typical
-from mcdev.units import customary
+from mcdev.schema.meanings import meaning
+from mcdev.schema.units import customary
 
 DEVICES = 64
 _AROUND = 5.0

@@ -103,7 +103,7 @@ def compare(
     """Published numbers beside ours, as a Markdown table; and two results, say measured and simulated, side by side."""
     from mcdev import statistics
     from mcdev.results.file import read
-    from mcdev.units import readable
+    from mcdev.schema.units import readable
 
     for folder in runs:
         _say_altered(folder)

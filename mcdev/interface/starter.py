@@ -20,12 +20,12 @@ from mcdev.devices import DEVICES
 from mcdev.files.structure import parse_toml
 from mcdev.files.toml_line import in_a_line
 from mcdev.kinds import Kind, name_of
-from mcdev.meanings import meaning
 from mcdev.measurements import MEASUREMENTS
 from mcdev.measurements.spiking import Spiking
 from mcdev.protocols import PROTOCOLS
-from mcdev.schema import Unit, converted, nearest, number_and_unit, typical
-from mcdev.units import customary
+from mcdev.schema import converted, nearest, number_and_unit, typical
+from mcdev.schema.meanings import meaning
+from mcdev.schema.units import EXAMPLES, customary
 
 _ABOVE = 1.5
 """Amplitude over the largest voltage among the device's parameters."""
@@ -144,7 +144,7 @@ def _scaled(kind: type[Kind], volts: float, seconds: float) -> dict[str, Any]:
 
 
 def _example(unit: str) -> float:
-    return converted(*number_and_unit(Unit.EXAMPLES[unit]), unit)
+    return converted(*number_and_unit(EXAMPLES[unit]), unit)
 
 
 def _value(value: Any, like: Mapping[str, float]) -> Any:

@@ -14,8 +14,8 @@ from mcdev.files.structure import parse_toml
 from mcdev.interface.starter import line, starter
 from mcdev.results.tree import run
 from mcdev.schema import typical
+from mcdev.schema.units import customary
 from mcdev.statistics.readings import readings
-from mcdev.units import customary
 
 _DEVICES = 8
 _STEP = 1.1

@@ -214,8 +214,8 @@ def print_calibration(tree: Any) -> None:
 def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = False) -> None:
     """Statistics, fits and published numbers of a run; of long lists a few entries, unless all are asked for."""
     from mcdev import statistics
+    from mcdev.schema.units import readable
     from mcdev.statistics.screen import at_point
-    from mcdev.units import readable
 
     axes = list(records[0]["point"]) if records else []
     all_counts = {"n_censored": "censored", "n_undefined": "undefined", "n_failed": "failed"}
@@ -306,7 +306,7 @@ def _prefixed(record: dict[str, Any]) -> tuple[str, float]:
     if record["unit"] == "1":
         return "", 1.0
     if "/" in record["unit"] or "^" in record["unit"]:
-        from mcdev.units import customary, displayed
+        from mcdev.schema.units import customary, displayed
 
         usual, ratio = customary(record["unit"], size)
         return f" ({displayed(usual)})", 1.0 / ratio

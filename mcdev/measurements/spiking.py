@@ -28,6 +28,7 @@ from mcdev.measurements.contract import (
 )
 from mcdev.protocols.timeline import Timeline
 from mcdev.schema import Fraction, Unit, converted, number_and_unit, percentage, refuse
+from mcdev.schema.units import EXAMPLES
 
 FRACTION = 0.1
 """Of G_max, where no threshold is given."""
@@ -40,7 +41,7 @@ def unit_of(level: str) -> str:
     _, unit = number_and_unit(level)
     if unit in ("", "%"):
         return "1"
-    for known in Unit.EXAMPLES:
+    for known in EXAMPLES:
         try:
             converted(1.0, unit, known)
         except ValueError:

@@ -15,8 +15,8 @@ from mcdev.reports.contents import Block, Cell, sortable
 from mcdev.reports.labels import plain
 from mcdev.results.tree import experiment_of
 from mcdev.results.unknown_kinds import NeedsPlugin
+from mcdev.schema.units import readable
 from mcdev.statistics import compare, fit_records, summarise
-from mcdev.units import readable
 
 
 def blocks(tree: xr.DataTree) -> Iterator[Block]:

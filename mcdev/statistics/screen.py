@@ -11,12 +11,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mcdev.files.plain_text import visible
+from mcdev.schema.units import readable
 from mcdev.statistics.autocorrelation import autocorrelation
 from mcdev.statistics.contents import Contents, contents
 from mcdev.statistics.correlation import Correlation, correlate
 from mcdev.statistics.drift import drift
 from mcdev.statistics.readings import few, readings
-from mcdev.units import readable
 
 _MATRICES = 2
 """Sweep points whose correlations are shown: sixteen matrices are not read on a terminal."""
