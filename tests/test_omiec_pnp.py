@@ -183,7 +183,7 @@ def test_fast_state_is_off_unless_declared() -> None:
     assert "no mode of 75-112 ms" in plain.attrs["device_notes"]
 
 
-@pytest.mark.parametrize("preset", ["device_p_pnp", "device_2s_pnp"])
+@pytest.mark.parametrize("preset", ["device_p_pnp", pytest.param("device_2s_pnp", marks=pytest.mark.slow)])
 def test_conductivity_from_the_spectrum(preset: str) -> None:
     measured = {"sigma": {"kind": "equivalent_circuit"}}
     tree = mcdev.run(experiment({"kind": "impedance"}, measured, preset, devices=1))
