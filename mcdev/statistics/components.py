@@ -10,7 +10,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 """Of every interval in this package."""
@@ -91,9 +91,9 @@ def own_means(x: np.ndarray, use: np.ndarray) -> np.ndarray:
 @functools.lru_cache(maxsize=1024)  # a statistic is taken again and again of parts of one population
 def _quantiles(freedom: int, other: int = 0) -> tuple[float, float]:
     """The quantiles of χ² at the upper and the lower end of an interval, or with ``other`` those of F."""
-    law = stats.f(freedom, other) if other else stats.chi2(freedom)
-    upper, lower = law.ppf([1 - _TAIL, _TAIL])
-    return float(upper), float(lower)
+    if other:
+        return float(special.fdtri(freedom, other, 1 - _TAIL)), float(special.fdtri(freedom, other, _TAIL))
+    return float(special.chdtri(freedom, _TAIL)), float(special.chdtri(freedom, 1 - _TAIL))
 
 
 def _chi_square(variance: float, freedom: int) -> Estimate:

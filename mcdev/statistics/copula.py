@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+import pandas as pd
+from scipy import special
 
 _LEAST_SHARE, _ROUNDING = 0.02, 1e-10
 _PAIRS, _HALVINGS = 4096, 14
@@ -35,7 +36,7 @@ def normal_scores(line: np.ndarray) -> np.ndarray:
     scores = np.full(line.shape, np.nan)
     known = ~np.isnan(line)
     if known.any():
-        scores[known] = special.ndtri((stats.rankdata(line[known]) - 0.5) / known.sum())
+        scores[known] = special.ndtri((pd.Series(line[known]).rank().to_numpy() - 0.5) / known.sum())
     return scores
 
 

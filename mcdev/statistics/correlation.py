@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+import pandas as pd
+from scipy import special
 
 from mcdev.statistics.components import Estimate, own_means
 from mcdev.statistics.readings import Reading
@@ -82,7 +83,7 @@ def _matrices(
             if n[i, j] < 3:
                 continue
             pearson[i, j] = pearson[j, i] = product(a, b)
-            spearman[i, j] = spearman[j, i] = product(stats.rankdata(a), stats.rankdata(b))
+            spearman[i, j] = spearman[j, i] = product(*(pd.Series(x).rank().to_numpy() for x in (a, b)))
     return Correlation(level, names, logarithmic, pearson, spearman, n)
 
 

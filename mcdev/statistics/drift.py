@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from mcdev.statistics.components import Estimate, own_means
 
@@ -27,6 +26,8 @@ def drift(values: np.ndarray, use: np.ndarray) -> Estimate | None:
     filled = [block for block in blocks if use[:, block].any()]
     if len(filled) < _FEWEST:
         return None
+    from scipy import stats  # slow to import, and few runs have so many cycles
+
     means = np.array([deviations[:, block].sum() / use[:, block].sum() for block in filled])
     line = stats.linregress([block.mean() for block in filled], means)
     reach = float(stats.t.ppf(0.975, len(filled) - 2)) * float(line.stderr)

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from mcdev.measurements.contract import OK, RIGHT_CENSORED
 from mcdev.statistics.censored import Sample
@@ -55,6 +55,8 @@ def kaplan_meier(data: Sample | None) -> Survival | None:
     right = data.kind == RIGHT_CENSORED
     if right.all():
         return None
+    from scipy import stats  # slow to import, and most runs have no censored values
+
     curve = stats.ecdf(stats.CensoredData(uncensored=data.values[~right], right=data.values[right])).sf
     at, inverse = np.unique(data.values[~right], return_inverse=True)
     share = np.asarray(curve.evaluate(at), float)
