@@ -313,6 +313,9 @@ def test_lengths_and_a_diffusion_coefficient_with_units() -> None:
     ):
         with pytest.raises(mcdev.ConfigError, match=re.escape(words)):
             experiment("diffusive_hopping", given | wrong)
+    with pytest.raises(mcdev.ConfigError) as caught:  # what is right is not blamed for what is wrong
+        experiment("diffusive_hopping", given | {"half_gap": 20, "pinning_energy": 0.3})
+    assert [problem.key for problem in caught.value.problems] == ["device.half_gap", "device.pinning_energy"]
 
 
 def test_a_reference_gap_keeps_the_material() -> None:

@@ -41,8 +41,8 @@ def as_shares(table: Mapping[str, Any]) -> dict[str, Any]:
             key=bare[0],
         )
     gap = _typical(table, "half_gap" if own else "reference_gap", _METRES)
-    if gap is None:
-        return dict(table)  # which is missing or no length: its own key says so
+    if gap is None:  # it is missing or no length, which its own key says; the others shall not be blamed beside it
+        gap, own = 1.0, False
     given: dict[str, Any] = {**table, **{key: _share(value, gap) for key, value in lengths.items()}}
     if own:
         given["reference_gap"] = f"{gap!r} m"
@@ -51,9 +51,7 @@ def as_shares(table: Mapping[str, Any]) -> dict[str, Any]:
             _typical(table, key, PerDevice(unit))
             for key, unit in (("background_temperature", "K"), ("cooling_rate", "Hz"), ("pinning_energy", "eV"))
         ]
-        if None in scales:
-            return dict(table)
-        kelvin, rate, energy = (float(scale) for scale in scales if scale is not None)
+        kelvin, rate, energy = (1.0 if scale is None else scale for scale in scales)  # again, their keys say so
         given["friction"] = _friction(diffusion, Boltzmann * kelvin / energy * rate * gap**2)
     return given
 

@@ -101,8 +101,11 @@ def _size(kept: Kept) -> str:
 
 def _table(data: dict[str, Any]) -> str:
     """What a table begins with, in one line."""
+    from mcdev.schema.units import readable
+
     name = data.get("preset") or data.get("kind")
-    others = [f"{k} = {v}" for k, v in data.items() if k not in ("kind", "preset") and not isinstance(v, dict)]
+    shown = {k: v for k, v in data.items() if k not in ("kind", "preset") and not isinstance(v, dict)}
+    others = [f"{k} = {readable(v) if isinstance(v, str) else v}" for k, v in shown.items()]
     return one_line(", ".join([str(name), *others]), 160)
 
 
