@@ -21,11 +21,23 @@ import mcdev
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError
 from mcdev.devices.omiec_compact import OmiecCompact, OmiecState
-from mcdev.export import LANGUAGES, Model, export, instances, model_of, module, ngspice, subcircuit, swarm
+from mcdev.export import (
+    LANGUAGES,
+    Model,
+    export,
+    instances,
+    model_of,
+    module,
+    ngspice,
+    subcircuit,
+    swarm,
+    swarm_fit,
+    swarm_trains,
+)
 from mcdev.export.model import SHUNT
 from mcdev.export.names import OWN_WORDS, comment
 from mcdev.export.single import one_device
-from mcdev.export.swarm import relative_rms
+from mcdev.export.swarm_fit import relative_rms
 from mcdev.interface import cli
 from mcdev.protocols.timeline import Timeline
 from mcdev.simulation.draws import draw_parameters
@@ -271,17 +283,17 @@ def test_the_column_of_the_readme(column_run: Path, column_script: ModuleType, t
 
 class Compact(NamedTuple):
     model: Model
-    targets: list[swarm.Target]
-    fitted: swarm.Fitted
+    targets: list[swarm_trains.Target]
+    fitted: swarm_fit.Fitted
 
 
 TRAINS = (
-    swarm.Train(3.0, 0.05, 0.05, 8),
-    swarm.Train(2.4, 0.06, 0.3, 8),
-    swarm.Train(3.6, 0.04, 0.8, 8),
-    swarm.Train(2.8, 0.08, 0.15, 8),
+    swarm_trains.Train(3.0, 0.05, 0.05, 8),
+    swarm_trains.Train(2.4, 0.06, 0.3, 8),
+    swarm_trains.Train(3.6, 0.04, 0.8, 8),
+    swarm_trains.Train(2.8, 0.08, 0.15, 8),
 )
-OTHERS = (swarm.Train(3.0, 0.04, 0.6, 8), swarm.Train(3.4, 0.06, 0.1, 8))
+OTHERS = (swarm_trains.Train(3.0, 0.04, 0.6, 8), swarm_trains.Train(3.4, 0.06, 0.1, 8))
 
 
 @pytest.fixture(scope="module")
@@ -303,19 +315,19 @@ def compact() -> Compact:
             "ensemble": {"devices": 256},
         }
     )
-    every = swarm.protocols
+    every = swarm_trains.protocols
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(swarm, "FITTED", TRAINS)
-        patch.setattr(swarm, "HELD_OUT", OTHERS)
+        patch.setattr(swarm_trains, "FITTED", TRAINS)
+        patch.setattr(swarm_trains, "HELD_OUT", OTHERS)
         patch.setattr(
-            swarm,
+            swarm_trains,
             "protocols",
             lambda *scale: {k: v for k, v in every(*scale).items() if k.split()[0] in ("train", "other", "spikes")},
         )
-        found = swarm.targets(experiment)
-        patch.setattr(swarm, "targets", lambda _: found)
-        fitted = swarm.fit(experiment)
-        patch.setattr(swarm, "fit", lambda _: fitted)
+        found = swarm_trains.targets(experiment)
+        patch.setattr(swarm_fit, "targets", lambda _: found)
+        fitted = swarm_fit.fit(experiment)
+        patch.setattr(swarm_fit, "fit", lambda _: fitted)
         return Compact(model_of(experiment, "dut", "a test"), found, fitted)
 
 
@@ -335,7 +347,7 @@ def test_ngspice_meets_the_model_and_the_header_tells_its_error(compact: Compact
         assert np.sqrt(np.mean(off**2)) == pytest.approx(check.conductance, abs=0.01)
         stated = f"rms {100 * check.conductance:.1f} %, worst {100 * check.worst:.1f} %"
         assert f"{stated}, noise {100 * check.noise:.1f} % - {check.about}" in header
-    assert swarm.RANGE in header
+    assert swarm_trains.RANGE in header
     assert "OUTSIDE that range" in header
 
 

@@ -17,10 +17,10 @@ import mcdev
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError
 from mcdev.devices import one_state
-from mcdev.export import export, instances, model_of, module, ngspice, subcircuit, swarm
+from mcdev.export import export, instances, model_of, module, ngspice, subcircuit, swarm, swarm_fit
 from mcdev.export.model import SHUNT
 from mcdev.export.names import checked_name
-from mcdev.export.swarm import relative_rms
+from mcdev.export.swarm_fit import relative_rms
 from mcdev.protocols.timeline import Timeline
 from mcdev.simulation.draws import draw_parameters, of_device
 from mcdev.simulation.ensemble import simulate
@@ -239,12 +239,12 @@ def test_the_pair_says_what_it_is(write: Callable[..., str]) -> None:
 def unfitted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The compact model of a diffusive device without its minutes: at the numbers that its fit starts from."""
 
-    def start(experiment: Experiment) -> swarm.Fitted:
+    def start(experiment: Experiment) -> swarm_fit.Fitted:
         with jax.enable_x64(True):
-            found = swarm.numbers(np.array(list(swarm._START.values())), swarm.mesh(experiment.device))
-        return swarm.Fitted(swarm.Numbers(*(np.asarray(x, float).tolist() for x in found)), {}, 1)
+            found = swarm.numbers(np.array(list(swarm.START.values())), swarm.mesh(experiment.device))
+        return swarm_fit.Fitted(swarm.Numbers(*(np.asarray(x, float).tolist() for x in found)), {}, 1)
 
-    monkeypatch.setattr(swarm, "fit", start)
+    monkeypatch.setattr(swarm_fit, "fit", start)
 
 
 def test_a_mean_beside_a_memristor_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

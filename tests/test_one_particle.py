@@ -151,6 +151,6 @@ def test_the_exported_model_starts_with_it() -> None:
     """All of it in the cells of the left half."""
     at = swarm.mesh(reduced(**ONE).device)
     with jax.enable_x64(True):
-        rest = np.asarray(swarm.numbers(np.array(list(swarm._START.values())), at).rest)
+        rest = np.asarray(swarm.numbers(np.array(list(swarm.START.values())), at).rest)
     assert rest.sum() == pytest.approx(1.0)
     assert rest[at.left].sum() == pytest.approx(1.0)

@@ -22,7 +22,7 @@ from mcdev.configuration.plugins import PREFIX
 from mcdev.configuration.preset_tables import presets
 from mcdev.devices.contract import DeviceConfig, RateEquations
 from mcdev.devices.diffusive import Diffusive
-from mcdev.export import swarm
+from mcdev.export import swarm, swarm_fit, swarm_trains
 from mcdev.export.expressions import FAR
 from mcdev.export.laws import Laws, laws_of
 from mcdev.export.names import comment
@@ -280,7 +280,7 @@ def _swarm(experiment: Experiment, device: Diffusive, name: str, provenance: str
     if device.initial_state != "rest":
         message = 'the compact model starts at rest; write initial_state = "rest"'
         raise refused("device.initial_state", device.initial_state, message)
-    fitted = swarm.fit(experiment)
+    fitted = swarm_fit.fit(experiment)
     cells = len(fitted.numbers.rest)
     drawn = [n for n in type(device).parameters() if not isinstance(getattr(device, n), float)]
     left = [n for n in drawn if n not in CARRIED]
@@ -312,13 +312,13 @@ def _swarm(experiment: Experiment, device: Diffusive, name: str, provenance: str
     return Model(name, fitted.numbers, _parameters(device, CARRIED), fixed, _plain(lines))
 
 
-def _worth(fitted: swarm.Fitted) -> list[str]:
+def _worth(fitted: swarm_fit.Fitted) -> list[str]:
     """What the header says of the fit: of all trains in a line each way, then each that was not fitted."""
     trains = [c for c in fitted.checks.values() if c.train]
     held = [c for c in trains if not c.fitted]
     lines = [
         f"Fitted to the mean of {fitted.realisations} realisations of the median device under trains. RANGE: "
-        f"{swarm.RANGE}.",
+        f"{swarm_trains.RANGE}.",
         "Error of each pulse's own conductance (mean over its last quarter) against the ensemble's mean, root mean",
         "square over the pulses and worst pulse, beside the ensemble's own standard error (rms):",
     ]
@@ -326,12 +326,14 @@ def _worth(fitted: swarm.Fitted) -> list[str]:
         if some:
             rms = (sum(c.conductance**2 for c in some) / len(some)) ** 0.5
             noise = (sum(c.noise**2 for c in some) / len(some)) ** 0.5
-            both = swarm.Check(what, False, True, rms, max(c.worst for c in some), 0.0, noise)
+            both = swarm_fit.Check(what, False, True, rms, max(c.worst for c in some), 0.0, noise)
             lines.append(f"  {len(some)} trains, {what}: {_percents(both)}")
     lines += [f"    {_percents(c)} - {c.about}" for c in held]
     worst = max((c.worst for c in held), default=float("inf"))
-    if worst > swarm.WANTED:
-        lines.append(f"  NOTE: the worst pulse is off by more than {100 * swarm.WANTED:g} %: see which trains above.")
+    if worst > swarm_fit.WANTED:
+        lines.append(
+            f"  NOTE: the worst pulse is off by more than {100 * swarm_fit.WANTED:g} %: see which trains above."
+        )
     lines += [
         "OUTSIDE that range (weaker or longer pulses, other intervals, sweeps) the model was not fitted and is not",
         "promised. Measured, rms over the time of the trace relative to its peak:",
@@ -340,7 +342,7 @@ def _worth(fitted: swarm.Fitted) -> list[str]:
     return lines
 
 
-def _percents(c: swarm.Check) -> str:
+def _percents(c: swarm_fit.Check) -> str:
     if c.train:
         return f"rms {100 * c.conductance:.1f} %, worst {100 * c.worst:.1f} %, noise {100 * c.noise:.1f} %"
     return f"conductance {100 * c.conductance:.1f} %, current {100 * c.current:.1f} %, noise {100 * c.noise:.1f} %"
