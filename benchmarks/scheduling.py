@@ -18,7 +18,7 @@ from step_cost import record
 
 import mcdev
 from mcdev.results import scheduler
-from mcdev.simulation import chunks, ensemble
+from mcdev.simulation import chunks, ensemble, kept
 from mcdev.simulation.progress import unseen
 from mcdev.simulation.trial import trials
 
@@ -30,7 +30,7 @@ LONG = 30.0
 def seconds(experiment: mcdev.Experiment, crew: scheduler.Workers) -> float:
     points, shares = trials(experiment), [chunks.Share(1, 1)]
     begin = time.perf_counter()
-    ensemble.perform(points, shares, ensemble.InMemory(), crew.pool, 1, unseen(), alone=crew.alone)
+    ensemble.perform(points, shares, kept.InMemory(), crew.pool, 1, unseen(), alone=crew.alone)
     return time.perf_counter() - begin
 
 

@@ -25,7 +25,7 @@ from mcdev.figures.pictures import PICTURES
 from mcdev.measurements.contract import OK, RIGHT_CENSORED
 from mcdev.results.tree import assemble
 from mcdev.schema.units import readable
-from mcdev.simulation.ensemble import PointResult
+from mcdev.simulation.gathering import PointResult
 from mcdev.statistics import summarise
 
 TRAIN = {

@@ -23,7 +23,9 @@ from mcdev.measurements.contract import OK
 from mcdev.results import safekeeping
 from mcdev.results.tree import assemble
 from mcdev.simulation.chunks import Chunk, layout
-from mcdev.simulation.ensemble import Made, NotEnoughMemory, empty
+from mcdev.simulation.ensemble import NotEnoughMemory
+from mcdev.simulation.gathering import empty
+from mcdev.simulation.kept import Made
 from mcdev.simulation.trial import Trial, trials
 from mcdev.statistics.card import read_card, to_toml
 from mcdev.statistics.card_of_run import make_card

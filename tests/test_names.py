@@ -28,7 +28,7 @@ from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.figures import distributions
 from mcdev.results.tree import assemble
 from mcdev.schema import FileName, Name, file_name, folded
-from mcdev.simulation.ensemble import PointResult
+from mcdev.simulation.gathering import PointResult
 from mcdev.statistics import compare, fit_records, long_table, make_card, read_card, to_csv, to_toml, write_devices
 
 NAME, FILE = TypeAdapter(Name), TypeAdapter(FileName)

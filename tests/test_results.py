@@ -22,7 +22,7 @@ from mcdev.protocols.timeline import Piece, timeline
 from mcdev.results.file import FILE_NAME, folder_name
 from mcdev.results.fits_along_axes import fit_along
 from mcdev.results.provenance import SCHEMA_VERSION
-from mcdev.simulation.ensemble import PointResult
+from mcdev.simulation.gathering import PointResult
 
 pytestmark = pytest.mark.promise
 

@@ -30,8 +30,8 @@ from mcdev.results.record import unused
 from mcdev.results.scheduler import workers
 from mcdev.simulation import ensemble
 from mcdev.simulation.chunks import Chunk, Share, Work, chains, compute
-from mcdev.simulation.ensemble import Made
 from mcdev.simulation.group import Arrays
+from mcdev.simulation.kept import Made
 from mcdev.simulation.progress import unseen
 from mcdev.simulation.trial import Trial, kept_cycles, trials
 

@@ -40,7 +40,9 @@ from mcdev.measurements.contract import (
 from mcdev.results import safekeeping
 from mcdev.results.tree import trains
 from mcdev.simulation.chunks import Share, chains
-from mcdev.simulation.ensemble import InMemory, PointResult, gather, perform, plan, simulate, total_steps
+from mcdev.simulation.ensemble import perform, plan, simulate, total_steps
+from mcdev.simulation.gathering import PointResult, gather
+from mcdev.simulation.kept import InMemory
 from mcdev.simulation.progress import Progress
 from mcdev.simulation.reading import trajectory
 from mcdev.simulation.spikes import Ragged, Spikes, Watch, gathered, seen, train, watch, watching

@@ -16,7 +16,7 @@ import mcdev
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.results.tree import assemble
-from mcdev.simulation.ensemble import PointResult
+from mcdev.simulation.gathering import PointResult
 from mcdev.statistics import COLUMNS, compare, fit_records, point_label, to_csv, to_json
 
 KEYS = {"measurement", "unit", "point", "n", "n_ok", "n_censored", "mean", "sem", "sd", "median", "q05", "q95"}

@@ -23,8 +23,10 @@ from mcdev.machine.threads import cores, thread_pool
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.schema import Unit
 from mcdev.simulation.draws import draw_parameters
-from mcdev.simulation.ensemble import InMemory, PointResult, gather, perform, total_steps
+from mcdev.simulation.ensemble import perform, total_steps
 from mcdev.simulation.ensemble import plan as cut
+from mcdev.simulation.gathering import PointResult, gather
+from mcdev.simulation.kept import InMemory
 from mcdev.simulation.progress import Progress
 from mcdev.simulation.trial import Trial
 from mcdev.statistics.statistic import statistic

@@ -26,7 +26,8 @@ from mcdev.configuration.experiment import Experiment
 from mcdev.machine.environment import computing
 from mcdev.measurements.contract import FAILED, OK, Measurement
 from mcdev.schema import typical
-from mcdev.simulation.ensemble import PointResult, simulate
+from mcdev.simulation.ensemble import simulate
+from mcdev.simulation.gathering import PointResult
 from mcdev.simulation.jackknife import standard_error
 from mcdev.simulation.reading import trajectory
 

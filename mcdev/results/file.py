@@ -19,7 +19,7 @@ from mcdev.results.fits_along_axes import coefficients, curves
 from mcdev.results.provenance import SCHEMA_VERSION
 from mcdev.results.tree import axis_labels, experiment_of, unfitted
 from mcdev.results.unknown_kinds import missing
-from mcdev.simulation.ensemble import empty
+from mcdev.simulation.gathering import empty
 from mcdev.simulation.trial import trials
 
 FILE_NAME = "results.h5"

@@ -13,7 +13,7 @@ from mcdev.configuration.key_paths import axis_unit, axis_values
 from mcdev.fits.contract import Coefficient, Fit
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
 from mcdev.schema import Unit
-from mcdev.simulation.ensemble import PointResult
+from mcdev.simulation.gathering import PointResult
 from mcdev.simulation.jackknife import standard_error
 from mcdev.simulation.rounding import resolved
 

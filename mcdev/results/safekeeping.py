@@ -39,7 +39,9 @@ from mcdev.results.scheduler import Workers
 from mcdev.results.tree import assemble
 from mcdev.schema import Strict
 from mcdev.simulation.chunks import Chunk, Share, chains, layout
-from mcdev.simulation.ensemble import Made, gather, perform, plan, total_steps
+from mcdev.simulation.ensemble import perform, plan, total_steps
+from mcdev.simulation.gathering import gather
+from mcdev.simulation.kept import Made
 from mcdev.simulation.progress import Progress
 from mcdev.simulation.trial import trials
 
@@ -68,7 +70,7 @@ def identity(experiment: Experiment) -> Identity:
 
 
 class Folder:
-    """The folder of one run, held by one process. Keeps finished chunks (``mcdev.simulation.ensemble.Keeper``).
+    """The folder of one run, held by one process. Keeps finished chunks (``mcdev.simulation.kept.Keeper``).
 
     ``accept``: whether another machine's part in it is accepted (`record.py`).
     """

@@ -46,7 +46,8 @@ from mcdev.results.display import as_results
 from mcdev.results.fits_along_axes import fitted_group
 from mcdev.results.provenance import attributes
 from mcdev.results.unknown_kinds import experiment_with_stand_ins, missing
-from mcdev.simulation.ensemble import PointResult, simulate
+from mcdev.simulation.ensemble import simulate
+from mcdev.simulation.gathering import PointResult
 from mcdev.simulation.trial import Trial, kept_cycles
 
 

@@ -22,8 +22,9 @@ from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORE
 from mcdev.protocols.timeline import Timeline
 from mcdev.schema import typical
 from mcdev.simulation.chunks import Chunk, Share
-from mcdev.simulation.ensemble import InMemory, Made, PointResult, gather
+from mcdev.simulation.gathering import PointResult, gather
 from mcdev.simulation.group import Arrays
+from mcdev.simulation.kept import InMemory, Made
 from mcdev.simulation.reading import read
 from mcdev.simulation.spikes import Spikes, gathered, in_series, ragged
 from mcdev.simulation.trial import Trial
