@@ -32,8 +32,9 @@ from time_to_accuracy import CHUNK, PAPER_STEP, Estimate, estimate, percent, tra
 
 import mcdev
 from mcdev.machine.threads import cores, thread_pool
-from mcdev.simulation import ensemble, kept
+from mcdev.simulation import ensemble
 from mcdev.simulation.chunks import chains
+from mcdev.simulation.kept import InMemory
 from mcdev.simulation.progress import unseen
 from mcdev.simulation.trial import Trial
 
@@ -80,7 +81,7 @@ def values(of: Observable, run: mcdev.Experiment) -> np.ndarray:
         last = found if found.ndim == 1 else found[:, of.pulses - 1]
         return last[np.isfinite(last)]
     trial = Trial(run)
-    keeper, shares = kept.InMemory(), ensemble.plan([trial], cores())
+    keeper, shares = InMemory(), ensemble.plan([trial], cores())
     with thread_pool() as pool:
         ensemble.perform([trial], shares, keeper, pool, cores(), unseen())
     end = run.protocol.timeline().windows["pulse"][of.pulses - 1, 1] - 1

@@ -163,6 +163,7 @@ def median_device(experiment: Experiment) -> Experiment:
 
 
 def size_of(experiment: Experiment) -> int:
+    """Realisations under each protocol: as many as the ensemble has devices, within limits."""
     return int(np.clip(experiment.ensemble.devices, _FEWEST, _MOST))
 
 
