@@ -299,7 +299,7 @@ def _without_spread(key: str, read: Read, experiment: Experiment, followed: bool
         which = "statistic" if read.statistic in OF_SPREAD else "of_devices"
         message = "its devices are alike; give a parameter a distribution, or ensemble.cycle_to_cycle"
         return [Problem(f"{key}.{which}", getattr(read, which), message)]
-    if read.statistic == "sigma_ln_within" and not cycles:
+    if read.statistic in ("sigma_ln_within", "sd_within") and not cycles:
         message = "its cycles are alike; give a parameter a spread in ensemble.cycle_to_cycle"
         return [Problem(f"{key}.statistic", read.statistic, message)]
     if followed and read.statistic == "censored_share" and getattr(read, "weight", 0.0) > 0:
