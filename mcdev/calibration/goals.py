@@ -41,6 +41,8 @@ class Goal(NamedTuple):
     """Whether it was read, is a bound, or there was nothing to read."""
     floor: float = 0.0
     """Of a candidate: least σ."""
+    key: str = ""
+    """Of the table of the calibration's file that it is from."""
 
     @property
     def mark(self) -> Unit:
@@ -188,6 +190,7 @@ def goals_of(
                 *(label, target.experiment, device, target, unit, value, sigma, scale, target.weight, target.source),
                 of_devices=target.of_devices,
                 status=status,
+                key=key,
             )
         )
     return goals

@@ -85,28 +85,36 @@ def _targets(tree: xr.DataTree) -> tuple[list[dict[str, Any]], list[str]]:
     for index in range(tree["realisations"].sizes["point"]):
         kept: list[Reading] = []
         for reading in few([r for r in every if r.index == index]):
-            bounds, known = reading.right + reading.left, int(reading.fine.sum()) + reading.right + reading.left
-            if not known or bounds > _CENSORED * known:
-                left_out.append(f"{reading.label}: {bounds} of {known} are bounds; no target")
+            if (why := no_target(reading)) is not None:
+                left_out.append(why)
                 continue
             kept.append(reading)
-            found += _of_one(reading, source)
+            found += targets_of(reading, source)
         for one, other in combinations(kept, 2):
             pair = _correlation(one, other, source)
             found += [pair] if pair is not None else []
     return found, left_out
 
 
-def _of_one(reading: Reading, source: str) -> Iterator[dict[str, Any]]:
-    devices = reading.values.shape[0]
-    wanted: list[tuple[Any, float | None]] = [("median", None), ("quantile", _QUANTILE)]
-    if reading.positive:
-        wanted.append(("sigma_ln_between", None))
-        if reading.values.shape[1] > 1:
-            wanted.append(("sigma_ln_within", None))
+def no_target(reading: Reading) -> str | None:
+    """Why a reading of a population is no target, in words; None where it is one."""
+    bounds, known = reading.right + reading.left, int(reading.fine.sum()) + reading.right + reading.left
+    return f"{reading.label}: {bounds} of {known} are bounds; no target" if bounds > _CENSORED * known or not known else None
+
+
+def targets_of(reading: Reading, source: str) -> Iterator[dict[str, Any]]:
+    """Targets that a population's reading gives, as in a calibration's file: its median, its spread from device to
+    device and from cycle to cycle (of ln x where all are positive), and of a number its upper quantile. The entries of
+    a list say enough of the law together."""
+    devices, cycles = reading.values.shape
+    wanted: list[tuple[Any, float | None]] = [("median", None)]
+    if reading.entry is None:
+        wanted.append(("quantile", _QUANTILE))
+    spread = "sigma_ln" if reading.positive else "sd"
+    wanted += [(f"{spread}_{part}", None) for part in (("between", "within") if cycles > 1 else ("total",))]
     for name, level in wanted:
         value = statistic(name, reading.values, reading.status, level)
-        if not np.isfinite(value) or (name.startswith("sigma") and not value > 0):
+        if not np.isfinite(value) or (name.startswith(("sigma", "sd")) and not value > 0):
             continue
         unit = "1" if name.startswith("sigma") else reading.unit
         yield _target(reading, name, value, unit, devices, source) | ({} if level is None else {"level": level})
