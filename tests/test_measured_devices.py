@@ -11,16 +11,19 @@ import pytest
 import xarray as xr
 
 import mcdev
-from mcdev.calibration import calibrate, conclusions, resolve
+from mcdev.calibration import calibrate, conclusions, load_job, resolve
 from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.of_population import targets_of
 from mcdev.calibration.plan import Plan
 from mcdev.configuration.problems import ConfigError
+from mcdev.measured import Layout
 from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED
+from mcdev.results.of_files import measure, members_of
 from mcdev.statistics.readings import readings
 from mcdev.statistics.statistic import statistic
 
 DEVICES = 10
+EXAMPLES = Path(__file__).parents[1] / "configs" / "examples"
 
 
 def law(median: str | float, sigma: float) -> dict[str, Any]:
@@ -44,7 +47,11 @@ SPECTRUM: dict[str, Any] = {
     },
     "measurements": {
         "size": {"kind": "impedance_at", "frequencies": ["1 mHz", "10 mHz", "100 mHz", "1 Hz", "10 Hz", "100 Hz"]},
-        "phase": {"kind": "impedance_at", "part": "phase", "frequencies": ["10 mHz", "100 mHz", "1 Hz", "10 Hz"]},
+        "phase": {
+            "kind": "impedance_at",
+            "part": "phase",
+            "frequencies": ["10 mHz", "100 mHz", "1 Hz", "10 Hz", "100 Hz"],
+        },
     },
 }
 SWITCH: dict[str, Any] = {
@@ -101,60 +108,128 @@ def job(device: dict[str, Any], experiment: dict[str, Any], **more: Any) -> dict
     return copy.deepcopy(data) | copy.deepcopy(more)
 
 
-def spectra(tree: xr.DataTree, folder: Path) -> None:
-    """A file for each device."""
-    data = tree["spectrum"].dataset
-    for device in range(data.sizes["device"]):
-        rows = zip(
-            data["frequency"].values[0],
-            data["resistance"].values[0, device, 0],
-            data["reactance"].values[0, device, 0],
-            strict=True,
-        )
-        lines = ["freq/Hz,Re(Z)/Ohm,Im(Z)/Ohm", *(",".join(repr(float(x)) for x in row) for row in rows)]
-        (folder / f"dev{device:02d}.csv").write_text("\n".join(lines))
-
-
-def traces(tree: xr.DataTree, experiment: Any, folder: Path) -> None:
-    """A file for each device and cycle, a row for each sample."""
-    edges = experiment.timeline.edges
-    voltage, current = (tree[f"trajectories/{name}"].values[0] for name in ("voltage", "current"))
-    for cycle in range(voltage.shape[0]):
-        for device in range(voltage.shape[1]):
-            rows = zip(edges[1:], voltage[cycle, device], current[cycle, device], strict=True)
-            lines = ["time/s,U/V,I/A", f"{float(edges[0])!r},{float(voltage[cycle, device, 0])!r},"]
-            lines += [",".join(repr(float(x)) for x in row) for row in rows]
-            (folder / f"dev{device}_c{cycle + 1}.csv").write_text("\n".join(lines))
-
-
 # ------------------------------------------------------------------------------------- what is read
 
 
-def test_points_of_a_spectrum_and_parts_of_a_course() -> None:
-    """|Z| and phase at frequencies of the spectrum are its own; between two, straight over ln f; beyond, undefined. The
-    parts of a course, weighted by their lengths, are its mean."""
-    parts = {name: {"kind": "impedance_at", "part": name, "frequencies": ["10 mHz", "0.5 Hz", "1 kHz"]} for name in
-             ("magnitude", "phase", "resistance", "reactance")}
-    tree = run(FILM, SPECTRUM | {"measurements": parts}, devices=2)
+@pytest.fixture(scope="module")
+def measured_spectra() -> xr.DataTree:
+    """The example's ten devices, with what is read of their spectra for the fit and more."""
+    more = {
+        part: {"kind": "impedance_at", "part": part, "frequencies": ["10 mHz", "0.5 Hz", "1 kHz"]}
+        for part in ("magnitude", "phase", "resistance", "reactance")
+    }
+    more = {f"all_{part}": table for part, table in more.items()}
+    whole = SPECTRUM | {"measurements": SPECTRUM["measurements"] | more}
+    experiment = mcdev.build({"name": "more", "device": FILM, **whole})
+    files = sorted((EXAMPLES / "spectra").glob("device*.csv"))
+    return measure(members_of(files, experiment, None, Layout()), experiment, Layout())[0]
+
+
+def test_points_of_a_spectrum(measured_spectra: xr.DataTree) -> None:
+    """|Z| and phase at frequencies of the spectrum are its own; between two, straight over ln f; beyond, undefined."""
+    tree = measured_spectra
     data = tree["spectrum"].dataset
     f, z = data["frequency"].values[0], (data["resistance"] + 1j * data["reactance"]).values[0, :, 0]
-    found = {name: tree[f"measurements/{name}/value"].values[0, :, 0] for name in parts}
-    np.testing.assert_array_equal(tree["measurements/phase/status"].values[0, :, 0], [[OK, OK, UNDEFINED]] * 2)
-    for own, which in zip(z, range(2), strict=True):
-        at = int(np.argmin(np.abs(f - 0.01)))
-        assert found["magnitude"][which, 0] == pytest.approx(abs(own[at]), rel=1e-9)
-        assert found["reactance"][which, 0] == pytest.approx(own[at].imag, rel=1e-9)
-        between = np.exp(np.interp(np.log(0.5), np.log(f), np.log(np.abs(own))))
-        assert found["magnitude"][which, 1] == pytest.approx(between, rel=1e-9)
-        size = np.hypot(found["resistance"][which, :2], found["reactance"][which, :2])
-        np.testing.assert_allclose(size, found["magnitude"][which, :2], rtol=1e-12)
-    own = TRACE | {"measurements": {"parts": {"kind": "course_of_current", "parts": 7}, "mean": {"kind": "mean_current"}}}
-    tree = run(SWITCH, own, devices=2)
-    widths = np.diff(mcdev.build({"name": "x", "device": SWITCH, **own}).timeline.edges)
-    edges = np.arange(8) * widths.size // 7
-    weight = np.add.reduceat(widths, edges[:-1]) / widths.sum()
-    course, mean = (tree[f"measurements/{name}/value"].values[0] for name in ("parts", "mean"))
-    np.testing.assert_allclose(course @ weight, mean, rtol=1e-9)
+    found = {
+        part: tree[f"measurements/all_{part}/value"].values[0, :, 0]
+        for part in ("magnitude", "phase", "resistance", "reactance")
+    }
+    status = tree["measurements/all_phase/status"].values[0, :, 0]
+    np.testing.assert_array_equal(status, [[OK, OK, UNDEFINED]] * DEVICES)
+    at = int(np.argmin(np.abs(f - 0.01)))
+    np.testing.assert_allclose(found["magnitude"][:, 0], np.abs(z[:, at]), rtol=1e-9)
+    np.testing.assert_allclose(found["reactance"][:, 0], z[:, at].imag, rtol=1e-9)
+    between = [np.exp(np.interp(np.log(0.5), np.log(f), np.log(np.abs(own)))) for own in z]
+    np.testing.assert_allclose(found["magnitude"][:, 1], between, rtol=1e-9)
+    size = np.hypot(found["resistance"][:, :2], found["reactance"][:, :2])
+    np.testing.assert_allclose(size, found["magnitude"][:, :2], rtol=1e-12)
+
+
+def trace_files(folder: Path, devices: int = 3, cycles: int = 5) -> np.ndarray:
+    """Files of currents that are drawn, a row for each sample, [device, cycle, sample] (A)."""
+    timeline = mcdev.build({"name": "x", "device": SWITCH, **TRACE}).timeline
+    current = np.random.default_rng(1).uniform(1e-6, 1e-4, (devices, cycles, timeline.samples))
+    for device in range(devices):
+        for cycle in range(cycles):
+            lines = ["time/s,U/V,I/A", f"0,{float(timeline.voltage[0])!r},"]
+            rows = zip(timeline.edges[1:], timeline.voltage, current[device, cycle], strict=True)
+            lines += [",".join(repr(float(x)) for x in row) for row in rows]
+            (folder / f"dev{device}_c{cycle + 1}.csv").write_text("\n".join(lines))
+    return current
+
+
+def job_of_traces(**more: Any) -> dict[str, Any]:
+    measured = {"experiment": "it", "files": "dev*.csv", "pattern": "dev{device}_c{cycle}.csv", "ceiling": "none"}
+    return job(SWITCH, TRACE, measured=[measured | {"measurements": ["on", "off"]} | more])
+
+
+def test_the_traces_of_a_set_are_targets_part_by_part(tmp_path: Path) -> None:
+    """Mean, and standard deviation between devices and within, of the mean current in each part; the parts weighted by
+    their lengths are the mean of the window."""
+    current = trace_files(tmp_path)
+    plan = resolve(job_of_traces(), tmp_path)
+    experiment = plan.experiments["it", "[device]"]
+    first, last = experiment.timeline.windows["pulse"][0]
+    edges = first + (last - first) * np.arange(7) // 6
+    widths = experiment.timeline.widths
+    area = np.add.reduceat(current * widths, edges, axis=-1)[..., :-1]
+    parts = area / np.add.reduceat(widths, edges)[:-1]
+    for statistic_name in ("mean", "sd_between", "sd_within"):
+        own = [g for g in plan.goals if g.read.measurement == "on" and g.read.statistic == statistic_name]
+        known = {g.read.entry: g.value for g in own}
+        for entry, value in known.items():
+            assert entry is not None
+            expected = statistic(statistic_name, parts[..., entry - 1], np.full(parts.shape[:2], OK))
+            assert value == pytest.approx(expected, rel=1e-4)
+        assert len(known) == 6 or statistic_name == "sd_between"  # which may come out as zero, and is no target then
+    assert {g.of_devices for g in plan.goals} == {3}
+
+
+def test_one_devices_traces_are_data_of_simulations(tmp_path: Path) -> None:
+    """Of a single device, where numbers need not have a gradient: the medians over its cycles."""
+    current = trace_files(tmp_path, devices=1)
+    data = job_of_traces()
+    for name, (low, high) in {"switching_rate": ("1 Hz", "100 Hz"), "relaxation_time": ("10 ms", "1 s")}.items():
+        data["parameters"][f"device.{name}.median"] = {"low": low, "high": high}
+    data["parameters"]["device.on_conductance.median"] = {"low": "10 uS", "high": "1 mS"}
+    plan = resolve(data | {"simulations": {"number": 256}}, tmp_path)
+    assert {(g.of_devices, g.read.statistic, g.status) for g in plan.goals} == {(1, "median", OK)}
+    assert len(plan.goals) == 12
+    assert current.min() < plan.goals[0].value < current.max()
+    with pytest.raises(ConfigError, match=r"measured.0.of_devices = 1: so few devices do not tell"):
+        resolve(data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"files": "none*.csv"}, 'measured.0.files = "none*.csv": no such files'),
+        ({"files": "../dev*.csv"}, "leads out of the configuration's folder"),
+        ({"experiment": "is"}, 'measured.0.experiment = "is": no such experiment on this device'),
+        ({"device": "P"}, 'measured.0.device = "P": expected one of the devices'),
+        ({"measurements": ["onn"]}, "measured.0.measurements = \"onn\": no such measurement; did you mean 'on'"),
+        ({"offset": "2.5"}, 'measured.0.offset = "2.5"'),
+        ({"pattern": "dev{device}.txt"}, "its name is not of the pattern"),
+        ({"pattern": None}, "hold 1 cycles of each device; expected as many here"),
+        ({"weight": -1}, "measured.0.weight"),
+    ],
+)
+def test_what_is_wrong_with_a_set_is_said(changed: dict[str, Any], said: str, tmp_path: Path) -> None:
+    trace_files(tmp_path)
+    data = job_of_traces(**{key: value for key, value in changed.items() if value is not None})
+    if None in changed.values():
+        data["measured"][0].pop("pattern")
+    with pytest.raises(ConfigError) as error:
+        resolve(data, tmp_path)
+    assert said in str(error.value)
+
+
+def test_a_protocol_that_is_free_reads_no_files(tmp_path: Path) -> None:
+    trace_files(tmp_path)
+    data = job_of_traces()
+    data["parameters"]["protocol.relaxation"] = {"low": "0.4 s", "high": "0.6 s"}
+    with pytest.raises(ConfigError, match="is free, and the files of"):
+        resolve(data, tmp_path)
 
 
 def test_more_parts_than_samples_are_refused() -> None:
@@ -178,25 +253,20 @@ def test_a_spread_of_what_may_be_negative() -> None:
 # ------------------------------------------------------------------------------------- planted truth
 
 
-def test_the_spectra_of_ten_devices_give_medians_and_spreads(tmp_path: Path) -> None:
+def test_the_spectra_of_ten_devices_give_medians_and_spreads(measured_spectra: xr.DataTree) -> None:
     """Targets are the statistics of the files' spectra, point by point; their derivatives by medians and spreads are
     those of whole populations; and the fitted intervals hold what was planted."""
-    tree = run(FILM, SPECTRUM, seed=11)
-    spectra(tree, tmp_path)
-    data = job(FILM, SPECTRUM)
-    truth = np.array([8e-9, 0.17, 1e-7, 0.3, 0.2, 0.1])
-    for name, start in {"conductivity": "6e-9 S/m", "capacitance": "0.2 F/m^2", "thickness": "90 nm"}.items():
-        data["parameters"][f"device.{name}.median"]["start"] = start
-        data["parameters"][f"device.{name}.sigma"]["start"] = 0.2
-    plan = resolve(data, tmp_path)
-    expected = [t for reading in readings(tree) for t in targets_of(reading, "planted")]
+    plan = load_job(EXAMPLES / "calibrate_spectra.toml")
+    truth = np.array([8e-9, 0.3, 0.17, 0.2, 1e-7, 0.1])
+    own = [r for r in readings(measured_spectra) if r.name in SPECTRUM["measurements"]]
+    expected = [t for reading in own for t in targets_of(reading, "planted", False)]
     assert [(g.read.measurement, g.read.entry, g.read.statistic) for g in plan.goals] == [
         (t["measurement"], t["entry"], t["statistic"]) for t in expected
     ]
     assert {g.read.statistic for g in plan.goals} == {"median", "sigma_ln_total", "sd_total"}
     assert {g.of_devices for g in plan.goals} == {DEVICES}
     for goal, t in zip(plan.goals, expected, strict=True):
-        assert goal.mark.write(goal.value) == goal.mark.write(goal.mark.parse(t["value"]))
+        assert goal.value == pytest.approx(goal.mark.parse(t["value"]), rel=1e-5)
     outcome = calibrate(plan)
     k = outcome.knowledge
     assert np.all((k.low < truth) & (truth < k.high))
@@ -204,7 +274,7 @@ def test_the_spectra_of_ten_devices_give_medians_and_spreads(tmp_path: Path) -> 
     assert "conflict" not in "\n".join(conclusions(outcome))
     x = plan.values(plan.start)
     found = evaluate(plan, x, 1, 1, True, plan.goals)
-    for j in (0, 3):
+    for j in (0, 1):
         ends = []
         for side in (-1, 1):
             at = x.copy()
@@ -215,20 +285,41 @@ def test_the_spectra_of_ten_devices_give_medians_and_spreads(tmp_path: Path) -> 
         np.testing.assert_allclose(found.jacobian[:, j] / scale, slope / scale, atol=2e-4)
 
 
-def held_and_conflicts(
-    device: dict[str, Any], experiment: dict[str, Any], other: dict[str, Any], number: int
-) -> tuple[np.ndarray, int]:
-    """Of populations of ten devices, made with ``other`` settings of the device or the ensemble and fitted by the model:
-    which intervals hold [population, parameter], and how often a conflict is said."""
-    held, conflicts = [], 0
-    for seed in range(number):
-        tree = run(device | other.get("device", {}), experiment, seed=1000 + seed, **other.get("ensemble", {}))
-        own = copy.deepcopy(experiment)
-        own.setdefault("ensemble", {})["seed"] = 7 + seed
-        targets = [{"experiment": "it"} | t for reading in readings(tree) for t in targets_of(reading, "planted")]
-        plan: Plan = resolve(job(device, own, targets=targets, measured=[]), Path())
-        truth = plan.values(plan.start)
-        outcome = calibrate(plan)
-        held.append((outcome.knowledge.low < truth) & (truth < outcome.knowledge.high))
-        conflicts += "conflict with" in "\n".join(conclusions(outcome))
-    return np.array(held), conflicts
+def fitted(
+    device: dict[str, Any], experiment: dict[str, Any], seed: int, model: dict[str, Any], **ensemble: Any
+) -> tuple[np.ndarray, str]:
+    """A population of ten devices, and a model of it (``device`` with some of its settings changed): which intervals
+    hold the values of ``device``, and what is said."""
+    tree = run(device, experiment, seed=1000 + seed, **ensemble)
+    own = copy.deepcopy(experiment)
+    own.setdefault("ensemble", {})["seed"] = 7 + seed
+    linear = ("on", "off")
+    targets = [
+        {"experiment": "it"} | t
+        for reading in readings(tree)
+        for t in targets_of(reading, "planted", reading.name in linear)
+    ]
+    plan: Plan = resolve(job(device | model, own, targets=targets, measured=[]), Path())
+    truth = plan.values(plan.start)
+    outcome = calibrate(plan)
+    held = (outcome.knowledge.low < truth) & (truth < outcome.knowledge.high)
+    return held, "\n".join(conclusions(outcome))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("device", "experiment"), [(FILM, SPECTRUM), (SWITCH, TRACE)], ids=["spectra", "traces"])
+def test_intervals_hold_planted_populations(device: dict[str, Any], experiment: dict[str, Any]) -> None:
+    """Of twenty populations at least sixteen intervals hold for each median and spread, and at most one population is
+    said to conflict with the model that made it."""
+    found = [fitted(device, experiment, seed, {}) for seed in range(20)]
+    held = np.sum([one for one, _ in found], axis=0)
+    print(held, sum("conflict with the model" in said for _, said in found))
+    assert np.all(held >= 16), held
+    assert sum("conflict with the model" in said for _, said in found) <= 1
+
+
+@pytest.mark.slow
+def test_spectra_of_another_law_are_said_to_conflict() -> None:
+    """Thickness spreads by a tenth, and in the model it does not: at least nine of ten populations conflict."""
+    said = [fitted(FILM, SPECTRUM, seed, {"thickness": "100 nm"})[1] for seed in range(10)]
+    assert sum("conflict with the model" in text for text in said) >= 9

@@ -321,8 +321,8 @@ def test_the_posterior_of_level_1_is_that_of_nuts() -> None:
 @pytest.mark.slow
 def test_simulated_truths_of_populations_have_uniform_ranks_and_are_covered() -> None:
     """Ten devices through three cycles, with censored ones: median and spread of two parameters. Regions hold as many
-    truths as the law of so many cases allows, neither fewer nor more but in one of a thousand each: of 2048 cases 93.5 to
-    96.4 % at 95 %."""
+    truths as the law of so many cases allows, neither fewer nor more but in one of a thousand each: of 2048 cases 93.5
+    to 96.4 % at 95 %."""
     device = DEVICE | {
         "relaxation_time": {"distribution": "lognormal", "median": "200 ms", "sigma": 0.2},
         "switching_rate": {"distribution": "lognormal", "median": "10 Hz", "sigma": 0.2},

@@ -90,7 +90,8 @@ def targets_of_files(
         elif (why := no_target(reading)) is not None:
             notes.append(why)
         else:
-            targets += targets_of(reading, measured.source or measured.files)
+            linear = own[reading.name].linear
+            targets += targets_of(reading, measured.source or measured.files, linear)
     common = {
         "experiment": measured.experiment,
         "device": device,

@@ -34,7 +34,7 @@ def calibration_of(tree: xr.DataTree) -> tuple[dict[str, Any], list[str]]:
     if not parameters:
         expected = 'expected a parameter that differs from device to device, like { distribution = "lognormal", … }'
         raise ConfigError([Problem("device", None, f"{expected}: its median and spread are what is fitted")], "results")
-    targets, left_out = _targets(tree)
+    targets, left_out = _targets(tree, experiment)
     if tree["realisations"].sizes["device"] < 3 or not targets:
         why = "; ".join(left_out) or "expected three devices or more"
         raise ConfigError([Problem("measurements", None, f"no statistic of a population to fit: {why}")], "results")
@@ -77,7 +77,7 @@ def _free(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"ensemble.cycle_to_cycle.{name}", dict(_SPREAD)
 
 
-def _targets(tree: xr.DataTree) -> tuple[list[dict[str, Any]], list[str]]:
+def _targets(tree: xr.DataTree, experiment: Experiment) -> tuple[list[dict[str, Any]], list[str]]:
     found: list[dict[str, Any]] = []
     left_out: list[str] = []
     source = f"{tree.attrs['title']}: {tree['realisations'].sizes['device']} devices"
@@ -89,7 +89,7 @@ def _targets(tree: xr.DataTree) -> tuple[list[dict[str, Any]], list[str]]:
                 left_out.append(why)
                 continue
             kept.append(reading)
-            found += targets_of(reading, source)
+            found += targets_of(reading, source, experiment.measurements[reading.name].linear)
         for one, other in combinations(kept, 2):
             pair = _correlation(one, other, source)
             found += [pair] if pair is not None else []
@@ -99,18 +99,27 @@ def _targets(tree: xr.DataTree) -> tuple[list[dict[str, Any]], list[str]]:
 def no_target(reading: Reading) -> str | None:
     """Why a reading of a population is no target, in words; None where it is one."""
     bounds, known = reading.right + reading.left, int(reading.fine.sum()) + reading.right + reading.left
-    return f"{reading.label}: {bounds} of {known} are bounds; no target" if bounds > _CENSORED * known or not known else None
+    return (
+        f"{reading.label}: {bounds} of {known} are bounds; no target"
+        if bounds > _CENSORED * known or not known
+        else None
+    )
 
 
-def targets_of(reading: Reading, source: str) -> Iterator[dict[str, Any]]:
+def targets_of(reading: Reading, source: str, linear: bool) -> Iterator[dict[str, Any]]:
     """Targets that a population's reading gives, as in a calibration's file: its median, its spread from device to
     device and from cycle to cycle (of ln x where all are positive), and of a number its upper quantile. The entries of
-    a list say enough of the law together."""
+    a list say enough of the law together.
+
+    ``linear``: the measurement is linear in what was recorded. The entries of such a list are a trace. Where some
+    devices have switched and others have not, a median jumps from the one to the other, and a mean does not: of a trace
+    it is mean and standard deviation, the moments that its likelihood is made of."""
     devices, cycles = reading.values.shape
-    wanted: list[tuple[Any, float | None]] = [("median", None)]
+    trace = linear and reading.entry is not None
+    wanted: list[tuple[Any, float | None]] = [("mean" if trace else "median", None)]
     if reading.entry is None:
         wanted.append(("quantile", _QUANTILE))
-    spread = "sigma_ln" if reading.positive else "sd"
+    spread = "sigma_ln" if reading.positive and not trace else "sd"
     wanted += [(f"{spread}_{part}", None) for part in (("between", "within") if cycles > 1 else ("total",))]
     for name, level in wanted:
         value = statistic(name, reading.values, reading.status, level)
