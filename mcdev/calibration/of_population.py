@@ -12,7 +12,7 @@ import xarray as xr
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.results.tree import experiment_of
-from mcdev.schema.laws import Lognormal, Normal
+from mcdev.schema.laws import Lognormal, Normal, Uniform
 from mcdev.statistics.readings import Reading, few, readings
 from mcdev.statistics.statistic import statistic
 
@@ -24,7 +24,7 @@ _MEMBERS = 128  # simulated devices: docs/calibration.md
 
 def calibration_of(tree: xr.DataTree) -> tuple[dict[str, Any], list[str]]:
     """The tables of a calibration that fits the device of these results to what was measured, and what of it is no
-    target, in words. Free are the medians and spreads of what the configuration draws, from device to device and from
+    target, in words. Free are the medians and spreads (of a uniform law, the ends) of what the configuration draws, from device to device and from
     cycle to cycle, and correlations of the former where as many of measurements are known. Targets are each
     measurement's median, upper quantile and spreads, and the correlations.
 
@@ -73,6 +73,9 @@ def _free(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
         elif isinstance(law, Normal):
             yield f"{path}.mean", {}
             yield f"{path}.sd", {}
+        elif isinstance(law, Uniform):
+            yield f"{path}.low", {}
+            yield f"{path}.high", {}
     for name in experiment.ensemble.cycle_to_cycle:
         yield f"ensemble.cycle_to_cycle.{name}", dict(_SPREAD)
 

@@ -23,7 +23,7 @@ def problems(
     if importlib.util.find_spec("flowjax") is None:
         found.append(Problem("simulations", None, 'needs flowjax; pip install "mcdev[posterior]", or leave it out'))
     if job.curves:
-        message = "are followed by [search]; simulations know numbers that are read off a curve; give its file in [[measured]]"
+        message = "are followed by [search]; simulations know numbers read off a curve; give its file in [[measured]]"
         found.append(Problem("curves", None, message))
     asked: dict[str, Goal] = {}
     for goal in goals:
