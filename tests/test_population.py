@@ -181,7 +181,7 @@ def test_devices_keep_their_quantiles_while_the_spread_moves() -> None:
     [
         # quantiles: low + u (high - low), and mean + sd s of a normal score s
         ({"distribution": "uniform", "low": "50 ms", "high": "150 ms"}, {"low": "1 - u", "high": "u"}),
-        ({"distribution": "normal", "mean": "100 ms", "sd": "10 ms"}, {"mean": "1", "sd": "s"}),
+        ({"distribution": "normal", "mean": "100 ms", "sd": "10 ms", "low": "1 ms"}, {"mean": "1", "sd": "s"}),
     ],
 )
 def test_devices_move_with_the_numbers_of_other_laws(law: dict[str, Any], slopes: dict[str, str]) -> None:

@@ -18,11 +18,11 @@ and χ² is compared with that of draws from the model at its fit, in place of �
 95 % of them.
 
 Statistics of the same few devices err together: with R their correlation (`misfit.py`) the same sandwich holds with R
-in place of K⁻¹ Σ K⁻ᵀ. For χ² the numbers are replaced by the principal axes of R + N. Axes along which they vary by less
-than a twentieth of one number's variance are left out: there the statistics of a few devices are no longer linear in
-one another. The points of a spectrum have a few such axes, however many points there are. χ² is what is left along the
-others when the parameters are fitted to them by weighted least squares; ν counts these axes. What D devices scatter by
-is known from their own spread only, so that intervals are t's with D - 1 degrees of freedom, as of the mean of D
+in place of K⁻¹ Σ K⁻ᵀ. For χ² the numbers are replaced by the principal axes of R + N. Axes along which they vary by
+less than a twentieth of one number's variance are left out: there the statistics of a few devices are no longer linear
+in one another. The points of a spectrum have a few such axes, however many points there are. χ² is what is left along
+the others when the parameters are fitted to them by weighted least squares; ν counts these axes. What D devices scatter
+by is known from their own spread only, so that intervals are t's with D - 1 degrees of freedom, as of the mean of D
 numbers, and χ²/ν is compared with F(ν, D - 1).
 """
 
