@@ -25,9 +25,9 @@ _MEMBERS = 128  # simulated devices: docs/calibration.md
 def calibration_of(tree: xr.DataTree) -> tuple[dict[str, Any], list[str]]:
     """The tables of a calibration that fits the device of these results to what was measured, and what of it is no
     target, in words. Free are the medians and spreads (of a uniform law, the ends) of what the configuration draws,
-    from device to device and from cycle to cycle, and correlations of the former where as many of measurements are known.
-    Targets are each measurement's median, upper quantile and spreads (of a trace, mean and standard deviations), and
-    the correlations.
+    from device to device and from cycle to cycle, and correlations of the former where as many of measurements are
+    known. Targets are each measurement's median, upper quantile and spreads (of a trace, mean and standard deviations),
+    and the correlations.
 
     Raises ``ConfigError`` where the configuration draws nothing, or there are fewer than three devices."""
     experiment = experiment_of(tree)
