@@ -12,8 +12,8 @@ from mcdev.calibration.job import Free, Job, Prior, given_for
 from mcdev.calibration.places import SECTIONS, numbers, place
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, key_path
-from mcdev.schema.laws import Samples
 from mcdev.schema import Unit, nearest, numbers_of, sentence
+from mcdev.schema.laws import Samples
 from mcdev.schema.units import unit_written
 
 
