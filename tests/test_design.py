@@ -104,6 +104,22 @@ def plan_of(data: dict[str, Any]) -> Plan:
     return resolve(data, Path())
 
 
+def test_where_there_is_a_posterior_its_variance_is_what_is_known() -> None:
+    """Draws whose logarithms have a known covariance, whatever the table of parameters says."""
+    plan = plan_of(job())
+    x = plan.values(plan.start)
+    half = np.array([[0.3, 0.0], [0.1, 0.2]])
+    draws = x * np.exp(np.random.default_rng(1).normal(size=(4000, 2)) @ half.T)
+    nothing: Any = None
+    found = np.linalg.inv(Fitted(plan, nothing, nothing, draws).information)
+    np.testing.assert_allclose(found, half @ half.T, atol=4 * 0.09 * np.sqrt(2 / 4000))
+
+
+def test_a_design_of_simulations_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"design: is worked out from gradients, which \[simulations\] do without"):
+        plan_of(job(simulations={"number": 1000}))
+
+
 @pytest.mark.parametrize(
     ("design", "said"),
     [

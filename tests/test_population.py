@@ -176,6 +176,37 @@ def test_devices_keep_their_quantiles_while_the_spread_moves() -> None:
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("law", "slopes"),
+    [
+        # quantiles: low + u (high - low), and mean + sd s of a normal score s
+        ({"distribution": "uniform", "low": "50 ms", "high": "150 ms"}, {"low": "1 - u", "high": "u"}),
+        ({"distribution": "normal", "mean": "100 ms", "sd": "10 ms", "low": "1 ms"}, {"mean": "1", "sd": "s"}),
+    ],
+)
+def test_devices_move_with_the_numbers_of_other_laws(law: dict[str, Any], slopes: dict[str, str]) -> None:
+    experiment = mcdev.build({"name": "x", "device": DEVICE | {"relaxation_time": law}, **PULSE})
+
+    def drawn_at(number: str, step: float) -> np.ndarray:
+        path = f"device.relaxation_time.{number}"
+        found = place(experiment, path)
+        assert found is not None
+        trial = mcdev.simulation.trial.Trial(moved(experiment, {path: found.value + step}))
+        return np.asarray(trial.draw(0, 20)["relaxation_time"])
+
+    x = drawn_at(next(iter(slopes)), 0.0)
+    u, s = (x - 0.05) / 0.1, (x - 0.1) / 0.01
+    for number, slope in slopes.items():
+        found = (drawn_at(number, 1e-4) - drawn_at(number, -1e-4)) / 2e-4
+        np.testing.assert_allclose(found, {"1 - u": 1 - u, "u": u, "1": np.ones(20), "s": s}[slope], atol=1e-9)
+
+
+def test_what_is_drawn_from_samples_has_no_number_to_fit() -> None:
+    device = DEVICE | {"relaxation_time": {"distribution": "samples", "values": [0.1, 0.2], "unit": "s"}}
+    said = broken(device=device, parameters={"device.relaxation_time.median": {}})
+    assert "is drawn from samples, which have no number that could move" in said
+
+
 # ------------------------------------------------------------------------------------- derivatives
 
 

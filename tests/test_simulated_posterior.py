@@ -321,13 +321,14 @@ def test_the_posterior_of_level_1_is_that_of_nuts() -> None:
 @pytest.mark.slow
 def test_simulated_truths_of_populations_have_uniform_ranks_and_are_covered() -> None:
     """Ten devices through three cycles, with censored ones: median and spread of two parameters. Regions hold as many
-    truths as they should, or up to five in a hundred more: a learnt law may be too wide, and not too narrow."""
+    truths as the law of so many cases allows, neither fewer nor more but in one of a thousand each: of 2048 cases 93.5
+    to 96.4 % at 95 %."""
     device = DEVICE | {
         "relaxation_time": {"distribution": "lognormal", "median": "200 ms", "sigma": 0.2},
         "switching_rate": {"distribution": "lognormal", "median": "10 Hz", "sigma": 0.2},
     }
     pulse = copy.deepcopy(PULSE) | {"ensemble": {"cycles": 3, "cycle_to_cycle": {"relaxation_time": 0.1}}}
-    data = job(device=device, experiments={"pulse": pulse}, simulations={"number": 3072})
+    data = job(device=device, experiments={"pulse": pulse}, simulations={"number": 10240})
     data["parameters"] = {
         "device.relaxation_time.median": {"low": "50 ms", "high": "800 ms"},
         "device.relaxation_time.sigma": {"low": 0.05, "high": 0.8},
@@ -344,10 +345,10 @@ def test_simulated_truths_of_populations_have_uniform_ranks_and_are_covered() ->
     scores, sets = Bank(plan).filled(lambda text: None)
     view = view_of(plan.goals, sets.value, sets.status)
     x, noise = shown(view, plan.goals, sets.value, sets.status)
-    network = amortised.train(scores[:2500], x[:2500], noise[:2500], 1)
-    t = trust(network, scores[2500:], x[2500:], x[:2500], x[0], 1)
+    network = amortised.train(scores[:8192], x[:8192], noise[:8192], 1)
+    t = trust(network, scores[8192:], x[8192:], x[:8192], x[0], 1)
     print("uniform", t.uniform, "covered", dict(zip(np.round(LEVELS, 2).tolist(), t.covered.tolist(), strict=True)))
     assert (t.uniform > 0.001).all()
-    inside = stats.binom.cdf(np.round(t.covered * t.tested), t.tested, LEVELS)
-    assert (inside > 0.001).all()
-    assert (t.covered < LEVELS + 0.05).all()
+    inside = np.round(t.covered * t.tested)
+    assert (stats.binom.cdf(inside, t.tested, LEVELS) > 0.001).all()
+    assert (stats.binom.sf(inside - 1, t.tested, LEVELS) > 0.001).all()

@@ -90,7 +90,8 @@ def calibrate(
             rival = with_model(plan, design.tell_apart)
             there = others[design.tell_apart]
             beside = Fitted(rival, there, known(rival, there))
-        plans = designed(Fitted(plan, best, knowledge), beside, stage.devices, seed, lambda text: say(text, None))
+        own = Fitted(plan, best, knowledge, None if draws is None else draws.values)
+        plans = designed(own, beside, stage.devices, seed, lambda text: say(text, None))
     wall = time.monotonic() - begin
     return Outcome(
         plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall, draws, plans

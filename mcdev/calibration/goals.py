@@ -41,6 +41,8 @@ class Goal(NamedTuple):
     """Whether it was read, is a bound, or there was nothing to read."""
     floor: float = 0.0
     """Of a candidate: least σ."""
+    key: str = ""
+    """Of the table of the calibration's file that it is from."""
 
     @property
     def mark(self) -> Unit:
@@ -188,6 +190,7 @@ def goals_of(
                 *(label, target.experiment, device, target, unit, value, sigma, scale, target.weight, target.source),
                 of_devices=target.of_devices,
                 status=status,
+                key=key,
             )
         )
     return goals
@@ -299,7 +302,7 @@ def _without_spread(key: str, read: Read, experiment: Experiment, followed: bool
         which = "statistic" if read.statistic in OF_SPREAD else "of_devices"
         message = "its devices are alike; give a parameter a distribution, or ensemble.cycle_to_cycle"
         return [Problem(f"{key}.{which}", getattr(read, which), message)]
-    if read.statistic == "sigma_ln_within" and not cycles:
+    if read.statistic in ("sigma_ln_within", "sd_within") and not cycles:
         message = "its cycles are alike; give a parameter a spread in ensemble.cycle_to_cycle"
         return [Problem(f"{key}.statistic", read.statistic, message)]
     if followed and read.statistic == "censored_share" and getattr(read, "weight", 0.0) > 0:

@@ -142,6 +142,32 @@ class Curve(Layout):
     """Where it comes from."""
 
 
+class Measured(Layout):
+    """Files of several measured devices, of which the measurements of one experiment are taken as ``mcdev measure``
+    takes them; the statistics of what is read are targets: of each number, and of each entry of a list (a point of a
+    spectrum, a part of a trace), median and spread.
+    """
+
+    experiment: str
+    """Name of an entry of [experiments]: the protocol that was applied, and what is read. Its ensemble.cycles is that
+    of the files."""
+    device: str | None = None
+    """Which of [devices]; may be left out where there is one only."""
+    files: str
+    """Pattern of the files' names, ``spectra/device*.csv``, beside the calibration's file or below it."""
+    pattern: str | None = None
+    """What their names tell, ``dev{device}_c{cycle}.csv``; else every file is a device, and its cycles are the
+    device's."""
+    offset: str | None = None
+    """When in each file the protocol begins, "2.5 ms"; else at its first row."""
+    measurements: tuple[str, ...] = ()
+    """Those of the experiment that are taken; all, if none is named."""
+    weight: Annotated[float, Unit("", ge=0)] = 1.0
+    """Multiplies their deviations; zero: computed at the end and shown, not fitted."""
+    source: str = ""
+    """Where they come from; else the pattern."""
+
+
 class Candidate(Read):
     """A number that could be measured next; the report says how much it would add."""
 
@@ -282,6 +308,8 @@ class Job(Strict):
     """Reported numbers that the fit shall meet."""
     curves: tuple[Curve, ...] = ()
     """Measured currents that the fit shall follow."""
+    measured: tuple[Measured, ...] = ()
+    """Files of measured devices, the statistics of which the fit shall meet."""
     candidates: tuple[Candidate, ...] = ()
     """Numbers that could be measured next."""
     design: Design | None = None

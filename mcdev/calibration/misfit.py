@@ -27,7 +27,6 @@ from mcdev.files.archive import archive, is_whole, number_of, write_numbered
 from mcdev.machine.identity import Identity, Origin
 
 _ROUNDS, _FEW_ROUNDS = 6, 2
-_KNOWN = 0.95  # share of a correlation between statistics that is believed
 _FAR = 1e3  # deviation that stands for a number that cannot be read
 
 
@@ -83,8 +82,7 @@ class Misfit(NamedTuple):
     @property
     def together(self) -> np.ndarray:
         """Correlation of the goals' deviations [goal, goal]: statistics of the same few devices err together. Of
-        different numbers of devices the fewer are taken to be among the more. Shrunk to 0.95, because it is known from
-        the ensemble only."""
+        different numbers of devices the fewer are taken to be among the more."""
         found = np.eye(len(self.goals))
         for i, a in enumerate(self.goals):
             for j, b in enumerate(self.goals):
@@ -92,7 +90,7 @@ class Misfit(NamedTuple):
                     values = (float(self.evaluation.value[k]) for k in (i, j))
                     slopes = [g.deviation_slope(v) for g, v in zip((a, b), values, strict=True)]
                     shared = self.evaluation.scatter[i, j] / max(a.of_devices, b.of_devices)
-                    found[i, j] = _KNOWN * slopes[0] * slopes[1] * shared
+                    found[i, j] = slopes[0] * slopes[1] * shared
         return np.nan_to_num(found)
 
 

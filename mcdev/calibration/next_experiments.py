@@ -22,6 +22,8 @@ class Fitted(NamedTuple):
     plan: Plan
     best: Misfit
     knowledge: Knowledge
+    draws: np.ndarray | None = None
+    """From its posterior [draw, parameter] (SI), where there are any."""
 
     @property
     def x(self) -> np.ndarray:
@@ -29,9 +31,17 @@ class Fitted(NamedTuple):
 
     @property
     def information(self) -> np.ndarray:
-        """Inverse covariance of the natural coordinates, as the table of parameters has it."""
-        k = self.knowledge
-        covariance = k.correlation * np.outer(k.sd, k.sd)
+        """Inverse covariance of the natural coordinates: of the posterior's draws, else as the table of parameters has
+        it."""
+        if self.draws is not None:
+            each = [
+                [p.coordinate.natural(float(v)) for p, v in zip(self.plan.parameters, row, strict=True)]
+                for row in self.draws
+            ]
+            covariance = np.atleast_2d(np.cov(np.array(each).T))
+        else:
+            k = self.knowledge
+            covariance = k.correlation * np.outer(k.sd, k.sd)
         return np.asarray(np.linalg.inv(covariance + np.diag(_RIDGE * np.diag(covariance) + 1e-18)))
 
 

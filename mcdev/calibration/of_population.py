@@ -12,7 +12,7 @@ import xarray as xr
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.results.tree import experiment_of
-from mcdev.schema.laws import Lognormal, Normal
+from mcdev.schema.laws import Lognormal, Normal, Uniform
 from mcdev.statistics.readings import Reading, few, readings
 from mcdev.statistics.statistic import statistic
 
@@ -24,9 +24,10 @@ _MEMBERS = 128  # simulated devices: docs/calibration.md
 
 def calibration_of(tree: xr.DataTree) -> tuple[dict[str, Any], list[str]]:
     """The tables of a calibration that fits the device of these results to what was measured, and what of it is no
-    target, in words. Free are the medians and spreads of what the configuration draws, from device to device and from
-    cycle to cycle, and correlations of the former where as many of measurements are known. Targets are each
-    measurement's median, upper quantile and spreads, and the correlations.
+    target, in words. Free are the medians and spreads (of a uniform law, the ends) of what the configuration draws,
+    from device to device and from cycle to cycle, and correlations of the former where as many of measurements are
+    known. Targets are each measurement's median, upper quantile and spreads (of a trace, mean and standard deviations),
+    and the correlations.
 
     Raises ``ConfigError`` where the configuration draws nothing, or there are fewer than three devices."""
     experiment = experiment_of(tree)
@@ -34,7 +35,7 @@ def calibration_of(tree: xr.DataTree) -> tuple[dict[str, Any], list[str]]:
     if not parameters:
         expected = 'expected a parameter that differs from device to device, like { distribution = "lognormal", … }'
         raise ConfigError([Problem("device", None, f"{expected}: its median and spread are what is fitted")], "results")
-    targets, left_out = _targets(tree)
+    targets, left_out = _targets(tree, experiment)
     if tree["realisations"].sizes["device"] < 3 or not targets:
         why = "; ".join(left_out) or "expected three devices or more"
         raise ConfigError([Problem("measurements", None, f"no statistic of a population to fit: {why}")], "results")
@@ -73,11 +74,14 @@ def _free(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
         elif isinstance(law, Normal):
             yield f"{path}.mean", {}
             yield f"{path}.sd", {}
+        elif isinstance(law, Uniform):
+            yield f"{path}.low", {}
+            yield f"{path}.high", {}
     for name in experiment.ensemble.cycle_to_cycle:
         yield f"ensemble.cycle_to_cycle.{name}", dict(_SPREAD)
 
 
-def _targets(tree: xr.DataTree) -> tuple[list[dict[str, Any]], list[str]]:
+def _targets(tree: xr.DataTree, experiment: Experiment) -> tuple[list[dict[str, Any]], list[str]]:
     found: list[dict[str, Any]] = []
     left_out: list[str] = []
     source = f"{tree.attrs['title']}: {tree['realisations'].sizes['device']} devices"
@@ -85,28 +89,45 @@ def _targets(tree: xr.DataTree) -> tuple[list[dict[str, Any]], list[str]]:
     for index in range(tree["realisations"].sizes["point"]):
         kept: list[Reading] = []
         for reading in few([r for r in every if r.index == index]):
-            bounds, known = reading.right + reading.left, int(reading.fine.sum()) + reading.right + reading.left
-            if not known or bounds > _CENSORED * known:
-                left_out.append(f"{reading.label}: {bounds} of {known} are bounds; no target")
+            if (why := no_target(reading)) is not None:
+                left_out.append(why)
                 continue
             kept.append(reading)
-            found += _of_one(reading, source)
+            found += targets_of(reading, source, experiment.measurements[reading.name].linear)
         for one, other in combinations(kept, 2):
             pair = _correlation(one, other, source)
             found += [pair] if pair is not None else []
     return found, left_out
 
 
-def _of_one(reading: Reading, source: str) -> Iterator[dict[str, Any]]:
-    devices = reading.values.shape[0]
-    wanted: list[tuple[Any, float | None]] = [("median", None), ("quantile", _QUANTILE)]
-    if reading.positive:
-        wanted.append(("sigma_ln_between", None))
-        if reading.values.shape[1] > 1:
-            wanted.append(("sigma_ln_within", None))
+def no_target(reading: Reading) -> str | None:
+    """Why a reading of a population is no target, in words; None where it is one."""
+    bounds, known = reading.right + reading.left, int(reading.fine.sum()) + reading.right + reading.left
+    return (
+        f"{reading.label}: {bounds} of {known} are bounds; no target"
+        if bounds > _CENSORED * known or not known
+        else None
+    )
+
+
+def targets_of(reading: Reading, source: str, linear: bool) -> Iterator[dict[str, Any]]:
+    """Targets that a population's reading gives, as in a calibration's file: its median, its spread from device to
+    device and from cycle to cycle (of ln x where all are positive), and of a number its upper quantile. The entries of
+    a list say enough of the law together.
+
+    ``linear``: the measurement is linear in what was recorded. The entries of such a list are a trace. Where some
+    devices have switched and others have not, a median jumps from the one to the other, and a mean does not: of a trace
+    it is mean and standard deviation, the moments that its likelihood is made of."""
+    devices, cycles = reading.values.shape
+    trace = linear and reading.entry is not None
+    wanted: list[tuple[Any, float | None]] = [("mean" if trace else "median", None)]
+    if reading.entry is None:
+        wanted.append(("quantile", _QUANTILE))
+    spread = "sigma_ln" if reading.positive and not trace else "sd"
+    wanted += [(f"{spread}_{part}", None) for part in (("between", "within") if cycles > 1 else ("total",))]
     for name, level in wanted:
         value = statistic(name, reading.values, reading.status, level)
-        if not np.isfinite(value) or (name.startswith("sigma") and not value > 0):
+        if not np.isfinite(value) or (name.startswith(("sigma", "sd")) and not value > 0):
             continue
         unit = "1" if name.startswith("sigma") else reading.unit
         yield _target(reading, name, value, unit, devices, source) | ({} if level is None else {"level": level})

@@ -13,6 +13,7 @@ from mcdev.calibration.places import SECTIONS, numbers, place
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, key_path
 from mcdev.schema import Unit, nearest, numbers_of, sentence
+from mcdev.schema.laws import Samples
 from mcdev.schema.units import unit_written
 
 
@@ -95,6 +96,12 @@ def _unknown(key: str, path: str, experiments: list[Experiment]) -> Problem:
         return Problem(key, None, f"no such spread of the ensemble; {nearest(last, known)}")
     kinds = ", ".join(sorted({str(getattr(e, section).kind) for e in experiments}))
     name, _, number = last.partition(".")
+    if any(isinstance(getattr(getattr(e, section), name, None), Samples) for e in experiments):
+        message = (
+            "is drawn from samples, which have no number that could move; expected a lognormal, normal or uniform "
+            "distribution where its spread is fitted"
+        )
+        return Problem(key, None, message)
     if number and name in known:
         message = "has one value for all devices; give it a distribution, or free the value itself"
         return Problem(key, None, message)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from pydantic import ValidationError
 from mcdev.calibration.curves import Trace, read_curve, traces_of
 from mcdev.calibration.estimator import lacks
 from mcdev.calibration.goals import Goal, candidates_of, goals_of
-from mcdev.calibration.job import ONLY, Job, Stage, placed
+from mcdev.calibration.job import ONLY, Candidate, Job, Stage, Target, placed
 from mcdev.calibration.limits import problems as design_problems
+from mcdev.calibration.measured_devices import targets_of_files
 from mcdev.calibration.parameters import Parameter, parameters_of
 from mcdev.calibration.places import moved
 from mcdev.calibration.simulable import problems, unused
@@ -159,17 +160,23 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     parameters = parameters_of(job, tuple(devices), experiments, found)
     labels = None if found else [p.label for p in parameters]
     found += unread
+    targets = [(f"targets.{i}", target) for i, target in enumerate(job.targets)]
+    of_files: list[str] = []
+    for i, measured in enumerate(job.measured):
+        own, notes = targets_of_files(f"measured.{i}", measured, job, devices, experiments, folder, found)
+        targets += [(f"measured.{i}", target) for target in own]
+        of_files += notes
     goals = [
         g
-        for i, t in enumerate(job.targets)
-        for g in goals_of(f"targets.{i}", t, devices, experiments, found, job.simulations is not None)
+        for key, target in targets
+        for g in goals_of(key, target, devices, experiments, found, job.simulations is not None)
     ]
     candidates = [
         g
         for i, c in enumerate(job.candidates)
         for g in candidates_of(f"candidates.{i}", c, devices, experiments, found)
     ]
-    if not job.targets and not job.curves:
+    if not job.targets and not job.curves and not job.measured:
         found.append(Problem("targets", None, "none is given, and no curve either: nothing to fit to"))
     for name, model in job.models.items():
         for path in (*model.per_device, *model.fixed):
@@ -186,7 +193,7 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
             found.append(Problem("search.derivatives", "estimator", f"{why}; {remedy}"))
     found += problems(job, parameters, goals, experiments)
     found += design_problems(job, candidates, experiments, [p.label for p in parameters])
-    found += _cycles(job, experiments)
+    found += _cycles([target for _, target in targets], job.candidates, experiments)
     found += _alike(experiments)
     if found:
         raise ConfigError(unique(found), source)
@@ -203,7 +210,7 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     )
     for name in job.models:
         with_model(plan, name)  # what is wrong with a model is to be known before hours of work
-    return dataclasses.replace(plan, warnings=tuple(_warnings(plan)))
+    return dataclasses.replace(plan, warnings=(*_warnings(plan), *of_files))
 
 
 def with_model(plan: Plan, model: str) -> Plan:
@@ -283,7 +290,9 @@ def _experiments(
     return built
 
 
-def _cycles(job: Job, experiments: Mapping[tuple[str, str], Experiment]) -> list[Problem]:
+def _cycles(
+    targets: Sequence[Target], candidates: Sequence[Candidate], experiments: Mapping[tuple[str, str], Experiment]
+) -> list[Problem]:
     """Experiments through several cycles that no statistic of a population asks for, or that are not computed so."""
     found = []
     for (name, device), experiment in experiments.items():
@@ -291,8 +300,8 @@ def _cycles(job: Job, experiments: Mapping[tuple[str, str], Experiment]) -> list
         if cycles == 1:
             continue
         key = key_path("experiments", name, "ensemble", "cycles")
-        read = [r for r in (*job.targets, *job.candidates) if r.experiment == name]
-        if not any(r.statistic in OF_SPREAD or r.of_devices for r in job.targets if r.experiment == name):
+        read = [r for r in (*targets, *candidates) if r.experiment == name]
+        if not any(r.statistic in OF_SPREAD or r.of_devices for r in targets if r.experiment == name):
             message = f"one cycle is what a calibration computes (device {device}), but for a population's statistics"
             found.append(Problem(key, cycles, f"{message} (sigma_ln_within, of_devices)"))
         elif any(r.statistic == "mean_response" or r.coefficient is not None for r in read):

@@ -23,23 +23,22 @@ def problems(
     if importlib.util.find_spec("flowjax") is None:
         found.append(Problem("simulations", None, 'needs flowjax; pip install "mcdev[posterior]", or leave it out'))
     if job.curves:
-        message = "are followed by [search]; simulations know targets, that is numbers read off a curve"
+        message = "are followed by [search]; simulations know numbers read off a curve; give its file in [[measured]]"
         found.append(Problem("curves", None, message))
-    asked: dict[int, Goal] = {}
+    asked: dict[str, Goal] = {}
     for goal in goals:
-        number = next(i for i, target in enumerate(job.targets) if target is goal.read)
-        asked.setdefault(number, goal)
-    for number, goal in asked.items():
+        asked.setdefault(goal.key, goal)
+    for key, goal in asked.items():
         experiment = experiments[goal.experiment, goal.device]
         drawn = experiment.ensemble.cycle_to_cycle or any(not isinstance(v, float) for v in experiment.laws.values())
         if goal.weight not in (0.0, 1.0):
             message = "a simulated number counts or it does not; expected 1 or 0, which only shows it"
-            found.append(Problem(f"targets.{number}.weight", goal.weight, message))
+            found.append(Problem(f"{key}.weight", goal.weight, message))
         if goal.of_devices is None and (drawn or not experiment.device.alike):
             message = (
                 "is missing: say how many devices the number is of, because no two of them are alike; 1 for one device"
             )
-            found.append(Problem(f"targets.{number}.of_devices", None, message))
+            found.append(Problem(f"{key}.of_devices", None, message))
     if goals and not any(goal.weight > 0 for goal in goals):
         found.append(Problem("targets", None, "all have weight = 0: nothing to learn from"))
     return found

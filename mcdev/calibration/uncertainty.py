@@ -18,8 +18,12 @@ and χ² is compared with that of draws from the model at its fit, in place of �
 95 % of them.
 
 Statistics of the same few devices err together: with R their correlation (`misfit.py`) the same sandwich holds with R
-in place of K⁻¹ Σ K⁻ᵀ, and χ² = rᵀ (R + N)⁻¹ r. What D devices scatter by is known from their own spread only, so that
-intervals are t's with D - 1 degrees of freedom, as of the mean of D numbers, and χ²/ν is compared with F(ν, D - 1).
+in place of K⁻¹ Σ K⁻ᵀ. For χ² the numbers are replaced by the principal axes of R + N. Axes along which they vary by
+less than a twentieth of one number's variance are left out: there the statistics of a few devices are no longer linear
+in one another. The points of a spectrum have a few such axes, however many points there are. χ² is what is left along
+the others when the parameters are fitted to them by weighted least squares; ν counts these axes. What D devices scatter
+by is known from their own spread only, so that intervals are t's with D - 1 degrees of freedom, as of the mean of D
+numbers, and χ²/ν is compared with F(ν, D - 1).
 """
 
 from __future__ import annotations
@@ -48,6 +52,7 @@ _WIDEST = 3.0
 """How far a direction that nothing determines is taken to reach (a factor of 20): errors stay numbers, and a
 parameter that hardly takes part in such a direction is not called unknown for it."""
 _DRAWS = 1000  # of data from the model
+_TOLD = 0.05  # variance of a principal axis of statistics, in that of one, below which it is left out of χ²
 _SHOWN = 0.25  # share of a direction below which a parameter is not named
 
 
@@ -114,9 +119,13 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
     r = (fitted or m).residual
     goals = noise.shape[0]
     together = m.together
-    chi_square = float(r[:goals] @ np.linalg.solve(together + noise, r[:goals]) + np.sum(r[goals:] ** 2))
-    freedom = a.shape[0] - count
-    expected, usual, chance = _made_by_the_model(plan, m, fitted or m, a, chi_square)
+    moving = any(root is not None for root in m.roots)
+    if any(g.of_devices is not None for g in m.goals) and not moving:
+        chi_square, freedom = _along_axes(together + noise, r, a)
+    else:
+        chi_square = float(r[:goals] @ np.linalg.solve(together + noise, r[:goals]) + np.sum(r[goals:] ** 2))
+        freedom = a.shape[0] - count
+    expected, usual, chance = _made_by_the_model(plan, m, fitted or m, a, chi_square, freedom)
     inflation = max(1.0, chi_square / usual) if freedom > 0 else 1.0
     plain = (v.T * np.minimum(1.0 / np.maximum(s, 1e-150) ** 2, _WIDEST**2)) @ v
     covariance = (v.T * np.minimum(inflation / np.maximum(s, 1e-150) ** 2, _WIDEST**2)) @ v
@@ -171,6 +180,20 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
     )
 
 
+def _along_axes(total: np.ndarray, r: np.ndarray, a: np.ndarray) -> tuple[float, int]:
+    """χ² of residuals ``r`` and its degrees of freedom; ``total``: covariance of the first of them, the others are
+    independent and of variance one."""
+    size, axes = np.linalg.eigh(total)
+    kept = size > _TOLD
+    turn = axes[:, kept] / np.sqrt(size[kept])
+    goals = len(total)
+    whole = np.concatenate([turn.T @ r[:goals], r[goals:]])
+    basis, s, _ = np.linalg.svd(np.vstack([turn.T @ a[:goals], a[goals:]]), full_matrices=False)
+    basis = basis[:, s > 1e-9 * max(float(s[0]), 1e-300)]
+    left = whole - basis @ (basis.T @ whole)
+    return float(left @ left), max(whole.size - a.shape[1], 0)
+
+
 def _freedom_of_few(m: Misfit, pull: np.ndarray) -> np.ndarray:
     """[parameter]: degrees of freedom of what is known of its error; infinite where no number is of a few devices.
 
@@ -194,7 +217,7 @@ def _moving(plan: Plan, m: Misfit, fitted: Misfit) -> Iterator[tuple[int, np.nda
 
 
 def _made_by_the_model(
-    plan: Plan, m: Misfit, fitted: Misfit, a: np.ndarray, chi_square: float
+    plan: Plan, m: Misfit, fitted: Misfit, a: np.ndarray, chi_square: float, freedom: int
 ) -> tuple[float, float, float]:
     """(mean χ², χ² from which on errors grow, share of χ² as large) of data that the model makes at its fit, when they
     are fitted in turn.
@@ -203,7 +226,6 @@ def _made_by_the_model(
     Hotelling's T² but for how it counts degrees of freedom. Curves of devices that move by themselves are drawn from
     the ensemble instead; |ε|² - |Uᵀε|² is what a fit leaves of deviations ε, U spanning A.
     """
-    freedom = a.shape[0] - a.shape[1]
     moving = [i for i, root in enumerate(m.roots) if root is not None]
     few = [g.of_devices for g in m.goals if g.of_devices is not None]
     if freedom > 0 and few and not moving:

@@ -22,11 +22,14 @@ Statistic = Literal[
     "sigma_ln_between",
     "sigma_ln_within",
     "sigma_ln_total",
+    "sd_between",
+    "sd_within",
+    "sd_total",
     "correlation",
     "censored_share",
 ]
 _PURE = ("sigma_ln_between", "sigma_ln_within", "sigma_ln_total", "correlation", "censored_share")
-OF_SPREAD = (*_PURE, "quantile")
+OF_SPREAD = (*_PURE, "sd_between", "sd_within", "sd_total", "quantile")
 """Statistics that say how a population is spread."""
 
 
@@ -44,7 +47,8 @@ class Address(Strict):
     statistic: Statistic = "mean"
     """What stands for the ensemble: mean, median or quantile over devices and cycles, or the measurement of the mean
     trajectory (mean_response); the spread of ln x from device to device (sigma_ln_between, D2D), from cycle to cycle
-    (sigma_ln_within, C2C) or of both; the devices' correlation with another measurement; the share of censored."""
+    (sigma_ln_within, C2C) or of both; the same of x itself (sd_between, sd_within, sd_total), in its unit, where x may
+    be negative; the devices' correlation with another measurement; the share of censored."""
     level: Fraction | None = None
     """Of a quantile: the share of the population that lies below it."""
     other: str | None = None
@@ -86,8 +90,9 @@ class Address(Strict):
                 found.append(Problem(f"{key}.{name}", None, f"is missing; a {of} needs {example}"))
             elif value is not None and self.statistic != of:
                 found.append(Problem(f"{key}.{name}", value, f"belongs to statistic = {of!r}; leave it out"))
-        if self.statistic in ("sigma_ln_between", "sigma_ln_within") and experiment.ensemble.cycles == 1:
-            message = "one cycle does not tell devices from cycles; raise ensemble.cycles, or ask for sigma_ln_total"
+        if self.statistic.endswith(("_between", "_within")) and experiment.ensemble.cycles == 1:
+            total = self.statistic.rpartition("_")[0] + "_total"
+            message = f"one cycle does not tell devices from cycles; raise ensemble.cycles, or ask for {total}"
             found.append(Problem(f"{key}.statistic", self.statistic, message))
         if self.other is not None:
             name, entry = self.partner

@@ -4,12 +4,14 @@ from typing import Annotated
 
 from mcdev.kinds import Kinds
 from mcdev.measurements.contract import Measurement
+from mcdev.measurements.course_of_current import CourseOfCurrent
 from mcdev.measurements.delay_time import DelayTime
 from mcdev.measurements.equivalent_circuit import EquivalentCircuit
 from mcdev.measurements.exponential_fit import ExponentialFit
 from mcdev.measurements.firing import Firing
 from mcdev.measurements.firing_rate import FiringRate
 from mcdev.measurements.hold_voltage import HoldVoltage
+from mcdev.measurements.impedance_at import ImpedanceAt
 from mcdev.measurements.inflection import Inflection
 from mcdev.measurements.interspike_interval import InterspikeInterval
 from mcdev.measurements.loop_area import LoopArea
@@ -32,12 +34,14 @@ from mcdev.measurements.weight_change import WeightChange
 
 MEASUREMENTS: Kinds[Measurement] = Kinds(
     Measurement,
+    CourseOfCurrent,
     DelayTime,
     EquivalentCircuit,
     ExponentialFit,
     Firing,
     FiringRate,
     HoldVoltage,
+    ImpedanceAt,
     Inflection,
     InterspikeInterval,
     LoopArea,

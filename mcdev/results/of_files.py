@@ -245,9 +245,11 @@ def _notes(
 ) -> list[str]:
     """What should be known of the results, in sentences."""
     every = [each for point in traces for each in point.values()]
-    found = [
-        "each sample is the mean of what was recorded over it, a row's current being the mean since the row before"
-    ]
+    found = []
+    if any(np.isfinite(each.rows) for each in every):
+        found.append(
+            "each sample is the mean of what was recorded over it, a row's current being the mean since the row before"
+        )
     if silent := sum(each.assumed for each in every):
         found.append(f"{silent} of {len(every)} recordings have no voltage: the protocol's is taken")
     missing = whole * len(traces) - len(every)

@@ -29,6 +29,7 @@ def statistic(
     - median, quantile (``level``): over all known, by Harrell and Davis (:func:`_quantile`)
     - sigma_ln_between, sigma_ln_within, sigma_ln_total: of ln x; :func:`variance_components`, or with bounds among
       several cycles :func:`censored_components`
+    - sd_between, sd_within, sd_total: :func:`variance_components` of x itself; not determined where there are bounds
     - correlation: Pearson's of the devices' means with those of ``other`` (values, status), of ln x where all are
       positive
     - censored_share: of all that is known
@@ -45,6 +46,9 @@ def statistic(
     if name == "correlation":
         assert other is not None
         return _correlation(values, fine, other[0], (other[1] == OK) & np.isfinite(other[0]))
+    if name.startswith("sd_"):
+        found = None if bounds.any() else variance_components(np.where(fine, values, 0.0), fine)
+        return float(getattr(found, name.removeprefix("sd_")).value) if found else float("nan")
     if not fine.any() or not (values[fine] > 0).all():
         return float("nan")
     if bounds.any():
