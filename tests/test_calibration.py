@@ -23,15 +23,16 @@ from scipy.constants import Boltzmann
 from test_cli import one_message
 
 import mcdev
-from mcdev.calibration import calibrate, conclusions, noisy, report, resolve
+from mcdev.calibration import calibrate, conclusions, noisy, resolve
 from mcdev.calibration import exact as exact_mode
+from mcdev.calibration import file as calibration_file
 from mcdev.calibration import folder as its_folder
 from mcdev.calibration.coordinates import Coordinate
 from mcdev.calibration.evaluation import Evaluation, evaluate
 from mcdev.calibration.job import ONLY
 from mcdev.calibration.misfit import Evaluations, Objective
+from mcdev.calibration.outcome import Outcome
 from mcdev.calibration.plan import Case, Plan
-from mcdev.calibration.report import Outcome
 from mcdev.calibration.search import corrected, search
 from mcdev.calibration.uncertainty import known
 from mcdev.configuration.problems import ConfigError
@@ -769,7 +770,7 @@ def test_calibrate_from_the_command_line(
     again = mcdev_main("calibrate", config, "--resume", folder, "--no-figures")
     assert again.code == 0, again.err
     repeated = mcdev.calibrate(config, folder)
-    assert repeated["parameters/value"].identical(report.read(folder)["parameters/value"])
+    assert repeated["parameters/value"].identical(calibration_file.read(folder)["parameters/value"])
     other = mcdev_main("calibrate", config, "--resume", folder, "--set", "search.seed=9")
     one_message(other, 3, "was begun with another configuration", "search.seed: null there, 9 here")
     with monkeypatch.context() as there:

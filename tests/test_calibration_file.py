@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from mcdev.calibration import report
+from mcdev.calibration import file as calibration_file
 from mcdev.files.whole_file import ResultsError
 
 Layout = dict[str, dict[str, tuple[str, ...]]]
@@ -26,7 +26,7 @@ LAYOUT: Layout = {
 
 def made() -> dict[str, xr.Dataset]:
     """Groups of a calibration of two parameters, two targets, a curve and a profile."""
-    words = report._TEXT
+    words = calibration_file._TEXT
     about: dict[str, dict[str, Any]] = {
         "curve_1": {"title": "c", "noise": 1e-9},
         "profile_1": {"title": "p", "low": 0.5, "high": 1.5},
@@ -34,7 +34,7 @@ def made() -> dict[str, xr.Dataset]:
     groups = {"/": xr.Dataset(attrs={"mcdev_calibration_version": 1, "conclusions": "all met"})}
     for group in LAYOUT:
         data = xr.Dataset(attrs=about.get(group, {}))
-        for name, dims in report._READ[group.removesuffix("_1")].items():
+        for name, dims in calibration_file._READ[group.removesuffix("_1")].items():
             one = "a" if name in words else 1.0
             data[name] = xr.Variable(dims, np.full((2,) * len(dims), one), {"units": "1"})
         groups[f"/{group}"] = data
@@ -42,7 +42,7 @@ def made() -> dict[str, xr.Dataset]:
 
 
 def read(groups: dict[str, xr.Dataset], folder: Path) -> None:
-    report.read(report.write(xr.DataTree.from_dict(groups), folder))
+    calibration_file.read(calibration_file.write(xr.DataTree.from_dict(groups), folder))
 
 
 def test_what_is_whole_is_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_calibration import JOB
 
-from mcdev.calibration import calibrate, report, resolve
+from mcdev.calibration import calibrate, fitted, resolve
 from mcdev.calibration.design import Look, choose, informed, shrinking, telling
 from mcdev.calibration.next_experiments import Fitted
 from mcdev.calibration.plan import Plan
@@ -172,7 +172,7 @@ def test_three_designed_experiments_shrink_more_than_three_random_ones(tmp_path:
     factor = np.exp((designed - np.array(others)) / 4)  # of the mean length of an interval of both
     print(f"sd {found.before} -> {found.after}; intervals shorter by a factor of {factor}")
     assert designed > max(others)
-    report.write_design(outcome, tmp_path)
+    fitted.write_design(outcome, tmp_path)
     again = job(design=None)
     del again["design"]
     written = tomllib.loads((tmp_path / "design.toml").read_text())["experiments"]

@@ -13,14 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mcdev
-from mcdev.calibration import calibrate, conclusions, exact, report, resolve
+from mcdev.calibration import calibrate, conclusions, exact, resolve
+from mcdev.calibration import tree as calibration_tree
 from mcdev.calibration.evaluation import evaluate
+from mcdev.calibration.fitted import write_fitted
 from mcdev.calibration.misfit import Objective
 from mcdev.calibration.of_population import calibration_of
+from mcdev.calibration.outcome import Outcome
 from mcdev.calibration.places import moved, numbers, place
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.reading import Lanes
-from mcdev.calibration.report import Outcome
 from mcdev.configuration.problems import ConfigError
 from mcdev.machine.identity import Origin
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
@@ -394,9 +396,9 @@ def test_a_planted_population_is_found_within_its_intervals(tmp_path: Path) -> N
     assert k.sd[labels.index("relaxation_time.sigma")] == pytest.approx(1 / np.sqrt(2 * (DEVICES - 1)), rel=0.4)
     assert k.sd[labels.index("cycle_to_cycle.relaxation_time")] == pytest.approx(1 / np.sqrt(380), rel=0.4)
     assert "says nothing about the model" in "\n".join(conclusions(outcome))
-    tree = report.assemble(outcome, "", [Origin.here()])
+    tree = calibration_tree.assemble(outcome, "", [Origin.here()])
     assert np.all(tree["targets/uncertainty"].values > 0)
-    report.write_fitted(outcome, tmp_path)
+    write_fitted(outcome, tmp_path)
     fitted = mcdev.load(tmp_path / "fitted" / "pulse.toml")
     drawn_from = place(fitted, "device.relaxation_time.sigma")
     assert drawn_from is not None

@@ -19,7 +19,7 @@ from test_calibration_file import made as calibration
 from test_figures_gallery import results
 
 import mcdev
-from mcdev.calibration import report as of_calibration
+from mcdev.calibration import file as calibration_file
 from mcdev.files.whole_file import ResultsError
 from mcdev.reports.contents import Cell, sortable
 from mcdev.reports.labels import plain
@@ -214,7 +214,7 @@ def test_the_command_writes_it_into_the_folder(
 
 
 def test_a_calibration(tmp_path: Path) -> None:
-    of_calibration.write(xr.DataTree.from_dict(calibration()), tmp_path)
+    calibration_file.write(xr.DataTree.from_dict(calibration()), tmp_path)
     report = mcdev.report(tmp_path)
     titles = [each["title"] for each in data(report)["panels"]]
     assert {"pulls", "parameters", "correlation of the parameters", "search"} <= set(titles)
@@ -363,7 +363,7 @@ def test_a_browser_shows_studies_and_calibrations(study: Path, browser: Any, tmp
     assert any(before)
     assert not any(a and b for a, b in zip(before, after, strict=True))
     assert sum(before) == sum(after)
-    of_calibration.write(xr.DataTree.from_dict(calibration()), tmp_path / "calibration")
+    calibration_file.write(xr.DataTree.from_dict(calibration()), tmp_path / "calibration")
     mcdev.report(tmp_path / "calibration", tmp_path / "calibration.html")
     opened(browser, tmp_path / "calibration.html")
     assert lines(browser, "pulls")

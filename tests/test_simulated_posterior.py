@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from test_shared_configurations import SWITCH
 
-from mcdev.calibration import amortised, bank, calibrate, data_sets, infer, prior, report, resolve
+from mcdev.calibration import amortised, bank, calibrate, data_sets, infer, prior, resolve
+from mcdev.calibration import file as calibration_file
 from mcdev.calibration import folder as its_folder
 from mcdev.calibration.bank import Bank
 from mcdev.calibration.conditions import shown, usable, view_of
@@ -106,7 +107,7 @@ def test_a_conjugate_posterior_is_learnt_from_a_devices_simulations(finished: tu
 
 def test_its_results_are_read_drawn_and_opened_by_arviz(finished: tuple[Plan, Path, xr.DataTree]) -> None:
     _, folder, tree = finished
-    again = report.read(folder)
+    again = calibration_file.read(folder)
     assert again["posterior/draws"].shape == (2000, 1)
     assert again["checks/ranks"].shape[1] == 1
     names = [name for name, _ in calibration_pictures(again)]

@@ -7,8 +7,9 @@ print("\\n".join(conclusions(outcome)))
 """
 
 from mcdev.calibration.calibrate import calibrate
+from mcdev.calibration.conclusions import conclusions
 from mcdev.calibration.inference import Inferred, infer
+from mcdev.calibration.outcome import Outcome
 from mcdev.calibration.plan import Plan, load_job, resolve
-from mcdev.calibration.report import Outcome, conclusions
 
 __all__ = ["Inferred", "Outcome", "Plan", "calibrate", "conclusions", "infer", "load_job", "resolve"]

@@ -19,8 +19,8 @@ from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.job import Stage
 from mcdev.calibration.misfit import Evaluations, Misfit, Objective, among
 from mcdev.calibration.next_experiments import Fitted, designed
+from mcdev.calibration.outcome import Criterion, Outcome
 from mcdev.calibration.plan import Plan, with_model
-from mcdev.calibration.report import Criterion, Outcome
 from mcdev.calibration.search import Step, corrected, search, stage_seed
 from mcdev.calibration.uncertainty import gains, known, profile
 from mcdev.configuration.problems import ConfigError, Problem

@@ -10,7 +10,7 @@ from mcdev.files.html import escaped, page, part, table
 
 
 class CalibrationResults(xr.DataTree):
-    """The xarray tree of a calibration; its groups: `report.py`. What it adds is how it is shown."""
+    """The xarray tree of a calibration; its groups: `tree.py`. What it adds is how it is shown."""
 
     __slots__ = ()
 

@@ -19,7 +19,9 @@ import numpy as np
 import tomli_w
 import xarray as xr
 
-from mcdev.calibration import draws, learnt, report
+from mcdev.calibration import draws, fitted, learnt
+from mcdev.calibration import file as calibration_file
+from mcdev.calibration import tree as calibration_tree
 from mcdev.calibration.calibrate import calibrate
 from mcdev.calibration.inference import infer
 from mcdev.calibration.misfit import Evaluations
@@ -119,10 +121,10 @@ def work(plan: Plan, folder: Path, book: Evaluations, say: Callable[[str], None]
         learnt.write_fitted(found, folder)
     else:
         outcome = calibrate(plan, book, progress)
-        tree = report.assemble(outcome, source, book.origins)
-        report.write_fitted(outcome, folder)
-        report.write_design(outcome, folder)
-    report.write(tree, folder)
+        tree = calibration_tree.assemble(outcome, source, book.origins)
+        fitted.write_fitted(outcome, folder)
+        fitted.write_design(outcome, folder)
+    calibration_file.write(tree, folder)
     draws.write(tree, folder)
     _tables(tree, folder)
     return tree

@@ -19,8 +19,9 @@ import numpy as np
 import xarray as xr
 
 from mcdev.calibration.display import as_calibration
+from mcdev.calibration.fitted import write_study
 from mcdev.calibration.inference import Inferred
-from mcdev.calibration.report import provenance, write_study
+from mcdev.calibration.tree import provenance
 from mcdev.calibration.trust import LEVELS, contraction, correlation, words
 from mcdev.calibration.uncertainty import CONFIDENCE, UNDETERMINED
 from mcdev.machine.identity import Origin

@@ -138,12 +138,12 @@ def plot(
     plugin: Plugins = None,
 ) -> None:
     """Draw the pictures of a run or calibration again, from its results file alone."""
-    from mcdev.calibration import report
+    from mcdev.calibration import file as calibration_file
     from mcdev.results.file import find, read
     from mcdev.results.one_point import at_point
 
-    if report.is_calibration(run):
-        tree = report.read(run)
+    if calibration_file.is_calibration(run):
+        tree = calibration_file.read(run)
         draw_calibration(tree, out or (run if run.is_dir() else run.parent) / "figures", form, tuple(only or ()), style)
         return
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from mcdev.calibration import report as calibration
+from mcdev.calibration import file as calibration_file
 from mcdev.configuration.problems import ConfigError, Problem, shown
 from mcdev.files.html import escaped
 from mcdev.files.whole_file import whole_file
@@ -69,8 +69,8 @@ def _made(results: object) -> Report:
         expected = "expected the results of a run or a calibration, or their folder"
         raise ConfigError([Problem(type(results).__name__, None, f"{shown(results)}: {expected}")], "report")
     path = Path(results)
-    if calibration.is_calibration(path):
-        return _of_tree(calibration.read(path))
+    if calibration_file.is_calibration(path):
+        return _of_tree(calibration_file.read(path))
     if path.is_dir() and not (path / FILE_NAME).exists():
         title = path.resolve().name
         return _fitted(title, "a study: choose a variant and a run", lambda room: of_study.contents(path, room))
