@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -17,7 +18,7 @@ from scipy.linalg import expm
 from scipy.stats import chi2, ks_2samp
 
 import mcdev
-from mcdev.configuration.experiment import build
+from mcdev.configuration.experiment import build, load
 from mcdev.devices.diffusive_hopping import DiffusiveHopping
 from mcdev.devices.landscape import InterfacialWells, Landscape, PeriodicPinning
 from mcdev.devices.milestones import chain, forgetting, lengths, milestones
@@ -28,6 +29,7 @@ from mcdev.integrators.hops import Crowding, hop
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.noise import realisation_key
 from mcdev.schema import typical
+from mcdev.simulation.trial import trials
 
 PRINTED = (4.5, 0.1, 0.15, 0.0)  # w_i, R_I, R_p, φ of Wang et al. 2017
 REAL = (1.458, 0.2309, 0.0764, np.pi / 2)
@@ -360,7 +362,25 @@ def test_milestones_are_as_many_as_the_voltage_asks_for() -> None:
     assert device.under(0.0).subdivision == 1
     assert device.under(0.6).subdivision == 2
     assert "nothing hops" in device.overdriven(4.0)[0][1]
-    assert "nothing hops" not in device.overdriven(0.6)[0][1]
+    assert not device.overdriven(0.6)
+    ((_, error, said),) = device.stated(0.6)
+    assert error < 0.05
+    assert "off by at most" in said
+    assert not device.stated(4.0)
+
+
+def test_more_hops_than_can_be_followed_are_refused_before_the_run() -> None:
+    """By the hops of a device at equilibrium, of a sample: no call ends within one."""
+    path = Path("configs/wang2017/device_fig3a_pulse.toml")
+    found = mcdev.load(path)
+    (trial,) = trials(found)
+    assert found.device.events(0.0) * trial.timeline.widths.max() < 1e7
+    assert trial.rows.steps > 0
+    (hot,) = trials(load(path, {"device.background_temperature": "30000 K"}))
+    with pytest.raises(
+        mcdev.ConfigError, match=r"events in a sample.*expected at most 1e\+07: lower device.background"
+    ):
+        _ = hot.rows
 
 
 def in_the_left_half(of: mcdev.Experiment, samples: list[int]) -> np.ndarray:
@@ -478,7 +498,8 @@ def test_results_say_how_far_hops_were_from_forgetting_where_the_devices_have_be
         protocol={"kind": "hold", "voltage": "0.5 V", "duration": "0.5 s", "samples": 8}, output={"trajectories": 0},
     )  # fmt: skip
     tree = mcdev.run(of)
-    (line,) = (text for text in str(tree.attrs["warnings"]).splitlines() if "which were met" in text)
+    said = "\n".join(str(tree.attrs[name]) for name in ("notes", "warnings"))
+    (line,) = (text for text in said.splitlines() if "which were met" in text)
     response = tree["response"]
     volts, kelvin = (float(np.abs(response[f"{n}_quantiles"]).max()) for n in ("device_voltage", "temperature"))
     assert isinstance(of.device, DiffusiveHopping)

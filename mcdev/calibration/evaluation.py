@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mcdev.calibration import exact, noisy, population
 from mcdev.calibration.covariance import reduced
 from mcdev.calibration.goals import Goal
+from mcdev.calibration.noisy import Wanted
 from mcdev.calibration.plan import Case, Plan
 from mcdev.calibration.population import Number
 from mcdev.calibration.reading import Reading
@@ -53,27 +54,25 @@ def evaluate(
     """Simulate what the goals (and traces) need with ensembles of ``devices`` realisations."""
     values = {pair: plan.given(x, *pair) for pair in plan.experiments}
 
-    def of_experiment(needed: _Needed) -> dict[tuple[Case, bool], Reading]:
-        name, of_mean, names, spread = needed
-        cases = [case for (experiment, _), own in plan.cases.items() if experiment == name for case in own]
-        smooth = [case for case in cases if case.base.device.exact]
-        varied = [case for case in cases if not case.base.device.exact]
-        search = plan.job.search
+    search = plan.job.search
+
+    def together(task: _Task) -> dict[tuple[Case, bool], Reading]:
+        """All that is read of these cases, from the same ensembles."""
+        name, cases, wanted = task
         curve = any(name == t.experiment for t in plan.traces)
+        if cases[0].base.device.exact:
+            found: dict[tuple[Case, bool], Reading] = {}
+            for own in wanted:
+                settings = (own.names, own.of_mean, search.members, search.seed, slopes, curve)
+                found |= {(case, own.of_mean): r for case, r in exact.read(cases, values, *settings).items()}
+            return found
         derivatives = "differences" if curve else search.derivatives
-        found: dict[Case, Reading] = {}
-        if smooth:
-            found |= exact.read(smooth, values, names, of_mean, search.members, search.seed, slopes, curve)
-        if varied:
-            wanted = curve and slopes
-            found |= noisy.read(
-                *(varied, values, names, of_mean, devices, seed, slopes, derivatives, search.reach, wanted), spread
-            )
-        return {(case, of_mean): reading for case, reading in found.items()}
+        ensemble = (devices, seed, slopes, derivatives, search.reach, curve and slopes)
+        return noisy.read(cases[0], values[cases[0].experiment, cases[0].device], wanted, *ensemble)
 
     readings: dict[tuple[Case, bool], Reading] = {}
     with thread_pool() as pool:
-        for more in pool.map(of_experiment, _needed(plan, goals, traces)):
+        for more in pool.map(together, _tasks(plan, goals, traces)):
             readings |= more
 
     count = len(plan.parameters)
@@ -142,35 +141,53 @@ def _covariance(error: np.ndarray, replicates: Sequence[np.ndarray | None]) -> n
     return np.nan_to_num(found)
 
 
-class _Needed(NamedTuple):
-    """What one pass over an experiment reads."""
+class _Task(NamedTuple):
+    """Cases of one experiment that are computed together: all that have exact derivatives, or one of an ensemble."""
 
     experiment: str
-    of_mean: bool
-    """Whether on the mean trajectory."""
-    measurements: tuple[str, ...]
-    spread: frozenset[str]
-    """Those of which statistics of the population are read."""
+    cases: list[Case]
+    wanted: list[Wanted]
+    """What is read of each realisation, and what of the mean trajectory."""
 
 
-def _needed(plan: Plan, goals: Sequence[Goal], traces: bool) -> list[_Needed]:
-    needed: dict[tuple[str, bool], dict[str, bool]] = {}
+def _tasks(plan: Plan, goals: Sequence[Goal], traces: bool) -> list[_Task]:
+    """Only of sweep points that a number is read at."""
+    needed: dict[Case, dict[bool, dict[str, bool]]] = {}
+
+    def add(case: Case, of_mean: bool, name: str, spread: bool) -> None:
+        own = needed.setdefault(case, {}).setdefault(of_mean, {})
+        own[name] = own.get(name, False) or spread
+
     for goal in goals:
-        experiment = plan.experiments[goal.experiment, goal.device]
+        experiment, cases = plan.experiments[goal.experiment, goal.device], plan.cases[goal.experiment, goal.device]
         fit = experiment.fit_read(goal.read.measurement, goal.read.coefficient)
-        statistic = fit.statistic if fit else goal.read.statistic
-        names = [fit.measurement if fit else goal.read.measurement]
-        if fit is None and goal.read.other is not None:
-            names.append(goal.read.partner[0])
-        own = needed.setdefault((goal.experiment, statistic == "mean_response"), {})
+        if fit is not None:
+            for i in experiment.curves(fit.axis)[goal.read.point - 1][1]:
+                add(cases[i], fit.statistic == "mean_response", fit.measurement, False)
+            continue
+        names = [goal.read.measurement] + ([goal.read.partner[0]] if goal.read.other is not None else [])
         for name in names:
-            own[name] = own.get(name, False) or (fit is None and _of_population(plan, goal))
+            of_mean = goal.read.statistic == "mean_response"
+            add(cases[goal.read.point - 1], of_mean, name, _of_population(plan, goal))
     for trace in plan.traces if traces else ():
-        needed.setdefault((trace.experiment, True), {})["g"] = False
-    return [
-        _Needed(name, of_mean, tuple(own), frozenset(one for one, spread in own.items() if spread))
-        for (name, of_mean), own in needed.items()
-    ]
+        add(plan.cases[trace.experiment, trace.device][0], True, "g", False)
+
+    exact_ones: dict[Any, list[Case]] = {}
+    found = []
+    for case, passes in needed.items():
+        wanted = [
+            Wanted(of_mean, tuple(own), frozenset(name for name, spread in own.items() if spread))
+            for of_mean, own in sorted(passes.items())
+        ]
+        if not case.base.device.exact:
+            found.append(_Task(case.experiment, [case], wanted))
+            continue
+        alike = case.experiment, tuple(wanted)
+        if alike not in exact_ones:
+            exact_ones[alike] = []
+            found.append(_Task(case.experiment, exact_ones[alike], wanted))
+        exact_ones[alike].append(case)
+    return found
 
 
 def _of_population(plan: Plan, goal: Goal) -> bool:

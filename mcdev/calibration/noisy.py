@@ -11,7 +11,7 @@ where both are positive: rates are powers and exponentials of them, and a step m
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,29 +37,56 @@ _BESIDE = 1e-9  # relative, of a derivative beside a value at which a device lac
 _NOISY = 0.5  # share of a derivative that its standard error may be before differences are tried
 
 
+class Wanted(NamedTuple):
+    """What is read of one ensemble."""
+
+    of_mean: bool
+    """Whether on the mean trajectory."""
+    names: tuple[str, ...]
+    """Measurements."""
+    spread: frozenset[str] = frozenset()
+    """Those of which statistics of the population are read, that is differences of all their realisations."""
+
+
+class _Around:
+    """The ensembles beside one, each parameter a little lower and a little higher, with the same random numbers. Each
+    pair is simulated when it is first asked for, once."""
+
+    def __init__(self, case: Case, values: dict[str, float], devices: int, seed: int, reach: float):
+        self.case, self.values, self.devices, self.seed, self.reach = case, values, devices, seed, reach
+        self._found: dict[str, tuple[tuple[float, float], PointResult, PointResult]] = {}
+
+    def __getitem__(self, path: str) -> tuple[tuple[float, float], PointResult, PointResult]:
+        """Both values of the parameter, and what was simulated at them."""
+        if path not in self._found:
+            ends = _around(self.case, path, self.values[path], self.reach)
+            low, high = (_run(self.case, {**self.values, path: x}, self.devices, self.seed) for x in ends)
+            self._found[path] = ends, low, high
+        return self._found[path]
+
+
 def read(
-    cases: Sequence[Case],
-    values: Mapping[tuple[str, str], Mapping[str, float]],
-    names: Sequence[str],
-    of_mean: bool,
+    case: Case,
+    values: Mapping[str, float],
+    wanted: Sequence[Wanted],
     devices: int,
     seed: int,
     slopes: bool,
     derivatives: str = "auto",
     reach: float = 0.05,
     courses: bool = False,
-    spread: Collection[str] = (),
-) -> dict[Case, Reading]:
-    """What these cases' measurements ``names`` read, at these parameter values ((experiment, device) → path → SI).
+) -> dict[tuple[Case, bool], Reading]:
+    """(case, whether of the mean) → what is ``wanted`` of this case at these parameter values (path → SI); all of it
+    from the same ensembles.
 
     ``reach``: half the width of a difference, relative to its parameter. ``derivatives`` "differences": no estimator.
-    ``courses``: with the current of every realisation. ``spread``: measurements of which statistics of the population
-    are read, that is differences of all their realisations.
+    ``courses``: with the current of every realisation.
     """
+    own = dict(values)
+    result = simulate(_sized(case, own, devices, seed), courses=("current",) if courses else ())[0]
+    around = _Around(case, own, devices, seed, reach)
     found = {}
-    for case in cases:
-        own = dict(values[case.experiment, case.device])
-        result = simulate(_sized(case, own, devices, seed), courses=("current",) if courses else ())[0]
+    for of_mean, names, spread in wanted:
         reading = Reading(tuple(own), left_out=1.0 - float(result.intact.mean()))
         reading.current = np.asarray(result.mean["current"][0], np.float64)
         if courses:
@@ -73,8 +100,8 @@ def read(
                 _add(reading, result, name)
                 reading.lanes[name] = _lanes(result, name)
         if slopes and own:
-            _differentiate(case, own, result, names, of_mean, devices, seed, derivatives, reach, reading, spread)
-        found[case] = reading
+            _differentiate(around, result, names, of_mean, derivatives, reading, spread)
+        found[case, of_mean] = reading
     return found
 
 
@@ -107,27 +134,24 @@ def _column(series: np.ndarray) -> np.ndarray:
 
 
 def _differentiate(
-    case: Case,
-    values: dict[str, float],
+    around: _Around,
     result: PointResult,
     names: Sequence[str],
     of_mean: bool,
-    devices: int,
-    seed: int,
     derivatives: str,
-    reach: float,
     reading: Reading,
     spread: Collection[str],
 ) -> None:
+    case, values = around.case, around.values
     device = case.base.device
     wanted = derivatives == "estimator" or (derivatives == "auto" and len(values) >= _MANY)
     hops = wanted and not device.differentiable and not estimator.lacks(device)
     smooth = [n for n in names if (of_mean or case.base.measurements[n].linear) and n not in spread] if hops else []
     left = [n for n in names if n not in smooth]
     if smooth:
-        left += _estimate(case, values, result, smooth, devices, seed, reading)
+        left += _estimate(case, values, result, smooth, around.devices, around.seed, reading)
     if left:
-        _difference(case, values, result, left, of_mean, devices, seed, reach, reading)
+        _difference(around, result, left, of_mean, reading)
 
 
 # -------------------------------------------------------------------------------------- the estimator
@@ -230,25 +254,15 @@ def _linearise(
 # -------------------------------------------------------------------------------------- differences
 
 
-def _difference(
-    case: Case,
-    values: dict[str, float],
-    result: PointResult,
-    names: Sequence[str],
-    of_mean: bool,
-    devices: int,
-    seed: int,
-    reach: float,
-    reading: Reading,
-) -> None:
+def _difference(around: _Around, result: PointResult, names: Sequence[str], of_mean: bool, reading: Reading) -> None:
     """Central differences of two ensembles with the same random numbers; where the estimator's are known better,
     those are kept."""
     rows: dict[str, list[Reading]] = {name: [] for name in names}
     currents: list[np.ndarray] = []
     ends: dict[str, list[Ends]] = {name: [] for name in names}
-    for path, here in values.items():
-        below, above = _around(case, path, here, reach)
-        low, high = (_run(case, {**values, path: x}, devices, seed) for x in (below, above))
+    reach = around.reach
+    for path, here in around.values.items():
+        (below, above), low, high = around[path]
         for name in names:
             rows[name].append(_paired((below, here, above), (low, result, high), name, of_mean))
             if not of_mean:

@@ -301,6 +301,17 @@ def warnings_of(experiment: Experiment) -> list[str]:
     return list(found)
 
 
+def notes_of(experiment: Experiment) -> list[str]:
+    """What is known of the accuracy before a run, where nothing is doubtful: of the sweep point where it is worst."""
+    worst: dict[str, tuple[float, str]] = {}
+    for _, point in experiment.points():
+        largest = float(np.max(np.abs([point.timeline.start, point.timeline.end])))
+        for place, table in {"device": point.device, **point.beside}.items():
+            for key, error, text in table.stated(largest):
+                worst[f"{place}.{key}"] = max(worst.get(f"{place}.{key}", (0.0, "")), (error, text))
+    return [f"{key}: {text}" for key, (_, text) in worst.items()]
+
+
 def _label_warnings(experiment: Experiment) -> list[str]:
     """Parameters that are changed, drawn or swept although they only label axes, or although nothing here depends
     on them."""

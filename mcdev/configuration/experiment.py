@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from mcdev.circuits import Alone, AnyCircuit
-from mcdev.configuration.checks import problems_of, warnings_of
+from mcdev.configuration.checks import notes_of, problems_of, warnings_of
 from mcdev.configuration.correlation import Correlation
 from mcdev.configuration.describes import check_describes
 from mcdev.configuration.display import as_html, one_line
@@ -352,6 +352,10 @@ class Experiment(Strict):
     def warnings(self) -> list[str]:
         """What runs but should be known: doubtful settings, a start out of equilibrium."""
         return warnings_of(self)
+
+    def notes(self) -> list[str]:
+        """What is known of the accuracy before a run, where nothing is doubtful."""
+        return notes_of(self)
 
     @functools.cached_property
     def own_presets(self) -> dict[str, dict[str, Any]]:

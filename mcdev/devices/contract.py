@@ -188,6 +188,9 @@ class DeviceConfig(Kind, abc.ABC):
     """Whether its trajectory may be differentiated in reverse mode: not where steps are chosen on the way."""
     adaptive: ClassVar[bool] = False
     """Whether each device chooses its own steps, so that what they cost depends on what it goes through."""
+    call_steps: ClassVar[int] = 10_000
+    """Steps after which a call of the compiled program ends, if its sample does: the grain of progress and of
+    interruption, about a second."""
     alike: ClassVar[bool] = True
     """Whether two devices of equal parameters behave alike: no noise, nothing drawn but the parameters."""
 
@@ -314,10 +317,15 @@ class DeviceConfig(Kind, abc.ABC):
         chosen. By default nothing is."""
         return self
 
-    def visited(self, most: Mapping[str, float]) -> list[str]:
-        """What is known only after a run, for its results. ``most``: largest size of each recorded channel of which
-        anything is known, of all but the last few devices (SI)."""
-        return []
+    def visited(self, most: Mapping[str, float]) -> tuple[list[str], list[str]]:
+        """What is known only after a run, for its results: notes, and warnings. ``most``: largest size of each recorded
+        channel of which anything is known, of all but the last few devices (SI)."""
+        return [], []
+
+    def events(self, voltage: float) -> float:
+        """Events a second that are followed one by one in a device at equilibrium, without a voltage or with this one
+        (V); 0 where a device is followed in steps."""
+        return 0.0
 
     def rest_report(self, duration: float) -> list[str]:
         """Warnings if a device left alone for ``duration`` seconds would not stay as it starts."""
@@ -329,6 +337,11 @@ class DeviceConfig(Kind, abc.ABC):
 
     def concerns(self) -> list[tuple[str, str]]:
         """(key, warning) for settings that run but make results doubtful."""
+        return []
+
+    def stated(self, voltage: float) -> list[tuple[str, float, str]]:
+        """(key, error, note) on how accurate the equations are up to this voltage (V, of the source), where that is as
+        good as it should be; where it is not, :meth:`overdriven` says it."""
         return []
 
     def overdriven(self, voltage: float) -> list[tuple[str, str]]:

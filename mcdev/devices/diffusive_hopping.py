@@ -26,6 +26,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 from scipy.constants import Boltzmann
+from scipy.special import logsumexp
 
 from mcdev.devices.contract import LaneKey, Pace, PerLane, per_lane
 from mcdev.devices.milestones import PANELS, Chain, Milestones, chain, forgetting, lengths, milestones
@@ -57,6 +58,7 @@ class DiffusiveHopping(Nanoparticles):
     differentiable: ClassVar[bool] = False
     adaptive: ClassVar[bool] = True
     single_precision: ClassVar[bool] = False
+    call_steps: ClassVar[int] = 200  # two an interval, each of which may have ten thousand hops
     lanes: ClassVar[dict[str, int]] = {"cpu": 256, "gpu": 16384, "tpu": 8192}
     remedy: ClassVar[str] = "look for extreme parameters or voltages, under which particles hop without end"
 
@@ -122,7 +124,16 @@ class DiffusiveHopping(Nanoparticles):
                 break
         return parts, off
 
+    def stated(self, voltage: float) -> list[tuple[str, float, str]]:
+        said, good = self._accuracy(voltage)
+        return [("subdivision", self._chosen(voltage)[1], said)] if good else []
+
     def overdriven(self, voltage: float) -> list[tuple[str, str]]:
+        said, good = self._accuracy(voltage)
+        return [] if good else [("subdivision", said)]
+
+    def _accuracy(self, voltage: float) -> tuple[str, bool]:
+        """What is known of it before a run, and whether it is as good as it should be."""
         parts, off = self._chosen(voltage)
         each = "one milestone" if parts == 1 else f"{parts} milestones"
         said = (
@@ -130,25 +141,42 @@ class DiffusiveHopping(Nanoparticles):
             f"a second; up to {voltage:.3g} V, at the background temperature, the distribution of a first passage over "
             f"one well is off by at most {0.5 * off:.1g}, its mean by nothing"
         )
-        if off >= _FORGETS:
+        good = off < _FORGETS
+        if not good:
             said += ': nearly no well is left, so that nothing hops. Write kind = "diffusive", which follows the drift'
         hottest = typical(self.heating) * (voltage / typical(self.threshold_voltage)) ** 2
         if hottest > 0:
             kelvin = typical(self.background_temperature) + hottest * typical(self.pinning_energy) / Boltzmann
-            said += (
-                f". At the full power of G_max ({kelvin:.3g} K) by {0.5 * self.forgetting(voltage, kelvin, parts):.1g}"
-            )
-        return [("subdivision", said)]
+            heated = self.forgetting(voltage, kelvin, parts)
+            said += f". At the full power of G_max ({kelvin:.3g} K) by {0.5 * heated:.1g}"
+            good = good and heated < _FORGETS
+        return said, good
 
-    def visited(self, most: Mapping[str, float]) -> list[str]:
+    def visited(self, most: Mapping[str, float]) -> tuple[list[str], list[str]]:
         volts, kelvin = most.get("device_voltage"), most.get("temperature")
         if volts is None or kelvin is None:
-            return []
-        off = 0.5 * self.forgetting(volts, kelvin)
-        return [
+            return [], []
+        off = self.forgetting(volts, kelvin)
+        said = [
             f"device: up to {volts:.3g} V across it and {kelvin:.4g} K, which were met, the distribution of a first "
-            f"passage over one well is off by at most {off:.1g}"
+            f"passage over one well is off by at most {0.5 * off:.1g}"
         ]
+        return (said, []) if off < _FORGETS else ([], said)
+
+    def events(self, voltage: float) -> float:
+        """Hops of all particles, of the median device at the background temperature."""
+        pull = typical(self.drift) * abs(voltage) / typical(self.threshold_voltage)
+        theta = self.median_theta
+        with computing(True):
+            found = [
+                jax.tree.map(
+                    lambda leaf: np.asarray(leaf)[..., 0], chain(self._minima, jnp.full(1, f), jnp.full(1, theta))
+                )
+                for f in (0.0, pull)
+            ]
+        scale = self.particles * typical(self.cooling_rate) / typical(self.friction)
+        rates = (np.exp(of.log_weight - logsumexp(of.log_weight)) @ (of.right + of.left) for of in found)
+        return scale * float(np.nanmax(list(rates)))
 
     def build(
         self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any

@@ -126,6 +126,10 @@ def _print_forecast(config: Path, overrides: dict[str, Any], threads: int | None
     for name, experiment in named:
         for line in forecast.report(forecast.forecast(experiment, threads)):
             STDOUT.say(f"{name}: {line}")
+        for note in experiment.notes():
+            STDOUT.say(f"{name}: {note}", "note")
+        for warning in experiment.warnings():
+            STDOUT.say(f"{name}: {warning}", "warning", "yellow")
 
 
 class Pictures(NamedTuple):
@@ -168,7 +172,9 @@ def _run_one(
     from mcdev.results import safekeeping, scheduler
     from mcdev.results.file import FILE_NAME, read, write
 
-    known = experiment.warnings()
+    said, known = experiment.notes(), experiment.warnings()
+    for note in said:
+        STDERR.say(note, "note")
     for warning in known:
         STDERR.say(warning, "warning", "yellow")
     failed: dict[Any, str] = {}
@@ -201,6 +207,9 @@ def _run_one(
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+    for note in str(tree.attrs.get("notes", "")).splitlines():
+        if note not in said:
+            STDERR.say(note, "note")
     for warning in str(tree.attrs["warnings"]).splitlines():  # of the results: who had a part in them
         if warning not in known:
             STDERR.say(warning, "warning", "yellow")

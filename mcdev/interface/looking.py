@@ -243,6 +243,8 @@ def _validate(name: str, experiment: Experiment) -> None:
         f"{size.cycles} cycle{'s' if size.cycles > 1 else ''}, {steps * size.cycles:.3g} steps a device, "
         f"about {memory_needed(points, cores(), in_memory=False) / 2**20:.0f} MiB"
     )
+    for note in experiment.notes():
+        STDOUT.say(note, "note")
     for warning in experiment.warnings():
         STDOUT.say(warning, "warning", "yellow")
 

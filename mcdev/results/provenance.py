@@ -50,6 +50,7 @@ def attributes(experiment: Experiment, variants: list[Experiment], origins: Sequ
             f"{plugin.source} ({', '.join(name_of(kind) for kind in plugin.kinds)})" for plugin in experiment.plugins
         ),
         "origins": written(origins),
+        "notes": "\n".join(experiment.notes()),
         "warnings": "\n".join(filter(None, [*experiment.warnings(), together(origins)])),
         "reduced_units": "; ".join(f"1 {si} = {name}" for si, name in reduced.items()),
         "device_source": "\n".join(dict.fromkeys(preset["source"] for preset in used)),

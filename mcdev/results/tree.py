@@ -70,7 +70,8 @@ def assemble(
     groups = unfitted(experiment, points)
     variants = [point for _, point in experiment.points()]
     about = attributes(experiment, variants, origins or [Origin.here()]) | provenance
-    about["warnings"] = "\n".join(filter(None, [about["warnings"], *_visited(variants, groups["/response"])]))
+    for name, said in zip(("notes", "warnings"), _visited(variants, groups["/response"]), strict=True):
+        about[name] = "\n".join(filter(None, [about[name], *said]))
     groups["/"] = xr.Dataset(attrs=about)
     labels = axis_labels(experiment)
     for name, fit in experiment.fits.items():
@@ -78,9 +79,10 @@ def assemble(
     return as_results(xr.DataTree.from_dict(groups))
 
 
-def _visited(variants: list[Experiment], response: xr.Dataset) -> list[str]:
-    """What the devices of each point say of where they have been; equal lines once."""
-    found: dict[str, None] = {}
+def _visited(variants: list[Experiment], response: xr.Dataset) -> tuple[list[str], list[str]]:
+    """What the devices of each point say of where they have been, notes and warnings; equal lines once."""
+    notes: dict[str, None] = {}
+    warnings: dict[str, None] = {}
     for i, point in enumerate(variants):
         own = {
             str(name).removesuffix("_quantiles"): np.abs(np.asarray(values))
@@ -88,8 +90,10 @@ def _visited(variants: list[Experiment], response: xr.Dataset) -> list[str]:
             if str(name).endswith("_quantiles")
         }
         most = {name: float(np.nanmax(values)) for name, values in own.items() if np.isfinite(values).any()}
-        found |= dict.fromkeys(Trial(point).computed[0].visited(most))
-    return list(found)
+        said, doubtful = Trial(point).computed[0].visited(most)
+        notes |= dict.fromkeys(said)
+        warnings |= dict.fromkeys(doubtful)
+    return list(notes), list(warnings)
 
 
 def unfitted(experiment: Experiment, points: list[PointResult]) -> dict[str, xr.Dataset]:

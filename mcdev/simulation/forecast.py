@@ -117,14 +117,15 @@ def _seconds(side_by_side: list[Trial], cost: Cost) -> tuple[int, float]:
     size, settle = trial.experiment.ensemble, trial.settle
     longest = max((other.rows for other in side_by_side), key=lambda rows: rows.steps)
     rests = 0 if settle is None else size.cycles if size.between_cycles == "rest" else 1
-    cycle = cost.reading + _stepping(longest, cost)
+    cycle = cost.reading + _stepping(trial, longest, cost)
     kept = sum(cost.gathering * other.timeline.samples * other.kept.size for other in side_by_side)
-    begun = rests * _stepping(settle, cost) if settle else 0.0
+    begun = rests * _stepping(trial, settle, cost) if settle else 0.0
     return trial.groups, trial.groups * (size.cycles * cycle + begun) + kept
 
 
-def _stepping(rows: Drive, cost: Cost) -> float:
-    samples = sum(BATCH for _ in rows.batches())  # a call computes the samples that fill it up, too
+def _stepping(trial: Trial, rows: Drive, cost: Cost) -> float:
+    calls = rows.batches(trial.experiment.device.call_steps)
+    samples = sum(BATCH for _ in calls)  # a call computes the samples that fill it up, too
     return cost.step * rows.steps + cost.solution * float(rows.solutions.sum()) + cost.sample * samples
 
 
@@ -138,7 +139,7 @@ def calibrate(trial: Trial, budget: float = _REHEARSAL) -> tuple[float, Cost]:
 def _calibrate(trial: Trial, budget: float) -> tuple[float, Cost]:
     begin = time.perf_counter()
     group = Group([Piece(trial, 0, min(trial.slot, trial.experiment.ensemble.devices))])
-    rows, key = trial.rows, group.key(0)
+    rows, key, device = trial.rows, group.key(0), trial.experiment.device
     strongest = int(np.argmax(np.maximum(np.abs(rows.start), np.abs(rows.end))))
     voltage, step = rows.end[strongest], rows.step[strongest] / 16  # far from anything that could go wrong
 
@@ -149,7 +150,9 @@ def _calibrate(trial: Trial, budget: float) -> tuple[float, Cost]:
 
     def batch(solutions: int, pairs: int) -> Drive:
         """The first call of equal samples, which is cut where it gets too long."""
-        return next(Drive(*(np.full(BATCH, x) for x in (voltage, voltage, solutions, pairs, step))).batches())
+        return next(
+            Drive(*(np.full(BATCH, x) for x in (voltage, voltage, solutions, pairs, step))).batches(device.call_steps)
+        )
 
     rested = at_rest()
 
@@ -164,7 +167,7 @@ def _calibrate(trial: Trial, budget: float) -> tuple[float, Cost]:
     around = _timed(reading) + _timed(at_rest), _gathering(trial)
     if trial.experiment.device.adaptive:
         group.carry, done, begun = rested, 0, time.process_time()
-        for part in rows.batches():
+        for part in rows.batches(device.call_steps):
             group.advance(key, [part], unseen())
             done += part.steps
             if time.process_time() - begun > budget:

@@ -27,11 +27,10 @@ from mcdev.simulation.spikes import detectors
 
 BATCH = 64
 """Samples a call of the compiled program takes."""
-BATCH_STEPS = 10_000
-"""Steps after which a call ends, if its sample does: the grain of progress and of interruption, about a second."""
 _NARROW, _MANY_STEPS = 16, 3e6
 _LEAST = 8  # lanes of a group
 _FEWEST = 128  # of a group on a GPU: those of one block of its threads
+_MOST_EVENTS = 1e7  # of a device in one sample, within which no call ends: 20 minutes of a core for 256 devices
 _RECORDED = 2**30  # bytes that a group's recorded channels take there, at most, unless it is of the fewest lanes
 _INTERVALS = 8  # of a sample, where the circuit follows the states by itself: what is recorded is a mean over them
 _SLOTS = (1, 4, 16, 64, 256, 1024)
@@ -57,13 +56,13 @@ class Drive(NamedTuple):
     def steps(self) -> int:
         return int(2 * np.sum(self.solutions * self.pairs))
 
-    def batches(self) -> Iterator[Drive]:
-        """The samples in order, at most ``BATCH`` and about ``BATCH_STEPS`` steps at a time."""
+    def batches(self, steps: int = DeviceConfig.call_steps) -> Iterator[Drive]:
+        """The samples in order, at most ``BATCH`` and about so many ``steps`` at a time."""
         counts = self.solutions * self.pairs
         most = counts if counts.ndim == 1 else counts.max(axis=tuple(range(1, counts.ndim)))
         first, pairs = 0, 0.0
         for i, more in enumerate(most.tolist()):
-            if i - first == BATCH or (i > first and 2 * (pairs + more) > BATCH_STEPS):
+            if i - first == BATCH or (i > first and 2 * (pairs + more) > steps):
                 yield Drive(*(column[first:i] for column in self))
                 first, pairs = i, 0.0
             pairs += more
@@ -242,8 +241,21 @@ def drive(experiment: Experiment, timeline: Timeline) -> Drive:
             "expected times and voltages at which the device can be followed: shorten the one or lower the other"
         )
         raise ConfigError([Problem("protocol", experiment.protocol.kind, message)], experiment.name)
+    _followed(experiment, float(widths.max()), float(largest.max()))
     beside = np.moveaxis(timeline.beside, -1, 0) if circuit.drives else ()
     return Drive(timeline.start, timeline.end, solutions, pairs, step, beside)
+
+
+def _followed(experiment: Experiment, longest: float, voltage: float) -> None:
+    """Raises ``ConfigError`` where a sample has more events than can be followed one by one."""
+    events = experiment.device.events(voltage) * longest
+    if events > _MOST_EVENTS:
+        message = (
+            f"a device has some {events:.1g} events in a sample of {longest:.3g} s, and each is followed; expected at "
+            f"most {_MOST_EVENTS:g}: lower device.background_temperature, take more and shorter samples, or write "
+            'device.kind = "diffusive"'
+        )
+        raise ConfigError([Problem("protocol", experiment.protocol.kind, message)], experiment.name)
 
 
 def settling(experiment: Experiment) -> Drive | None:
