@@ -26,7 +26,6 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 from scipy.constants import Boltzmann
-from scipy.special import logsumexp
 
 from mcdev.devices.contract import LaneKey, Pace, PerLane, per_lane
 from mcdev.devices.milestones import PANELS, Chain, Milestones, chain, forgetting, lengths, milestones
@@ -175,7 +174,7 @@ class DiffusiveHopping(Nanoparticles):
                 for f in (0.0, pull)
             ]
         scale = self.particles * typical(self.cooling_rate) / typical(self.friction)
-        rates = (np.exp(of.log_weight - logsumexp(of.log_weight)) @ (of.right + of.left) for of in found)
+        rates = (np.exp(of.log_weight - np.logaddexp.reduce(of.log_weight)) @ (of.right + of.left) for of in found)
         return scale * float(np.nanmax(list(rates)))
 
     def build(
