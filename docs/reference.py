@@ -472,10 +472,12 @@ def gallery_page() -> str:
                 " --set " + shlex.quote(f"{path}={json.dumps(value)}") for path, value in each.changes.items()
             )
             image = (Path("..") / each.image.relative_to(FOLDER.parent)).as_posix()
-            said = _plain(tomllib.loads(file.read_text(encoding="utf-8")).get("description", "A first example"))
+            data = tomllib.loads(file.read_text(encoding="utf-8"))
+            verb = "calibrate" if "targets" in data else "run"
+            said = _plain(data.get("description", "A first example"))
             text += (
                 f"\n### {each.title}\n\n![{each.title}]({image})\n\n{said}.\n\n"
-                f"```\nmcdev run configs/{each.file}{sets}\n```\n\n"
+                f"```\nmcdev {verb} configs/{each.file}{sets}\n```\n\n"
                 f"<details><summary>configs/{each.file}</summary>\n<pre>"
                 f"{html.escape(file.read_text(encoding='utf-8')).replace(chr(10), '&#10;')}</pre></details>\n"
             )

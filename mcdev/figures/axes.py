@@ -113,12 +113,14 @@ _GREEK = (
 
 
 def symbol_of(name: str) -> str:
-    """A name that a user chose, as a reader of physics would write it: ``tau_d`` as τ with the index d, ``ppf`` as
-    PPF; any other with blanks for underscores."""
+    """A name that a user chose, as a reader of physics would write it: ``tau_d`` as τ with the index d, ``V_th``
+    as V with the index th, ``ppf`` as PPF; any other with blanks for underscores."""
     first, *rest = name.split("_")
     if first in _GREEK:
         index = rf"_\mathrm{{{rest[0]}}}" if rest and rest[0].isalnum() else ""
         return ", ".join([rf"$\{first}{index}$", *rest[bool(index) :]])
+    if len(first) == 1 and first.isupper() and len(rest) == 1 and rest[0].isalnum():
+        return rf"${first}_\mathrm{{{rest[0]}}}$"
     return name.upper() if name in ("ppf", "ppd") else name.replace("_", " ")
 
 

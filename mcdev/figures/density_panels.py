@@ -124,5 +124,5 @@ def _draw_particles(panel: Axes, tree: xr.DataTree, sample: int, length: Scale) 
 
 def _density_label(length: Scale) -> str:
     if length.reduced:
-        return f"density $n{length.reduced}$"
-    return f"density $n$ (1/{length.unit})"
+        return f"density\n$n{length.reduced}$"
+    return f"density\n$n$ (1/{length.unit})"

@@ -80,9 +80,9 @@ def _devices(axes: Axes, row: Shown, reading: Reading, found: Components) -> Non
     shown_of = "" if order.size == use.size else f", {order.size} of {use.size}"
     bounds = reading.right + reading.left
     if bounds:
-        remark(axes, f"uncensored only: {bounds} of {reading.values.size} are bounds", "corner")
+        remark(axes, f"without {bounds} bounds of {reading.values.size}", "corner")
     dress(axes, f"devices, sorted{shown_of}", row.label)
-    axes.margins(x=0.02)
+    axes.set_xlim(0.4, order.size + 0.6)
     axes.set_title(row.at(reading), fontsize=SMALL, pad=6)
 
 
