@@ -160,7 +160,7 @@ def test_medians_along_an_axis_where_values_are_censored() -> None:
     np.testing.assert_allclose(middle.get_ydata(), expected)
     legend = axes.get_legend()
     assert legend is not None
-    assert "median and its 95 % interval" in legend.get_title().get_text()
+    assert "median, 95 % interval" in legend.get_title().get_text()
     assert {t.get_text() for t in axes.texts} >= {str(r["n_ok"]) for r in rows}
     other = figure.subplots()
     along_axis.panel(tree, "ppf", other)

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from mcdev.configuration.reference import unit_chosen
 from mcdev.figures.style import categories, colours
 from mcdev.results.tree import experiment_of
-from mcdev.schema.units import customary, displayed
+from mcdev.schema.units import converted, customary, displayed
 
 _MOST_CURVES = 6  # in a panel
 _NAMES = {"s": ("time", "t"), "V": ("voltage", "V"), "A": ("current", "I"), "S": ("conductance", "G")}
@@ -80,9 +81,13 @@ def quantity(tree: xr.DataTree, unit: str, values: np.ndarray) -> tuple[Scale, s
 
 
 def measurement(tree: xr.DataTree, name: str, values: np.ndarray) -> tuple[Scale, str]:
-    """Scale and axis label of one measurement; the criterion's symbols where it is a pure number of a pulse."""
+    """Scale and axis label of one measurement, in the unit of its published value if there is one; the criterion's
+    symbols where it is a pure number of a pulse."""
     about = tree[f"measurements/{name}/value"].attrs
     found = scale(tree, about["units"], values)
+    chosen = unit_chosen(experiment_of(tree).output.reference, name, about["units"])
+    if chosen != about["units"] and not found.reduced:
+        found = Scale(converted(1.0, about["units"], chosen), displayed(chosen))
     words = symbol_of(name)
     if [symbol_of(str(other)) for other in tree["measurements"].children].count(words) > 1:
         words = name
