@@ -15,7 +15,8 @@ class Reference(Address):
     """A published number that one of ours is compared with, in tables and pictures."""
 
     value: str | float
-    """The published value: a number, a quantity with its unit, or only its sign: "> 0" or "< 0"."""
+    """The published value: a number, a quantity with its unit, or only its sign: "> 0" or "< 0". Tables and pictures
+    show the measurement in this unit."""
     source: str
     """Where it is published."""
 
