@@ -33,7 +33,7 @@ class Example(NamedTuple):
     """Key path → value, with which the picture was made, so that it does not take long."""
 
     shown: str = ""
-    """The picture in docs/images/, if it was made by hand or on another day."""
+    """The picture in docs/images/, if it is of a study or a calibration, or was made on another day."""
 
     @property
     def name(self) -> str:
@@ -66,6 +66,12 @@ EXAMPLES: dict[str, list[Example]] = {
     ],
     "Wang et al. (2017), one device in real time": [
         Example("wang2017/device_fig3a_pulse.toml", "pulse_response", "Fig. 3a: delay and relaxation", few(64)),
+        Example("wang2017/device_fig1b_sweep.toml", "loops", "Fig. 1b: current-voltage loops", few(8)),
+        Example(
+            "wang2017/device_fig3b_arrhenius.toml", "arrhenius", "Fig. 3b: relaxation against temperature", few(128)
+        ),
+        Example("wang2017/device_bridge_density.toml", "arrhenius", "Fig. 3b, from a bridge, by the density", few(32)),
+        Example("wang2017/device_fig5b_interval.toml", "interval", "Fig. 5b: weight against the interval", few(64)),
         Example("wang2017/device_fig5c_rate_change.toml", "rate_change", "Fig. 5c: a change of the rate", few(32)),
     ],
     "Shin et al. (2022)": [
@@ -77,6 +83,8 @@ EXAMPLES: dict[str, list[Example]] = {
         Example("shin2022/fig5_interval.toml", "along_axis", "Fig. 5c-e: facilitation against the interval"),
         Example("shin2022/fig6_four_plus_one.toml", "recovery", "Fig. 6: four pulses and one more"),
         Example("shin2022/fig7_stdp.toml", "stdp_window", "Fig. 7: learning by the time of spikes", few(16)),
+        Example("shin2022/srdp.toml", "srdp", "Learning by the rate"),
+        Example("shin2022/levels.toml", "", "Both levels of model under one train", shown="gallery/levels.png"),
         Example("shin2022/figS5_magnitude.toml", "along_axis", "Fig. S5: facilitation against the voltage"),
         Example("shin2022/figS6_duration.toml", "along_axis", "Fig. S6: facilitation against the duration"),
         Example("shin2022/ten_thousand.toml", "distributions", "Turn-on times of many devices", few(2000)),
@@ -85,6 +93,8 @@ EXAMPLES: dict[str, list[Example]] = {
         Example("neuron/neuron_single.toml", "raster", "A neuron of one memristor"),
         Example("neuron/neuron_noise.toml", "interspike_intervals", "Intervals between spikes"),
         Example("neuron/neuron_rate.toml", "rate_curve", "Firing rate against the voltage"),
+        Example("neuron/neuron_pulses.toml", "along_axis", "Integrate and fire with a leak"),
+        Example("neuron/neuron_spread.toml", "distributions", "Spread of the firing rate"),
         Example("neuron/neuron_coupled.toml", "raster", "Two coupled neurons"),
     ],
     "Tasks": [
@@ -94,6 +104,7 @@ EXAMPLES: dict[str, list[Example]] = {
         Example("variability/diffusive_array.toml", "device_to_device", "D2D and C2C", shown="device_to_device.png"),
         Example("variability/omiec_array.toml", "distributions", "Ten thousand devices", shown="omiec_spread.png"),
         Example("wang2017/fig1d_endurance.toml", "cycle_traces", "Endurance", CYCLES, "endurance.png"),
+        Example("examples/calibrate_population.toml", "", "A calibration", shown="gallery/calibrate_population.png"),
         Example("crossbar/read_margin.toml", "read_margin", "Read margin of a crossbar", shown="read_margin.png"),
     ],
 }

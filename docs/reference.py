@@ -162,6 +162,9 @@ def allowed(field: FieldInfo, mark: Unit | None) -> str:
             found += [code(str(word)) for word in typing.get_args(part)]
     if field.annotation is bool:
         found += ["`true`, `false`"]
+    forms = set(shapes(field.annotation))
+    if not found and str in forms and forms & {int, float}:
+        found += ["a number, or text with a unit"]
     if not found and (word := next((SHAPES[part] for part in shapes(field.annotation) if part in SHAPES), "")):
         found += [word]
     bounds = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
@@ -302,7 +305,7 @@ def measurements_page() -> str:
         facts += [f"The protocol must have the window {needs}."] if needs else []
         facts += ["The device must have a largest conductance G_max."] if one.full_scale else []
         channels = ", ".join(code(channel) for channel in one.needs_channels)
-        facts += [f"Recorded must be {channels}."] if channels else []
+        facts += [f"These channels must be recorded: {channels}."] if channels else []
         return "\n".join(f"- {fact}" for fact in facts)
 
     return kinds_page("Measurements", intro, "measurements", about, skipped=("kind", *common))
@@ -472,10 +475,12 @@ def gallery_page() -> str:
                 " --set " + shlex.quote(f"{path}={json.dumps(value)}") for path, value in each.changes.items()
             )
             image = (Path("..") / each.image.relative_to(FOLDER.parent)).as_posix()
-            said = _plain(tomllib.loads(file.read_text(encoding="utf-8")).get("description", "A first example"))
+            data = tomllib.loads(file.read_text(encoding="utf-8"))
+            verb = "calibrate" if "targets" in data else "run"
+            said = _plain(data.get("description", "A first example"))
             text += (
                 f"\n### {each.title}\n\n![{each.title}]({image})\n\n{said}.\n\n"
-                f"```\nmcdev run configs/{each.file}{sets}\n```\n\n"
+                f"```\nmcdev {verb} configs/{each.file}{sets}\n```\n\n"
                 f"<details><summary>configs/{each.file}</summary>\n<pre>"
                 f"{html.escape(file.read_text(encoding='utf-8')).replace(chr(10), '&#10;')}</pre></details>\n"
             )

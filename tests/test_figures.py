@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib
@@ -38,6 +39,7 @@ from mcdev.figures import (
     waveform,
 )
 from mcdev.figures.pictures import PICTURES, draw_all
+from mcdev.figures.style import remark, sheet
 from mcdev.files.whole_file import ResultsError
 from mcdev.measurements.contract import FAILED, OK, RIGHT_CENSORED
 
@@ -771,7 +773,7 @@ def test_a_censored_end_of_the_band_is_said(heated: xr.DataTree) -> None:
     marks = [line for line in figure.axes[0].get_lines() if line.get_marker() == r"$\uparrow$"]
     assert len(marks) == 1
     assert float(xdata(marks[0])[0]) == pytest.approx(0.40)
-    assert "arrows: that end of the band is beyond" in texts(figure)
+    assert "arrows: the band extends beyond" in texts(figure)
 
 
 def parameters_of(count: int) -> xr.DataTree:
@@ -801,3 +803,23 @@ def test_few_parameters_of_a_calibration(count: int) -> None:
     assert low == pytest.approx(1 / high)
     assert 1.1 < high < 1.3
     assert drawn["parameters"].get_figheight() >= 1.0
+
+
+def test_moments_of_a_decay_on_a_logarithmic_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the mean has fallen to half, and no sample twice; on a linear axis soon after the pulse."""
+    monkeypatch.setattr(pulse_response, "window", lambda tree, name: [(0, 1)])
+    edges = np.array([0.0, 1.0, 2.0, 12.0, 112.0, 1112.0])
+    mean = np.array([10.0, 10.0, 9.0, 4.0, 0.0])
+    drawn = SimpleNamespace(edges=edges, time=0.5 * (edges[1:] + edges[:-1]), mean=mean, known=True)
+    found = pulse_response._moments(None, drawn, logarithmic=True)
+    assert [tuple(moment) for moment in found] == [("a1", 0), ("a2", 3), ("a3", 4)]
+    assert [moment.sample for moment in pulse_response._moments(None, drawn, logarithmic=False)] == [0, 1, 4]
+
+
+def test_long_names_of_an_axis_do_not_squeeze_a_panel() -> None:
+    figure = sheet(2.0)
+    axes = figure.subplots()
+    remark(axes, "background temperature (K), width (ms), relaxation (ms): 300, 4, 80, point 1 of 4", "corner")
+    figure.draw_without_rendering()
+    assert axes.get_position().width > 0.7
+    assert "\n" in axes.texts[0].get_text()

@@ -160,7 +160,7 @@ def test_medians_along_an_axis_where_values_are_censored() -> None:
     np.testing.assert_allclose(middle.get_ydata(), expected)
     legend = axes.get_legend()
     assert legend is not None
-    assert "median and its 95 % interval" in legend.get_title().get_text()
+    assert "median, 95 % interval" in legend.get_title().get_text()
     assert {t.get_text() for t in axes.texts} >= {str(r["n_ok"]) for r in rows}
     other = figure.subplots()
     along_axis.panel(tree, "ppf", other)
@@ -188,6 +188,8 @@ def test_a_point_of_a_probability_plot_takes_one_line() -> None:
         ("tau_r_1e", r"$\tau_\mathrm{r}$, 1e"),
         ("sigma_on", r"$\sigma_\mathrm{on}$"),
         ("ppf", "PPF"),
+        ("V_th", r"$V_\mathrm{th}$"),
+        ("V_th_2", "V th 2"),
         ("on_off", "on off"),
         ("taud", "taud"),
     ],

@@ -13,7 +13,9 @@ import xarray as xr
 from conftest import reduced
 
 import mcdev
+from mcdev.configuration.reference import Reference, unit_chosen
 from mcdev.devices.contract import CIRCUIT_CHANNELS
+from mcdev.interface import terminal
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.results.tree import assemble
 from mcdev.simulation.gathering import PointResult
@@ -215,15 +217,32 @@ def test_published_numbers_beside_ours(tree: xr.DataTree, records: list[dict[str
     first = record(records, "tau")
     assert [f["source"] for f in found] == list("abcde")
     assert [f["what"] for f in found] == ["tau", "tau", "tau", "tau", "g[3]"]
-    assert [f["published"] for f in found] == [2.5, 1.5, "> 0", 1.0, 0.25]
-    assert [f["unit"] for f in found] == ["s", "s", "s", "s", "1"]
+    assert [f["published"] for f in found] == [2.5, 1500.0, "> 0", 1.0, 0.25]
+    assert [f["unit"] for f in found] == ["s", "ms", "s", "s", "1"]  # as theirs is written
     assert found[0]["ours"] == first["mean"]
     assert found[0]["error"] == first["sem"]
-    assert (found[1]["ours"], found[1]["error"]) == (2.0, None)
+    assert (found[1]["ours"], found[1]["error"]) == (2000.0, None)
     assert (found[2]["ours"], found[2]["error"]) == (2.5, first["mean_response_sem"])
     assert found[3]["ours"] is None
     assert found[4]["ours"] == pytest.approx(0.32)
     assert found[4]["point"] == {"background_temperature": "0.45 K"}
+
+
+def test_a_measurement_is_shown_in_the_unit_of_its_published_value(records: list[dict[str, Any]]) -> None:
+    """Not in that of a coefficient, nor of a number that is a share; pure numbers stay so."""
+    given = [
+        Reference(measurement="tau", value=0.3, source="a", statistic="sigma_ln_between"),
+        Reference(measurement="tau", value="> 0", source="b"),
+        Reference(measurement="tau", value="2500 ms", source="c"),
+        Reference(measurement="tau", value="1 s", source="d"),
+        Reference(measurement="ppf", value="24 %", source="e"),
+    ]
+    assert unit_chosen(given, "tau", "s") == "ms"
+    assert unit_chosen(given, "delay", "s") == "s"
+    assert unit_chosen(given, "ppf", "1") == "1"
+    tau = record(records, "tau")
+    assert terminal._prefixed(tau, given) == (" (ms)", pytest.approx(1e-3))
+    assert terminal._prefixed(tau) == (" (s)", 1.0)
 
 
 def test_points_and_fits(tree: xr.DataTree) -> None:

@@ -177,7 +177,7 @@ def _centre(tree: xr.DataTree, name: str, rows: list[dict[str, Any]]) -> _Centre
     own = {r.index: r for r in readings(tree) if r.name == name}
     found = [quantiles(own[i].values, own[i].status, (0.5,))[0] for i in range(len(rows))]
     middle, low, high = (np.where(np.isfinite(each), each, np.nan) for each in np.array(found).T)
-    return _Centre(middle, middle - low, high - middle, "median", "median and its 95 % interval, below n uncensored")
+    return _Centre(middle, middle - low, high - middle, "median", "median, 95 % interval; numbers: n uncensored")
 
 
 def _censored(rows: list[dict[str, Any]]) -> list[str]:
@@ -186,7 +186,7 @@ def _censored(rows: list[dict[str, Any]]) -> list[str]:
     if not touched:
         return []
     beyond = any(row["q05"] is None or row["q95"] is None for row in touched)
-    return ["arrows: that end of the band is beyond what was observed"] * beyond
+    return ["arrows: the band extends beyond the observed range"] * beyond
 
 
 def _logarithmic(values: np.ndarray) -> bool:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from mcdev.configuration.reference import unit_chosen
 from mcdev.figures.style import categories, colours
 from mcdev.results.tree import experiment_of
-from mcdev.schema.units import customary, displayed
+from mcdev.schema.units import converted, customary, displayed
 
 _MOST_CURVES = 6  # in a panel
 _NAMES = {"s": ("time", "t"), "V": ("voltage", "V"), "A": ("current", "I"), "S": ("conductance", "G")}
@@ -80,9 +81,13 @@ def quantity(tree: xr.DataTree, unit: str, values: np.ndarray) -> tuple[Scale, s
 
 
 def measurement(tree: xr.DataTree, name: str, values: np.ndarray) -> tuple[Scale, str]:
-    """Scale and axis label of one measurement; the criterion's symbols where it is a pure number of a pulse."""
+    """Scale and axis label of one measurement, in the unit of its published value if there is one; the criterion's
+    symbols where it is a pure number of a pulse."""
     about = tree[f"measurements/{name}/value"].attrs
     found = scale(tree, about["units"], values)
+    chosen = unit_chosen(experiment_of(tree).output.reference, name, about["units"])
+    if chosen != about["units"] and not found.reduced:
+        found = Scale(converted(1.0, about["units"], chosen), displayed(chosen))
     words = symbol_of(name)
     if [symbol_of(str(other)) for other in tree["measurements"].children].count(words) > 1:
         words = name
@@ -113,12 +118,14 @@ _GREEK = (
 
 
 def symbol_of(name: str) -> str:
-    """A name that a user chose, as a reader of physics would write it: ``tau_d`` as τ with the index d, ``ppf`` as
-    PPF; any other with blanks for underscores."""
+    """A name that a user chose, as a reader of physics would write it: ``tau_d`` as τ with the index d, ``V_th``
+    as V with the index th, ``ppf`` as PPF; any other with blanks for underscores."""
     first, *rest = name.split("_")
     if first in _GREEK:
         index = rf"_\mathrm{{{rest[0]}}}" if rest and rest[0].isalnum() else ""
         return ", ".join([rf"$\{first}{index}$", *rest[bool(index) :]])
+    if len(first) == 1 and first.isupper() and len(rest) == 1 and rest[0].isalnum():
+        return rf"${first}_\mathrm{{{rest[0]}}}$"
     return name.upper() if name in ("ppf", "ppd") else name.replace("_", " ")
 
 

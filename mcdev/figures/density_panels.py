@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,12 +69,14 @@ def draw_panels(
         panels.append(panel)
     title, texts = points(tree)
     if texts:
-        panels[0].set_title(f"densities at {title}: {texts[0]}", fontsize=SMALL, loc="left", pad=2)
+        words = textwrap.fill(f"densities at {title}: {texts[0]}", 60)  # a long line would squeeze the panels
+        panels[0].set_title(words, fontsize=SMALL, loc="left", pad=2)
     return panels
 
 
 def mark_moments(axes: Axes, moments: list[Moment], x: np.ndarray, drawn: Course, value: Scale) -> None:
     """Numbered dots on the mean course at the moments of the panels; ``x`` as shown, [T]."""
+    before, below = -np.inf, False
     for moment in moments:
         at = max(x[moment.sample], axes.get_xlim()[0]), drawn.mean[moment.sample] * value.factor
         if not np.isfinite(at).all():
@@ -81,9 +84,19 @@ def mark_moments(axes: Axes, moments: list[Moment], x: np.ndarray, drawn: Course
         look: dict[str, Any] = {"markersize": 3.6, "color": ORANGE, "markeredgecolor": "white", "markeredgewidth": 0.5}
         axes.plot(*at, "o", zorder=6, label="moments of the densities below", **look)
         share = (axes.transData + axes.transAxes.inverted()).transform(at)[0]
-        shift, side = (2, "left") if share < 0.03 else (-2, "right") if share > 0.97 else (0, "center")
+        below = abs(share - before) < 0.06 and not below  # so that neighbours' labels do not lie on each other
+        down, above = 4, "bottom"
+        if below:
+            shift, side, down, above = 0, "center", -3, "top"
+        elif share < 0.03:
+            shift, side = 2, "left"
+        elif share > 0.97:
+            shift, side = -2, "right"
+        else:
+            shift, side = 0, "center"
+        before = share
         axes.annotate(
-            moment.name, at, (shift, 4), textcoords="offset points", ha=side, va="bottom", fontsize=SMALL, zorder=6
+            moment.name, at, (shift, down), textcoords="offset points", ha=side, va=above, fontsize=SMALL, zorder=6
         )
 
 
@@ -124,5 +137,5 @@ def _draw_particles(panel: Axes, tree: xr.DataTree, sample: int, length: Scale) 
 
 def _density_label(length: Scale) -> str:
     if length.reduced:
-        return f"density $n{length.reduced}$"
-    return f"density $n$ (1/{length.unit})"
+        return f"density\n$n{length.reduced}$"
+    return f"density\n$n$ (1/{length.unit})"

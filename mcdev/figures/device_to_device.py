@@ -80,16 +80,16 @@ def _devices(axes: Axes, row: Shown, reading: Reading, found: Components) -> Non
     shown_of = "" if order.size == use.size else f", {order.size} of {use.size}"
     bounds = reading.right + reading.left
     if bounds:
-        remark(axes, f"uncensored only: {bounds} of {reading.values.size} are bounds", "corner")
+        remark(axes, f"left out: {bounds} of {reading.values.size} censored", "corner")
     dress(axes, f"devices, sorted{shown_of}", row.label)
-    axes.margins(x=0.02)
+    axes.set_xlim(0.4, order.size + 0.6)
     axes.set_title(row.at(reading), fontsize=SMALL, pad=6)
 
 
 def _components(axes: Axes, row: Shown, reading: Reading, found: Components) -> None:
     factor = 1.0 if reading.positive else row.scale.factor
     parts: list[tuple[str, Estimate, str]] = [("D2D", found.between, BLUE), ("C2C", found.within, ORANGE)]
-    parts.append(("both", found.total, RED))
+    parts.append(("total", found.total, RED))
     for i, (_, one, colour) in enumerate(parts):
         estimate = Estimate(*(factor * number for number in one))
         ends = [[estimate.value - estimate.low], [estimate.high - estimate.value]]

@@ -100,4 +100,4 @@ def draw_driven(
     if has_density(tree):
         mark_moments(answer, moments, (courses[0].time - origin) * time.factor, courses[0], value)
         draw_panels(figure, rows[2], tree, moments, span)
-    return Driven(figure, answer, courses[0], time, value, "" if alone else f"{title}, ± s.e.m.")
+    return Driven(figure, answer, courses[0], time, value, "" if alone else f"{title}, {mean_label(tree)}, ± s.e.m.")

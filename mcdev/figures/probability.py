@@ -28,6 +28,8 @@ _CLOSE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0
 _POINTS = 300
 _LISTED = 2
 """Sweep points up to which each law has a line of its own in the legend; beyond, a point has one line in all."""
+_NAMES = {"weibull": "Weibull"}
+"""Of laws that are called after a person."""
 _LOOK: dict[str, dict[str, Any]] = {"lognormal": {"linestyle": "-"}, "weibull": {"linestyle": (0, (3, 1.5))}}
 
 
@@ -86,9 +88,7 @@ def _panel(
         which = np.unique(np.linspace(0, curve.at.size - 1, min(curve.at.size, _POINTS)).round().astype(int))
         x, y = curve.at[which] * factor, paper(happened[which])
         colour = row.colours[i]
-        axes.plot(
-            x, y, ".", color=colour, markersize=2.2, markeredgewidth=0, label=_legend(row, i, data, laws), zorder=3
-        )
+        axes.plot(x, y, ".", color=colour, markersize=3, markeredgewidth=0, label=_legend(row, i, data, laws), zorder=3)
         low, high = min(low, x.min()), max(high, x.max())
         bottom, top = min(bottom, y.min()), max(top, y.max())
     room = (high / low) ** 0.06 if high > low else 1.1
@@ -96,7 +96,7 @@ def _panel(
         _lines(axes, laws, family, paper, row, i, (bottom - 0.4, top + 0.4))
     if len(row.readings) > _LISTED:  # once for all, and each point in one line
         for name, look in _LOOK.items():
-            axes.plot([], [], color=GREY, linewidth=0.8, label=name, **look)
+            axes.plot([], [], color=GREY, linewidth=0.8, label=_NAMES.get(name, name), **look)
     axes.set_xscale("log")
     axes.set_xlim(low / room, high * room)
     plain_ticks(axes.xaxis, (1, 2, 5) if high < 5 * low else (1, 3))  # a panel is narrow

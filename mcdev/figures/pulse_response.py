@@ -28,7 +28,7 @@ def draw(tree: xr.DataTree) -> Figure:
     begin, end = _pulse(tree, first)
     logarithmic = first.edges[-1] - begin > _DECADES * (end - begin)
     since = begin if logarithmic else None
-    driven = draw_driven(tree, _moments(tree, first), 0.1 * (end - begin), since)
+    driven = draw_driven(tree, _moments(tree, first, logarithmic), 0.1 * (end - begin), since)
     legend_above(driven.figure, [driven.answer], driven.title)
     return driven.figure
 
@@ -39,8 +39,10 @@ def _pulse(tree: xr.DataTree, drawn: Course) -> tuple[float, float]:
     return float(drawn.edges[first]), float(drawn.edges[last])
 
 
-def _moments(tree: xr.DataTree, drawn: Course) -> list[Moment]:
-    """At rest, where the mean is half-way to its peak, a tenth of the pulse after switch-off, and at the end."""
+def _moments(tree: xr.DataTree, drawn: Course, logarithmic: bool) -> list[Moment]:
+    """At rest, where the mean is half-way to its peak, a tenth of the pulse after switch-off, and at the end. On a
+    logarithmic axis of time, where the third would lie on the second, it is where the mean has fallen to half instead.
+    Each sample once."""
     first, last = window(tree, "pulse")[0]
     begin, end = _pulse(tree, drawn)
     during = drawn.mean[first:last]
@@ -48,5 +50,7 @@ def _moments(tree: xr.DataTree, drawn: Course) -> list[Moment]:
     if drawn.known:
         switching = first + int(np.argmax(during >= 0.5 * (during[0] + during.max())))
     shortly = min(int(np.searchsorted(drawn.time, end + 0.1 * (end - begin))), drawn.time.size - 1)
+    if logarithmic and drawn.known and (fallen := drawn.mean[last:] <= 0.5 * drawn.mean[last - 1]).any():
+        shortly = last + int(np.argmax(fallen))
     samples = [max(int(first) - 1, 0), switching, shortly, drawn.time.size - 1]
-    return [Moment(f"a{number}", int(sample)) for number, sample in enumerate(samples, start=1)]
+    return [Moment(f"a{number}", int(sample)) for number, sample in enumerate(dict.fromkeys(samples), start=1)]

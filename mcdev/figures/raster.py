@@ -53,7 +53,7 @@ def _draw(tree: xr.DataTree, name: str, point: int, above: Axes, below: Axes) ->
         above.plot(first.time * time.factor, trace * upright.factor, color=BLUE, linewidth=0.7)
         for at in rows[0]:
             above.axvline(at * time.factor, color=GREY, linewidth=0.3, zorder=0)
-        dress(above, "", upright.named(signal.replace("_", " ")))
+        dress(above, "", upright.named(signal.replace("_", " ")).replace(" (", "\n(", 1))  # a low panel
     else:
         remark(above, "no course of a single device is kept")
         dress(above)

@@ -39,7 +39,8 @@ def draw(tree: xr.DataTree) -> Figure:
         for j in range(size):
             axes = panels[i, j]
             if j < i:
-                axes.plot(named[j][0], named[i][0], ".", color=BLUE, markersize=2, alpha=0.5, markeredgewidth=0)
+                size_of = 2 if named[j][0].size > 100 else 4
+                axes.plot(named[j][0], named[i][0], ".", color=BLUE, markersize=size_of, alpha=0.5, markeredgewidth=0)
             elif i == j:
                 _histogram(axes, named[i][0])
             else:

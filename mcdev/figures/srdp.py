@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import counted, curves, measurement, point_colours, points, protocol_kind, scale
+from mcdev.figures.axes import counted, curves, mean_label, measurement, point_colours, points, protocol_kind, scale
 from mcdev.figures.style import FRAME, GREY, dress, legend, legend_above, plain_ticks, remark, sheet
 from mcdev.measurements.contract import OK
 from mcdev.measurements.memristor_change import MemristorChange
@@ -71,7 +71,9 @@ def panel(tree: xr.DataTree, name: str, axes: Axes) -> None:
 
 
 def _title(tree: xr.DataTree) -> str:
-    return points(tree, without=_AXIS)[0] if len(curves(tree, _AXIS)) > 1 else ""
+    named = points(tree, without=_AXIS)[0] if len(curves(tree, _AXIS)) > 1 else ""
+    of = mean_label(tree)
+    return ", ".join(filter(None, [named, of, "" if of == "one device" else "± s.e."]))
 
 
 def _draw(tree: xr.DataTree, name: str, axes: Axes) -> None:

@@ -6,6 +6,7 @@ same in a notebook and on the command line.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,10 +97,15 @@ def legend_above(figure: Figure, panels: Sequence[Axes], title: str = "") -> Non
     key(figure, list(known.values()), list(known), title, "outside upper center", columns)
 
 
+_BEHIND: dict[str, Any] = {"facecolor": WHITE, "alpha": 0.75, "edgecolor": "none", "pad": 0.5}
+"""Behind a remark, so that it can be read over curves."""
+
+
 def remark(axes: Axes, text: str, where: str = "middle") -> None:
     """A sentence inside a panel: in its ``middle``, or at its upper left (``corner``)."""
     x, y, ha, va = (0.5, 0.5, "center", "center") if where == "middle" else (0.015, 0.98, "left", "top")
-    axes.text(x, y, text, transform=axes.transAxes, ha=ha, va=va, fontsize=SMALL, color=GREY)
+    words = "\n".join(textwrap.fill(line, 48) for line in text.splitlines())  # a long line would squeeze the panel
+    axes.text(x, y, words, transform=axes.transAxes, ha=ha, va=va, fontsize=SMALL, color=GREY, bbox=_BEHIND)
 
 
 def plain_ticks(axis: XAxis | YAxis, each: tuple[float, ...] = (1, 2, 5)) -> None:

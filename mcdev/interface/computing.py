@@ -181,11 +181,11 @@ def _run_one(
     try:
         with safekeeping.Folder(folder, experiment, how.accept) as keeper:
             if resume and keeper.finished():
-                STDERR.say(f"{folder} is finished; its results are as they were written")
+                STDERR.say(f"{folder} is finished; its results are verified")
                 tree = read(folder)
             else:
                 if resume and keeper.record.results is not None:
-                    STDERR.say(f"{folder / FILE_NAME} is not as it was written; it is made again")
+                    STDERR.say(f"{folder / FILE_NAME} is damaged; it is written again")
                 with (
                     scheduler.workers(how.kind, how.number, how.address) as workers,
                     progress_bar(STDERR, STDERR.hushed) as bar,

@@ -214,9 +214,11 @@ def print_calibration(tree: Any) -> None:
 def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = False) -> None:
     """Statistics, fits and published numbers of a run; of long lists a few entries, unless all are asked for."""
     from mcdev import statistics
-    from mcdev.schema.units import readable
+    from mcdev.results.tree import experiment_of
+    from mcdev.schema.units import displayed, readable
     from mcdev.statistics.screen import at_point
 
+    references = experiment_of(tree).output.reference
     axes = list(records[0]["point"]) if records else []
     all_counts = {"n_censored": "censored", "n_undefined": "undefined", "n_failed": "failed"}
     counts = {key: name for key, name in all_counts.items() if any(record[key] for record in records)}
@@ -230,7 +232,7 @@ def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = F
         if not every_entry and not _worth_a_row(record["measurement"], records):
             hidden += 1
             continue
-        unit, scale = _prefixed(record)
+        unit, scale = _prefixed(record, references)
         low, median, high = (_number(record[key], scale=scale) for key in ("q05", "median", "q95"))
         table.add_row(
             visible(record["measurement"] + unit),
@@ -258,12 +260,12 @@ def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = F
             f"{with_error(record['value'], record['standard_error'])} {record['unit'].replace('1', '')} "
             f"({record['note']})"
         )
-    references = statistics.compare(tree)
-    if references:
+    compared = statistics.compare(tree)
+    if compared:
         beside = Table("quantity", "published", "mcdev", "source", box=SIMPLE_HEAD, pad_edge=False)
-        for record in references:
+        for record in compared:
             where = ", ".join(f"{axis} {readable(value)}" for axis, value in record["point"].items())
-            unit = "" if record["unit"] == "1" else f" {record['unit']}"
+            unit = "" if record["unit"] == "1" else f" {displayed(record['unit'])}"
             beside.add_row(
                 visible(record["what"] + (f" at {where}" if where else "")),
                 visible(published(record) + unit),
@@ -300,14 +302,18 @@ def published(record: dict[str, Any]) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _prefixed(record: dict[str, Any]) -> tuple[str, float]:
-    """Unit in brackets with the prefix that suits the value, and the number that one such unit is."""
+def _prefixed(record: dict[str, Any], references: Iterable[Any] = ()) -> tuple[str, float]:
+    """Unit in brackets, and the number that one such unit is: the unit of a published value if there is one, else with
+    the prefix that suits the value."""
+    from mcdev.configuration.reference import unit_chosen
+    from mcdev.schema.units import converted, customary, displayed
+
+    if (chosen := unit_chosen(references, record["measurement"].partition("[")[0], record["unit"])) != record["unit"]:
+        return f" ({displayed(chosen)})", converted(1.0, chosen, record["unit"])
     size = abs(record["mean"] or record["median"] or 1.0)
     if record["unit"] == "1":
         return "", 1.0
     if "/" in record["unit"] or "^" in record["unit"]:
-        from mcdev.schema.units import customary, displayed
-
         usual, ratio = customary(record["unit"], size)
         return f" ({displayed(usual)})", 1.0 / ratio
     for prefix, scale in (("", 1.0), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9)):

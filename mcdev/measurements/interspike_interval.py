@@ -20,7 +20,7 @@ class InterspikeInterval(Spiking):
     """From the beginning of one spike to that of the next, both in the window; over the intervals of one realisation
 
     ``mean``, ``median``: one interval at least. With a single spike the interval after it is longer than what is left
-    of the window: right-censored there. Without any, undefined: nothing is known of an interval; that the device is
+    of the window: right-censored there. Without any, undefined: no interval is known; that the device is
     silent shows in ``firing``, ``spike_count`` and ``spike_latency``.
     ``cv``: standard deviation over mean (n - 1 degrees of freedom); two intervals at least, else undefined.
     ``autocorrelation``: Pearson's r of each interval and the next; three such pairs at least, and none where all are

@@ -14,7 +14,7 @@ from mcdev.protocols.timeline import Timeline
 class LoopArea(Measurement):
     """|∮ I dV| of one polarity of a sweep (Shin et al. 2022, Fig. 3), by the trapezoidal rule over the samples.
 
-    Relative to amplitude times largest current it tells the shape, whatever the scale of the current.
+    Relative to amplitude times largest current it measures the shape, independent of the scale of the current.
     """
 
     kind: Literal["loop_area"] = "loop_area"

@@ -94,11 +94,11 @@ class Spiking(Measurement, abc.ABC):
     threshold: Level | None = None
     """Level that the channel rises to where a spike begins, in its unit. Without it a share of G_max (``fraction``)."""
     reset: Level | None = None
-    """Level below which a spike ends; half of the threshold where nothing is said."""
+    """Level below which a spike ends; by default half of the threshold."""
     fraction: Fraction | None = None
     """The threshold as a share of the device's G_max; a tenth where no threshold is given."""
     reset_fraction: Fraction | None = None
-    """The reset as a share of G_max; half of the fraction where nothing is said."""
+    """The reset as a share of G_max; by default half of the fraction."""
     most: int = Field(256, ge=1, le=65536)
     """Spikes that are kept of each cycle; the count goes on beyond."""
     window: str = "all"

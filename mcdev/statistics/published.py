@@ -10,6 +10,7 @@ import xarray as xr
 from mcdev.configuration.address import OF_SPREAD
 from mcdev.configuration.reference import Reference, published
 from mcdev.results.tree import axis_labels, experiment_of
+from mcdev.schema.units import converted, unit_written
 from mcdev.statistics.readings import point_label, readings
 from mcdev.statistics.statistic import statistic
 from mcdev.statistics.summary import summarise
@@ -40,7 +41,8 @@ def fit_records(tree: xr.DataTree) -> list[dict[str, Any]]:
 
 
 def compare(tree: xr.DataTree) -> list[dict[str, Any]]:
-    """One record for each published number that the configuration lists: theirs, ours, our standard error."""
+    """One record for each published number that the configuration lists: theirs, ours, our standard error, in the unit
+    in which theirs is written."""
     experiment = experiment_of(tree)
     summary, fits = summarise(tree, variability=False), fit_records(tree)
     records = []
@@ -71,7 +73,11 @@ def compare(tree: xr.DataTree) -> list[dict[str, Any]]:
                     "ours": rows[0][reference.statistic] if rows else None,
                     "error": rows[0][error] if rows and error else None,
                 }
-        records.append(record | {"unit": unit, "published": published(reference, unit)})
+        shown = unit if unit == "1" else unit_written(unit, reference.value)
+        for key in ("ours", "error"):
+            if record[key] is not None:
+                record[key] = converted(record[key], unit, shown)
+        records.append(record | {"unit": shown, "published": published(reference, shown)})
     return records
 
 
