@@ -13,9 +13,11 @@ import pytest
 from pydantic import BaseModel
 
 import mcdev
+from mcdev.calibration import load_job
 from mcdev.calibration.job import Job
 from mcdev.circuits import CIRCUITS
 from mcdev.circuits.elements import ELEMENTS
+from mcdev.configuration.describes import describes
 from mcdev.configuration.experiment import Experiment
 from mcdev.devices import DEVICES
 from mcdev.figures.pictures import PICTURES
@@ -26,7 +28,7 @@ from mcdev.measurements import MEASUREMENTS
 from mcdev.measurements.contract import STATUS_MEANINGS
 from mcdev.protocols import PROTOCOLS
 from mcdev.schema.meanings import meaning
-from mcdev.study import Study
+from mcdev.study import Study, load_study
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 KINDS = [kind for kinds in (DEVICES, CIRCUITS, ELEMENTS, PROTOCOLS, MEASUREMENTS, FITS) for kind in kinds]
@@ -110,7 +112,17 @@ def test_the_gallery_is_complete(reference: ModuleType, pages: dict[str, str]) -
     examples = [example for of in reference.pictures.EXAMPLES.values() for example in of]
     assert [example.name for example in examples if not example.image.exists()] == []
     for example in examples:
-        assert mcdev.load(CONFIGS / example.file).with_(example.changes).points()
+        file, what = CONFIGS / example.file, describes(CONFIGS / example.file)
+        if what == "study":
+            assert load_study(file).members
+            assert not example.changes
+        elif what == "calibration":
+            assert load_job(file).goals
+            assert not example.changes
+        else:
+            assert mcdev.load(file).with_(example.changes).points()
+        command = "calibrate" if what == "calibration" else "run"
+        assert f"\nmcdev {command} configs/{example.file}" in pages["gallery"]
         assert f"/{example.image.name})" in pages["gallery"]
     figures = {path.stem for folder in ("wang2017", "shin2022") for path in (CONFIGS / folder).glob("fig*.toml")}
     assert figures - {example.name for example in examples} == set()
