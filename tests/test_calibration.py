@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
-from conftest import Ended, elsewhere
+from conftest import Ended, elsewhere, reduced
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.constants import Boltzmann
@@ -1021,3 +1021,31 @@ def test_a_calibration_computes_what_a_run_computes() -> None:
     found = exact_mode.read(cases, {("one", ""): {"device.charge_gain": 2.0}}, ["tau_on"], False, 1, 1, False)
     for case, run in zip(cases, simulate(experiment.with_({"device.charge_gain": "2 1/V"})), strict=True):
         assert found[case].value["tau_on"][0] == pytest.approx(run.values["tau_on"][0, 0], rel=1e-9)
+
+
+def test_what_is_read_of_one_ensemble_is_simulated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each realisation and of the mean trajectory: the ensemble and one on either side of each parameter; the
+    numbers are those of passes of their own."""
+    experiment = reduced(
+        {"kind": "pulse", "amplitude": "2 V", "width": "0.1 s", "relaxation": "0.1 s"},
+        {"g": {"kind": "mean_conductance"}, "ratio": {"kind": "on_off_ratio"}},
+        {"devices": 16},
+        particles=4,
+    )
+    case, values = Case("one", "", 0, experiment), {"device.friction": 4.0}
+    wanted = [noisy.Wanted(False, ("g",)), noisy.Wanted(True, ("ratio",))]
+    apart = [noisy.read(case, values, [one], 16, 3, True)[case, one.of_mean] for one in wanted]
+    runs: list[Any] = []
+    true = noisy.simulate
+
+    def counted(*given: Any, **more: Any) -> Any:
+        runs.append(given)
+        return true(*given, **more)
+
+    monkeypatch.setattr(noisy, "simulate", counted)
+    found = noisy.read(case, values, wanted, 16, 3, True)
+    assert len(runs) == 3
+    for own, one, name in zip(apart, wanted, ("g", "ratio"), strict=True):
+        both = found[case, one.of_mean], own
+        np.testing.assert_array_equal(*(reading.value[name] for reading in both))
+        np.testing.assert_array_equal(*(reading.slope[name] for reading in both))
