@@ -19,7 +19,7 @@ import mcdev
 from mcdev.circuits import crossbar
 from mcdev.circuits.crossbar import Crossbar
 from mcdev.export import model_of, ngspice, subcircuit
-from mcdev.export.swarm import relative_rms
+from mcdev.export.swarm_fit import relative_rms
 from mcdev.figures import read_margin
 from mcdev.integrators.nodal import Sources, solve
 from mcdev.machine.environment import computing

@@ -17,7 +17,7 @@ from test_series_memristor import DRIFT, VOLATILE
 from mcdev.devices.omiec_compact import OmiecCompactDevices, OmiecState
 from mcdev.export import model_of, ngspice, subcircuit
 from mcdev.export.model import SHUNT
-from mcdev.export.swarm import relative_rms
+from mcdev.export.swarm_fit import relative_rms
 from mcdev.simulation.draws import draw_parameters
 from mcdev.simulation.ensemble import simulate
 
