@@ -65,6 +65,9 @@ def test_a_first_study_is_valid(device: str, tmp_path: Path, mcdev_main: Callabl
 def test_examples_come_with_the_files_that_they_name(tmp_path: Path, mcdev_main: Callable[..., Ended]) -> None:
     assert {"wang2017/fig4b_train", "shin2022/table1", "examples/calibrate_scope"} <= set(examples())
     assert list(example("examples/calibrate_scope")) == ["calibrate_scope.toml", "scope.csv"]
+    assert mcdev_main("new", "examples/calibrate_spectra", "--out", tmp_path / "spectra.toml").code == 0
+    assert len(list((tmp_path / "spectra").glob("device*.csv"))) == 10
+    assert load_job(tmp_path / "spectra.toml").goals
     named = set(example("shin2022/table1"))
     runs = tomllib.loads(example("shin2022/table1")["table1.toml"].decode())["runs"]
     assert named == {"table1.toml", *runs}

@@ -9,7 +9,7 @@ from pathlib import Path
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.schema import nearest
 
-_FILE = re.compile(r'"([\w.-]+\.(?:toml|csv))"')
+_FILE = re.compile(r'"([\w*-][\w./*-]*\.(?:toml|csv))"')  # or a pattern of files
 
 
 def _folder() -> Path:
@@ -38,7 +38,9 @@ def example(name: str) -> dict[str, bytes]:
     wanted = [first]
     while wanted:
         own = wanted.pop()
-        if own not in found and (folder / own).is_file():
-            found[own] = (folder / own).read_bytes()
-            wanted += _FILE.findall(found[own].decode("utf-8")) if own.endswith(".toml") else []
+        for path in sorted(folder.glob(own)) if ".." not in own else ():
+            key = path.relative_to(folder).as_posix()
+            if key not in found and path.is_file():
+                found[key] = path.read_bytes()
+                wanted += _FILE.findall(found[key].decode("utf-8")) if key.endswith(".toml") else []
     return found
