@@ -11,6 +11,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -52,11 +53,16 @@ class Way:
             self._refusal = f"{VARIABLE} says so"
             return
         try:
-            with jax.ensure_compile_time_eval(), computing(False):  # it may be asked in the middle of a tracing
-                self._trial()
+            # It may be asked in the middle of a tracing, of which a thread of its own knows nothing.
+            with ThreadPoolExecutor(1) as own:
+                own.submit(self._run_trial).result()
         except Exception as error:  # of a compiler, a driver, a library: whatever it is, the plain way is left
             self.close(error)
             self.warn()
+
+    def _run_trial(self) -> None:
+        with computing(False):
+            self._trial()
 
     def presume(self) -> None:
         """Open without a trial: where one compiles for a GPU that is not here."""
