@@ -21,7 +21,7 @@ import mcdev
 from mcdev.configuration.experiment import build, load
 from mcdev.devices.diffusive_hopping import DiffusiveHopping
 from mcdev.devices.landscape import InterfacialWells, Landscape, PeriodicPinning
-from mcdev.devices.milestones import chain, forgetting, lengths, milestones
+from mcdev.devices.milestones import chain, forgetting, hops_at_equilibrium, lengths, milestones
 from mcdev.devices.nanoparticles import Nanoparticles
 from mcdev.devices.passages import passages
 from mcdev.integrators import hops
@@ -104,6 +104,8 @@ def test_weights_and_rates_are_in_balance(wells: tuple[float, float, float, floa
         e = (np.asarray(of.single_particle_energy(jnp.asarray(x)[:, None]))[:, 0] - pull * x) / theta
         whole = np.log(np.trapezoid(np.exp(e.min() - e), x)) - e.min()
         assert np.logaddexp.reduce(weight[there]) == pytest.approx(whole, abs=1e-8)  # the h add up to one
+        hops = (np.exp(weight - whole) * (right + left))[there].sum()
+        assert hops_at_equilibrium(found, pull, theta) == pytest.approx(hops, rel=1e-7)
         assert float(jnp.sum(lengths(found, jnp.full(1, theta)))) == pytest.approx(2.0, abs=1e-9)
         assert np.asarray(rates.within)[there, -1, 0] == pytest.approx(1.0, abs=1e-12)
 
@@ -361,17 +363,17 @@ def test_milestones_are_as_many_as_the_voltage_asks_for() -> None:
     device = experiment("diffusive_hopping", {"background_temperature": "0.094 K"}).device
     assert device.under(0.0).subdivision == 1
     assert device.under(0.6).subdivision == 2
-    assert "nothing hops" in device.overdriven(4.0)[0][1]
-    assert not device.overdriven(0.6)
-    ((_, error, said),) = device.stated(0.6)
-    assert error < 0.05
-    assert "off by at most" in said
-    assert not device.stated(4.0)
+    (doubtful,), (fine,) = device.accuracy(4.0), device.accuracy(0.6)
+    assert "nothing hops" in doubtful.text
+    assert not doubtful.good
+    assert fine.good
+    assert fine.error < 0.05
+    assert "off by at most" in fine.text
 
 
 def test_more_hops_than_can_be_followed_are_refused_before_the_run() -> None:
     """By the hops of a device at equilibrium, of a sample: no call ends within one."""
-    path = Path("configs/wang2017/device_fig3a_pulse.toml")
+    path = Path(__file__).parents[1] / "configs" / "wang2017" / "device_fig3a_pulse.toml"
     found = mcdev.load(path)
     (trial,) = trials(found)
     assert found.device.events(0.0) * trial.timeline.widths.max() < 1e7

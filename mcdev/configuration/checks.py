@@ -290,13 +290,13 @@ def warnings_of(experiment: Experiment) -> list[str]:
     """What runs but should be known: doubtful settings, a start out of equilibrium."""
     found: dict[str, None] = dict.fromkeys(_label_warnings(experiment))
     for _, point in experiment.points():
-        timeline = point.timeline
-        largest = float(np.max(np.abs([timeline.start, timeline.end])))
-        for place, table in {"device": point.device, **point.beside}.items():
-            doubtful = (*table.concerns(), *table.overdriven(largest))
+        largest = _largest(point)
+        for place, table in point.devices.items():
+            doubtful = [*table.concerns(), *table.overdriven(largest)]
+            doubtful += [(one.key, one.text) for one in table.accuracy(largest) if not one.good]
             found |= {f"{place}.{key}: {text}": None for key, text in doubtful}
         found |= {f"protocol.{key}: {text}": None for key, text in point.protocol.concerns()}
-        for text in point.device.rest_report(timeline.duration):
+        for text in point.device.rest_report(point.timeline.duration):
             found[text] = None
     return list(found)
 
@@ -305,11 +305,17 @@ def notes_of(experiment: Experiment) -> list[str]:
     """What is known of the accuracy before a run, where nothing is doubtful: of the sweep point where it is worst."""
     worst: dict[str, tuple[float, str]] = {}
     for _, point in experiment.points():
-        largest = float(np.max(np.abs([point.timeline.start, point.timeline.end])))
-        for place, table in {"device": point.device, **point.beside}.items():
-            for key, error, text in table.stated(largest):
-                worst[f"{place}.{key}"] = max(worst.get(f"{place}.{key}", (0.0, "")), (error, text))
+        for place, table in point.devices.items():
+            for one in table.accuracy(_largest(point)):
+                if one.good:
+                    key = f"{place}.{one.key}"
+                    worst[key] = max(worst.get(key, (0.0, "")), (one.error, one.text))
     return [f"{key}: {text}" for key, (_, text) in worst.items()]
+
+
+def _largest(point: Experiment) -> float:
+    """Voltage of the source (V)."""
+    return float(np.max(np.abs([point.timeline.start, point.timeline.end])))
 
 
 def _label_warnings(experiment: Experiment) -> list[str]:
@@ -318,7 +324,7 @@ def _label_warnings(experiment: Experiment) -> list[str]:
     found = []
     spectral = bool(experiment.protocol.frequencies.size)
     points = [point for _, point in experiment.points()]
-    for place, table in {"device": experiment.device, **experiment.beside}.items():
+    for place, table in experiment.devices.items():
         given = without_preset(table, table.model_dump(mode="json", exclude_none=True), experiment.own_presets)
         why = {
             name: "only what labels an axis (positions) changes with it; no current and no time does, because "
@@ -326,7 +332,7 @@ def _label_warnings(experiment: Experiment) -> list[str]:
             f"{', '.join(f'{place}.{other}' for other in others)} as well"
             for name, others in table.labels.items()
         }
-        own = ({"device": point.device, **point.beside}[place].idle(spectral) for point in points)
+        own = (point.devices[place].idle(spectral) for point in points)
         everywhere = functools.reduce(lambda a, b: {name: a[name] for name in a if name in b}, own)
         why |= {name: f"no result changes with it: {reason}" for name, reason in everywhere.items()}
         for name, text in why.items():

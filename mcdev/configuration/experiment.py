@@ -367,6 +367,11 @@ class Experiment(Strict):
         """The circuit's own devices by their key path."""
         return {f"circuit.{key}": table for key, table in self.circuit.tables.items()}
 
+    @property
+    def devices(self) -> dict[str, DeviceConfig]:
+        """All devices by their key path: the device, and those of the circuit."""
+        return {"device": self.device, **self.beside}
+
 
 # -------------------------------------------------------------------------------------- loading
 

@@ -177,6 +177,18 @@ class RateEquations(NamedTuple):
     """Lines for the reader of an exported file: what is assumed, what is left out."""
 
 
+class Accuracy(NamedTuple):
+    """How accurate a device's equations are."""
+
+    key: str
+    """Of the device's table, that it depends on."""
+    error: float
+    """By which sweep points are compared."""
+    text: str
+    good: bool
+    """Whether it is as it should be: a note then, else a warning."""
+
+
 class DeviceConfig(Kind, abc.ABC):
     """The ``[device]`` table of one family. It must say ``pace`` and ``build``; all else has a default, which is what a
     device of one state without further abilities answers."""
@@ -317,10 +329,10 @@ class DeviceConfig(Kind, abc.ABC):
         chosen. By default nothing is."""
         return self
 
-    def visited(self, most: Mapping[str, float]) -> tuple[list[str], list[str]]:
-        """What is known only after a run, for its results: notes, and warnings. ``most``: largest size of each recorded
-        channel of which anything is known, of all but the last few devices (SI)."""
-        return [], []
+    def visited(self, most: Mapping[str, float]) -> list[Accuracy]:
+        """What is known only after a run, for its results. ``most``: largest size of each recorded channel of which
+        anything is known, of all but the last few devices (SI)."""
+        return []
 
     def events(self, voltage: float) -> float:
         """Events a second that are followed one by one in a device at equilibrium, without a voltage or with this one
@@ -339,9 +351,8 @@ class DeviceConfig(Kind, abc.ABC):
         """(key, warning) for settings that run but make results doubtful."""
         return []
 
-    def stated(self, voltage: float) -> list[tuple[str, float, str]]:
-        """(key, error, note) on how accurate the equations are up to this voltage (V, of the source), where that is as
-        good as it should be; where it is not, :meth:`overdriven` says it."""
+    def accuracy(self, voltage: float) -> list[Accuracy]:
+        """How accurate the equations are up to this voltage (V, of the source), as far as it is known before a run."""
         return []
 
     def overdriven(self, voltage: float) -> list[tuple[str, str]]:

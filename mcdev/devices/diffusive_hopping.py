@@ -27,8 +27,17 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 from scipy.constants import Boltzmann
 
-from mcdev.devices.contract import LaneKey, Pace, PerLane, per_lane
-from mcdev.devices.milestones import PANELS, Chain, Milestones, chain, forgetting, lengths, milestones
+from mcdev.devices.contract import Accuracy, LaneKey, Pace, PerLane, per_lane
+from mcdev.devices.milestones import (
+    PANELS,
+    Chain,
+    Milestones,
+    chain,
+    forgetting,
+    hops_at_equilibrium,
+    lengths,
+    milestones,
+)
 from mcdev.devices.nanoparticles import NanoparticleDevices, Nanoparticles, initial_draws
 from mcdev.devices.tunnelling import conductance_of_chain
 from mcdev.integrators.hops import Crowding, hop
@@ -123,16 +132,7 @@ class DiffusiveHopping(Nanoparticles):
                 break
         return parts, off
 
-    def stated(self, voltage: float) -> list[tuple[str, float, str]]:
-        said, good = self._accuracy(voltage)
-        return [("subdivision", self._chosen(voltage)[1], said)] if good else []
-
-    def overdriven(self, voltage: float) -> list[tuple[str, str]]:
-        said, good = self._accuracy(voltage)
-        return [] if good else [("subdivision", said)]
-
-    def _accuracy(self, voltage: float) -> tuple[str, bool]:
-        """What is known of it before a run, and whether it is as good as it should be."""
+    def accuracy(self, voltage: float) -> list[Accuracy]:
         parts, off = self._chosen(voltage)
         each = "one milestone" if parts == 1 else f"{parts} milestones"
         said = (
@@ -149,33 +149,24 @@ class DiffusiveHopping(Nanoparticles):
             heated = self.forgetting(voltage, kelvin, parts)
             said += f". At the full power of G_max ({kelvin:.3g} K) by {0.5 * heated:.1g}"
             good = good and heated < _FORGETS
-        return said, good
+        return [Accuracy("subdivision", off, said, good)]
 
-    def visited(self, most: Mapping[str, float]) -> tuple[list[str], list[str]]:
+    def visited(self, most: Mapping[str, float]) -> list[Accuracy]:
         volts, kelvin = most.get("device_voltage"), most.get("temperature")
         if volts is None or kelvin is None:
-            return [], []
+            return []
         off = self.forgetting(volts, kelvin)
-        said = [
+        said = (
             f"device: up to {volts:.3g} V across it and {kelvin:.4g} K, which were met, the distribution of a first "
             f"passage over one well is off by at most {0.5 * off:.1g}"
-        ]
-        return (said, []) if off < _FORGETS else ([], said)
+        )
+        return [Accuracy("subdivision", off, said, off < _FORGETS)]
 
     def events(self, voltage: float) -> float:
         """Hops of all particles, of the median device at the background temperature."""
         pull = typical(self.drift) * abs(voltage) / typical(self.threshold_voltage)
-        theta = self.median_theta
-        with computing(True):
-            found = [
-                jax.tree.map(
-                    lambda leaf: np.asarray(leaf)[..., 0], chain(self._minima, jnp.full(1, f), jnp.full(1, theta))
-                )
-                for f in (0.0, pull)
-            ]
         scale = self.particles * typical(self.cooling_rate) / typical(self.friction)
-        rates = (np.exp(of.log_weight - np.logaddexp.reduce(of.log_weight)) @ (of.right + of.left) for of in found)
-        return scale * float(np.nanmax(list(rates)))
+        return scale * max(hops_at_equilibrium(self._minima, f, self.median_theta) for f in (0.0, pull))
 
     def build(
         self, draws: dict[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any

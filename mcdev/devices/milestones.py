@@ -276,6 +276,19 @@ def forgetting(of: Milestones, parts: int, pull: float, theta: float) -> float:
     return float(min(worst, 1.0))
 
 
+def hops_at_equilibrium(of: Milestones, pull: float, theta: float) -> float:
+    """Hops that a particle of one device (the first lane of ``of``) makes at equilibrium, in units of 1/η: 2θ Σ 1/(S Z)
+    over the bonds, with S = ∫ e^E over one and Z = ∫ e^-E over all. The flux over a bond is θ/S times e^-E's
+    normalisation 1/Z, the same either way (detailed balance)."""
+    e = (np.asarray(of.energy) - pull * np.asarray(of.x))[..., 0] / theta
+    with np.errstate(divide="ignore"):  # bonds of no length
+        element = np.log(np.asarray(of.width)[:, 0])[:, None, None] + np.log(_WEIGHTS)
+    barrier = np.logaddexp.reduce((e + element).reshape(len(e), -1), axis=1)
+    there = np.asarray(of.there)[:, 0]
+    linked = np.concatenate([[False], there[1:] & there[:-1], [False]])
+    return float(2.0 * theta * np.exp(-barrier[linked] - np.logaddexp.reduce(element - e, axis=None)).sum())
+
+
 def _through(values: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Integral of values [..., panel, node] from the first panel to each node, and over all panels."""
     panels = (values @ _WEIGHTS) * steps

@@ -36,7 +36,7 @@ from mcdev.configuration.key_paths import axis_unit, axis_values
 from mcdev.configuration.own_presets import files_named
 from mcdev.configuration.problems import keys_of
 from mcdev.configuration.samples import names_samples
-from mcdev.devices.contract import CIRCUIT_CHANNELS
+from mcdev.devices.contract import CIRCUIT_CHANNELS, Accuracy
 from mcdev.files.structure import Unreadable, parse_toml
 from mcdev.files.whole_file import ResultsError
 from mcdev.machine.identity import Origin
@@ -70,8 +70,9 @@ def assemble(
     groups = unfitted(experiment, points)
     variants = [point for _, point in experiment.points()]
     about = attributes(experiment, variants, origins or [Origin.here()]) | provenance
-    for name, said in zip(("notes", "warnings"), _visited(variants, groups["/response"]), strict=True):
-        about[name] = "\n".join(filter(None, [about[name], *said]))
+    for one in _visited(variants, groups["/response"]):
+        name = "notes" if one.good else "warnings"
+        about[name] = "\n".join(filter(None, [about[name], one.text]))
     groups["/"] = xr.Dataset(attrs=about)
     labels = axis_labels(experiment)
     for name, fit in experiment.fits.items():
@@ -79,10 +80,9 @@ def assemble(
     return as_results(xr.DataTree.from_dict(groups))
 
 
-def _visited(variants: list[Experiment], response: xr.Dataset) -> tuple[list[str], list[str]]:
-    """What the devices of each point say of where they have been, notes and warnings; equal lines once."""
-    notes: dict[str, None] = {}
-    warnings: dict[str, None] = {}
+def _visited(variants: list[Experiment], response: xr.Dataset) -> list[Accuracy]:
+    """What the devices of each point say of where they have been; what is equal once."""
+    found: dict[Accuracy, None] = {}
     for i, point in enumerate(variants):
         own = {
             str(name).removesuffix("_quantiles"): np.abs(np.asarray(values))
@@ -90,10 +90,8 @@ def _visited(variants: list[Experiment], response: xr.Dataset) -> tuple[list[str
             if str(name).endswith("_quantiles")
         }
         most = {name: float(np.nanmax(values)) for name, values in own.items() if np.isfinite(values).any()}
-        said, doubtful = Trial(point).computed[0].visited(most)
-        notes |= dict.fromkeys(said)
-        warnings |= dict.fromkeys(doubtful)
-    return list(notes), list(warnings)
+        found |= dict.fromkeys(Trial(point).computed[0].visited(most))
+    return list(found)
 
 
 def unfitted(experiment: Experiment, points: list[PointResult]) -> dict[str, xr.Dataset]:

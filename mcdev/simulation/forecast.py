@@ -124,8 +124,7 @@ def _seconds(side_by_side: list[Trial], cost: Cost) -> tuple[int, float]:
 
 
 def _stepping(trial: Trial, rows: Drive, cost: Cost) -> float:
-    calls = rows.batches(trial.experiment.device.call_steps)
-    samples = sum(BATCH for _ in calls)  # a call computes the samples that fill it up, too
+    samples = sum(BATCH for _ in trial.calls(rows))  # a call computes the samples that fill it up, too
     return cost.step * rows.steps + cost.solution * float(rows.solutions.sum()) + cost.sample * samples
 
 
@@ -139,7 +138,7 @@ def calibrate(trial: Trial, budget: float = _REHEARSAL) -> tuple[float, Cost]:
 def _calibrate(trial: Trial, budget: float) -> tuple[float, Cost]:
     begin = time.perf_counter()
     group = Group([Piece(trial, 0, min(trial.slot, trial.experiment.ensemble.devices))])
-    rows, key, device = trial.rows, group.key(0), trial.experiment.device
+    rows, key = trial.rows, group.key(0)
     strongest = int(np.argmax(np.maximum(np.abs(rows.start), np.abs(rows.end))))
     voltage, step = rows.end[strongest], rows.step[strongest] / 16  # far from anything that could go wrong
 
@@ -150,9 +149,7 @@ def _calibrate(trial: Trial, budget: float) -> tuple[float, Cost]:
 
     def batch(solutions: int, pairs: int) -> Drive:
         """The first call of equal samples, which is cut where it gets too long."""
-        return next(
-            Drive(*(np.full(BATCH, x) for x in (voltage, voltage, solutions, pairs, step))).batches(device.call_steps)
-        )
+        return next(trial.calls(Drive(*(np.full(BATCH, x) for x in (voltage, voltage, solutions, pairs, step)))))
 
     rested = at_rest()
 
@@ -167,7 +164,7 @@ def _calibrate(trial: Trial, budget: float) -> tuple[float, Cost]:
     around = _timed(reading) + _timed(at_rest), _gathering(trial)
     if trial.experiment.device.adaptive:
         group.carry, done, begun = rested, 0, time.process_time()
-        for part in rows.batches(device.call_steps):
+        for part in trial.calls(rows):
             group.advance(key, [part], unseen())
             done += part.steps
             if time.process_time() - begun > budget:

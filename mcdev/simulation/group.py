@@ -205,7 +205,7 @@ class Group:
         rows = Drive(*stacked)
         own = np.minimum(np.arange(points), len(drives) - 1)  # the last piece also stands in what is left
         parts = []
-        for batch in rows.batches(self.pieces[0].trial.experiment.device.call_steps):
+        for batch in self.pieces[0].trial.calls(rows):
             samples = batch.start.shape[0]
             filled = {}
             for name, column in batch._asdict().items():

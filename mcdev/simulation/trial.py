@@ -91,6 +91,10 @@ class Trial:
         """The protocol. Raises ``ConfigError`` where it takes no finite number of steps."""
         return drive(self.experiment, self.timeline)
 
+    def calls(self, rows: Drive) -> Iterator[Drive]:
+        """The samples of a protocol in order, as many at a time as one call of the compiled program takes."""
+        return rows.batches(min(device.call_steps for device in self.experiment.devices.values()))
+
     @functools.cached_property
     def settle(self) -> Drive | None:
         """The time at zero volts before a cycle; None without one."""
@@ -248,14 +252,15 @@ def drive(experiment: Experiment, timeline: Timeline) -> Drive:
 
 def _followed(experiment: Experiment, longest: float, voltage: float) -> None:
     """Raises ``ConfigError`` where a sample has more events than can be followed one by one."""
-    events = experiment.device.events(voltage) * longest
-    if events > _MOST_EVENTS:
-        message = (
-            f"a device has some {events:.1g} events in a sample of {longest:.3g} s, and each is followed; expected at "
-            f"most {_MOST_EVENTS:g}: lower device.background_temperature, take more and shorter samples, or write "
-            'device.kind = "diffusive"'
-        )
-        raise ConfigError([Problem("protocol", experiment.protocol.kind, message)], experiment.name)
+    for place, device in experiment.devices.items():
+        events = device.events(voltage) * longest
+        if events > _MOST_EVENTS:
+            message = (
+                f"a device has some {events:.1g} events in a sample of {longest:.3g} s, and each is followed; expected "
+                f"at most {_MOST_EVENTS:g}: lower {place}.background_temperature, take more and shorter samples, or "
+                f'write {place}.kind = "diffusive"'
+            )
+            raise ConfigError([Problem("protocol", experiment.protocol.kind, message)], experiment.name)
 
 
 def settling(experiment: Experiment) -> Drive | None:
