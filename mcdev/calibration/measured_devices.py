@@ -10,7 +10,7 @@ One device alone, which simulations can learn from, gives its readings themselve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.job import Job, Measured, Target
-from mcdev.calibration.of_population import no_target, targets_of
+from mcdev.calibration.of_population import no_target, read_at, targets_of
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError, Problem, beside, key_path
 from mcdev.measured import Layout
@@ -31,32 +31,19 @@ def targets_of_files(
     key: str,
     measured: Measured,
     job: Job,
-    devices: Mapping[str, Any],
+    devices: Iterable[str],
     experiments: Mapping[tuple[str, str], Experiment],
     folder: Path,
-    found: list[Problem],
 ) -> tuple[list[Target], list[str]]:
-    """The targets of one table, and what should be known of them in words; what is wrong with it is added to
-    ``found``."""
+    """The targets of one table, and what should be known of them in words. Raises ``ConfigError`` with all that is
+    wrong with it."""
     from mcdev.results.of_files import measure, members_of  # they bring all that a run's results need
 
-    device = measured.device or (next(iter(devices)) if len(devices) == 1 else "")
-    if device not in devices:
-        found.append(Problem(f"{key}.device", measured.device, f"expected one of the devices; {nearest('', devices)}"))
-        return [], []
-    experiment = experiments.get((measured.experiment, device))
-    if experiment is None:
-        names = [name for name, other in experiments if other == device and name in job.experiments]
-        message = f"no such experiment on this device; {nearest(measured.experiment, names)}"
-        found.append(Problem(f"{key}.experiment", measured.experiment, message))
-        return [], []
+    device, experiment = _measured(key, measured, job, list(devices), experiments)
     wrong = _unknown(key, measured, experiment, job)
     files: list[Path] = []
     try:
-        beside(folder, measured.files)
-        files = sorted(path for path in folder.glob(measured.files) if path.is_file())
-        if not files and not wrong:
-            wrong.append(Problem(f"{key}.files", measured.files, "no such files beside the calibration's or below it"))
+        files = _files(folder, measured.files)
     except (ValueError, NotImplementedError) as error:
         wrong.append(Problem(f"{key}.files", measured.files, str(error)))
     offset = None
@@ -65,43 +52,63 @@ def targets_of_files(
     except PydanticCustomError as error:
         wrong.append(Problem(f"{key}.offset", measured.offset, sentence(error)))
     if wrong:
-        found += wrong
-        return [], []
-    taken = measured.measurements or tuple(experiment.measurements)
-    own = {name: experiment.measurements[name] for name in taken}
+        raise ConfigError(wrong, job.name)
+    own = {name: experiment.measurements[name] for name in measured.measurements or experiment.measurements}
     layout = Layout.model_validate(measured.model_dump(include=set(Layout.model_fields)))
     try:
         alone = experiment.model_copy(update={"measurements": own, "fits": {}})
-        members = members_of(files, alone, measured.pattern, layout)
-        tree, notes = measure(members, alone, layout, offset)
+        tree, notes = measure(members_of(files, alone, measured.pattern, layout), alone, layout, offset)
     except ConfigError as error:
-        found += [Problem(f"{key}.files", p.value, f"{p.key}: {p.message}") for p in error.problems]
-        return [], []
+        at = f"{key}.files"
+        raise ConfigError([Problem(at, p.value, f"{p.key}: {p.message}") for p in error.problems], job.name) from None
     count, cycles = (int(tree["realisations"].sizes[name]) for name in ("device", "cycle"))
     if cycles != experiment.ensemble.cycles:
         message = f"the files of {key} hold {cycles} cycles of each device; expected as many here"
         at = key_path("experiments", measured.experiment, "ensemble", "cycles")
-        found.append(Problem(at, experiment.ensemble.cycles, message))
-        return [], []
+        raise ConfigError([Problem(at, experiment.ensemble.cycles, message)], job.name)
+    source = measured.source or measured.files
     targets: list[dict[str, Any]] = []
     for reading in readings(tree):
         if count == 1:
-            targets.append(_of_one_device(reading))
+            targets.append(_of_one_device(reading, source))
         elif (why := no_target(reading)) is not None:
             notes.append(why)
         else:
-            linear = own[reading.name].linear
-            targets += targets_of(reading, measured.source or measured.files, linear)
-    common = {
-        "experiment": measured.experiment,
-        "device": device,
-        "of_devices": count,
-        "weight": measured.weight,
-        "source": measured.source or measured.files,
-    }
+            targets += targets_of(reading, source, own[reading.name].linear)
     if not targets:
-        found.append(Problem(f"{key}.files", measured.files, f"nothing to fit: {'; '.join(notes)}"))
+        message = f"nothing to fit: {'; '.join(notes)}"
+        raise ConfigError([Problem(f"{key}.files", measured.files, message)], job.name)
+    common = {"experiment": measured.experiment, "device": device, "weight": measured.weight}
     return [Target.model_validate(target | common) for target in targets], [f"{measured.files}: {n}" for n in notes]
+
+
+def _measured(
+    key: str,
+    measured: Measured,
+    job: Job,
+    devices: list[str],
+    experiments: Mapping[tuple[str, str], Experiment],
+) -> tuple[str, Experiment]:
+    """The device and the experiment that the files are of."""
+    device = measured.device or (devices[0] if len(devices) == 1 else "")
+    if device not in devices:
+        message = f"expected one of the devices; {nearest('', devices)}"
+        raise ConfigError([Problem(f"{key}.device", measured.device, message)], job.name)
+    experiment = experiments.get((measured.experiment, device))
+    if experiment is None:
+        names = [name for name, other in experiments if other == device and name in job.experiments]
+        message = f"no such experiment on this device; {nearest(measured.experiment, names)}"
+        raise ConfigError([Problem(f"{key}.experiment", measured.experiment, message)], job.name)
+    return device, experiment
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """In the order of their names. Raises ``ValueError`` where there are none, or one leads out of the folder."""
+    beside(folder, pattern)
+    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    if not found:
+        raise ValueError("no such files beside the calibration's or below it")
+    return [beside(folder, str(path.relative_to(folder))) for path in found]  # none is a link to elsewhere
 
 
 def _unknown(key: str, measured: Measured, experiment: Experiment, job: Job) -> list[Problem]:
@@ -120,7 +127,7 @@ def _unknown(key: str, measured: Measured, experiment: Experiment, job: Job) -> 
     return wrong
 
 
-def _of_one_device(reading: Reading) -> dict[str, Any]:
+def _of_one_device(reading: Reading, source: str) -> dict[str, Any]:
     """A single device's reading, or the median over its cycles, with what it is: a number, a bound, or undefined."""
     fine = np.isfinite(reading.values) & (reading.status != UNDEFINED)
     codes = {int(code) for code in reading.status[fine]} or {UNDEFINED}
@@ -129,10 +136,9 @@ def _of_one_device(reading: Reading) -> dict[str, Any]:
     value = float(np.median(reading.values[fine])) if fine.any() else np.nan
     unit = "" if reading.unit == "1" else f" {reading.unit}"
     written = f"{signs[code]}{value:.9g}{unit}" if np.isfinite(value) else "undefined"
-    return {
-        "measurement": reading.name,
-        **({} if reading.entry is None else {"entry": reading.entry + 1}),
-        "point": reading.index + 1,
+    return read_at(reading) | {
         "statistic": "mean" if reading.values.size == 1 else "median",
         "value": float(written) if not unit and code == OK and np.isfinite(value) else written,
+        "of_devices": 1,
+        "source": source,
     }

@@ -133,6 +133,12 @@ def targets_of(reading: Reading, source: str, linear: bool) -> Iterator[dict[str
         yield _target(reading, name, value, unit, devices, source) | ({} if level is None else {"level": level})
 
 
+def read_at(reading: Reading) -> dict[str, Any]:
+    """Which number it is, as a target of a calibration's file says it: measurement, entry and point."""
+    entry = {} if reading.entry is None else {"entry": reading.entry + 1}
+    return {"measurement": reading.name, **entry, "point": reading.index + 1}
+
+
 def _correlation(one: Reading, other: Reading, source: str) -> dict[str, Any] | None:
     value = statistic("correlation", one.values, one.status, other=(other.values, other.status))
     if not np.isfinite(value):
@@ -142,11 +148,7 @@ def _correlation(one: Reading, other: Reading, source: str) -> dict[str, Any] | 
 
 def _target(reading: Reading, name: str, value: float, unit: str, devices: int, source: str) -> dict[str, Any]:
     written = float(f"{value:.6g}")
-    where = {} if reading.entry is None else {"entry": reading.entry + 1}
-    return {
-        "measurement": reading.name,
-        **where,
-        "point": reading.index + 1,
+    return read_at(reading) | {
         "statistic": name,
         "value": written if unit == "1" else f"{written!r} {unit}",
         "of_devices": devices,

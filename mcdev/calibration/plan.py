@@ -163,7 +163,11 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     targets = [(f"targets.{i}", target) for i, target in enumerate(job.targets)]
     of_files: list[str] = []
     for i, measured in enumerate(job.measured):
-        own, notes = targets_of_files(f"measured.{i}", measured, job, devices, experiments, folder, found)
+        try:
+            own, notes = targets_of_files(f"measured.{i}", measured, job, devices, experiments, folder)
+        except ConfigError as error:
+            found += error.problems
+            continue
         targets += [(f"measured.{i}", target) for target in own]
         of_files += notes
     goals = [
