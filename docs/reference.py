@@ -29,6 +29,7 @@ from mcdev.calibration.job import Job
 from mcdev.check import table_of
 from mcdev.circuits import CIRCUITS
 from mcdev.circuits.elements import ELEMENTS
+from mcdev.configuration.describes import describes
 from mcdev.configuration.experiment import Ensemble, Experiment, Output
 from mcdev.configuration.own_presets import OwnPreset
 from mcdev.configuration.reference import Reference
@@ -476,7 +477,7 @@ def gallery_page() -> str:
             )
             image = (Path("..") / each.image.relative_to(FOLDER.parent)).as_posix()
             data = tomllib.loads(file.read_text(encoding="utf-8"))
-            verb = "calibrate" if "targets" in data else "run"
+            verb = "calibrate" if describes(file) == "calibration" else "run"
             said = _plain(data.get("description", "A first example"))
             text += (
                 f"\n### {each.title}\n\n![{each.title}]({image})\n\n{said}.\n\n"

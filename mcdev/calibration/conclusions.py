@@ -28,7 +28,7 @@ def conclusions(outcome: Outcome) -> list[str]:
             said.append(f"{goal.label}: could not be read at the fitted parameters")
         elif goal.weight > 0 and abs(away := _standardised(goal, float(value), float(error))) > 3:
             said.append(
-                f"{goal.label} is not met: {_number(value, goal.unit)} against {_number(goal.value, goal.unit)}, "
+                f"{goal.label} is not met: {_number(goal.mark, value)} against {_number(goal.mark, goal.value)}, "
                 f"{away:+.1f} standard deviations; no parameters within the bounds were found "
                 "that meet it together with the others"
             )
@@ -151,6 +151,5 @@ def of_one_device(outcome: Outcome) -> np.ndarray:
     return np.asarray(e.error * np.sqrt(np.array(counts, float) * (1.0 - e.left_out)))
 
 
-def _number(value: float, unit: str) -> str:
-    mark = Unit("" if unit == "1" else unit)
+def _number(mark: Unit, value: float) -> str:
     return f"{value / mark.scale:.4g} {mark.unit}".strip()

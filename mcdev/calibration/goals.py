@@ -47,7 +47,7 @@ class Goal(NamedTuple):
     @property
     def mark(self) -> Unit:
         """The unit in which it is written."""
-        return Unit("" if self.unit == "1" else self.unit)
+        return Unit.of_results(self.unit)
 
     def expected_sigma(self, value: float) -> float:
         """σ of a candidate with this value."""
@@ -131,7 +131,7 @@ def goals_of(
         unit = _readable(key, target, experiment, device, experiments, found, not simulated)
         if unit is None:
             continue
-        mark = Unit("" if unit == "1" else unit)
+        mark = Unit.of_results(unit)
         at = f"{key}.value"
         try:
             status, written_value = _status(given_for(target.value, (device,)))

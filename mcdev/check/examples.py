@@ -16,6 +16,8 @@ LANES = 4
 """Lanes that are tried, all of which differ."""
 SPREAD = 0.01
 """By which parameters differ from lane to lane."""
+SLOPE = 0.02
+"""Of the largest derivative, by which one may be off."""
 
 
 def table_of(kind: type[Kind]) -> dict[str, Any]:

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import ValidationError
 
-from mcdev.check.examples import table_of
+from mcdev.check.examples import SLOPE, table_of
 from mcdev.check.failure import Failure, first_line
 from mcdev.fits.contract import Fit
 from mcdev.kinds import name_of
 from mcdev.schema import is_unit
-
-_SLOPE = 0.02  # of the largest derivative, by which one may be off
 
 
 def check_fit(kind: type[Fit]) -> Iterator[Failure]:
@@ -43,5 +41,5 @@ def check_fit(kind: type[Fit]) -> Iterator[Failure]:
         high, low = fit.fit(axis, value + step), fit.fit(axis, value - step)
         for key in found:
             slope, largest = (high[key].value - low[key].value) / (2 * h), np.abs(slopes[key]).max()
-            if not abs(slopes[key][i] - slope) <= _SLOPE * largest:
+            if not abs(slopes[key][i] - slope) <= SLOPE * largest:
                 yield Failure(f"{name}.{key}", f"a derivative of {slope:.4g} by value {i}", f"{slopes[key][i]:.4g}")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcdev.check.current_law import check_law
-from mcdev.check.examples import LANES, SPREAD, experiment_of
+from mcdev.check.examples import LANES, SLOPE, SPREAD, experiment_of
 from mcdev.check.failure import Failure, first_line
 from mcdev.circuits.several import flat
 from mcdev.configuration.experiment import Experiment
@@ -27,7 +27,6 @@ from mcdev.simulation.trial import Trial
 SAMPLES, INTERVALS = 8, 32
 """Samples that are tried, and circuit intervals in each; operation by operation one interval is."""
 _WIDTH = 1e-4  # of a parameter, over which differences are taken
-_SLOPE = 0.02  # of the largest derivative, by which one may be off
 _SMALL = 1e-6  # of the current: a change by the differences above that is smaller does not show
 _VOLTS = 4.0  # that the voltages of a protocol are scaled to
 _ROUNDING = 1e5  # rounding errors between compiled and eager
@@ -237,7 +236,7 @@ def _gradient(name: str, experiment: Experiment, draws: Mapping[str, np.ndarray]
             _group(experiment, {**draws, parameter: values + side * h}, indices, np.float64) for side in (-1, 1)
         )
         current, slope, difference = (np.asarray(each) for each in _slopes(here, low, high, rows))
-        allowed = _SLOPE * np.abs(difference).max() + _SMALL * np.abs(current).max()
+        allowed = SLOPE * np.abs(difference).max() + _SMALL * np.abs(current).max()
         if not np.isfinite(slope).all() or np.abs(slope - difference).max() > allowed:
             at = np.unravel_index(int(np.argmax(np.abs(slope - difference))), slope.shape)
             yield Failure(

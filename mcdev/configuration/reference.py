@@ -25,7 +25,7 @@ def published(reference: Reference, unit: str) -> float | str:
     """The published value in this unit, or "> 0" or "< 0". Raises ``ValueError`` if it is of another dimension."""
     if reference.value in ("> 0", "< 0"):
         return str(reference.value)
-    mark = Unit("" if unit == "1" else unit)
+    mark = Unit.of_results(unit)
     try:
         return mark.parse(reference.value) / mark.scale
     except PydanticCustomError as error:
@@ -36,4 +36,4 @@ def unit_chosen(references: Iterable[Reference], measurement: str, unit: str) ->
     """The unit in which a measurement of this ``unit`` is shown: the one in which the first published value of it is
     written (``ms`` of "10 ms"), else ``unit`` itself. Pure numbers stay pure numbers."""
     own = (r for r in references if r.measurement == measurement and r.coefficient is None and r.unit_of(unit) == unit)
-    return unit if unit == "1" else unit_written(unit, *(r.value for r in own))
+    return unit_written(unit, *(r.value for r in own))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import jax
 import jax.numpy as jnp
 from pydantic import Field
 
@@ -50,6 +51,5 @@ class CourseOfCurrent(Measurement):
         end = first + (last - first) * (part + 1) // self.parts
         sample = jnp.arange(trajectory.widths.shape[0])
         mask = (sample >= begin[:, None]) & (sample < end[:, None])
-        span = jnp.sum(jnp.where(mask, trajectory.widths, 0.0), axis=1)
-        current = jnp.where(mask, trajectory.current, 0.0) @ trajectory.widths / span
+        current = jax.vmap(lambda part: trajectory.mean(trajectory.current, part))(mask)
         return Reading(current, jnp.full(current.shape, OK))

@@ -53,7 +53,7 @@ def unit_of(level: str) -> str:
 def value_of(level: str, unit: str) -> float:
     """A level in SI base units, read as a quantity in ``unit``. Refuses as ``Unit.parse``."""
     pure = level if percentage(level) is not None or number_and_unit(level)[1] else float(level)
-    return Unit("" if unit == "1" else unit).parse(level if unit != "1" else pure)
+    return Unit.of_results(unit).parse(level if unit != "1" else pure)
 
 
 def _written(value: Any) -> Any:

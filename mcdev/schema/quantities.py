@@ -55,6 +55,11 @@ class Unit:
     lt: float | None = None
     le: float | None = None
 
+    @classmethod
+    def of_results(cls, unit: str) -> Unit:
+        """Of a number in results, where the unit of a pure number is ``1``."""
+        return cls("" if unit == "1" else unit)
+
     @property
     def example(self) -> str:
         return EXAMPLES.get(self.unit, f"1 {self.unit}".strip())

@@ -144,7 +144,8 @@ def dimension_of(unit: str) -> str:
 
 def unit_written(unit: str, *texts: Any) -> str:
     """The unit that a user has written a quantity of ``unit`` in, in the first of ``texts`` (or values of their tables)
-    that is one; ``unit`` where there is none, or one that zero is not zero of (°C)."""
+    that is one; ``unit`` where there is none, or one that zero is not zero of (°C). Pure numbers, ``1``, stay what they
+    are."""
     for text in texts:
         for each in text.values() if isinstance(text, dict) else [text]:
             with contextlib.suppress(ValueError, TypeError):

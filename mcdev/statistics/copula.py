@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy import special
+
+from mcdev.statistics.correlation import ranks
 
 _LEAST_SHARE, _ROUNDING = 0.02, 1e-10
 _PAIRS, _HALVINGS = 4096, 14
@@ -36,7 +37,7 @@ def normal_scores(line: np.ndarray) -> np.ndarray:
     scores = np.full(line.shape, np.nan)
     known = ~np.isnan(line)
     if known.any():
-        scores[known] = special.ndtri((pd.Series(line[known]).rank().to_numpy() - 0.5) / known.sum())
+        scores[known] = special.ndtri((ranks(line[known]) - 0.5) / known.sum())
     return scores
 
 

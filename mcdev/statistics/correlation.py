@@ -83,8 +83,14 @@ def _matrices(
             if n[i, j] < 3:
                 continue
             pearson[i, j] = pearson[j, i] = product(a, b)
-            spearman[i, j] = spearman[j, i] = product(*(pd.Series(x).rank().to_numpy() for x in (a, b)))
+            spearman[i, j] = spearman[j, i] = product(ranks(a), ranks(b))
     return Correlation(level, names, logarithmic, pearson, spearman, n)
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """From one on; what is equal shares its mean rank. By pandas, which is there already: scipy.stats is slow to
+    import."""
+    return pd.Series(values).rank().to_numpy()
 
 
 def product(a: np.ndarray, b: np.ndarray) -> float:

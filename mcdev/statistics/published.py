@@ -73,7 +73,7 @@ def compare(tree: xr.DataTree) -> list[dict[str, Any]]:
                     "ours": rows[0][reference.statistic] if rows else None,
                     "error": rows[0][error] if rows and error else None,
                 }
-        shown = unit if unit == "1" else unit_written(unit, reference.value)
+        shown = unit_written(unit, reference.value)
         for key in ("ours", "error"):
             if record[key] is not None:
                 record[key] = converted(record[key], unit, shown)
