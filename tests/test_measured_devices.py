@@ -224,6 +224,17 @@ def test_what_is_wrong_with_a_set_is_said(changed: dict[str, Any], said: str, tm
     assert said in str(error.value)
 
 
+def test_a_link_to_elsewhere_is_not_read(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    trace_files(own)
+    elsewhere = tmp_path / "secret.csv"
+    next(own.glob("dev*.csv")).rename(elsewhere)
+    (own / "dev9_c1.csv").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="leads out of the configuration's folder"):
+        resolve(job_of_traces(), own)
+
+
 def test_a_protocol_that_is_free_reads_no_files(tmp_path: Path) -> None:
     trace_files(tmp_path)
     data = job_of_traces()

@@ -216,16 +216,24 @@ def along(tree: xr.DataTree) -> Figure:
             axes.errorbar(
                 at, here, yerr=spread, fmt="-", lw=MEAN, color=colour, elinewidth=FRAME, label=f"{label}fitted"
             )
-        places = np.concatenate([data["at"].values[which] for _, which in own])
-        if places.min() > 0 and places.max() > 20 * places.min():
+        every = [i for _, which in own for i in which]
+        if axis == "entry":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        elif _over_decades(data["at"].values[every]):
             axes.set_xscale("log")
             plain_ticks(axes.xaxis)
+        if _over_decades(data["reported"].values[every]) and (data["simulated"].values[every] > 0).all():
+            axes.set_yscale("log")
         unit, on_axis = (displayed(str(data[key].values[own[0][1][0]])) for key in ("unit", "at_unit"))
         of = bare.partition(": ")[2] or bare
         dress(axes, _with(axis, on_axis), _with(symbol_of(of), unit))
         handles, texts = axes.get_legend_handles_labels()
         key(part, handles, texts, title=bare, loc="outside upper center", columns=1 + (len(own) > 1))
     return figure
+
+
+def _over_decades(values: np.ndarray) -> bool:
+    return bool(values.min() > 0 and values.max() > 20 * values.min())
 
 
 def _with(name: str, unit: str) -> str:
