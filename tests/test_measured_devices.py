@@ -204,6 +204,9 @@ def test_one_devices_traces_are_data_of_simulations(tmp_path: Path) -> None:
     ("changed", "said"),
     [
         ({"files": "none*.csv"}, 'measured.0.files = "none*.csv": no such files'),
+        ({"files": "."}, "expected a pattern of files' names"),
+        ({"files": ""}, "expected a pattern of files' names"),
+        ({"files": "a\0b"}, "null"),
         ({"files": "../dev*.csv"}, "leads out of the configuration's folder"),
         ({"experiment": "is"}, 'measured.0.experiment = "is": no such experiment on this device'),
         ({"device": "P"}, 'measured.0.device = "P": expected one of the devices'),

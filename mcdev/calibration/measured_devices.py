@@ -104,6 +104,8 @@ def _measured(
 
 def _files(folder: Path, pattern: str) -> list[Path]:
     """In the order of their names. Raises ``ValueError`` where there are none, or one leads out of the folder."""
+    if not Path(pattern).name:
+        raise ValueError('expected a pattern of files\' names, like "spectra/device*.csv"')
     beside(folder, pattern)
     found = sorted(path for path in folder.glob(pattern) if path.is_file())
     if not found:

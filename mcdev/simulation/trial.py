@@ -256,7 +256,7 @@ def _followed(experiment: Experiment, longest: float, voltage: float) -> None:
         events = device.events(voltage) * longest
         if events > _MOST_EVENTS:
             message = (
-                f"a device has some {events:.1g} events in a sample of {longest:.3g} s, and each is followed; expected "
+                f"a device has some {events:.2g} events in a sample of {longest:.3g} s, and each is followed; expected "
                 f"at most {_MOST_EVENTS:g}: lower {place}.background_temperature, take more and shorter samples, or "
                 f'write {place}.kind = "diffusive"'
             )
