@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 from mcdev.machine import compilation_cache
+
+COLLECTING = 100_000, 50, 100
+"""How rarely Python looks for garbage in circles (``gc.set_threshold``). Importing and tracing make hundreds of thousands
+of objects that stay; to look through them again and again takes a tenth of the processor time until the first result."""
 
 
 def main() -> None:
     """Run the command line. With compiled programs kept, XLA logs fatal errors only, unless the user has said
     otherwise: on many processors it logs an error for each kept program that is none (see `compilation_cache.py`), and
     what does go wrong in it is raised as a Python error as well."""
+    gc.set_threshold(*COLLECTING)
     if compilation_cache.folder() is not None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from hypothesis import settings
 
 import mcdev
 import mcdev.simulation.ensemble
+from mcdev.__main__ import COLLECTING
 from mcdev.configuration import plugins
 from mcdev.configuration.experiment import Experiment
 from mcdev.devices.contract import LaneKey
@@ -37,6 +39,7 @@ if "MCDEV_COMPILATION_CACHE" not in os.environ:  # tests leave nothing in the us
     _cache = tempfile.TemporaryDirectory(prefix="mcdev-tests-")  # of this session and the programs that it starts
     os.environ["MCDEV_COMPILATION_CACHE"] = _cache.name
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of workers, which share the processor: threads would wait by turns
+gc.set_threshold(*COLLECTING)  # as the command line does
 compilation_cache.switch_on()  # what one worker has compiled, the other need not
 settings.register_profile("any load", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("any load")
