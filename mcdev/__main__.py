@@ -9,8 +9,9 @@ import sys
 from mcdev.machine import compilation_cache
 
 COLLECTING = 100_000, 50, 100
-"""How rarely Python looks for garbage in circles (``gc.set_threshold``). Importing and tracing make hundreds of thousands
-of objects that stay; to look through them again and again takes a tenth of the processor time until the first result."""
+"""How rarely Python looks for garbage in circles (``gc.set_threshold``). Importing and tracing make hundreds of
+thousands of objects that stay; to look through them again and again takes a tenth of the processor time until the first
+result."""
 
 
 def main() -> None:
