@@ -1032,9 +1032,9 @@ def test_what_is_read_of_one_ensemble_is_simulated_once(monkeypatch: pytest.Monk
         {"devices": 16},
         particles=4,
     )
-    case, values = Case("one", "", 0, experiment), {"device.friction": 4.0}
+    case, values, reach = Case("one", "", 0, experiment), {"device.friction": 4.0}, {"device.friction": 0.05}
     wanted = [noisy.Wanted(False, ("g",)), noisy.Wanted(True, ("ratio",))]
-    apart = [noisy.read(case, values, [one], 16, 3, True)[case, one.of_mean] for one in wanted]
+    apart = [noisy.read(case, values, reach, [one], 16, 3, True)[case, one.of_mean] for one in wanted]
     runs: list[Any] = []
     true = noisy.simulate
 
@@ -1043,9 +1043,47 @@ def test_what_is_read_of_one_ensemble_is_simulated_once(monkeypatch: pytest.Monk
         return true(*given, **more)
 
     monkeypatch.setattr(noisy, "simulate", counted)
-    found = noisy.read(case, values, wanted, 16, 3, True)
+    found = noisy.read(case, values, reach, wanted, 16, 3, True)
     assert len(runs) == 3
     for own, one, name in zip(apart, wanted, ("g", "ratio"), strict=True):
         both = found[case, one.of_mean], own
         np.testing.assert_array_equal(*(reading.value[name] for reading in both))
         np.testing.assert_array_equal(*(reading.slope[name] for reading in both))
+
+
+def test_each_parameter_has_its_own_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Differences reach as far as stands at the parameter, else as in the search; a step goes no further than four of
+    the shortest that it uses up."""
+    hold = {"kind": "pulse", "amplitude": "2 V", "width": "0.02 s", "relaxation": "0.02 s"}
+    data = {
+        "name": "reaches",
+        "device": {"preset": "wang2017_reduced", "particles": 4},
+        "experiments": {"hold": {"protocol": hold, "measurements": {"g": {"kind": "mean_conductance"}}}},
+        "parameters": {"device.friction": {"reach": 0.2}, "device.drift": {}},
+        "targets": [{"experiment": "hold", "measurement": "g", "value": "3 S", "uncertainty": "1 %", "source": "far off"}],
+        "search": {"derivatives": "differences", "reach": "1 %"},
+    }
+    plan = plan_of(data)
+    start = dict(zip(("device.friction", "device.drift"), plan.values(plan.start), strict=True))
+    seen: list[tuple[float, float]] = []
+    true = noisy.simulate
+
+    def noted(experiment: Any, **more: Any) -> Any:
+        median = experiment.device.median
+        seen.append((median["friction"] / start["device.friction"], median["drift"] / start["device.drift"]))
+        return true(experiment, **more)
+
+    monkeypatch.setattr(noisy, "simulate", noted)
+    misfit = Objective(plan)(plan.start, 16, 1)
+    expected = [(1, 1), (1 / 1.2, 1), (1.2, 1), (1, 1 / 1.01), (1, 1.01)]
+    np.testing.assert_allclose(sorted(seen), sorted(expected), rtol=1e-12)
+
+    pull = np.array([[1.0, 1.0]]), np.array([-1e3])  # both parameters are asked to go far
+    step = corrected(plan, misfit._replace(jacobian=pull[0], residual=pull[1])).u - misfit.u
+    moved = np.log(plan.values(misfit.u + step) / plan.values(misfit.u))
+    np.testing.assert_allclose(moved.max(), 4 * 0.01, rtol=0.02)
+    data["parameters"]["device.drift"] = {"reach": 0.1}  # type: ignore[index]
+    plan = plan_of(data)
+    step = corrected(plan, misfit._replace(jacobian=pull[0], residual=pull[1])).u - misfit.u
+    moved = np.log(plan.values(misfit.u + step) / plan.values(misfit.u))
+    np.testing.assert_allclose(moved.max(), 4 * 0.1, rtol=0.02)

@@ -67,8 +67,10 @@ def evaluate(
                 found |= {(case, own.of_mean): r for case, r in exact.read(cases, values, *settings).items()}
             return found
         derivatives = "differences" if curve else search.derivatives
-        ensemble = (devices, seed, slopes, derivatives, search.reach, curve and slopes)
-        return noisy.read(cases[0], values[cases[0].experiment, cases[0].device], wanted, *ensemble)
+        pair = cases[0].experiment, cases[0].device
+        reach = {path: plan.parameters[j].reach for path, j in plan.columns(*pair).items()}
+        ensemble = (devices, seed, slopes, derivatives, curve and slopes)
+        return noisy.read(cases[0], values[pair], reach, wanted, *ensemble)
 
     readings: dict[tuple[Case, bool], Reading] = {}
     with thread_pool() as pool:

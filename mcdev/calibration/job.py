@@ -70,6 +70,9 @@ class Free(Strict):
     """Of a circuit's or protocol's parameter: the experiments that it is a parameter of; else all that have it."""
     prior: Prior | None = None
     """What is known of it beforehand."""
+    reach: Fraction | None = None
+    """How far differences of ensembles reach to either side of this one, as a share of it; else ``search.reach``. Far
+    where the numbers hardly follow the parameter and their noise would hide it, near where they follow steeply."""
 
 
 class Read(Address):
@@ -250,7 +253,8 @@ class Search(Strict):
     """Of hopping particles: the estimator, with differences where it is too noisy; or differences throughout; auto:
     differences below sixteen parameters an experiment, where they are the cheaper (docs/calibration.md)."""
     reach: Fraction = 0.05
-    """How far a difference of hopping particles' ensembles reaches to either side, as a share of its parameter."""
+    """How far a difference of hopping particles' ensembles reaches to either side, as a share of its parameter; a
+    parameter may have its own."""
     seed: int = Field(1, ge=0, lt=2**32)
     """Names the random numbers of the simulated devices."""
     members: int = Field(32, ge=1, le=100_000)

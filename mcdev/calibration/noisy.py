@@ -52,39 +52,47 @@ class _Around:
     """The ensembles beside one, each parameter a little lower and a little higher, with the same random numbers. Each
     pair is simulated when it is first asked for, once."""
 
-    def __init__(self, case: Case, values: dict[str, float], devices: int, seed: int, reach: float):
-        self.case, self.values, self.devices, self.seed, self.reach = case, values, devices, seed, reach
+    def __init__(self, case: Case, values: dict[str, float], reach: Mapping[str, float], devices: int, seed: int):
+        self.case, self.values, self.reach, self.devices, self.seed = case, values, reach, devices, seed
         self._found: dict[str, tuple[tuple[float, float], PointResult, PointResult]] = {}
 
     def __getitem__(self, path: str) -> tuple[tuple[float, float], PointResult, PointResult]:
         """Both values of the parameter, and what was simulated at them."""
         if path not in self._found:
-            ends = _around(self.case, path, self.values[path], self.reach)
+            ends = _around(self.case, path, self.values[path], self.reach[path])
             low, high = (_run(self.case, {**self.values, path: x}, self.devices, self.seed) for x in ends)
             self._found[path] = ends, low, high
         return self._found[path]
+
+    @property
+    def how(self) -> str:
+        """In words, how such a derivative was found."""
+        shares = [100 * self.reach[path] for path in self.values]
+        ends = " to ".join(f"{x:g}" for x in dict.fromkeys((min(shares), max(shares))))
+        return f"differences of ±{ends} % with common random numbers"
 
 
 def read(
     case: Case,
     values: Mapping[str, float],
+    reach: Mapping[str, float],
     wanted: Sequence[Wanted],
     devices: int,
     seed: int,
     slopes: bool,
     derivatives: str = "auto",
-    reach: float = 0.05,
     courses: bool = False,
 ) -> dict[tuple[Case, bool], Reading]:
     """(case, whether of the mean) → what is ``wanted`` of this case at these parameter values (path → SI); all of it
     from the same ensembles.
 
-    ``reach``: half the width of a difference, relative to its parameter. ``derivatives`` "differences": no estimator.
+    ``reach``: path → half the width of a difference, relative to its parameter. ``derivatives`` "differences": no
+    estimator.
     ``courses``: with the current of every realisation.
     """
     own = dict(values)
     result = simulate(_sized(case, own, devices, seed), courses=("current",) if courses else ())[0]
-    around = _Around(case, own, devices, seed, reach)
+    around = _Around(case, own, reach, devices, seed)
     found = {}
     for of_mean, names, spread in wanted:
         reading = Reading(tuple(own), left_out=1.0 - float(result.intact.mean()))
@@ -260,7 +268,6 @@ def _difference(around: _Around, result: PointResult, names: Sequence[str], of_m
     rows: dict[str, list[Reading]] = {name: [] for name in names}
     currents: list[np.ndarray] = []
     ends: dict[str, list[Ends]] = {name: [] for name in names}
-    reach = around.reach
     for path, here in around.values.items():
         (below, above), low, high = around[path]
         for name in names:
@@ -274,7 +281,7 @@ def _difference(around: _Around, result: PointResult, names: Sequence[str], of_m
     for name in names:
         if not of_mean:
             reading.ends[name] = tuple(ends[name])
-            reading.how[name] = f"differences of ±{100 * reach:g} % with common random numbers"
+            reading.how[name] = around.how
         slope = np.array([np.nan_to_num(r.value[name]) for r in rows[name]])
         error = np.array([np.nan_to_num(r.error[name]) for r in rows[name]])
         if all(name in r.replicates for r in rows[name]):
@@ -284,7 +291,7 @@ def _difference(around: _Around, result: PointResult, names: Sequence[str], of_m
             slope = np.where(better, slope, reading.slope[name])
             error = np.where(better, error, reading.slope_error[name])
         reading.slope[name], reading.slope_error[name] = slope, error
-        reading.method[name] = f"differences of ±{100 * reach:g} % with common random numbers"
+        reading.method[name] = around.how
 
 
 def _around(case: Case, path: str, here: float, reach: float) -> tuple[float, float]:

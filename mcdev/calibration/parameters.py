@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.coordinates import Coordinate
-from mcdev.calibration.job import Free, Job, Prior, given_for
+from mcdev.calibration.job import Free, Job, Prior, Search, given_for
 from mcdev.calibration.places import SECTIONS, numbers, place
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import Problem, key_path
@@ -34,6 +34,8 @@ class Parameter(NamedTuple):
     prior_centre: float | None
     """In the natural coordinate; None without a prior."""
     prior_sd: float
+    reach: float
+    """Of differences of ensembles that are noisy, to either side, as a share of the value."""
 
 
 def parameters_of(
@@ -74,7 +76,7 @@ def parameters_of(
         having_it = tuple(d for d in devices if any(pair[1] == d for pair in having))
         owners: list[tuple[str, ...]] = [(d,) for d in having_it] if free.per_device else [having_it]
         for owner in owners:
-            parameters += _parameter(key, path, free, owner, len(devices), having, mark, found)
+            parameters += _parameter(key, path, free, job.search, owner, len(devices), having, mark, found)
     return parameters
 
 
@@ -132,6 +134,7 @@ def _parameter(
     key: str,
     path: str,
     free: Free,
+    search: Search,
     owner: tuple[str, ...],
     devices: int,
     having: dict[tuple[str, str], Experiment],
@@ -184,7 +187,7 @@ def _parameter(
         return []
     names = tuple(dict.fromkeys(pair[0] for pair in own))
     mark = mark.written_in(unit_written(mark.unit, free.low, free.high, free.start))
-    return [Parameter(path, owner, names, label, mark, coordinate, start, centre, sd)]
+    return [Parameter(path, owner, names, label, mark, coordinate, start, centre, sd, free.reach or search.reach)]
 
 
 def _bound(written: Any, plain: Unit, mark: Unit, own: float | None) -> float | None:

@@ -150,11 +150,11 @@ def _natural_per_free(plan: Plan, u: np.ndarray) -> np.ndarray:
 
 def _capped(plan: Plan, u: np.ndarray, step: np.ndarray) -> np.ndarray:
     """The step, shortened so that no parameter moves further than is sensible: a factor e, or 1.2 under noise where
-    differences reach 5 %."""
-    reach = _LONGEST if plan.exact else min(_LONGEST, _REACHES * plan.job.search.reach)
-    longest = float(np.max(np.abs(step) * _natural_per_free(plan, u), initial=0.0))
-    longest = max(longest, float(np.max(np.abs(step), initial=0.0)) / 4.0)  # a coordinate near its bound hardly moves x
-    return step * min(1.0, reach / longest) if longest > 0 else step
+    its differences reach 5 %."""
+    reach = np.array([_LONGEST if plan.exact else min(_LONGEST, _REACHES * p.reach) for p in plan.parameters])
+    moves = np.maximum(np.abs(step) * _natural_per_free(plan, u), np.abs(step) / 4.0)  # near its bound x hardly moves
+    longest = float(np.max(moves / reach, initial=0.0))  # in the reach of each
+    return step * min(1.0, 1.0 / longest) if longest > 0 else step
 
 
 Note = Callable[..., None]
