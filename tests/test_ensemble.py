@@ -15,6 +15,7 @@ import mcdev
 from mcdev.configuration.experiment import Experiment
 from mcdev.devices.diffusive import Diffusive
 from mcdev.measurements.contract import FAILED, OK
+from mcdev.measurements.mean_conductance import MeanConductance
 from mcdev.simulation.draws import draw_parameters
 
 pytestmark = pytest.mark.promise
@@ -215,3 +216,18 @@ def test_all_broken_is_an_answer_too(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = mcdev.run(train(1))
     assert np.all(array(tree, "measurements/g/status").values == FAILED)
     assert np.all(np.isnan(array(tree, "response/conductance").values))
+
+
+def test_devices_and_their_mean_are_measured_by_one_compiled_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measurement is traced once a run: the mean trajectories go through the program of the realisations."""
+    traced = []
+    true = MeanConductance.measure
+
+    def counted(self: MeanConductance, trajectory: Any) -> Any:
+        traced.append(type(trajectory.widths))
+        return true(self, trajectory)
+
+    monkeypatch.setattr(MeanConductance, "measure", counted)
+    hold = {"kind": "hold", "duration": "0.02 s", "samples": 7}
+    mcdev.run(reduced(hold, {"g": {"kind": "mean_conductance"}}, {"devices": 20}, particles=3))
+    assert len(traced) == 1

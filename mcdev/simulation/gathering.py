@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from mcdev.machine.environment import computing
@@ -69,7 +70,8 @@ def gather(
     points: Sequence[Trial], shares: Sequence[Share], keeper: Keeper, courses: Sequence[str] = ()
 ) -> list[PointResult]:
     """The results of all sweep points from their chunks. Chunks that are not there count as broken down."""
-    with computing(points[0].experiment.precision == "float64"):
+    # Of where chunks are computed: JAX compiles anew where the place is left open.
+    with computing(points[0].experiment.precision == "float64"), jax.default_device(jax.local_devices()[0]):
         found, means = [], []
         for i, (trial, of) in enumerate(zip(points, shares, strict=True)):
             chunks = [chunk for chain in chains(trial, i, of) for chunk in chain]
