@@ -16,13 +16,15 @@ import numpy as np
 
 from mcdev.calibration import posterior
 from mcdev.calibration.evaluation import evaluate
+from mcdev.calibration.gains import gains
 from mcdev.calibration.job import Stage
 from mcdev.calibration.misfit import Evaluations, Misfit, Objective, among
 from mcdev.calibration.next_experiments import Fitted, designed
 from mcdev.calibration.outcome import Criterion, Outcome
 from mcdev.calibration.plan import Plan, with_model
+from mcdev.calibration.profile import profile
 from mcdev.calibration.search import Step, corrected, search, stage_seed
-from mcdev.calibration.uncertainty import gains, known, profile
+from mcdev.calibration.uncertainty import known
 from mcdev.configuration.problems import ConfigError, Problem
 
 _OTHERS = 3

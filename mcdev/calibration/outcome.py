@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from mcdev.calibration.evaluation import Evaluation
+from mcdev.calibration.gains import Gain
 from mcdev.calibration.misfit import Misfit
 from mcdev.calibration.next_experiments import Designed
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.posterior import Posterior
+from mcdev.calibration.profile import Profile
 from mcdev.calibration.search import Run
-from mcdev.calibration.uncertainty import Gain, Knowledge, Profile
+from mcdev.calibration.uncertainty import Knowledge
 
 
 class Criterion(NamedTuple):

@@ -1,4 +1,4 @@
-"""How well each parameter is known: covariance, intervals, weak directions in words, profiles, what to measure next.
+"""How well each parameter is known: covariance, intervals, weak directions in words.
 
 Everything is in natural coordinates, z = ln x of a scale: a standard deviation of 0.1 is 10 %. With A the derivatives
 of the weighted deviations by z, priors included,
@@ -28,9 +28,7 @@ numbers, and χ²/ν is compared with F(ν, D - 1).
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -38,11 +36,8 @@ from scipy import stats
 
 from mcdev.calibration.covariance import covariance as covariance_of
 from mcdev.calibration.covariance import draws, whitened
-from mcdev.calibration.evaluation import evaluate
-from mcdev.calibration.job import Stage
-from mcdev.calibration.misfit import Misfit, Objective
+from mcdev.calibration.misfit import Misfit
 from mcdev.calibration.plan import Plan
-from mcdev.calibration.search import levenberg_marquardt, stage_seed
 
 CONFIDENCE = 0.95
 UNDETERMINED = float(np.log(2.0))
@@ -299,104 +294,3 @@ def _measure(plan: Plan, named: list[int]) -> str:
     if all(plan.parameters[j].coordinate.positive for j in named):
         return "their logarithms"
     return "their logarithms (of those that may be negative: in units of where they began)"
-
-
-class Gain(NamedTuple):
-    """What one more number would add."""
-
-    label: str
-    value: float
-    sigma: float
-    smallest_before: float
-    smallest_after: float
-    """Smallest singular value of all numbers and priors, with it."""
-
-
-def gains(plan: Plan, m: Misfit, devices: int, seed: int) -> list[Gain]:
-    """For each candidate: by how much it raises the smallest singular value. The best first."""
-    if not plan.candidates:
-        return []
-    a = matrix(plan, m)
-    x = plan.values(m.u)
-    found = evaluate(plan, x, devices, seed, True, plan.candidates, traces=False)
-    per_natural = np.array(
-        [1.0 / p.coordinate.natural_slope(float(v)) for p, v in zip(plan.parameters, x, strict=True)]
-    )
-    before = _smallest(a)
-    rows = []
-    for goal, value, row in zip(plan.candidates, found.value, found.jacobian, strict=True):
-        sigma = goal.expected_sigma(float(value))
-        more = np.nan_to_num(row * per_natural / sigma) if sigma > 0 else np.zeros(len(row))
-        rows.append(Gain(goal.label, float(value), float(sigma), before, _smallest(np.vstack([a, more]))))
-    return sorted(rows, key=lambda g: -g.smallest_after)
-
-
-def _smallest(a: np.ndarray) -> float:
-    s = np.linalg.svd(a, compute_uv=False)
-    return float(s[-1]) if s.size == a.shape[1] else 0.0
-
-
-class Profile(NamedTuple):
-    """Least χ² against one parameter held at each of several values."""
-
-    label: str
-    unit: str
-    value: np.ndarray
-    chi_square: np.ndarray
-    low: float
-    """Ends of the 95 % interval, where χ² is 3.84 above its least, or t² of statistics of a few devices; NaN where the
-    grid does not reach it."""
-    high: float
-
-
-def profile(
-    objective: Objective, best: Misfit, knowledge: Knowledge, label: str, stage: Stage, report: Callable[[str], None]
-) -> Profile:
-    """The profile likelihood of one parameter (Raue et al. 2009, doi:10.1093/bioinformatics/btp358), over three
-    standard deviations to either side, or as far as its bounds go. Of curves of devices that move, χ² counts in units
-    of its own spread, so that 3.84 is 95 % there too (Pace, Salvan and Sartori 2011)."""
-    plan = objective.plan
-    j = [p.label for p in plan.parameters].index(label)
-    own = plan.parameters[j]
-    reach = min(3.0 * float(knowledge.sd[j]), 2.0)
-    centre = float(knowledge.natural[j])
-    grid = centre + np.linspace(-reach, reach, plan.job.report.profile_points)
-    values, costs = [], []
-    for outward in (np.sort(grid[grid <= centre])[::-1], np.sort(grid[grid > centre])):
-        u = best.u
-        for z in outward:
-            x = float(np.exp(z)) if own.coordinate.positive else float(z * own.coordinate.scale)
-            if not own.coordinate.inside(x):
-                continue
-            held = own._replace(prior_centre=float(z), prior_sd=1e-4)
-            parameters = tuple(held if i == j else p for i, p in enumerate(plan.parameters))
-            begin = u.copy()
-            begin[j] = own.coordinate.free(x)
-            inner = Objective(dataclasses.replace(plan, parameters=parameters), objective.book)
-            inner.roots, inner.goals = best.roots, best.goals
-            found = levenberg_marquardt(inner, begin, stage, stage_seed(plan, len(plan.stages) - 1), lambda *_: None)
-            u = found.u
-            at = inner.plan.values(found.u)[j]
-            rise = found.loss - ((own.coordinate.natural(at) - float(z)) / 1e-4) ** 2
-            if own.prior_centre is not None:
-                rise += ((own.coordinate.natural(at) - own.prior_centre) / own.prior_sd) ** 2
-            values.append(x / own.mark.scale)
-            costs.append(rise / float(knowledge.widening[j]) ** 2)
-            report(f"profile of {label}")
-    order = np.argsort(values)
-    value, cost = np.array(values)[order], np.array(costs)[order]
-    low, high = _crossings(value, cost - cost.min(), float(knowledge.reach[j]) ** 2)
-    return Profile(label, own.mark.unit, value, cost, low, high)
-
-
-def _crossings(value: np.ndarray, rise: np.ndarray, level: float) -> tuple[float, float]:
-    least = int(np.argmin(rise))
-
-    def crossing(which: Sequence[int]) -> float:
-        for inner, outer in itertools.pairwise(which):
-            if rise[inner] < level <= rise[outer]:
-                share = (level - rise[inner]) / (rise[outer] - rise[inner])
-                return float(value[inner] + share * (value[outer] - value[inner]))
-        return float("nan")
-
-    return crossing(range(least, -1, -1)), crossing(range(least, value.size))
