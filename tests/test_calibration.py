@@ -1055,7 +1055,7 @@ def test_each_parameter_has_its_own_reach(monkeypatch: pytest.MonkeyPatch) -> No
     """Differences reach as far as stands at the parameter, else as in the search; a step goes no further than four of
     the shortest that it uses up."""
     hold = {"kind": "pulse", "amplitude": "2 V", "width": "0.02 s", "relaxation": "0.02 s"}
-    data = {
+    data: dict[str, Any] = {
         "name": "reaches",
         "device": {"preset": "wang2017_reduced", "particles": 4},
         "experiments": {"hold": {"protocol": hold, "measurements": {"g": {"kind": "mean_conductance"}}}},
@@ -1082,7 +1082,7 @@ def test_each_parameter_has_its_own_reach(monkeypatch: pytest.MonkeyPatch) -> No
     step = corrected(plan, misfit._replace(jacobian=pull[0], residual=pull[1])).u - misfit.u
     moved = np.log(plan.values(misfit.u + step) / plan.values(misfit.u))
     np.testing.assert_allclose(moved.max(), 4 * 0.01, rtol=0.02)
-    data["parameters"]["device.drift"] = {"reach": 0.1}  # type: ignore[index]
+    data["parameters"]["device.drift"] = {"reach": 0.1}
     plan = plan_of(data)
     step = corrected(plan, misfit._replace(jacobian=pull[0], residual=pull[1])).u - misfit.u
     moved = np.log(plan.values(misfit.u + step) / plan.values(misfit.u))
