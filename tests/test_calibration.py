@@ -1060,7 +1060,9 @@ def test_each_parameter_has_its_own_reach(monkeypatch: pytest.MonkeyPatch) -> No
         "device": {"preset": "wang2017_reduced", "particles": 4},
         "experiments": {"hold": {"protocol": hold, "measurements": {"g": {"kind": "mean_conductance"}}}},
         "parameters": {"device.friction": {"reach": 0.2}, "device.drift": {}},
-        "targets": [{"experiment": "hold", "measurement": "g", "value": "3 S", "uncertainty": "1 %", "source": "far off"}],
+        "targets": [
+            {"experiment": "hold", "measurement": "g", "value": "3 S", "uncertainty": "1 %", "source": "far off"}
+        ],
         "search": {"derivatives": "differences", "reach": "1 %"},
     }
     plan = plan_of(data)
@@ -1087,3 +1089,20 @@ def test_each_parameter_has_its_own_reach(monkeypatch: pytest.MonkeyPatch) -> No
     step = corrected(plan, misfit._replace(jacobian=pull[0], residual=pull[1])).u - misfit.u
     moved = np.log(plan.values(misfit.u + step) / plan.values(misfit.u))
     np.testing.assert_allclose(moved.max(), 4 * 0.1, rtol=0.02)
+
+
+def test_a_prior_holds_where_derivatives_are_noise() -> None:
+    """What is known beforehand is not taken away with the noise of what the numbers say."""
+    data = job()
+    data["parameters"]["device.capacitance"]["prior"] = {"median": "9 uF/cm^2", "factor": 1.1}
+    plan = plan_of(data)
+    u = plan.start
+    misfit = Objective(plan)(u, 1, 1)
+    clear = known(plan, misfit)
+    noise = np.zeros_like(misfit.jacobian)
+    noise[:2] = 1e3 * np.abs(misfit.jacobian[:2]).max()
+    hidden = known(plan, misfit._replace(jacobian_error=noise))
+    k = np.sqrt(hidden.inflation)
+    np.testing.assert_allclose(hidden.sd[0], k * np.log(1.1), rtol=1e-6)
+    assert clear.sd[0] < hidden.sd[0] < hidden.sd[1] == 3.0
+    assert not hidden.determined[1]

@@ -107,9 +107,12 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
     noise = (fitted or m).noise_covariance
     a = matrix(plan, m)
     count = len(plan.parameters)
+    data = matrix(plan, m, priors=False)
     # noise of derivatives makes weak directions look better known than they are: E[ÂᵀÂ] = AᵀA + Σ var
     extra = np.sum(_per_natural(plan, m, m.jacobian_error) ** 2, axis=0)
-    squares, v = np.linalg.eigh(a.T @ a - np.diag(extra))
+    said, along = np.linalg.eigh(data.T @ data - np.diag(extra))
+    priors = a[len(data) :]  # they have no noise, and hold where it hides what the numbers say
+    squares, v = np.linalg.eigh((along * np.maximum(said, 0.0)) @ along.T + priors.T @ priors)
     s, v = np.sqrt(np.maximum(squares[::-1], 0.0)), v.T[::-1]
     r = (fitted or m).residual
     goals = noise.shape[0]
@@ -151,7 +154,6 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
         )
         low[j] = max(ends[0], -np.inf if p.coordinate.low is None else p.coordinate.low)
         high[j] = min(ends[1], np.inf if p.coordinate.high is None else p.coordinate.high)
-    data = matrix(plan, m, priors=False)
     _, s_data, v_data = np.linalg.svd(data, full_matrices=data.shape[0] < count)
     s_data = np.concatenate([s_data, np.zeros(count - s_data.size)])
     scale = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
