@@ -290,7 +290,7 @@ def profile(tree: xr.DataTree, name: str) -> Figure:
             axes.axvline(end, color=BLUE, lw=FRAME)
     axes.set_ylim(0, max(6.0, min(float(rise.max()) * 1.1, 20.0)))
     unit = data["value"].attrs["units"]
-    dress(axes, _with(_wrapped(str(data.attrs["title"])), displayed(unit)), "χ² above its least")
+    dress(axes, _with(_wrapped(str(data.attrs["title"])), displayed(unit)), "χ² above its minimum")
     return figure
 
 

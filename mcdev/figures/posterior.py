@@ -156,7 +156,7 @@ def checks(tree: xr.DataTree) -> Figure:
         below = np.searchsorted(np.sort(column), share, side="right") / count
         left.plot(share, below - share, color=colour, lw=MEAN, label=str(name))
     left.set_ylim(-max(0.15, 1.3 * band), max(0.15, 1.3 * band))
-    dress(left, "rank of the truth", "share below, less rank")
+    dress(left, "rank of the truth", "share below, minus rank")
     handles, labels = left.get_legend_handles_labels()
     if len(labels) <= _MOST:
         key(left, handles, labels)
