@@ -110,8 +110,7 @@ def history(tree: xr.DataTree) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain_ticks(axes.yaxis)
     dress(axes, "accepted step", "loss, Σ pull²")
-    handles, labels = axes.get_legend_handles_labels()
-    key(axes, handles, labels, title="start", columns=1 + count // 6)
+    legend_above(figure, [axes], "start")
     return figure
 
 
@@ -308,8 +307,7 @@ def curve(tree: xr.DataTree, name: str) -> Figure:
     upper.plot(time, measured / scale, ".", ms=1.5, color=GREY, label="measured")
     upper.plot(time, simulated / scale, color=RED, lw=MEAN, label="fitted")
     dress(upper, "", f"current ({prefix}A)")
-    handles, labels = upper.get_legend_handles_labels()
-    key(upper, handles, labels)
+    legend_above(figure, [upper])
     lower.axhspan(-1, 1, color=BLUE, alpha=0.2, lw=0)
     lower.plot(time, (measured - simulated) / sd, ".", ms=1.5, color=BLACK)
     dress(lower, "time (s)", "difference/sd")

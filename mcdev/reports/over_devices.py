@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.colors import to_hex
 
-from mcdev.figures.axes import Scale, axis_words, curves, measurement, points, scale, sweep_axis
+from mcdev.figures.axes import Scale, axis_scale, axis_words, curves, measurement, points, scale, sweep_axis
 from mcdev.figures.style import categories
 from mcdev.reports.contents import Column, Curve, Of, Pairs, Panel
 from mcdev.reports.labels import device_names, plain
@@ -81,7 +81,7 @@ def along(tree: xr.DataTree, shown: list[list[Reading]], room: int, colours: lis
 
 def _against(tree: xr.DataTree, path: str, own: list[Reading], most: int, colours: list[str], of: Of) -> Panel:
     axis = sweep_axis(tree, path)
-    along, (value, label) = scale(tree, axis.attrs["units"], axis.values), _named(tree, own)
+    along, (value, label) = axis_scale(tree, path), _named(tree, own)
     words = axis_words(axis)
     at = {reading.index: reading for reading in own}
     lines = [line for line in curves(tree, path) if set(line.points) & set(at)]
