@@ -120,7 +120,7 @@ def parameters(tree: xr.DataTree) -> Figure:
     count = data.sizes["parameter"]
     value, low, high = (data[name].values for name in ("value", "low", "high"))
     named = zip(data["parameter"].values, value, data["unit"].values, strict=True)
-    labels = [_wrapped(f"{p}  {v:.3g}{'' if u == '1' else ' ' + displayed(str(u))}") for p, v, u in named]
+    labels = [_wrapped(f"{p}  {float(f'{v:.3g}'):g}{'' if u == '1' else ' ' + displayed(str(u))}") for p, v, u in named]
     figure = sheet(max(0.65 + _height(labels), 1.0))
     axes = figure.subplots()
     axes.set_ylim(-0.7, count - 0.3)
