@@ -37,7 +37,8 @@ def draw(tree: xr.DataTree) -> Figure:
     for (name, fit), part in zip(fits.items(), parts, strict=True):
         axes = part.subplots()
         _draw_fit(tree, axes, name, fit)
-        key(part, *axes.get_legend_handles_labels(), loc="outside upper center")
+        handles, texts = axes.get_legend_handles_labels()
+        key(part, handles, texts, loc="outside upper center")
     return figure
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.ticker import ScalarFormatter
 
 
@@ -31,9 +31,11 @@ class PowerInLabel(ScalarFormatter):
 
     def _axes(self) -> list[Axis]:
         """This axis and those that share its formatter."""
-        name = self.axis.axis_name
-        siblings = self.axis.axes._shared_axes[name].get_siblings(self.axis.axes)
-        return [axis for axis in (getattr(axes, f"{name}axis") for axes in siblings) if axis.major.formatter is self]
+        own: Any = self.axis
+        across = isinstance(own, XAxis)
+        shared = own.axes.get_shared_x_axes() if across else own.axes.get_shared_y_axes()
+        every = (axes.xaxis if across else axes.yaxis for axes in shared.get_siblings(own.axes))
+        return [axis for axis in every if axis.get_major_formatter() is self]
 
     def _write(self, axis: Axis) -> None:
         """The label with the power; from the label without one, whoever has written it."""
