@@ -322,12 +322,15 @@ STATUSES = {
 
 
 def fits_page() -> str:
-    intro = "Each entry of `[fits]` fits a law to a measurement along one axis of the sweep, under a name of yours."
+    intro = (
+        "Each entry of `[fits]` has a name that you choose. It fits a law to a measurement along one axis of the sweep."
+    )
 
     def about(kind: type[Any]) -> str:
         one = example(kind)
         rows = [(code(name), unit) for name, unit in one.coefficients.items()]
-        least = f"The axis must be in {one.axis_unit or 'a pure number'} and have {one.least_points} points at least."
+        unit = f"have the unit {one.axis_unit}" if one.axis_unit else "be a pure number"
+        least = f"The axis must {unit}, and have at least {one.least_points} points."
         return f"Law: {markdown(one.equation)}. {least}\n\n" + table(("coefficient", "unit"), rows)
 
     return kinds_page("Fits along a sweep axis", intro, "fits", about)

@@ -758,7 +758,7 @@ def test_calibrate_from_the_command_line(
     assert {"history.png", "parameters.png", "correlation.png", "profile_1.png"} <= {
         file.name for file in (folder / "figures").iterdir()
     }
-    assert "to measure next" in ended.out
+    assert "of the candidates, measure next" in ended.out
     assert "95 % interval" in ended.out
     ran = mcdev_main("run", folder / "fitted.toml", "--out", tmp_path / "fitted", "--no-figures")
     assert ran.code == 0, ran.err

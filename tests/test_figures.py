@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,8 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from test_figures_gallery import faults
 
 import mcdev
 from mcdev.figures import (
@@ -24,6 +27,7 @@ from mcdev.figures import (
     arrhenius,
     axes,
     calibration,
+    density_panels,
     distributions,
     exponential_fits,
     impedance,
@@ -39,7 +43,7 @@ from mcdev.figures import (
     waveform,
 )
 from mcdev.figures.pictures import PICTURES, draw_all
-from mcdev.figures.style import remark, sheet
+from mcdev.figures.style import dress, legend_above, remark, sheet
 from mcdev.files.whole_file import ResultsError
 from mcdev.measurements.contract import FAILED, OK, RIGHT_CENSORED
 
@@ -502,7 +506,7 @@ def test_exponential_fits_are_drawn_through_the_mean(turned_on: xr.DataTree) -> 
     assert len(courses) == 2  # one a device, at the first voltage listed
     for one, point in zip(courses, (0, 4), strict=True):
         assert set(ydata(one)) <= set(1e6 * mean(turned_on, "current", point))
-    assert "tau on: preset, at amplitude 3.5 V" in texts(figure)
+    assert r"$\tau_\mathrm{on}$: preset, at amplitude 3.5 V, mean of 6" in texts(figure)
     value, error = per_device(turned_on, "tau_on", 4)
     assert f"device_2s: $\\tau$ = {numbers.with_error(1e3 * value, 1e3 * error)} ms (published: 640 ms)" in texts(
         figure
@@ -578,7 +582,7 @@ def test_paired_pulses_are_relative_to_the_first(facilitated: xr.DataTree) -> No
     figure = paired_pulse.draw(facilitated)
     answer = panel(figure, "current")
     assert answer.get_xlabel() == "time $t$ (ms)"
-    assert "preset, at gap 50 ms" in texts(figure)
+    assert "preset, at gap 0.05 s, mean of 6" in texts(figure)
     assert len({str(one.get_color()) for one in answer.get_lines() if one.get_label() and ydata(one).size > 2}) == 3
     for point, name in zip((0, 8, 16), PRESETS, strict=True):
         drawn = next(one for one in answer.get_lines() if str(one.get_label()).startswith(name))
@@ -823,3 +827,64 @@ def test_long_names_of_an_axis_do_not_squeeze_a_panel() -> None:
     figure.draw_without_rendering()
     assert axes.get_position().width > 0.7
     assert "\n" in axes.texts[0].get_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["pulse", "heated", "train", "trains", "rates", "swept", "waved", "spectra", "turned_on", "recovered"]
+)
+@pytest.mark.parametrize("style", ["single", pytest.param("double", marks=pytest.mark.slow)])
+def test_no_picture_of_a_run_has_faults(name: str, style: str, request: pytest.FixtureRequest) -> None:
+    """No text on another or cut off, no legend in a panel; as wide as a column, and as both."""
+    drawn = mcdev.draw(request.getfixturevalue(name), style=style)
+    assert {one: wrong for one, figure in drawn.items() if (wrong := faults(figure))} == {}
+
+
+def test_a_sweep_axis_is_in_the_unit_that_the_user_wrote(turned_on: xr.DataTree) -> None:
+    """In that in which most of its values are written."""
+    other = turned_on.copy(deep=True)
+    written = str(turned_on["config/toml"].item())
+    amplitudes = '["3.5 V", "3 V", "4 V", "4.5 V"]'
+    assert amplitudes in written
+    other["config/toml"] = written.replace(amplitudes, '["3500 mV", "3000 mV", "4 V", "4500 mV"]')
+    upper = along_axis.draw(other).axes[0]
+    assert upper.get_xlabel() == "amplitude (mV)"
+    np.testing.assert_allclose(xdata(upper.get_lines()[0]), [3000, 3500, 4000, 4500])
+    assert "preset, at amplitude 3500 mV" in texts(exponential_fits.draw(other))
+
+
+def test_a_power_of_ten_stands_in_the_label() -> None:
+    figure = sheet(3.0)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper.plot([1e-10, 3e-10], [1.0, 2.0])
+    lower.plot([1e-10, 3e-10], [2e5, 8e5])
+    dress(upper, "", "ratio")
+    dress(lower, "conductivity (S/cm)", "misfit")
+    figure.draw_without_rendering()
+    assert (upper.get_xlabel(), upper.get_ylabel()) == ("", "ratio")
+    assert lower.get_xlabel() == "conductivity ($10^{-10}$ S/cm)"
+    assert faults(figure) == []
+    lower.set_xlim(0.0, 3.0)
+    figure.draw_without_rendering()
+    assert lower.get_xlabel() == "conductivity (S/cm)"
+
+
+def test_a_long_title_of_a_legend_takes_several_lines() -> None:
+    figure = sheet(2.0)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], label="one")
+    legend_above(figure, [axes], "background temperature (K), width of the pulse (ms), relaxation (ms), mean of 16")
+    assert faults(figure) == []
+
+
+def test_names_of_moments_lie_beside_each_other() -> None:
+    """Where points crowd, and at the panel's edges."""
+    axes = sheet(2.0).subplots()
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    points = [(0.0, 0.0), (0.01, 0.02), (0.02, 0.02), (0.03, 0.04), (1.0, 1.0)]
+    taken: list[Bbox] = []
+    places = [density_panels._free(axes, at, taken) for at in points]
+    names = taken[1::2]
+    for one, other in itertools.combinations(names, 2):
+        assert not one.overlaps(other)
+    assert places[0][0] > 0 > places[-1][0]

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
@@ -103,7 +104,8 @@ def texts(figure: Figure) -> list[tuple[str, Bbox]]:
 
 
 def faults(figure: Figure) -> list[tuple[str, ...]]:
-    """Texts that overlap by more than a pixel, and texts beyond the picture's edge."""
+    """Texts that overlap by more than a pixel, texts beyond the picture's edge, and legends that lie in a panel, where
+    they may hide what is drawn."""
     found: list[tuple[str, ...]] = []
     drawn = texts(figure)
     whole = figure.bbox.padded(1.0)
@@ -112,6 +114,9 @@ def faults(figure: Figure) -> list[tuple[str, ...]]:
     for (one, a), (other, b) in itertools.combinations(drawn, 2):
         if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1:
             found.append((one, other))
+    legends = [box.get_window_extent() for box in figure.findobj(Legend)]
+    panels = [axes.bbox.padded(-1.0) for axes in figure.axes]
+    found += [("legend in a panel",) for box in legends if any(box.overlaps(panel) for panel in panels)]
     return found
 
 
@@ -125,6 +130,10 @@ def test_faults_are_found() -> None:
     figure.text(0.9, 0.5, "too long for the picture")
     assert ("one upon", "another") in faults(figure)
     assert ("cut off", "too long for the picture") in faults(figure)
+    axes.plot([0, 1], [0, 1], label="line")
+    assert ("legend in a panel",) not in faults(figure)
+    axes.legend()
+    assert ("legend in a panel",) in faults(figure)
 
 
 EVERY = list(itertools.product([1, 2, 4, 12], [False, True]))

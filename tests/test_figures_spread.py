@@ -125,7 +125,7 @@ def test_d2d_beside_c2c(tree: xr.DataTree) -> None:
     bars = next(c for c in left.containers if isinstance(c, ErrorbarContainer))
     middle = ydata(bars.lines[0])
     assert (np.diff(middle) >= 0).all()
-    assert left.get_title() == "background temperature ($w_{p}/k_{B}$): 0.4"
+    assert left.get_title() == "background temperature ($w_{p}/k_{B}$): 0.4\nleft out: 36 of 300 censored"
     assert left_g.get_ylabel().endswith("entry 3")
 
 

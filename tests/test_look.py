@@ -47,10 +47,10 @@ def test_what_an_instrument_does_to_numbers_is_said(tmp_path: Path) -> None:
         "numbers have a decimal comma",
         "current: column 3, 'Current (mA)', in mA: from -300 uA",
         "rows: 606, in 3 cycles of 202 rows",
-        "sampling: 10 ms a row; the first row is at 2.5 s",
+        "sampling: a row every 10 ms; the first row is at 2.5 s",
         "missing: 1 currents are an instrument's infinity or no number",
         "ceiling: -300 uA in ",
-        "sign: the current is against the voltage (I·V < 0) in 97 % of the rows",
+        "sign: current and voltage have opposite signs (I·V < 0) in 97 % of the rows",
         'units = { current = "-1 mA" }',
         "noise: about ",
     ):

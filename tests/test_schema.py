@@ -17,7 +17,7 @@ from scipy.constants import Boltzmann, electron_volt
 
 import mcdev
 from mcdev.schema import Lognormal, Normal, PerDevice, Uniform, Unit, converted, extremes, nearest, typical
-from mcdev.schema.units import readable, unit_written
+from mcdev.schema.units import readable, unit_most_written, unit_written
 
 pytestmark = pytest.mark.promise
 
@@ -318,6 +318,12 @@ def test_a_unit_is_the_one_that_is_written() -> None:
     assert unit_written("F/m^2", {"P": "10 mF/m^2"}) == "mF/m^2"
     assert unit_written("K", "20 degC") == "K"  # whose zero is another
     assert unit_written("s", 3, "word") == "s"
+
+
+def test_unit_that_most_quantities_are_written_in() -> None:
+    assert unit_most_written("s", "50 ms", "0.2 s", "0.5 s") == "s"
+    assert unit_most_written("s", "50 ms", "0.2 s") == "ms"  # of equally many the first
+    assert unit_most_written("K", 3, "word") == "K"
     capacitance = Unit("F/m^2", gt=0, lt=2).written_in("uF/cm^2")
     assert capacitance.scale == pytest.approx(0.01)
     assert (capacitance.gt, capacitance.lt) == (0, pytest.approx(200))

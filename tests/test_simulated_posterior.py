@@ -119,7 +119,7 @@ def test_its_results_are_read_drawn_and_opened_by_arviz(finished: tuple[Plan, Pa
         assert draws["observed_data"]["pulse: tau_r"].attrs["units"] == "ms"
         assert float(draws["observed_data"]["pulse: tau_r"]) == pytest.approx(250)
     assert describes(folder / "fitted.toml") == "study"
-    assert "95 % regions of the posterior hold" in tree.attrs["conclusions"]
+    assert "95 % regions of the posterior contain" in tree.attrs["conclusions"]
 
 
 def test_what_was_simulated_and_learnt_serves_the_next_device(

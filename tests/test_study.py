@@ -246,7 +246,9 @@ def test_variants_are_drawn_side_by_side(folder: Path) -> None:
     assert path.name == "train_side_by_side.png"
     figure = side_by_side.draw({variant: tree for (_, variant), tree in trees.items()})
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["plain", "slow"]
+    words = [text.get_text() for text in legend.get_texts()]
+    assert [each.partition(" (")[0] for each in words] == ["plain", "slow"]
+    assert all("(mean of " in each or "(one device)" in each for each in words)
     assert {line.get_color() for line in legend.get_lines()} == {BLACK}, "a colour is a sweep point"
     assert draw_study({key: tree for key, tree in trees.items() if key[1] == "plain"}, folder) == []
 

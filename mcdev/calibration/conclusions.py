@@ -29,7 +29,7 @@ def conclusions(outcome: Outcome) -> list[str]:
         elif goal.weight > 0 and abs(away := _standardised(goal, float(value), float(error))) > 3:
             said.append(
                 f"{goal.label} is not met: {_number(goal.mark, value)} against {_number(goal.mark, goal.value)}, "
-                f"{away:+.1f} standard deviations; no parameters within the bounds were found "
+                f"{away:+.1f} standard deviations; the search found no parameters within the bounds "
                 "that meet it together with the others"
             )
     said += [*_meant(outcome), *_scattered(outcome)]
@@ -41,7 +41,7 @@ def conclusions(outcome: Outcome) -> list[str]:
                 said.append(f"{p.label} ended at its {name} bound, {bound / p.mark.scale:.4g} {p.mark.unit}".rstrip())
     said += [
         f"the interval of {p.label} ends at its {name} bound, {bound / p.mark.scale:.4g} {p.mark.unit}".rstrip()
-        + ": the data do not say how much further it goes"
+        + ": the data do not show how far it extends beyond"
         for p, low, high in zip(plan.parameters, k.low, k.high, strict=True)
         for name, end, bound in (("lower", low, p.coordinate.low), ("upper", high, p.coordinate.high))
         if bound is not None and abs(end - bound) <= 1e-6 * abs(bound)
@@ -50,23 +50,23 @@ def conclusions(outcome: Outcome) -> list[str]:
         conflict = k.chance < _CONFLICT
         what = "the numbers conflict with the model or with each other within their uncertainties; " if conflict else ""
         said.append(
-            f"χ² = {k.chi_square:.3g} where the model's own data have {k.expected:.3g}, and as much in "
-            f"{100 * k.chance:.2g} % of cases: {what}intervals are widened by {np.sqrt(k.inflation):.2f}"
+            f"χ² = {k.chi_square:.3g}; data of the model itself have {k.expected:.3g}, and at least as much as here in "
+            f"{100 * k.chance:.2g} % of cases: {what}intervals are widened {np.sqrt(k.inflation):.2f} times"
         )
     if k.freedom == 0:
-        said.append("as many numbers as parameters: that all are met says nothing about the model")
+        said.append("there are as many numbers as parameters: that all numbers are met does not confirm the model")
     said += list(k.words)
     undetermined = [p.label for p, fine in zip(plan.parameters, k.determined, strict=True) if not fine]
     if undetermined:
-        said.append("not determined to within a factor of two (one standard deviation): " + ", ".join(undetermined))
+        said.append("one standard deviation is more than a factor of two for: " + ", ".join(undetermined))
     if outcome.final.left_out > 0:
         said.append(f"{100 * outcome.final.left_out:.2g} % of the realisations broke down and are left out")
     if outcome.gains:
         best = outcome.gains[0]
         ratio = best.smallest_after / best.smallest_before if best.smallest_before > 0 else np.inf
         said.append(
-            f"to measure next, among the candidates: {best.label}; it raises the smallest singular value "
-            f"{ratio:.3g}-fold, to {best.smallest_after:.3g}"
+            f"of the candidates, measure next {best.label}: it raises the smallest singular value "
+            f"{ratio:.3g} times, to {best.smallest_after:.3g}"
         )
     return said + _next(outcome)
 
@@ -84,17 +84,16 @@ def _next(outcome: Outcome) -> list[str]:
         for i, (space, one) in enumerate(found.chosen)
     ]
     if found.model is not None:
-        verdict = "they tell the models apart" if found.discrimination > _TELLS else "this is little: they may not do"
+        verdict = "this distinguishes the models" if found.discrimination > _TELLS else "this may not distinguish them"
         return [
             *said,
-            f"the design is expected to discriminate {found.model} from the model as configured by "
+            f"the design is expected to distinguish {found.model} from the configured model by "
             f"{found.discrimination:.3g} (twice the mean ln of the odds); {verdict}",
         ]
     for p, before, after in zip(outcome.plan.parameters, found.before, found.after, strict=True):
         if p.label in found.shrunk:
             said.append(
-                f"{p.label}: one standard deviation is {_spread(before)}, and is expected to be {_spread(after)} with "
-                "the design"
+                f"{p.label}: one standard deviation is {_spread(before)}; with the design {_spread(after)} is expected"
             )
     return said
 
@@ -116,8 +115,8 @@ def _meant(outcome: Outcome) -> list[str]:
         if root is not None:
             taken = "the trace of one device" if trace.mean_of == 1 else f"the mean of {trace.mean_of} devices"
             said.append(
-                f"{trace.label} is taken as {taken} (mean_of = {trace.mean_of}): errors hold the instrument's noise, "
-                "what the devices do by themselves, and the ensemble's own error"
+                f"{trace.label} is taken as {taken} (mean_of = {trace.mean_of}): errors include the noise of the "
+                "instrument, the noise of the devices, and the error of the ensemble"
             )
     return said
 
@@ -136,8 +135,9 @@ def _scattered(outcome: Outcome) -> list[str]:
     if not few:
         return []
     return [
-        "an uncertainty must hold all by which the number may differ from the mean of all devices; these are smaller "
-        f"than the scatter from device to device, which only a mean of so many devices allows: {', '.join(few)}"
+        "an uncertainty must include everything by which the number may differ from the mean of all devices; these are "
+        "smaller than the scatter from device to device, as if the number were a mean of as many devices as stand in "
+        f"brackets: {', '.join(few)}"
     ]
 
 

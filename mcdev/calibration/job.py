@@ -45,289 +45,295 @@ PerDeviceValue = Written | dict[str, Written]
 
 
 class Prior(Strict):
-    """What is known of a parameter beforehand: one more observation of it."""
+    """What is known of a parameter before the fit. It counts as one more observation of the parameter."""
 
     median: PerDeviceValue
-    """Centre."""
+    """Centre of the distribution."""
     factor: Annotated[float, Unit("", gt=1)] | None = None
-    """One standard deviation, as a factor: ln(value) is Gaussian. Give this or ``sd``."""
+    """One standard deviation as a factor; ln(value) is Gaussian. Give this or ``sd``."""
     sd: Written | None = None
-    """One standard deviation, in the parameter's unit: the value is Gaussian."""
+    """One standard deviation in the unit of the parameter; the value is Gaussian."""
 
 
 class Free(Strict):
-    """A parameter to be fitted; its key path is the name of its table."""
+    """A parameter that is fitted. Its key path is the name of its table."""
 
     low: Written | None = None
-    """Lower bound; else the parameter's own, if it has one."""
+    """Lower bound. Without it, the bound of the parameter itself, if it has one."""
     high: Written | None = None
     """Upper bound."""
     start: PerDeviceValue | None = None
-    """Where the search begins; else the device's own value."""
+    """Value at which the search begins. Without it, the value of the device."""
     per_device: bool = False
     """One value for each device, instead of one for all."""
     experiments: tuple[str, ...] = ()
-    """Of a circuit's or protocol's parameter: the experiments that it is a parameter of; else all that have it."""
+    """For a parameter of a circuit or a protocol: names of the experiments to which it belongs. Without it, all that
+    have it."""
     prior: Prior | None = None
-    """What is known of it beforehand."""
+    """What is known of the parameter before the fit."""
     reach: Fraction | None = None
-    """How far differences of ensembles reach to either side of this one, as a share of it; else ``search.reach``. Far
-    where the numbers hardly follow the parameter and their noise would hide it, near where they follow steeply."""
+    """Reach of the differences of ensembles to either side of this parameter, as a share of it. Without it,
+    ``search.reach``. Choose a large one where the numbers depend weakly on the parameter and noise would hide this, a
+    small one where they depend steeply on it."""
 
 
 class Read(Address):
-    """Which number is read: of which experiment, on which device."""
+    """Which number is read, from which experiment and which device."""
 
     experiment: str
     """Name of an entry of [experiments]."""
     device: str | None = None
-    """Which device; all of them where several are meant."""
+    """Name of a device. Without it, all devices."""
 
 
 class Target(Read):
-    """A reported number that the fit shall meet."""
+    """A reported number that is fitted."""
 
     value: PerDeviceValue
-    """The reported number with its unit: one for all devices, or a table device → number. With [simulations] also a
-    bound, "> 20 ms" or "< 1 ms", or "undefined" where there was nothing to measure."""
+    """The reported number with its unit: one number for all devices, or a table device → number. With [simulations] it
+    may also be a bound, "> 20 ms" or "< 1 ms", or "undefined" where there was nothing to measure."""
     uncertainty: PerDeviceValue | None = None
-    """One standard deviation: a quantity, or a share of the value, "5 %". That a percentage is also where the value is
-    a pure number: 5 % of "62 %" are 0.031. Of all by which the number may differ from the mean of all devices: the
-    instrument, and, where it is of one device or a few, the devices' own scatter, unless ``of_devices`` is given. The
-    error of the simulated mean is added by the calibration."""
+    """One standard deviation: a quantity, or a share of the value, "5 %". A percentage is a share of the value also
+    where the value is a pure number: 5 % of "62 %" is 0.031. Include everything by which the number may differ from the
+    mean of all devices: the error of the instrument and, for a number of one device or a few, the scatter of devices.
+    Leave out this scatter where ``of_devices`` is given. The calibration adds the error of the simulated mean."""
     of_devices: int | None = Field(None, ge=1, le=10_000_000)
-    """How many devices the number is a statistic of, each through as many cycles as its experiment has
-    (``ensemble.cycles``). What so few of them scatter by is then worked out from the simulated population and added to
-    the uncertainty, which may be left out. Three or more; with [simulations] also one or two."""
+    """Number of devices of which the reported number is a statistic, each with as many cycles as its experiment
+    (``ensemble.cycles``). The scatter of such a statistic is then computed from the simulated population and added to
+    the uncertainty, which may be left out. Give three or more; with [simulations] also one or two."""
     weight: Annotated[float, Unit("", ge=0)] = 1.0
-    """Multiplies its deviation; zero: computed at the end and shown, not fitted."""
+    """Factor of the deviation. With zero the number is computed at the end and shown, but not fitted."""
     scale: Literal["auto", "linear", "log"] = "auto"
-    """Whether the deviation or its logarithm counts; auto: log for a positive value with a relative uncertainty."""
+    """Whether the deviation of the value or of its logarithm counts. auto: log for a positive value with a relative
+    uncertainty."""
     source: str
-    """Where it is published."""
+    """Where the number is published."""
 
 
 class Range(Strict):
-    """The noise of an instrument in one of its ranges: floor + share · |reading|."""
+    """Noise of an instrument in one of its ranges: floor + share · |reading|."""
 
     floor: Written
-    """Standard deviation of a reading of nothing."""
+    """Standard deviation of a reading at zero current."""
     share: Annotated[float, Unit("", ge=0, le=1)] = 0.0
-    """Of the reading, added."""
+    """Share of the reading that is added."""
     up_to: Written | None = None
-    """Largest current of the range; of the last one, none."""
+    """Largest current of the range. The last range has none."""
 
 
 class Curve(Layout):
-    """A measured current to be followed: a file with columns of time, voltage and current.
+    """A measured current that is fitted: a file with columns of time, voltage and current.
 
-    A row's current is the mean since the row before, as an integrating instrument reads; where it is left empty
-    nothing was recorded. Two rows of one time are a step of the voltage.
+    The current of a row is the mean since the row before, as an integrating instrument reads it. An empty current means
+    that nothing was recorded. Two rows with the same time are a step of the voltage.
     """
 
     file: str
-    """The measured file, beside the calibration's or below it."""
+    """The measured file, in the folder of the calibration's file or below it."""
     device: str | None = None
-    """Which device it was measured on; may be left out where there is one only."""
+    """Name of the measured device. It may be left out where there is only one."""
     circuit: dict[str, Any] | None = None
-    """The ``[circuit]`` table that it was taken in; else the device alone."""
+    """The ``[circuit]`` table of the measurement. Without it, the device alone."""
     noise: Written | Range | tuple[Range, ...]
-    """Standard deviation of the instrument's noise in one reading of the file; of a mean, what is left of it. One
-    number, a floor and a share of the reading, or these of several ranges."""
+    """Standard deviation of the instrument's noise in one reading of the file; for a mean, that of the mean. Give one
+    number, or a floor and a share of the reading, or these for several ranges."""
     mean_of: int = Field(1, ge=1, le=1_000_000_000)
-    """How many devices' currents the file holds the mean of; one: the trace of a single device. Of devices that are not
-    alike, each moves in its own way: the file is then one draw of many, and errors count that."""
+    """Number of devices whose mean current the file holds. With 1 it is the trace of a single device. Where devices
+    differ from each other or from cycle to cycle, the file is one draw of many, and the errors include this."""
     between: Literal["step", "line"] = "step"
-    """The voltage between two rows: that of the later one (step), or straight from one to the other (line)."""
+    """Voltage between two rows. step: that of the later row. line: a straight line from one row to the other."""
     weight: Annotated[float, Unit("", ge=0)] = 1.0
-    """Multiplies its deviation; zero: computed at the end and shown, not fitted."""
+    """Factor of the deviation. With zero the curve is computed at the end and shown, but not fitted."""
     source: str = ""
-    """Where it comes from."""
+    """Where the curve comes from."""
 
 
 class Measured(Layout):
-    """Files of several measured devices, of which the measurements of one experiment are taken as ``mcdev measure``
-    takes them; the statistics of what is read are targets: of each number, and of each entry of a list (a point of a
-    spectrum, a part of a trace), median and spread.
+    """Files of several measured devices. The measurements of one experiment are taken from each file, as by
+    ``mcdev measure``. The targets are the statistics of these readings: median and spread of each number, and of each
+    entry of a list (a point of a spectrum, a part of a trace).
     """
 
     experiment: str
-    """Name of an entry of [experiments]: the protocol that was applied, and what is read. Its ensemble.cycles is that
-    of the files."""
+    """Name of an entry of [experiments], which has the applied protocol and the measurements. Its ensemble.cycles must
+    be the number of cycles in the files."""
     device: str | None = None
-    """Which of [devices]; may be left out where there is one only."""
+    """Name of an entry of [devices]. It may be left out where there is only one device."""
     files: str
-    """Pattern of the files' names, ``spectra/device*.csv``, beside the calibration's file or below it."""
+    """Pattern of the file names, ``spectra/device*.csv``, in the folder of the calibration's file or below it."""
     pattern: str | None = None
-    """What their names tell, ``dev{device}_c{cycle}.csv``; else every file is a device, and its cycles are the
-    device's."""
+    """Device and cycle in the file names, ``dev{device}_c{cycle}.csv``. Without it every file is one device with all of
+    its cycles."""
     offset: str | None = None
-    """When in each file the protocol begins, "2.5 ms"; else at its first row."""
+    """Time in each file at which the protocol begins, "2.5 ms". Without it, the first row."""
     measurements: tuple[str, ...] = ()
-    """Those of the experiment that are taken; all, if none is named."""
+    """Names of measurements of the experiment that are taken. Without it, all."""
     weight: Annotated[float, Unit("", ge=0)] = 1.0
-    """Multiplies their deviations; zero: computed at the end and shown, not fitted."""
+    """Factor of the deviations. With zero the numbers are computed at the end and shown, but not fitted."""
     source: str = ""
-    """Where they come from; else the pattern."""
+    """Where the files come from. Without it, the pattern is shown."""
 
 
 class Candidate(Read):
-    """A number that could be measured next; the report says how much it would add."""
+    """A number that could be measured next. The report says how much it would improve the parameters."""
 
     uncertainty: Written
-    """With which it would be known: a quantity, or a share of the value, "5 %"."""
+    """Uncertainty with which the number would be known: a quantity, or a share of the value, "5 %"."""
     floor: Written | None = None
-    """What the instrument resolves: the uncertainty is not less than this, however small the value."""
+    """Resolution of the instrument. The uncertainty is not below this, however small the value is."""
 
 
 class Limit(Strict):
-    """Between which values a setting may be chosen, both included."""
+    """Limits of a setting. Both may be chosen."""
 
     low: Written
-    """Smallest."""
+    """Smallest value."""
     high: Written
-    """Largest."""
+    """Largest value."""
 
 
 class Design(Strict):
-    """Which experiments to do next: settings of the candidates' protocols, within limits (docs/design.md)."""
+    """Search for the next experiments: settings of the protocols of the candidates, within limits (docs/design.md)."""
 
     number: int = Field(3, ge=1, le=20)
-    """Experiments, to be done together."""
+    """Number of experiments, which are done together."""
     shrink: tuple[str, ...] = ()
-    """Parameters, as labelled in the table of results, whose intervals shall become small; all, if none is named."""
+    """Parameters whose intervals shall become small, as labelled in the table of results. Without it, all."""
     tell_apart: str | None = None
-    """Instead: one of [models], to be told from the model as configured."""
+    """Instead of ``shrink``: one of [models], which the experiments shall distinguish from the configured model."""
     limits: dict[str, Limit] = Field(default_factory=dict)
-    """Key path of a protocol's number → its limits."""
+    """Key path of a number of the protocol → its limits."""
     tries: int = Field(24, ge=1, le=100_000)
-    """Settings of each candidate's experiment that are looked at to begin with."""
+    """Number of settings of each candidate's experiment that are tried at first."""
     seed: int = Field(1, ge=0, lt=2**32)
-    """Of the settings that are looked at."""
+    """Seed of the settings that are tried."""
 
 
 class Stage(Strict):
-    """One stretch of the search: an optimiser and the size of the ensembles."""
+    """One stage of the search: an optimiser, and the size of the ensembles."""
 
     optimiser: Literal["levenberg_marquardt", "adam", "lbfgs"] = "levenberg_marquardt"
-    """levenberg_marquardt: for sums of squares, the default; lbfgs: quasi-Newton; adam: small steps, for noisy
+    """levenberg_marquardt: for sums of squares, the default. lbfgs: a quasi-Newton method. adam: small steps, for noisy
     derivatives."""
     steps: int = Field(100, ge=1, le=100_000)
-    """Most steps."""
+    """Largest number of steps."""
     devices: int = Field(256, ge=1, le=10_000_000)
-    """Realisations at each sweep point; where devices are alike, one is computed whatever stands here."""
+    """Number of realisations at each sweep point. Where all are alike, only one is computed."""
     learning_rate: Annotated[float, Unit("", gt=0, le=1)] = 0.05
-    """Of adam: about the relative change of a parameter in one step."""
+    """For adam: about the relative change of a parameter in one step."""
     schedule: Literal["constant", "cosine"] = "cosine"
-    """Of adam's learning rate."""
+    """For adam: course of the learning rate over the steps."""
 
 
 class Starts(Strict):
-    """Where searches begin. One start is the configuration's own."""
+    """Where searches begin. The first start is that of the configuration."""
 
     number: int = Field(1, ge=1, le=10_000)
-    """How many searches there are."""
+    """Number of searches."""
     factor: Annotated[float, Unit("", ge=1, le=1000)] = 1.0
-    """Every free parameter is multiplied by a random factor between 1/factor and factor, within its bounds."""
+    """For each further start, every free parameter is multiplied by a random factor between 1/factor and factor, within
+    its bounds."""
     seed: int = Field(1, ge=0, lt=2**32)
-    """Names the random factors."""
+    """Seed of the random factors."""
 
 
 class Model(Strict):
-    """A variant of the model, compared by its information criteria."""
+    """A variant of the model that is also fitted. It is compared by information criteria."""
 
     per_device: tuple[str, ...] = ()
-    """Parameters with one value a device; the other free ones are shared."""
+    """Parameters with one value for each device. The other free parameters are shared."""
     fixed: tuple[str, ...] = ()
     """Parameters that are not free."""
 
 
 class Search(Strict):
-    """How the best parameters are looked for."""
+    """How the best parameters are searched for."""
 
     stages: tuple[Stage, ...] = ()
-    """What is done from each start, in order; if none is given, what suits the devices."""
+    """Stages that are done from each start, in order. Without them, stages that suit the devices."""
     starts: Starts = Starts()
     """Where searches begin."""
     derivatives: Literal["auto", "estimator", "differences"] = "auto"
-    """Of hopping particles: the estimator, with differences where it is too noisy; or differences throughout; auto:
-    differences below sixteen parameters an experiment, where they are the cheaper (docs/calibration.md)."""
+    """Derivatives for hopping particles. estimator: the estimator, and differences where it is too noisy. differences:
+    differences everywhere. auto: differences where an experiment has fewer than sixteen parameters, since they cost
+    less there (docs/calibration.md)."""
     reach: Fraction = 0.05
-    """How far a difference of hopping particles' ensembles reaches to either side, as a share of its parameter; a
-    parameter may have its own."""
+    """Reach of a difference of ensembles of hopping particles to either side, as a share of the parameter. A parameter
+    may have a reach of its own."""
     seed: int = Field(1, ge=0, lt=2**32)
-    """Names the random numbers of the simulated devices."""
+    """Seed of the random numbers of the simulated devices."""
     members: int = Field(32, ge=1, le=100_000)
-    """Devices without noise whose parameters are drawn, which differ but may be differentiated: the same throughout, so
-    that nothing is noisy. For statistics of a population of D devices, ten times D or more."""
+    """Number of simulated devices where devices have no noise, but differ in their parameters. The same devices are
+    used in the whole search, so that the derivatives are exact. For statistics of a population of D devices use ten
+    times D or more."""
     largest_ensemble: int = Field(4096, ge=1, le=10_000_000)
-    """To which a search may enlarge its ensembles where the derivative is mostly noise."""
+    """Size to which a search may enlarge its ensembles where the derivative is mostly noise."""
 
 
 class Simulations(Strict):
-    """Instead of a search: parameters are drawn from their priors, data simulated for each draw, and a network learns
-    the posterior from the pairs (docs/posterior.md)."""
+    """Inference from simulations, instead of a search. Parameters are drawn from their priors, data are simulated for
+    each draw, and a network learns the posterior from the pairs (docs/posterior.md)."""
 
     number: int = Field(10_000, ge=100, le=10_000_000)
-    """Simulated data sets, in parts of 256."""
+    """Number of simulated data sets. They are simulated in parts of 256."""
     seed: int = Field(1, ge=0, lt=2**32)
-    """Of the draws, the devices and the training."""
+    """Seed of the draws, the devices and the training."""
     trained: str | None = None
-    """Folder of an earlier calibration of the same experiments and parameters, whose simulations and network are used:
-    nothing is simulated but what the posterior predicts."""
+    """Folder of an earlier calibration of the same experiments and parameters. Its simulations and its network are
+    used, and only the predictions of the posterior are simulated."""
 
 
 class Report(Strict):
-    """What is worked out once the search has ended."""
+    """What is computed after the search."""
 
     profile: tuple[str, ...] = ()
-    """Parameters whose likelihood is profiled, as labelled in the table of results."""
+    """Parameters for which the profile of the likelihood is computed, as labelled in the table of results."""
     profile_points: int = Field(9, ge=3, le=101)
     """Number of points of each profile."""
     posterior: int = Field(0, ge=0, le=1_000_000)
-    """Draws from the posterior at the end: by gradients (NUTS) where every derivative is exact, or with [simulations]
-    from the network that has learnt it, where 0 stands for 2000."""
+    """Number of draws from the posterior at the end. They are made by gradients (NUTS), where every derivative is
+    exact. With [simulations] they are made from the network that has learnt the posterior, and 0 stands for 2000."""
     final_devices: int = Field(2000, ge=1, le=10_000_000)
-    """Realisations at each sweep point with which the fitted device is shown."""
+    """Number of realisations at each sweep point with which the fitted device is shown."""
 
 
 class Job(Strict):
     """The whole file."""
 
     name: FileName
-    """Names the folder of results."""
+    """Name of the calibration. The folder of results has this name."""
     description: str = Field("", max_length=4000)
-    """Free text, kept with the results."""
+    """Free text. It is kept with the results."""
     notes: tuple[str, ...] = ()
-    """What a reader of the results must know; shown with them."""
+    """Remarks for the reader of the results. They are shown with them."""
     device: dict[str, Any] | None = None
-    """The device, where there is one only."""
+    """The [device] table, where there is only one device."""
     devices: dict[FileName, dict[str, Any]] = Field(default_factory=dict)
-    """Name → [device] table."""
+    """Name → [device] table, where there are several devices."""
     experiments: dict[FileName, dict[str, Any]] = Field(default_factory=dict)
-    """Name → sections of an experiment, or file = "….toml" with set = { key path = value }."""
+    """Name → sections of an experiment; or file = "….toml", with changes in set = { key path = value }."""
     parameters: dict[str, Free] = Field(min_length=1)
-    """Key path → bounds, start and prior of a free parameter."""
+    """Key path of a parameter that is fitted → its bounds, start and prior."""
     targets: tuple[Target, ...] = ()
-    """Reported numbers that the fit shall meet."""
+    """Reported numbers that are fitted."""
     curves: tuple[Curve, ...] = ()
-    """Measured currents that the fit shall follow."""
+    """Measured currents that are fitted."""
     measured: tuple[Measured, ...] = ()
-    """Files of measured devices, the statistics of which the fit shall meet."""
+    """Files of measured devices. Their statistics are fitted."""
     candidates: tuple[Candidate, ...] = ()
     """Numbers that could be measured next."""
     design: Design | None = None
-    """Which experiments to do next."""
+    """Search for the next experiments."""
     models: dict[Name, Model] = Field(default_factory=dict)
-    """Name → a variant of the model that is fitted, too, and compared."""
+    """Name → a variant of the model that is also fitted, and compared."""
     search: Search = Search()
-    """How the best parameters are looked for."""
+    """How the best parameters are searched for."""
     simulations: Simulations | None = None
-    """Where it stands, it takes the place of [search]."""
+    """Inference from simulations. It replaces [search]."""
     report: Report = Report()
-    """What is worked out at the end."""
+    """What is computed at the end."""
     directory: str = "runs"
-    """Folder in which each calibration makes its own."""
+    """Folder in which each calibration makes its own folder."""
 
 
 def placed(key: str, wrong: Mapping[str, Sequence[Problem]], devices: Collection[str]) -> list[Problem]:

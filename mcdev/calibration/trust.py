@@ -118,22 +118,21 @@ def words(t: Trust, labels: Sequence[str]) -> list[str]:
     said = []
     i = int(np.argmin(np.abs(LEVELS - 0.95)))
     narrow = float(stats.binom.cdf(round(t.covered[i] * t.tested), t.tested, LEVELS[i]))
-    text = f"95 % regions of the posterior hold {100 * t.covered[i]:.3g} % of {t.tested} simulated truths"
+    text = f"95 % regions of the posterior contain {100 * t.covered[i]:.3g} % of {t.tested} simulated truths"
     if narrow < _DOUBTFUL and t.covered[i] < LEVELS[i] - _SLACK:
-        said.append(f"{text}: it is too narrow; raise simulations.number")
+        said.append(f"{text}: the posterior is too narrow; raise simulations.number")
     else:
         said.append(text)
     wrong = [label for label, p in zip(labels, t.uniform, strict=True) if p < _DOUBTFUL / len(labels)]
     if wrong:
         said.append(
-            f"the ranks of simulated truths are not uniform for {', '.join(wrong)}: their intervals are off; raise "
+            f"the ranks of simulated truths are not uniform for {', '.join(wrong)}: their intervals are wrong; raise "
             "simulations.number"
         )
     if t.strange:
         said.append(
-            f"the reported numbers together are unlike anything simulated (further from the simulations than all but "
-            f"{100 * t.strangeness:.2g} % of them): the model or the priors do not hold them, and the posterior is not "
-            "to be believed"
+            f"the reported numbers together are unlike the simulated ones (only {100 * t.strangeness:.2g} % of these "
+            "are as far from the rest): the model or the priors do not contain them; do not use the posterior"
         )
     return said
 

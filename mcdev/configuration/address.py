@@ -39,20 +39,21 @@ class Address(Strict):
     measurement: str
     """Name of an entry of [measurements] or [fits]."""
     entry: int | None = Field(None, ge=1)
-    """Which entry of a list, from one (the pulse)."""
+    """Number of an entry of a list, counted from one (the pulse)."""
     coefficient: str | None = None
-    """Which coefficient of a fit."""
+    """Name of a coefficient of a fit."""
     point: int = Field(1, ge=1)
-    """Which sweep point, from one; of a fit, which curve."""
+    """Number of the sweep point, counted from one; for a fit, number of the curve."""
     statistic: Statistic = "mean"
-    """What stands for the ensemble: mean, median or quantile over devices and cycles, or the measurement of the mean
-    trajectory (mean_response); the spread of ln x from device to device (sigma_ln_between, D2D), from cycle to cycle
-    (sigma_ln_within, C2C) or of both; the same of x itself (sd_between, sd_within, sd_total), in its unit, where x may
-    be negative; the devices' correlation with another measurement; the share of censored."""
+    """Statistic of the ensemble. mean, median, quantile: over devices and cycles. mean_response: the measurement of the
+    mean trajectory. sigma_ln_between, sigma_ln_within, sigma_ln_total: standard deviation of ln x from device to device
+    (D2D), from cycle to cycle (C2C), and of both. sd_between, sd_within, sd_total: the same of x itself, which may be
+    negative, in its unit. correlation: that of devices with another measurement. censored_share: share of values that
+    are censored."""
     level: Fraction | None = None
-    """Of a quantile: the share of the population that lies below it."""
+    """For a quantile: the share of the population below it."""
     other: str | None = None
-    """Of a correlation: the other measurement of the same experiment, or ``g[4]`` for the entry of a list."""
+    """For a correlation: the other measurement of the same experiment, or ``g[4]`` for an entry of a list."""
 
     @property
     def label(self) -> str:

@@ -31,15 +31,16 @@ _COUPLING = 2e-2
 
 
 class Integrator(Strict):
-    """How the Langevin equation is stepped. The defaults follow from the device; docs/numerics.md says how."""
+    """How the Langevin equation is integrated. The defaults follow from the device; docs/numerics.md says how."""
 
     scheme: Literal["euler_maruyama", "heun", "leimkuhler_matthews"] = "heun"
-    """heun: the default, of second order; euler_maruyama: of first order; leimkuhler_matthews: for
-    equilibrium averages only, since it slows barrier crossing."""
+    """heun: order 2, the default. euler_maruyama: order 1. leimkuhler_matthews: for averages at equilibrium only,
+    because it slows the crossing of barriers."""
     step: Annotated[float, Unit("s", gt=0)] | Literal["auto"] = "auto"
-    """Time step; auto: a fixed share of the time in which the steepest well relaxes."""
+    """Time step. auto: a fixed share of the relaxation time of the steepest well."""
     coupling_interval: Annotated[float, Unit("s", gt=0)] | Literal["auto"] = "auto"
-    """Interval at which resistance, circuit and temperature are updated."""
+    """Interval after which resistance, circuit and temperature are updated. auto: by voltage, cooling rate and
+    friction."""
 
 
 class Diffusive(Nanoparticles):
@@ -47,10 +48,10 @@ class Diffusive(Nanoparticles):
 
     kind: Literal["diffusive"] = "diffusive"
     interaction: Share = 0.0
-    """Share of the interfacial energy that acts as an attraction between particles instead of fixed wells. It belongs
-    to no terminal: interfacial_ratio is that of what stays in the fixed wells."""
+    """Share of the interfacial energy that acts as an attraction between particles instead of fixed wells. The
+    attraction belongs to no terminal; interfacial_ratio applies to the fixed wells that remain."""
     integrator: Integrator = Integrator()
-    """How the Langevin equation is stepped."""
+    """How the Langevin equation is integrated."""
 
     differentiable: ClassVar[bool] = False
     precision: ClassVar[Literal["float32", "float64"]] = "float32"

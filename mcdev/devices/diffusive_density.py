@@ -51,15 +51,17 @@ class Mesh(Strict):
     """Equal cells along the gap."""
 
     cells: int = Field(200, ge=20, le=4000, multiple_of=2)
-    """Number of cells. A tenth of the interfacial width, and less where θ is small: see docs/model.md."""
+    """Number of cells. A cell should be at most a tenth of the interfacial width, less where θ is small:
+    docs/model.md."""
 
 
 class Integrator(Strict):
-    """How the densities are stepped in time."""
+    """How the densities are integrated in time."""
 
     step: Annotated[float, Unit("s", gt=0)] | Literal["auto"] = "auto"
-    """Longest time step; the circuit is solved every two. auto: by the voltage alone, so that without one each sample
-    takes two steps. Samples that grow geometrically, as the protocol pulse records them, suit a relaxation."""
+    """Longest time step; the circuit is solved after every two steps. auto: by the voltage alone, so that without a
+    voltage each sample takes two steps. For a relaxation use samples that grow geometrically, as those of the protocol
+    pulse."""
 
 
 class DiffusiveDensity(Nanoparticles):
@@ -86,9 +88,9 @@ class DiffusiveDensity(Nanoparticles):
         }
     )
     mesh: Mesh = Mesh()
-    """Into how many cells the gap is cut."""
+    """Into how many cells the gap is divided."""
     integrator: Integrator = Integrator()
-    """How the densities are stepped."""
+    """How the densities are integrated."""
 
     single_precision: ClassVar[bool] = False
     lanes: ClassVar[dict[str, int]] = {"cpu": 64, "gpu": 16384, "tpu": 1024}

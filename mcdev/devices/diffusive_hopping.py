@@ -60,8 +60,8 @@ class DiffusiveHopping(Nanoparticles):
 
     kind: Literal["diffusive_hopping"] = "diffusive_hopping"
     subdivision: Literal["auto", 1, 2, 4] = "auto"
-    """Milestones a period of the pinning. auto: the fewest with which a hop is as good as exponential at the voltages
-    of the protocol, and 1 where none are known."""
+    """Number of milestones in a period of the pinning. auto: the smallest number with which the time of a hop is close
+    to exponential at the voltages of the protocol (docs/views.md); 1 where no voltages are known."""
 
     differentiable: ClassVar[bool] = False
     adaptive: ClassVar[bool] = True

@@ -36,7 +36,8 @@ _REST_DRAWS = np.uint32(0xFFFFFFFF)  # counter word of the initial positions, be
 
 
 class PinningDisorder(Strict):
-    """Random pinning: each well's width and depth is lognormal around the period and w_p, drawn per device."""
+    """Random pinning. Width and depth of each well are lognormal around the period and w_p. Each device draws its
+    own."""
 
     period_sigma: Annotated[float, Unit("", ge=0, le=0.5)] = 0.0
     """σ of ln(width) of a single well."""
@@ -49,62 +50,66 @@ class Nanoparticles(DeviceConfig):
 
     kind: str
     preset: str | None = None
-    """The parameter set that this table started from; its values stand unless given here."""
+    """Name of a preset. It supplies every key that is not written here."""
 
     particles: int = Field(40, ge=1, le=1000)
     """Number of nanoparticles. With one, G/G_max = 1/cosh(x/λ)."""
     half_gap: Annotated[Drawn, PerDevice("m", gt=0)]
-    """L, half the distance between the terminals: the scale of length. Every other length is a share of it, so that by
-    itself it changes positions and nothing else; unless ``reference_gap`` is given, or lengths have units."""
+    """L, half the distance between the terminals: the scale of length. Other lengths are written as shares of it. A
+    change of ``half_gap`` alone then changes positions and nothing else. With ``reference_gap``, or where lengths have
+    units, it changes the device."""
     reference_gap: Annotated[float, Unit("m", gt=0)] | None = None
-    """The half gap of which the lengths below are shares, and for which friction is stated. With it the material keeps
-    its nanometres and its diffusion coefficient, and ``half_gap`` is that of the device."""
+    """Half gap to which the lengths below and the friction refer. With this key the lengths of the material in metres,
+    and its diffusion coefficient, stay the same while ``half_gap`` changes."""
     cooling_rate: Annotated[Drawn, PerDevice("Hz", gt=0)]
-    """κ, at which the temperature relaxes: 1/κ is the scale of time."""
+    """κ, the rate at which the temperature relaxes. 1/κ is the scale of time."""
     threshold_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
-    """V_th: the scale of voltage (what a given sweep measures as V_th depends on its rate)."""
+    """V_th, the scale of voltage. The threshold that a sweep measures depends on the rate of the sweep."""
     pinning_energy: Annotated[Drawn, PerDevice("eV", gt=0)]
-    """w_p, peak to peak: the scale of energy."""
+    """w_p, energy of the pinning from peak to peak. It is the scale of energy."""
     maximum_conductance: Annotated[Drawn, PerDevice("S", gt=0)]
-    """G_max = 1/R_min: the scale of conductance."""
+    """G_max = 1/R_min, the largest conductance. It is the scale of conductance."""
     background_temperature: Annotated[Drawn, PerDevice("K", gt=0)]
-    """T_0; θ_0 = k_B T_0/w_p."""
+    """T_0, temperature of the surroundings; θ_0 = k_B T_0/w_p."""
 
     tunnelling_length: Annotated[Drawn, PerDevice("", gt=0, le=2)]
-    """λ in units of L, or a length (``lengths.py``)."""
+    """λ, tunnelling length: in units of L, or a length with its unit."""
     interfacial_energy: Annotated[Drawn, PerDevice("", ge=0)]
-    """w_i, depth of the interfacial wells, in units of w_p; with an ``interfacial_ratio``, of the left one."""
+    """w_i, depth of the interfacial wells in units of w_p. With ``interfacial_ratio`` it is the depth of the left
+    one."""
     interfacial_ratio: Annotated[Drawn, PerDevice("", ge=0)] = 1.0
-    """r, depth of the right interfacial well (at x = +1) over that of the left one. 0: a well on the left alone."""
+    """r, depth of the right interfacial well (at x = +1) over that of the left one. With 0 the left well is the only
+    one."""
     interfacial_centre: Annotated[Drawn, PerDevice("", gt=0, lt=1)]
-    """x_c in units of L, or a length: from the middle of the reference gap."""
+    """x_c, centre of an interfacial well, from the middle of the reference gap: in units of L, or a length with its
+    unit."""
     interfacial_width: Annotated[Drawn, PerDevice("", gt=0, lt=0.5)]
-    """R_I in units of L, or a length."""
+    """R_I, width of an interfacial well: in units of L, or a length with its unit."""
     pinning_period: Annotated[Drawn, PerDevice("", gt=0, le=2)]
-    """R_p in units of L, or a length."""
+    """R_p, period of the pinning: in units of L, or a length with its unit."""
     pinning_phase: Annotated[Drawn, PerDevice("rad")]
-    """φ; a quarter turn makes the two polarities equivalent."""
+    """φ, phase of the pinning. A quarter turn (π/2) makes the two polarities equivalent."""
     drift: Annotated[Drawn, PerDevice("", ge=0)]
-    """f = α V_th/w_p: the force of one V_th, in units of w_p/L."""
+    """f = α V_th/w_p, force on a particle at V_th, in units of w_p/L."""
     heating: Annotated[Drawn, PerDevice("", ge=0)]
-    """h: rise of θ at v = g = 1 in the steady state."""
+    """h, rise of θ in the steady state at V = V_th and G = G_max."""
     friction: Annotated[Drawn, PerDevice("", gt=0)]
-    """η in units of w_p/(κ L²), or a diffusion coefficient at T_0."""
+    """η, friction of a particle: in units of w_p/(κ L²), or a diffusion coefficient at T_0 with its unit."""
 
     capacity_stiffness: Annotated[Drawn, PerDevice("", ge=0)] = 0.0
-    """c, by how much an overfull cluster binds its particles less: w_i [1 - c max(0, N/N_0 - 1)]. 0, as in the paper:
-    not at all."""
+    """c. A cluster of N > N_0 particles binds them less: the depth of its well is w_i [1 - c (N/N_0 - 1)]. With 0, as
+    in the paper, the depth does not depend on N."""
     capacity_content: Annotated[Drawn, PerDevice("", gt=0)] = 1.0
-    """N_0, which a cluster holds before it does, over half of the particles."""
+    """N_0 over half of the number of particles. See ``capacity_stiffness``."""
 
     pinning_disorder: PinningDisorder | None = None
-    """Random widths and depths of the pinning wells; by default all are alike."""
+    """Random widths and depths of the pinning wells. By default all wells are alike."""
     initial_state: Literal["rest", "bridge"] = "rest"
-    """rest: clusters at the terminals; bridge: spread evenly over the gap at T_0, the conducting state that a pulse
-    leaves at its best, so that a relaxation can be computed without its pulse."""
+    """rest: the particles are in clusters at the terminals. bridge: they are spread evenly over the gap, at T_0. This
+    is the most conducting state that a pulse can leave. With it a relaxation can be computed without its pulse."""
     initial_split: Share | Literal["equilibrium"] = 0.5
-    """Share of the particles that start in the left cluster; equilibrium draws each side by its weight. Of no
-    consequence for a bridge. One particle starts on one side: 1, 0 or equilibrium."""
+    """Share of the particles that start in the left cluster. With equilibrium the side of each particle is drawn by
+    its weight. The key has no effect with bridge. With one particle it must be 1, 0 or equilibrium."""
     profile_count: int = Field(100, ge=4, le=1000)
     """Number of bins of the density along the gap."""
 

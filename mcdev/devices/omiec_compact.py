@@ -50,58 +50,60 @@ _STEP = 0.02  # default step, as a share of the fastest double layer's charging 
 
 
 class Integrator(Strict):
-    """How the two states are stepped; docs/numerics.md says what a step costs in accuracy."""
+    """How the two states are integrated; docs/numerics.md shows the error of a step."""
 
     step: Annotated[float, Unit("s", gt=0)] | Literal["auto"] = "auto"
-    """Time step; auto: a fixed share of the charging time at the applied voltage."""
+    """Time step. auto: a fixed share of the charging time at the applied voltage."""
 
 
 class OmiecCompact(DeviceConfig):
-    """Two states a device: charge of the double layers, fast interfacial state."""
+    """The compact organic memristor: two states, the charge of the double layers and a fast interfacial state."""
 
     kind: Literal["omiec_compact"] = "omiec_compact"
     preset: str | None = None
-    """The parameter set that this table started from; its values stand unless given here."""
+    """Name of a preset. It supplies every key that is not written here."""
 
     conductivity: Annotated[Drawn, PerDevice("S/m", gt=0)]
-    """σ, ionic conductivity of the layer, as an impedance spectrum gives it."""
+    """σ, ionic conductivity of the layer, as measured by an impedance spectrum."""
     thickness: Annotated[Drawn, PerDevice("m", gt=0)]
     """L, thickness of the layer."""
     area: Annotated[Drawn, PerDevice("m^2", gt=0)]
     """Area of the electrodes."""
     relative_permittivity: Annotated[Drawn, PerDevice("", ge=1)]
-    """ε_r of the layer; its geometric capacitance, beside the ionic resistance, enters the impedance only."""
+    """ε_r of the layer. It gives the geometric capacitance in parallel to the ionic resistance, in the impedance
+    only."""
 
     capacitance: Annotated[Drawn, PerDevice("F/m^2", gt=0)]
-    """C, of both double layers in series, per area."""
+    """C, capacitance of both double layers in series, per area."""
     stiffening: Annotated[Drawn, PerDevice("", gt=-0.5, lt=2)]
-    """α: the layers' voltage grows as q^(1 + α) at large charge."""
+    """α. At large charge q the voltage of the double layers grows as q^(1 + α)."""
     hopping_field: Annotated[Drawn, PerDevice("V/m", gt=0)]
-    """E_0, above which ions drift faster than in proportion to the field."""
+    """E_0, field above which the drift of ions grows faster than in proportion to the field."""
     fast_rate: Annotated[Drawn, PerDevice("Hz", ge=0)]
-    """k_f, the part of the fast state's rate that does not follow the conductivity."""
+    """k_f, part of the rate of the fast state that does not depend on the conductivity."""
     fast_capacitance: Annotated[Drawn, PerDevice("F/m^2", gt=0)]
-    """C_f, by which the conductivity adds to the fast state's rate."""
+    """C_f. The conductivity adds σ/(L C_f) to the rate of the fast state."""
 
     injection_conductance: Annotated[Drawn, PerDevice("S", gt=0)]
-    """I_0 per volt: the scale of the current."""
+    """I_0 per volt, the scale of the current."""
     onset_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
-    """V_t, where injection opens."""
+    """V_t, voltage at which injection sets in."""
     onset_width: Annotated[Drawn, PerDevice("V", gt=0)]
-    """w, over how many volts it opens."""
+    """w, width in voltage of the onset of injection."""
     charge_gain: Annotated[Drawn, PerDevice("1/V", ge=0)]
-    """β, facilitation by the double layers' charge."""
+    """β, facilitation by the charge of the double layers."""
     fast_gain: Annotated[Drawn, PerDevice("1/V", ge=0)]
     """γ, facilitation by the fast state."""
     exponent: Annotated[Drawn, PerDevice("", gt=0, le=20)]
-    """n of the facilitation: 1 is linear."""
+    """n, exponent of the facilitation. 1 is linear."""
     facilitation: Literal["own_polarity", "either_polarity"] = "own_polarity"
-    """own_polarity: layers that help one polarity oppose the other, as the mechanism has it. either_polarity: they
-    follow the size of the voltage and help both alike. This is assumed, without a mechanism, for circuits in which a
-    spike meets what one of the other polarity left behind (Shin et al. 2022, Fig. 7, whose volatile model is in a
-    supplement that is not at hand); with own_polarity a second spike of the other polarity is opposed."""
+    """own_polarity: double layers that help one polarity oppose the other. This follows from the mechanism.
+    either_polarity: the double layers follow the size of the voltage, and help both polarities alike. This is an
+    assumption without a mechanism. It is for circuits in which a spike comes after one of the other polarity (Shin et
+    al. 2022, Fig. 7). The volatile model of that figure is in a supplement that was not available. With own_polarity
+    the second of two such spikes would be opposed."""
     integrator: Integrator = Field(default_factory=Integrator)
-    """How the two states are stepped."""
+    """How the two states are integrated."""
 
     small_signal: ClassVar[bool] = True
     layer: ClassVar[bool] = True

@@ -37,7 +37,7 @@ _NO_CATIONS = 1e-12  # share that stands for a device without salt where its nei
 
 
 class Mesh(Strict):
-    """Finite volumes, finest at both electrodes; docs/numerics.md shows what they cost in accuracy."""
+    """Finite volumes, finest at both electrodes; docs/numerics.md shows their error."""
 
     cells: int = Field(60, ge=8, le=2000)
     """Number of cells."""
@@ -46,12 +46,13 @@ class Mesh(Strict):
 
 
 class Integrator(Strict):
-    """How the equations are stepped in time; docs/numerics.md shows the error of the default."""
+    """How the equations are integrated in time; docs/numerics.md shows the error of the default."""
 
     tolerance: Annotated[float, Unit("", gt=0, le=1)] = TOLERANCE
-    """Largest error of a step: ions in the wrong place over those that charge a double layer to one volt."""
+    """Largest error of a step: number of misplaced ions over the number that charges a double layer to one volt."""
     step: Annotated[float, Unit("s", gt=0)] | Literal["auto"] = "auto"
-    """auto: each device chooses its own by the tolerance; a time: all steps are as long, for studies of convergence."""
+    """auto: each device chooses its steps by the tolerance. A time: all steps have this length, for convergence
+    tests."""
 
 
 class OmiecPnp(DeviceConfig):
@@ -59,49 +60,50 @@ class OmiecPnp(DeviceConfig):
 
     kind: Literal["omiec_pnp"] = "omiec_pnp"
     preset: str | None = None
-    """The parameter set that this table started from; its values stand unless given here."""
+    """Name of a preset. It supplies every key that is not written here."""
 
     conductivity: Annotated[Drawn, PerDevice("S/m", gt=0)]
-    """σ, ionic conductivity of the layer; it sets the diffusion coefficient of the ions."""
+    """σ, ionic conductivity of the layer. It determines the diffusion coefficient of the ions."""
     thickness: Annotated[Drawn, PerDevice("m", gt=0)]
     """L, thickness of the layer."""
     area: Annotated[Drawn, PerDevice("m^2", gt=0)]
     """Area of the electrodes."""
     temperature: Annotated[Drawn, PerDevice("K", gt=0)]
-    """T."""
+    """T, temperature of the layer."""
     relative_permittivity: Annotated[Drawn, PerDevice("", ge=1)]
     """ε_r of the layer."""
     stern_capacitance: Annotated[Drawn, PerDevice("F/m^2", gt=0)]
-    """C_S, of the ion-free Stern layer at each electrode, per area."""
+    """C_S, capacitance of the ion-free Stern layer at each electrode, per area."""
     ion_density: Annotated[Drawn, PerDevice("1/m^3", gt=0)]
-    """N_0, of the anions at rest."""
+    """N_0, density of the anions at rest."""
     largest_density: Annotated[Drawn, PerDevice("1/m^3", gt=0)]
-    """c_max, steric limit of all mobile ions together; 1e36 1/m^3 is as good as none."""
+    """c_max, largest density of all mobile ions together (steric limit). With 1e36 1/m^3 there is practically no
+    limit."""
     salt: Annotated[Drawn, PerDevice("", ge=0, lt=1)]
-    """Mobile cations at rest, as a share of the anions; the immobile background carries the rest of the charge."""
+    """Density of mobile cations at rest over that of the anions. An immobile background balances the charge."""
     hopping_field: Annotated[Drawn, PerDevice("V/m", gt=0)]
-    """E_0, above which ions drift faster than in proportion to the field."""
+    """E_0, field above which the drift of ions grows faster than in proportion to the field."""
 
     injection_conductance: Annotated[Drawn, PerDevice("S", gt=0)]
-    """I_0 per volt: the scale of the current."""
+    """I_0 per volt, the scale of the current."""
     onset_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
-    """V_t, where injection opens."""
+    """V_t, voltage at which injection sets in."""
     onset_width: Annotated[Drawn, PerDevice("V", gt=0)]
-    """w, over how many volts it opens."""
+    """w, width in voltage of the onset of injection."""
     field_gain: Annotated[Drawn, PerDevice("m/V", ge=0)]
     """β, facilitation by the field at the electrodes."""
     exponent: Annotated[Drawn, PerDevice("", gt=0, le=20)] = 1.0
-    """n of the facilitation: 1 is linear."""
+    """n, exponent of the facilitation. 1 is linear."""
     fast_gain: Annotated[Drawn, PerDevice("1/V", ge=0)] = 0.0
-    """γ, facilitation by the fast state; zero is plain Poisson-Nernst-Planck."""
+    """γ, facilitation by the fast state. With zero the model is plain Poisson-Nernst-Planck."""
     fast_rate: Annotated[Drawn, PerDevice("Hz", ge=0)]
-    """k_f, the part of the fast state's rate that does not follow the conductivity."""
+    """k_f, part of the rate of the fast state that does not depend on the conductivity."""
     fast_capacitance: Annotated[Drawn, PerDevice("F/m^2", gt=0)]
-    """C_f, by which the conductivity adds to the fast state's rate."""
+    """C_f. The conductivity adds σ/(L C_f) to the rate of the fast state."""
     mesh: Mesh = Field(default_factory=Mesh)
-    """Into how many volumes the layer is cut."""
+    """Into how many cells the layer is divided."""
     integrator: Integrator = Field(default_factory=Integrator)
-    """How the equations are stepped."""
+    """How the equations are integrated."""
 
     adaptive: ClassVar[bool] = True
     small_signal: ClassVar[bool] = True

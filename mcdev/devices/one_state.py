@@ -35,10 +35,11 @@ class Tolerance(Strict):
     """How the state is integrated."""
 
     tolerance: Annotated[float, Unit("", ge=1e-12, le=1e-2)] = 1e-6
-    """Largest error of one step, of a state between 0 and 1."""
+    """Largest error of the state in one step, for a state between 0 and 1."""
     coupling_interval: Annotated[float, Unit("s", gt=0)] | Literal["auto"] = "auto"
-    """Longest interval over which a circuit with a resistor holds the device's voltage; auto: the state moves by a
-    fiftieth at the source's voltage. Without a resistor, and as a second memristor, no such interval is needed."""
+    """Longest interval over which a circuit with a resistor holds the voltage of the device constant. auto: the state
+    changes by at most a fiftieth at the voltage of the source. Without a resistor, and for a second memristor, no such
+    interval is needed."""
 
 
 class OneState(DeviceConfig):
@@ -49,9 +50,9 @@ class OneState(DeviceConfig):
     current law to them."""
 
     preset: str | None = None
-    """The parameter set that this table started from; its values stand unless given here."""
+    """Name of a preset. It supplies every key that is not written here."""
     integrator: Tolerance = Field(default_factory=Tolerance)
-    """How accurately the state is followed."""
+    """How accurately the state is integrated."""
 
     in_reverse: ClassVar[bool] = False
     remedy: ClassVar[str] = "look for extreme parameters or voltages; a larger device.integrator.tolerance may help"

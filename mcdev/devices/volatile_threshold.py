@@ -30,7 +30,7 @@ from mcdev.schema import Drawn, PerDevice, extremes, refuse
 
 
 class VolatileThreshold(OneState):
-    """Switches on above V_th, forgets below V_hold; the same in either polarity."""
+    """A volatile switch. It switches on above V_th and relaxes below V_hold, in the same way for both polarities."""
 
     bounds: ClassVar[tuple[float | None, float | None]] = (0.0, 1.0)
 
@@ -46,19 +46,19 @@ class VolatileThreshold(OneState):
     }
 
     threshold_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
-    """V_th, above which the device switches on."""
+    """V_th, voltage above which the device switches on."""
     hold_voltage: Annotated[Drawn, PerDevice("V", gt=0)]
-    """V_hold, below which it relaxes."""
+    """V_hold, voltage below which the device relaxes."""
     switching_rate: Annotated[Drawn, PerDevice("Hz", gt=0)]
     """k, rate of switching at twice the threshold."""
     switching_exponent: Annotated[Drawn, PerDevice("", ge=1, le=10)]
-    """α of the overvoltage."""
+    """α, exponent of the overvoltage V/V_th - 1."""
     relaxation_time: Annotated[Drawn, PerDevice("s", gt=0)]
-    """τ of the state at zero volts."""
+    """τ, relaxation time of the state at zero volts."""
     on_conductance: Annotated[Drawn, PerDevice("S", gt=0)]
-    """G_on, at x = 1."""
+    """G_on, conductance at x = 1."""
     off_conductance: Annotated[Drawn, PerDevice("S", gt=0)]
-    """G_off, at x = 0."""
+    """G_off, conductance at x = 0."""
 
     full_scale: ClassVar[FullScale | None] = FullScale("on_conductance, at x = 1", lambda p: p["on_conductance"])
 

@@ -29,7 +29,7 @@ _SMALL = 1e-3  # of b V; below it the series of sinh(y)/y is exact to rounding
 
 
 class Yakopcic(OneState):
-    """Non-volatile: asymmetric thresholds and rates, a window at either end."""
+    """A non-volatile drift memristor, with a threshold and a rate for each polarity and a window at each end."""
 
     bounds: ClassVar[tuple[float | None, float | None]] = (0.0, 1.0)
 
@@ -40,25 +40,25 @@ class Yakopcic(OneState):
     negative_current: Annotated[Drawn, PerDevice("A", gt=0)]
     """a_2, scale of the current at negative voltage."""
     steepness: Annotated[Drawn, PerDevice("1/V", gt=0)]
-    """b, of the current against voltage."""
+    """b, steepness of the current against voltage."""
     positive_threshold: Annotated[Drawn, PerDevice("V", ge=0)]
-    """V_p, above which the state grows."""
+    """V_p, voltage above which the state grows."""
     negative_threshold: Annotated[Drawn, PerDevice("V", ge=0)]
-    """V_n: below -V_n the state falls."""
+    """V_n. The state falls at voltages below -V_n."""
     positive_rate: Annotated[Drawn, PerDevice("Hz", ge=0)]
-    """A_p, of the growth."""
+    """A_p, rate of the growth."""
     negative_rate: Annotated[Drawn, PerDevice("Hz", ge=0)]
-    """A_n, of the fall."""
+    """A_n, rate of the fall."""
     positive_onset: Annotated[Drawn, PerDevice("", ge=0, lt=1)]
-    """x_p, from which on the growth slows down."""
+    """x_p, state above which the growth slows down."""
     negative_onset: Annotated[Drawn, PerDevice("", ge=0, lt=1)]
-    """x_n: below 1 - x_n the fall slows down."""
+    """x_n. The fall slows down at states below 1 - x_n."""
     positive_damping: Annotated[Drawn, PerDevice("", ge=0)]
     """α_p, how quickly the growth slows down."""
     negative_damping: Annotated[Drawn, PerDevice("", ge=0)]
     """α_n, how quickly the fall slows down."""
     initial_state: Annotated[Drawn, PerDevice("", ge=0, le=1)]
-    """x at the beginning of a cycle that starts from rest."""
+    """x, state at the beginning of a cycle that starts from rest."""
 
     full_scale: ClassVar[FullScale | None] = FullScale(
         "positive_current times steepness, at x = 1 near zero volts", lambda p: p["positive_current"] * p["steepness"]

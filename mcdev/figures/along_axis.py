@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from mcdev.figures import arrhenius, learning_map, rate_curve, regularity, srdp, stdp_window
 from mcdev.figures.axes import (
     Curve,
+    axis_scale,
     axis_words,
     counted,
     main_axis,
@@ -20,7 +21,6 @@ from mcdev.figures.axes import (
     measurement,
     point_colours,
     points,
-    scale,
     some_curves,
     sweep_axis,
 )
@@ -54,7 +54,7 @@ def _names(tree: xr.DataTree) -> list[str]:
 def draw(tree: xr.DataTree) -> Figure:
     """One panel a measurement, one line a combination of the other axes. Means with their standard errors over
     devices; where values are censored, which a mean cannot use, medians of all with their 95 % intervals; how many
-    values are uncensored stands below each point. Band: 5-95 % of the values."""
+    values are uncensored stands above each point. Band: 5-95 % of the values."""
     path = main_axis(tree)
     assert path is not None
     shown, names = some_curves(tree, path), _names(tree)
@@ -104,7 +104,7 @@ def _draw_measurement(
     """Handles, texts and title of the legend."""
     rows = [r for r in summarise(tree, variability=False) if r["measurement"] == name]
     axis = sweep_axis(tree, path)
-    across = scale(tree, axis.attrs.get("units", "1"), axis.values)
+    across = axis_scale(tree, path)
     centre = _centre(tree, name, rows)
     mean = centre.middle
     upright, label = measurement(tree, name, mean)
@@ -214,11 +214,20 @@ def _draw_curve(
     low, high = column("q05"), column("q95")
     if tree["realisations"].sizes["device"] > 1 and np.any(high > low):
         axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+        alone = _without_neighbours(low, high)  # where a band would have no width
+        axes.vlines(x[alone], low[alone], high[alone], color=colour, alpha=0.16, linewidth=5)
     _draw_open(axes, x, low, high, [rows[point] for point in line.points], colour)
     look: dict[str, Any] = {"markersize": 2.6, "linewidth": 0.8, "elinewidth": 0.7, "capsize": 1.4, "color": colour}
     _draw_ends(axes, x, centre, line.points, upright, colour)
     bars = np.nan_to_num(np.stack([centre.below[line.points], centre.above[line.points]])) * upright
     return axes.errorbar(x, centre.middle[line.points] * upright, bars, fmt="o-" if joined else "o", **look)
+
+
+def _without_neighbours(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Which points have a band while the points beside them have none."""
+    known = np.pad(np.isfinite(low) & np.isfinite(high), 1)
+    found: np.ndarray = known[1:-1] & ~known[:-2] & ~known[2:]
+    return found
 
 
 def _draw_ends(axes: Axes, x: np.ndarray, centre: _Centre, points: list[int], upright: float, colour: Any) -> None:
@@ -234,15 +243,14 @@ def _draw_ends(axes: Axes, x: np.ndarray, centre: _Centre, points: list[int], up
 
 
 def _count(axes: Axes, line: Curve, rows: list[dict[str, Any]], across: float) -> None:
-    """How many values are no bounds, above each point's place on the axis; of many points of some."""
+    """How many values are no bounds, at the top above each point; of many points of some."""
     low, high = axes.get_ylim()
-    if axes.get_yscale() == "linear":
-        axes.set_ylim(low - 0.1 * (high - low), high)
+    axes.set_ylim(low, high + 0.12 * (high - low) if axes.get_yscale() == "linear" else high * (high / low) ** 0.12)
     shown = np.unique(np.linspace(0, len(line.points) - 1, min(len(line.points), 8)).round().astype(int))
-    look: dict[str, Any] = {"fontsize": SMALL, "color": GREY, "ha": "center", "va": "bottom"}
+    look: dict[str, Any] = {"fontsize": SMALL, "color": GREY, "ha": "center", "va": "top"}
     for i in shown:
         place = line.values[i] * across
-        axes.text(place, 0.015, str(rows[line.points[i]]["n_ok"]), transform=axes.get_xaxis_transform(), **look)
+        axes.text(place, 0.975, str(rows[line.points[i]]["n_ok"]), transform=axes.get_xaxis_transform(), **look)
 
 
 def _draw_open(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, rows: list[Any], colour: Any) -> None:

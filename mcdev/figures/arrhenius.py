@@ -11,7 +11,7 @@ from scipy.constants import Boltzmann, electron_volt
 from mcdev.figures.axes import Scale, counted, measurement, reduced_units, sweep_axis
 from mcdev.figures.numbers import with_error
 from mcdev.figures.references import cited, diamond, references
-from mcdev.figures.style import BLACK, BLUE, RED, dress, legend, plain_ticks, remark, sheet
+from mcdev.figures.style import BLACK, BLUE, LINE, RED, dress, key, legend, plain_ticks, remark, sheet
 from mcdev.fits.arrhenius import Arrhenius
 from mcdev.fits.contract import Fit
 from mcdev.results.fits_along_axes import ensemble_value
@@ -31,10 +31,23 @@ def draw(tree: xr.DataTree) -> Figure:
     """One panel a fit. Bars are standard errors: of the median by resampling devices, of the mean over devices, of
     the mean response by leaving out groups of devices."""
     fits = _along_all_points(tree)
-    figure = sheet(0.3 + 2.3 * len(fits))
-    for (name, fit), axes in zip(fits.items(), np.ravel(figure.subplots(len(fits), 1, squeeze=False)), strict=True):
+    heights = [2.3 + LINE * _lines(tree, name, fit) for name, fit in fits.items()]
+    figure = sheet(0.1 + sum(heights))
+    parts = np.ravel(figure.subfigures(len(fits), 1, squeeze=False, height_ratios=heights))
+    for (name, fit), part in zip(fits.items(), parts, strict=True):
+        axes = part.subplots()
         _draw_fit(tree, axes, name, fit)
+        handles, texts = axes.get_legend_handles_labels()
+        key(part, handles, texts, loc="outside upper center")
     return figure
+
+
+def _lines(tree: xr.DataTree, name: str, fit: Fit) -> int:
+    """Lines of a panel's legend: values, fit, and what is published of both."""
+    found = references(tree, fit.measurement)
+    for coefficient in ("activation_temperature", "activation_energy"):
+        found = found + references(tree, name, coefficient)
+    return 2 + sum(cited(reference).count("\n") + 1 for reference, _ in found)
 
 
 def panels(tree: xr.DataTree) -> list[str]:
@@ -45,6 +58,7 @@ def panels(tree: xr.DataTree) -> list[str]:
 def panel(tree: xr.DataTree, name: str, axes: Axes) -> None:
     """One of them, with its legend inside."""
     _draw_fit(tree, axes, name, _along_all_points(tree)[name])
+    legend(axes)
 
 
 def _along_all_points(tree: xr.DataTree) -> dict[str, Arrhenius]:
@@ -101,7 +115,6 @@ def _draw_fit(tree: xr.DataTree, axes: Axes, name: str, fit: Fit) -> None:
         top.tick_params(bottom=False)
         axes.tick_params(top=False)
     plain_ticks(axes.yaxis)
-    legend(axes)
 
 
 def _counted(tree: xr.DataTree, fit: Fit) -> str:

@@ -15,9 +15,10 @@ import numpy as np
 import xarray as xr
 
 from mcdev.configuration.reference import unit_chosen
+from mcdev.configuration.sweep import Range
 from mcdev.figures.style import categories, colours
 from mcdev.results.tree import experiment_of
-from mcdev.schema.units import converted, customary, displayed
+from mcdev.schema.units import converted, customary, displayed, unit_most_written
 
 _MOST_CURVES = 6  # in a panel
 _NAMES = {"s": ("time", "t"), "V": ("voltage", "V"), "A": ("current", "I"), "S": ("conductance", "G")}
@@ -74,6 +75,18 @@ def scale(tree: xr.DataTree, unit: str, values: np.ndarray) -> Scale:
     return Scale(ratio, displayed(usual))
 
 
+def axis_scale(tree: xr.DataTree, path: str) -> Scale:
+    """How values of a sweep axis are shown: in the unit in which most of them are written in the configuration, or in
+    the device's own units."""
+    axis = sweep_axis(tree, path)
+    unit = axis.attrs.get("units", "1")
+    if unit == "1" or reduced_units(tree):
+        return scale(tree, unit, axis.values)
+    values = experiment_of(tree).sweep.axes[path]
+    chosen = unit_most_written(unit, *([values.start, values.stop] if isinstance(values, Range) else values))
+    return Scale(converted(1.0, unit, chosen), displayed(chosen))
+
+
 def quantity(tree: xr.DataTree, unit: str, values: np.ndarray) -> tuple[Scale, str]:
     """Scale and axis label of time, voltage, current, conductance, temperature or position."""
     found = scale(tree, unit, values)
@@ -126,7 +139,7 @@ def symbol_of(name: str) -> str:
         return ", ".join([rf"$\{first}{index}$", *rest[bool(index) :]])
     if len(first) == 1 and first.isupper() and len(rest) == 1 and rest[0].isalnum():
         return rf"${first}_\mathrm{{{rest[0]}}}$"
-    return name.upper() if name in ("ppf", "ppd") else name.replace("_", " ")
+    return name.upper() if name in ("ppf", "ppd", "cv") else name.replace("_", " ")
 
 
 def points(tree: xr.DataTree, without: str = "") -> tuple[str, list[str]]:
@@ -141,7 +154,7 @@ def points(tree: xr.DataTree, without: str = "") -> tuple[str, list[str]]:
             names.append(words)
             columns.append([_short(str(value)) for value in axis.values])
             continue
-        shown = scale(tree, axis.attrs.get("units", "1"), axis.values)
+        shown = axis_scale(tree, str(path))
         names.append(shown.named(words))
         columns.append([f"{value * shown.factor:.4g}" for value in axis.values])
     return ", ".join(names), [", ".join(row) for row in zip(*columns, strict=True)]
@@ -227,7 +240,7 @@ def one_a_curve(tree: xr.DataTree, most: int = SHOWN) -> tuple[list[int], list[s
         return shown, [points(tree)[1][i] if points(tree)[1] else "" for i in shown], sweep_title(tree, most)
     shown = [which[0] for _, which in experiment_of(tree).curves(path)][:most]
     axis = sweep_axis(tree, path)
-    found = scale(tree, axis.attrs.get("units", "1"), axis.values[shown[:1]])
+    found = axis_scale(tree, path)
     words = axis_words(axis)
     title, labels = points(tree, without=path)
     value = f"{axis.values[shown[0]] * found.factor:.4g} {found.unit}".strip()
@@ -253,6 +266,12 @@ def mean_label(tree: xr.DataTree, point: int = 0) -> str:
     if count == 1:
         return "one device"
     return f"mean of {count}" if used == count else f"mean of {used} of {count}"
+
+
+def means_label(tree: xr.DataTree, shown: Sequence[int]) -> str:
+    """What the mean courses at several sweep points are of, where they are of equally many; else ``means``."""
+    counts = {mean_label(tree, point) for point in shown}
+    return counts.pop() if len(counts) == 1 else "means"
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> str:

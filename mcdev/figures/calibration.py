@@ -110,8 +110,7 @@ def history(tree: xr.DataTree) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain_ticks(axes.yaxis)
     dress(axes, "accepted step", "loss, Σ pull²")
-    handles, labels = axes.get_legend_handles_labels()
-    key(axes, handles, labels, title="start", columns=1 + count // 6)
+    legend_above(figure, [axes], "start")
     return figure
 
 
@@ -121,7 +120,7 @@ def parameters(tree: xr.DataTree) -> Figure:
     count = data.sizes["parameter"]
     value, low, high = (data[name].values for name in ("value", "low", "high"))
     named = zip(data["parameter"].values, value, data["unit"].values, strict=True)
-    labels = [_wrapped(f"{p}  {v:.3g}{'' if u == '1' else ' ' + displayed(str(u))}") for p, v, u in named]
+    labels = [_wrapped(f"{p}  {float(f'{v:.3g}'):g}{'' if u == '1' else ' ' + displayed(str(u))}") for p, v, u in named]
     figure = sheet(max(0.65 + _height(labels), 1.0))
     axes = figure.subplots()
     axes.set_ylim(-0.7, count - 0.3)
@@ -290,7 +289,7 @@ def profile(tree: xr.DataTree, name: str) -> Figure:
             axes.axvline(end, color=BLUE, lw=FRAME)
     axes.set_ylim(0, max(6.0, min(float(rise.max()) * 1.1, 20.0)))
     unit = data["value"].attrs["units"]
-    dress(axes, _with(_wrapped(str(data.attrs["title"])), displayed(unit)), "χ² above its least")
+    dress(axes, _with(_wrapped(str(data.attrs["title"])), displayed(unit)), "χ² above its minimum")
     return figure
 
 
@@ -308,8 +307,7 @@ def curve(tree: xr.DataTree, name: str) -> Figure:
     upper.plot(time, measured / scale, ".", ms=1.5, color=GREY, label="measured")
     upper.plot(time, simulated / scale, color=RED, lw=MEAN, label="fitted")
     dress(upper, "", f"current ({prefix}A)")
-    handles, labels = upper.get_legend_handles_labels()
-    key(upper, handles, labels)
+    legend_above(figure, [upper])
     lower.axhspan(-1, 1, color=BLUE, alpha=0.2, lw=0)
     lower.plot(time, (measured - simulated) / sd, ".", ms=1.5, color=BLACK)
     dress(lower, "time (s)", "difference/sd")

@@ -51,7 +51,8 @@ def draw(tree: xr.DataTree) -> Figure:
             late = np.nonzero(reading.status[device] == RIGHT_CENSORED)[0][some]
             bounds = reading.values[device, late] * factor
             left.plot(cycles[late], bounds, "^", color=GREY, markersize=2.5, markerfacecolor="none", label="_bound")
-        left.plot([], [], ".-", color=GREY, linewidth=0.45, markersize=2, label=_counted(which.size))
+        words = _counted(which.size, len(reading.values))
+        left.plot([], [], ".-", color=GREY, linewidth=0.45, markersize=2, label=words)
         left.plot(middles, q[1], color=BLUE, linewidth=MEAN, label="median of all")
         if reading.positive and np.nanmax(line) > 10 * np.nanmin(line):
             left.set_yscale("log")
@@ -73,8 +74,10 @@ def draw(tree: xr.DataTree) -> Figure:
     return figure
 
 
-def _counted(devices: int) -> str:
-    return "1 device" if devices == 1 else f"{devices} devices"
+def _counted(shown: int, devices: int) -> str:
+    if devices == 1:
+        return "1 device"
+    return f"{devices} devices" if shown == devices else f"{shown} of {devices} devices"
 
 
 def _quartiles(reading: Reading, blocks: list[np.ndarray]) -> np.ndarray:

@@ -10,12 +10,16 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Affine2D, Bbox
 
 from mcdev.figures.axes import Scale, points, quantity
 from mcdev.figures.courses import Course
-from mcdev.figures.style import BLUE, ORANGE, RED, SMALL, dress, remark
+from mcdev.figures.style import BLUE, ORANGE, RED, SMALL, WHITE, dress, remark
 
 _GOLDEN = 0.618033988749895
+_AROUND = tuple(np.radians((90, 45, 135, 0, 180, -90, -45, -135, 68, 112, 22, 158, -22, -158)))
+"""Directions from a point in which its name may stand: above is best."""
 
 
 class Moment(NamedTuple):
@@ -56,6 +60,7 @@ def draw_panels(
         lowest = number + columns >= len(moments)
         dress(panel, x_label.removeprefix("position ") if lowest else "", "")
         panel.tick_params(labelbottom=lowest, labelleft=column == 0)
+        panel.tick_params(axis="x", which="both", pad=5.5)  # a power of ten reaches further down than a number
         if column == 0:
             panel.set_ylabel(_density_label(length), fontsize=SMALL, labelpad=1)
         if np.isfinite(curve).any():
@@ -76,28 +81,32 @@ def draw_panels(
 
 def mark_moments(axes: Axes, moments: list[Moment], x: np.ndarray, drawn: Course, value: Scale) -> None:
     """Numbered dots on the mean course at the moments of the panels; ``x`` as shown, [T]."""
-    before, below = -np.inf, False
+    taken: list[Bbox] = []
     for moment in moments:
         at = max(x[moment.sample], axes.get_xlim()[0]), drawn.mean[moment.sample] * value.factor
         if not np.isfinite(at).all():
             continue
         look: dict[str, Any] = {"markersize": 3.6, "color": ORANGE, "markeredgecolor": "white", "markeredgewidth": 0.5}
         axes.plot(*at, "o", zorder=6, label="moments of the densities below", **look)
-        share = (axes.transData + axes.transAxes.inverted()).transform(at)[0]
-        below = abs(share - before) < 0.06 and not below  # so that neighbours' labels do not lie on each other
-        down, above = 4, "bottom"
-        if below:
-            shift, side, down, above = 0, "center", -3, "top"
-        elif share < 0.03:
-            shift, side = 2, "left"
-        elif share > 0.97:
-            shift, side = -2, "right"
-        else:
-            shift, side = 0, "center"
-        before = share
-        axes.annotate(
-            moment.name, at, (shift, down), textcoords="offset points", ha=side, va=above, fontsize=SMALL, zorder=6
-        )
+        spot = _free(axes, at, taken)
+        name = axes.annotate(moment.name, at, spot, textcoords="offset points", fontsize=SMALL, zorder=7)
+        name.set(ha="center", va="center", path_effects=[withStroke(linewidth=1.5, foreground=WHITE)])
+
+
+def _free(axes: Axes, at: tuple[float, float], taken: list[Bbox]) -> tuple[float, float]:
+    """Where the name of a point stands, in points from it: the first place inside the panel on which no other name
+    and no other marked point lies; it is then ``taken``."""
+    x, y = axes.transData.transform(at) * 72.0 / axes.figure.dpi
+    panel = axes.bbox.transformed(Affine2D().scale(72.0 / axes.figure.dpi))
+    taken.append(Bbox.from_bounds(x - 2, y - 2, 4, 4))
+    places = [(r * float(np.cos(a)), r * float(np.sin(a))) for r in (8.5, 14.0, 20.0, 28.0) for a in _AROUND]
+    boxes = {place: Bbox.from_bounds(x + place[0] - 5, y + place[1] - 4, 10, 8) for place in places}
+    inside = [p for p, box in boxes.items() if panel.containsx(box.x0) and panel.containsx(box.x1)]
+    inside = [p for p in inside if panel.containsy(boxes[p].y0) and panel.containsy(boxes[p].y1)]
+    free = (p for p in inside if not any(boxes[p].overlaps(box) for box in taken))
+    found = next(free, (inside or places)[0])
+    taken.append(boxes[found])
+    return found
 
 
 def _average(density: np.ndarray, ends: np.ndarray, width: np.ndarray, sample: int, span: float) -> np.ndarray:

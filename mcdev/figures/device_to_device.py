@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mcdev.figures.spread import Shown, many_cycles, shown
-from mcdev.figures.style import BLUE, GREY, ORANGE, RED, SMALL, dress, legend_above, plain_ticks, remark, sheet
+from mcdev.figures.style import BLUE, GREY, ORANGE, RED, SMALL, dress, legend_above, plain_ticks, sheet
 from mcdev.statistics.components import Components, Estimate, variance_components
 from mcdev.statistics.readings import Reading
 from mcdev.statistics.summary import log_components
@@ -78,12 +78,11 @@ def _devices(axes: Axes, row: Shown, reading: Reading, found: Components) -> Non
         plain_ticks(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     shown_of = "" if order.size == use.size else f", {order.size} of {use.size}"
-    bounds = reading.right + reading.left
-    if bounds:
-        remark(axes, f"left out: {bounds} of {reading.values.size} censored", "corner")
     dress(axes, f"devices, sorted{shown_of}", row.label)
     axes.set_xlim(0.4, order.size + 0.6)
-    axes.set_title(row.at(reading), fontsize=SMALL, pad=6)
+    bounds = reading.right + reading.left
+    left_out = f"left out: {bounds} of {reading.values.size} censored" if bounds else ""
+    axes.set_title("\n".join(filter(None, [row.at(reading), left_out])), fontsize=SMALL, pad=6)
 
 
 def _components(axes: Axes, row: Shown, reading: Reading, found: Components) -> None:

@@ -13,6 +13,7 @@ from mcdev.figures.axes import (
     Scale,
     first_cycle,
     mean_label,
+    means_label,
     one_a_curve,
     point_colours,
     points,
@@ -100,4 +101,5 @@ def draw_driven(
     if has_density(tree):
         mark_moments(answer, moments, (courses[0].time - origin) * time.factor, courses[0], value)
         draw_panels(figure, rows[2], tree, moments, span)
-    return Driven(figure, answer, courses[0], time, value, "" if alone else f"{title}, {mean_label(tree)}, ± s.e.m.")
+    title = "" if alone else f"{title}, {means_label(tree, shown)}, ± s.e.m."
+    return Driven(figure, answer, courses[0], time, value, title)

@@ -10,7 +10,16 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import counted, first_cycle, mean_label, one_a_curve, point_colours, quantity
+from mcdev.figures.axes import (
+    counted,
+    first_cycle,
+    mean_label,
+    means_label,
+    one_a_curve,
+    point_colours,
+    quantity,
+    symbol_of,
+)
 from mcdev.figures.courses import Course, course, window
 from mcdev.figures.numbers import published, with_unit
 from mcdev.figures.style import GREEN, LINE, dress, key, legend, remark, sheet
@@ -66,7 +75,8 @@ def panel(tree: xr.DataTree, name: str, axes: Axes) -> None:
 
 
 def _title(tree: xr.DataTree, name: str) -> str:
-    return ": ".join(w for w in (name.replace("_", " "), one_a_curve(tree)[2]) if w)
+    shown, _, swept = one_a_curve(tree)
+    return f"{symbol_of(name)}: {swept}, {means_label(tree, shown)}" if swept else symbol_of(name)
 
 
 def _wanted(tree: xr.DataTree) -> list[str]:

@@ -34,7 +34,7 @@ def draw(tree: xr.DataTree) -> Figure:
     equal ratio; a dashed line at the median. What the end of a cycle cuts is not in it."""
     names = _names(tree)
     shown, labels, title = one_a_curve(tree, _SHOWN)
-    heights = [1.7 + LINE * (len(shown) + bool(title))] * len(names)
+    heights = [1.7 + LINE * (len(shown) + 1)] * len(names)
     figure = sheet(sum(heights))
     parts = np.ravel(figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights))
     for name, part in zip(names, parts, strict=True):
@@ -42,7 +42,7 @@ def draw(tree: xr.DataTree) -> Figure:
         found = [intervals(tree, name, point) for point in shown]
         _draw(tree, axes, found, labels, point_colours(tree, shown))
         handles, texts = axes.get_legend_handles_labels()
-        key(part, handles, texts, title or f"spikes of {name}", "outside upper center")
+        key(part, handles, texts, f"spikes of {name}; {title}".removesuffix("; "), "outside upper center")
     return figure
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mcdev.figures.axes import mean_label, measurement, point_colours, points, shown_points, sweep_title
+from mcdev.figures.axes import means_label, measurement, point_colours, points, shown_points, sweep_title
 from mcdev.figures.pulses import AtPulses, listed, measured
 from mcdev.figures.references import diamond, references
 from mcdev.figures.style import FRAME, GREY, dress, legend, legend_above, remark, sheet
@@ -43,8 +43,7 @@ def panel(tree: xr.DataTree, name: str, axes: Axes) -> None:
 
 
 def _title(tree: xr.DataTree) -> str:
-    counts = {mean_label(tree, point) for point in shown_points(tree)}
-    of = counts.pop() if len(counts) == 1 else "means"
+    of = means_label(tree, shown_points(tree))
     return f"{sweep_title(tree)}, {of}{'' if of == 'one device' else ', ± s.e.m.'}"
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mcdev.figures.axes import Scale, axis_words, measurement, scale, sweep_axis
+from mcdev.figures.axes import axis_scale, axis_words, measurement, sweep_axis
 from mcdev.figures.style import BLACK, SMALL, TEXT, dress, key, remark, sheet
 from mcdev.measurements.memristor_change import MemristorChange
 from mcdev.results.tree import experiment_of
@@ -64,7 +64,7 @@ def draw(tree: xr.DataTree) -> Figure:
         for axes, time, values in zip(row, times, maps, strict=True):
             _draw_map(tree, axes, plane, values, works, size, name)
             if interval:
-                shown = scale(tree, "s", np.array([time]))
+                shown = axis_scale(tree, interval)
                 word = axis_words(sweep_axis(tree, interval))
                 axes.set_title(f"{word} = {time * shown.factor:.4g} {shown.unit}", fontsize=TEXT, pad=3)
             if not works.any():
@@ -100,7 +100,7 @@ def _draw_map(
     centres, shown, words = [], [], []
     for path in plane:
         axis = sweep_axis(tree, path)
-        found: Scale = scale(tree, axis.attrs["units"], axis.values)
+        found = axis_scale(tree, path)
         centres.append(np.unique(np.asarray(axis.values, float)) * found.factor)
         shown.append(found)
         of = "2nd memristor's " if path.startswith("circuit.memristor.") else ""

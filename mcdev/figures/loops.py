@@ -15,6 +15,7 @@ from mcdev.figures.axes import (
     Scale,
     first_cycle,
     mean_label,
+    means_label,
     point_colours,
     points,
     protocol_kind,
@@ -23,7 +24,7 @@ from mcdev.figures.axes import (
     sweep_title,
 )
 from mcdev.figures.courses import Course, course, window
-from mcdev.figures.style import BLACK, BLUE, GREY, MEAN, RED, SINGLE, SMALL, TEXT, dress, key, remark, sheet
+from mcdev.figures.style import BLACK, BLUE, GREY, MEAN, RED, SINGLE, SMALL, TEXT, dress, key_above, remark, sheet
 from mcdev.measurements.hold_voltage import HoldVoltage
 from mcdev.measurements.threshold_voltage import ThresholdVoltage
 from mcdev.results.tree import experiment_of
@@ -68,7 +69,7 @@ def draw(tree: xr.DataTree) -> Figure:
     loops = max(len(window(tree, name)) for name, _ in _branches(tree, 0))
     said = [f"loop 1 of {loops}"] if loops > 1 else []
     remark(above, ", ".join([*said, first_cycle(tree)]).removesuffix(", "), "corner")
-    _legend(tree, above if linear else below[0], course(tree, "current"), shown)
+    _legend(tree, figure, course(tree, "current"), shown)
     return figure
 
 
@@ -190,14 +191,14 @@ def _mark_voltages(tree: xr.DataTree, panels: tuple[Axes, Axes], volts: Scale) -
             )
 
 
-def _legend(tree: xr.DataTree, axes: Axes, current: Course, shown: list[int]) -> None:
+def _legend(tree: xr.DataTree, figure: Figure, current: Course, shown: list[int]) -> None:
     if len(shown) > 1:
         handles = [Line2D([], [], color=colour, linewidth=MEAN) for colour in point_colours(tree, shown)]
-        title = f"{sweep_title(tree)}\n(dashed: |V| falling)"
-        return key(axes, handles, [points(tree)[1][point] for point in shown], title, "upper center")
+        title = f"{sweep_title(tree)}, {means_label(tree, shown)} (dashed: |V| falling)"
+        return key_above(figure, handles, [points(tree)[1][point] for point in shown], title)
     handles = [Line2D([], [], color=colour, linewidth=MEAN) for colour in (BLUE, RED)]
     labels = [f"{mean_label(tree)}, |V| {way}" for way in ("rising", "falling")]
     if current.band is not None:
         handles += [Line2D([], [], color=BLUE, alpha=a, linewidth=w) for a, w in ((0.6, SINGLE), (0.2, 4.0))]
         labels += ["single", current.share]
-    return key(axes, handles, labels, loc="upper center")
+    return key_above(figure, handles, labels)

@@ -10,7 +10,16 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import Scale, counted, first_cycle, mean_label, one_a_curve, point_colours, quantity
+from mcdev.figures.axes import (
+    Scale,
+    counted,
+    first_cycle,
+    mean_label,
+    means_label,
+    one_a_curve,
+    point_colours,
+    quantity,
+)
 from mcdev.figures.courses import Course, course, timelines, window
 from mcdev.figures.density_panels import has_density
 from mcdev.figures.numbers import published, with_unit
@@ -49,6 +58,7 @@ def draw(tree: xr.DataTree) -> Figure:
     answer.set_xlabel(time_label, fontsize=answer.yaxis.label.get_fontsize(), labelpad=2)
     answer.set_xlim(0, last * time.factor)
     remark(answer, first_cycle(tree), "corner")
+    title = f"{title}, {means_label(tree, shown)}" if title else ""
     legend_above(figure, [answer], title)
     return figure
 

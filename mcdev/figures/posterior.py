@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -18,7 +20,7 @@ from mcdev.figures.style import (
     SMALL,
     colours,
     dress,
-    key,
+    legend_above,
     plain_ticks,
     remark,
     sheet,
@@ -117,7 +119,8 @@ def predicted(tree: xr.DataTree) -> Figure:
         bound = {1: "reported: above", 2: "reported: below", 3: "reported: undefined"}.get(status, "")
         others = np.mean(data["predicted_status"].values[:, j] != 0)
         notes = [str(data["target"].values[j]), bound, f"{100 * others:.2g} % no numbers" if others else ""]
-        axes.set_title("\n".join(filter(None, notes)), fontsize=SMALL - 1, pad=2)
+        words = [textwrap.fill(note, 26, break_on_hyphens=False) for note in notes if note]  # a panel is narrow
+        axes.set_title("\n".join(words), fontsize=SMALL, pad=2)
     return figure
 
 
@@ -136,8 +139,7 @@ def course(tree: xr.DataTree, name: str) -> Figure:
     axes.fill_between(time, *(half / scale), color=BLUE, alpha=0.35, lw=0, label="50 %")
     axes.plot(time, middle / scale, color=BLACK, lw=MEAN, label="median")
     dress(axes, "time (s)", f"predicted current ({prefix}A)")
-    handles, labels = axes.get_legend_handles_labels()
-    key(axes, handles, labels, title=str(data.attrs["title"]))
+    legend_above(figure, [axes], str(data.attrs["title"]))
     return figure
 
 
@@ -156,14 +158,13 @@ def checks(tree: xr.DataTree) -> Figure:
         below = np.searchsorted(np.sort(column), share, side="right") / count
         left.plot(share, below - share, color=colour, lw=MEAN, label=str(name))
     left.set_ylim(-max(0.15, 1.3 * band), max(0.15, 1.3 * band))
-    dress(left, "rank of the truth", "share below, less rank")
-    handles, labels = left.get_legend_handles_labels()
-    if len(labels) <= _MOST:
-        key(left, handles, labels)
+    dress(left, "rank of the truth", "share below, minus rank")
     level, covered = data["level"].values, data["covered"].values
     ends = stats.binom.ppf([[0.005], [0.995]], count, level) / count
     right.fill_between(level, *ends, color=GREY, alpha=0.2, lw=0)
     right.plot([0, 1], [0, 1], color=GREY, lw=FRAME)
     right.plot(level, covered, "o-", ms=2, color=BLACK, lw=MEAN)
     dress(right, "level of the region", "share of truths inside")
+    if ranks.shape[1] <= _MOST:
+        legend_above(figure, [left])
     return figure

@@ -163,7 +163,7 @@ def _legend(row: Shown, i: int, data: Sample, laws: dict[str, Law]) -> str:
     count = f"{data.values.size} ({', '.join(sides)})" if sides else f"{data.values.size}"
     less = laws["lognormal"].aic - laws["weibull"].aic
     fitted = rf"$\sigma_\mathrm{{ln}}$ {with_error(sigma.value, error)}, shape {with_error(shape.value, other)}"
-    return f"{row.texts[i]}: {count}; {fitted}; ΔAIC {less:.0f}"
+    return f"{row.texts[i]}: {count}; {fitted}; ΔAIC {round(less)}"
 
 
 def _parameters(law: Law) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -40,6 +42,11 @@ def draw(tree: xr.DataTree) -> Figure:
     return figure
 
 
+def _words(signal: str) -> str:
+    """``conductance of M2`` for ``conductance(M2)``."""
+    return re.sub(r"\((.*)\)", r" of \1", signal).replace("_", " ")
+
+
 def _draw(tree: xr.DataTree, name: str, point: int, above: Axes, below: Axes) -> None:
     about = tree[f"spikes/{name}"].dataset
     element = experiment_of(tree).measurements[name].element if name in experiment_of(tree).measurements else None
@@ -53,7 +60,7 @@ def _draw(tree: xr.DataTree, name: str, point: int, above: Axes, below: Axes) ->
         above.plot(first.time * time.factor, trace * upright.factor, color=BLUE, linewidth=0.7)
         for at in rows[0]:
             above.axvline(at * time.factor, color=GREY, linewidth=0.3, zorder=0)
-        dress(above, "", upright.named(signal.replace("_", " ")).replace(" (", "\n(", 1))  # a low panel
+        dress(above, "", upright.named(_words(signal)).replace(" (", "\n(", 1))  # a low panel
     else:
         remark(above, "no course of a single device is kept")
         dress(above)

@@ -12,6 +12,7 @@ from mcdev.figures.axes import (
     Scale,
     first_cycle,
     mean_label,
+    means_label,
     measurement,
     point_colours,
     points,
@@ -25,7 +26,7 @@ from mcdev.figures.courses import course, draw_course
 from mcdev.figures.interval import draw_line
 from mcdev.figures.pulses import conductance_at
 from mcdev.figures.references import diamond, references
-from mcdev.figures.style import GREY, ORANGE, SMALL, dress, legend, remark, sheet
+from mcdev.figures.style import GREY, ORANGE, SMALL, dress, legend_above, remark, sheet
 from mcdev.protocols import RateChange
 from mcdev.results.tree import experiment_of
 
@@ -49,7 +50,7 @@ def draw(tree: xr.DataTree) -> Figure:
 
     figure = sheet(3.7)
     by_number, by_time = figure.subplots(2, 1)
-    labels = points(tree)[1] or ["mean ± s.e.m."]
+    labels = points(tree)[1] or ["at pulse, ± s.e.m."]
     for point, line, drawn, colour in zip(shown, lines, courses, point_colours(tree, shown), strict=True):
         draw_line(by_number, line, pulse_scale.factor, colour, labels[point])
         alone = len(shown) == 1
@@ -69,9 +70,10 @@ def draw(tree: xr.DataTree) -> Figure:
         remark(by_time, "no intact realisation")
     _shade(tree, by_number, by_time, time)
     remark(by_time, first_cycle(tree), "corner")
-    legend(by_number, title="" if len(shown) == 1 else f"{sweep_title(tree)}, ± s.e.m.")
     if len(shown) == 1:
-        legend(by_time)
+        legend_above(figure, [by_number, by_time])
+    else:
+        legend_above(figure, [by_number], f"{sweep_title(tree)}, {means_label(tree, shown)}, ± s.e.m.")
     return figure
 
 

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from mcdev.figures.axes import (
     Curve,
+    axis_scale,
     axis_words,
     main_axis,
     measurement,
     point_colours,
     points,
-    scale,
     some_curves,
     sweep_axis,
 )
@@ -66,7 +66,7 @@ def _draw(
     known = np.isin(data["status"].values, (OK, RIGHT_CENSORED))
     value = np.where(known, data["value"].values, np.nan)
     axis = sweep_axis(tree, path)
-    across = scale(tree, axis.attrs.get("units", "1"), axis.values)
+    across = axis_scale(tree, path)
     upright, label = measurement(tree, name, value)
     for line, colour in zip(lines, colours, strict=True):
         x = line.values * across.factor

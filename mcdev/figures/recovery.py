@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import first_cycle, mean_label, one_a_curve, point_colours, protocol_kind, quantity
+from mcdev.figures.axes import first_cycle, mean_label, means_label, one_a_curve, point_colours, protocol_kind, quantity
 from mcdev.figures.courses import course, window
 from mcdev.figures.paired_pulse import draw_sources, draw_steps, dress_pair, index, normalised
 from mcdev.figures.style import GREY, TEXT, legend_above, remark, sheet
@@ -55,6 +55,7 @@ def draw(tree: xr.DataTree) -> Figure:
     _label(panels[1, 1], time.label("", f"t - t_{{{last}}}").strip() if not time.reduced else f"from pulse {last}")
     _break(panels)
     remark(panels[1, 0], first_cycle(tree), "corner")
+    title = f"{title}, {means_label(tree, shown)}" if title else ""
     legend_above(figure, [panels[1, 0]], title)
     return figure
 

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from mcdev.figures.axes import (
+    axis_scale,
     axis_words,
     counted,
     main_axis,
@@ -16,7 +17,6 @@ from mcdev.figures.axes import (
     measurement,
     point_colours,
     points,
-    scale,
     some_curves,
     sweep_axis,
 )
@@ -48,7 +48,7 @@ def draw(tree: xr.DataTree) -> Figure:
     lines = list(some_curves(tree, path).values())
     colours = point_colours(tree, [line.points[0] for line in lines])
     axis = sweep_axis(tree, path)
-    across = scale(tree, axis.attrs.get("units", "1"), axis.values)
+    across = axis_scale(tree, path)
     figure = sheet(0.3 + 1.9 * len(names))
     panels = np.ravel(figure.subplots(len(names), 1, squeeze=False))
     for name, axes in zip(names, panels, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -58,7 +60,9 @@ def draw(tree: xr.DataTree) -> Figure:
     devices, drawn = tree["realisations"].sizes["device"], named[0][0].size
     dots = f"{devices} devices" if drawn == devices else f"{drawn} of {devices} devices"
     where = f"{title}: {texts[found[0].index]}; " if texts else ""
-    figure.suptitle(f"{where}a dot is one of {dots}", fontsize=SMALL)
+    said = f"{where}a dot is one of {dots}; numbers: rank correlation, 95 % interval"
+    words = textwrap.fill(said, 120 if wide else 60, break_long_words=False)
+    figure.suptitle(words, fontsize=SMALL)
     return figure
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import point_colours, points, quantity, shown_points
+from mcdev.figures.axes import means_label, point_colours, points, quantity, shown_points
 from mcdev.figures.courses import draw_source, timelines
 from mcdev.figures.paired_pulse import normalised
 from mcdev.figures.style import BLACK, MEAN, RED, SMALL, dress, legend_above, sheet
@@ -55,8 +55,9 @@ def draw(trees: dict[str, xr.DataTree]) -> Figure:
         axes.margins(y=0.1)
         dress(axes, time_label if axes is panels[-1] else "", r"$I/\langle I_1\rangle$")
     panels[-1].set_xlim(0, source.duration * time.factor)
-    for variant, style in zip(trees, _STYLES, strict=False):  # in black: a colour is a sweep point
-        panels[0].plot([], [], color=BLACK, linestyle=style, linewidth=MEAN, label=variant)
+    for (variant, one), style in zip(trees.items(), _STYLES, strict=False):  # in black: a colour is a sweep point
+        words = f"{variant} ({means_label(one, shown)})"
+        panels[0].plot([], [], color=BLACK, linestyle=style, linewidth=MEAN, label=words)
     legend_above(figure, panels[:1], points(tree)[0] and f"panels: {points(tree)[0]}")
     return figure
 

@@ -9,7 +9,16 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcdev.figures.axes import counted, curves, mean_label, measurement, point_colours, points, protocol_kind, scale
+from mcdev.figures.axes import (
+    axis_scale,
+    counted,
+    curves,
+    mean_label,
+    measurement,
+    point_colours,
+    points,
+    protocol_kind,
+)
 from mcdev.figures.style import FRAME, GREY, dress, legend, legend_above, plain_ticks, remark, sheet
 from mcdev.measurements.contract import OK
 from mcdev.measurements.memristor_change import MemristorChange
@@ -86,7 +95,7 @@ def _draw(tree: xr.DataTree, name: str, axes: Axes) -> None:
 
     mean = column("mean", list(range(len(rows))))
     upright, label = measurement(tree, name, mean)
-    across = scale(tree, "s", np.concatenate([line.values for line in lines]))
+    across = axis_scale(tree, _AXIS)
     for line, colour in zip(lines, colours, strict=True):
         x, y = line.values * across.factor, mean[line.points] * upright.factor
         if tree["realisations"].sizes["device"] > 1:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from mcdev.figures.arrhenius import ensemble_values
-from mcdev.figures.axes import Scale, measurement, point_colours, points, scale, sweep_axis
+from mcdev.figures.axes import Scale, axis_scale, measurement, point_colours, points, scale, sweep_axis
 from mcdev.figures.numbers import with_unit
 from mcdev.figures.style import FRAME, GREY, dress, key, remark, sheet
 from mcdev.fits.stdp_window import StdpWindow
@@ -52,7 +52,7 @@ def _draw_fit(tree: xr.DataTree, part: SubFigure, name: str, fit: StdpWindow) ->
     value, error = ensemble_values(tree, fit)
     curves = experiment_of(tree).curves(fit.axis)
     labels = [points(tree, without=fit.axis)[1][which[0]] if len(curves) > 1 else "" for _, which in curves]
-    across = scale(tree, "s", axis)
+    across = axis_scale(tree, fit.axis)
     upright, label = measurement(tree, fit.measurement, value)
     colours = point_colours(tree, [which[0] for _, which in curves])
     handles, texts = [], []

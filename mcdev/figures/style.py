@@ -15,7 +15,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure, FigureBase
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+
+from mcdev.figures.powers import PowerInLabel
 
 COLUMN = 89 / 25.4
 """Width of a journal's column in inches: 89 mm (Nature; APS 86, IEEE 89, Elsevier 90)."""
@@ -44,6 +46,8 @@ def styled(figure: Figure, style: str) -> Figure:
     what is wide already stays so, and what grows in width grows a little in height."""
     if style == "double" and (width := figure.get_figwidth()) < PAGE:
         figure.set_size_inches(PAGE, figure.get_figheight() * (PAGE / width) ** 0.4)
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)  # once more than drawing does: numbers on the axes follow from the panels' sizes
     return figure
 
 
@@ -52,10 +56,13 @@ def dress(axes: Axes, x: str = "", y: str = "") -> None:
     axes.set_xlabel(x, fontsize=TEXT, labelpad=2)
     axes.set_ylabel(y, fontsize=TEXT, labelpad=2)
     axes.tick_params(which="both", direction="in", labelsize=SMALL, width=FRAME, top=True, right=True, pad=2)
+    axes.tick_params(axis="x", which="both", pad=4)  # in the corner its first number lies below that of the other axis
     axes.tick_params(which="major", length=3)
     axes.tick_params(which="minor", length=1.5)
     for axis in (axes.xaxis, axes.yaxis):
         axis.get_offset_text().set_fontsize(SMALL)
+        if type(axis.get_major_formatter()) is ScalarFormatter:
+            axis.set_major_formatter(PowerInLabel())
     for spine in axes.spines.values():
         spine.set_linewidth(FRAME)
 
@@ -74,7 +81,8 @@ def key(
     loc: str = "best",
     columns: int = 1,
 ) -> None:
-    """A legend of these handles, if there are any."""
+    """A legend of these handles, if there are any. A long title takes several lines."""
+    title = _folded(title)
     look: dict[str, Any] = {"fontsize": SMALL, "title_fontsize": SMALL, "edgecolor": "none", "framealpha": 0.75}
     look |= {"handlelength": 1.6, "labelspacing": 0.25, "borderaxespad": 0.3, "borderpad": 0.2}
     look |= {"title": title or None, "loc": loc, "ncols": columns, "columnspacing": 1.2}
@@ -83,18 +91,29 @@ def key(
 
 
 def legend_above(figure: Figure, panels: Sequence[Axes], title: str = "") -> None:
-    """One legend of what is labelled in these panels, above them all, for which the figure grows: inside a panel it
-    would hide curves."""
+    """One legend of what is labelled in these panels, above them all."""
     known: dict[str, Any] = {}
     for panel in panels:
         for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
             known.setdefault(str(text), handle)
-    lengths = [max(len(line) for line in text.splitlines()) + 6 for text in known]
-    fitting = (n for n in range(min(len(known), 6), 1, -1) if sum(map(max, np.array_split(lengths, n))) <= 60)
+    key_above(figure, list(known.values()), list(known), title)
+
+
+def key_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str], title: str = "") -> None:
+    """A legend above all panels, for which the figure grows: inside a panel it would hide curves."""
+    lengths = [max(len(line) for line in text.splitlines()) + 6 for text in labels]
+    fitting = (n for n in range(min(len(labels), 6), 1, -1) if sum(map(max, np.array_split(lengths, n))) <= 60)
     columns = next(fitting, 1)
-    lines = sum(text.count("\n") for text in known) + -(-len(known) // columns) + bool(title)
+    lines = sum(text.count("\n") for text in labels) + -(-len(labels) // columns)
+    lines += len(_folded(title).splitlines())
     figure.set_figheight(figure.get_figheight() + 0.05 + LINE * lines)
-    key(figure, list(known.values()), list(known), title, "outside upper center", columns)
+    key(figure, handles, labels, title, "outside upper center", columns)
+
+
+def _folded(title: str) -> str:
+    """A title in lines that are no longer than a column is wide. A formula counts as it is written."""
+    fold: dict[str, Any] = {"width": 72, "break_long_words": False, "break_on_hyphens": False}
+    return "\n".join(textwrap.fill(line, **fold) for line in title.splitlines())
 
 
 _BEHIND: dict[str, Any] = {"facecolor": WHITE, "alpha": 0.75, "edgecolor": "none", "pad": 0.5}
@@ -110,11 +129,12 @@ def remark(axes: Axes, text: str, where: str = "middle") -> None:
 
 def plain_ticks(axis: XAxis | YAxis, each: tuple[float, ...] = (1, 2, 5)) -> None:
     """Numbers on a logarithmic axis of few decades, where powers of ten would be too few or hard to read: ``each`` of
-    every decade below two decades, 0.1, 1, 10 up to four."""
+    every decade below two decades, even steps below a factor of four, 0.1, 1, 10 up to four decades."""
     low, high = sorted(axis.get_view_interval())
-    if 0 < high < 100 * low:
-        steps = each if high > 4 * low else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
-        axis.set_major_locator(LogLocator(subs=steps))
+    if 0 < high <= 4 * low:
+        axis.set_major_locator(MaxNLocator(4))
+    elif 0 < high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=each))
     elif not 1e-3 <= low < high <= min(1e4, 1e4 * low):
         return
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

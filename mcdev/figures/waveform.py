@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from mcdev.figures.axes import (
     first_cycle,
     mean_label,
+    means_label,
     point_colours,
     points,
     protocol_kind,
@@ -53,6 +54,6 @@ def draw(tree: xr.DataTree) -> Figure:
         axes.margins(y=0.12)
     panels[0].set_xlim(0, longest * time.factor)
     remark(panels[0], first_cycle(tree), "corner")
-    title = "" if alone else f"{sweep_title(tree)}, ± s.e.m."
+    title = "" if alone else f"{sweep_title(tree)}, {means_label(tree, shown)}, ± s.e.m."
     legend_above(figure, [panels[0], panels[2]] if alone else [panels[2]], title)
     return figure

@@ -11,7 +11,8 @@ from mcdev.fits.contract import Coefficient, Fit
 
 
 class Arrhenius(Fit):
-    """ln τ = A + E_a/(k_B T), a straight line by least squares (Wang et al. 2017, insets of Figs 3b and 4a)."""
+    """Arrhenius law, ln τ = A + E_a/(k_B T), a straight line by least squares (Wang et al. 2017, insets of Figs 3b and
+    4a)."""
 
     kind: Literal["arrhenius"] = "arrhenius"
 

@@ -24,12 +24,12 @@ class Fit(Kind, abc.ABC):
     """
 
     measurement: str
-    """Name of an entry of ``[measurements]``; it must be a single number."""
+    """Name of an entry of ``[measurements]``, which must be a single number."""
     axis: str
-    """Sweep axis along which to fit."""
+    """Key path of the sweep axis along which the law is fitted."""
     statistic: Literal["mean", "median", "mean_response"] = "median"
-    """What stands for the ensemble at a point: mean or median over devices and cycles, or the measurement taken
-    on the ensemble's mean trajectory."""
+    """Statistic of the ensemble at a point: mean or median over devices and cycles, or the measurement of the mean
+    trajectory (mean_response)."""
 
     @property
     @abc.abstractmethod

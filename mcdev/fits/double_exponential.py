@@ -12,11 +12,10 @@ _STARTS = 10
 
 
 class DoubleExponential(Fit):
-    """y = C_1 exp(-t/τ_1) + C_2 exp(-t/τ_2) + C_0 with τ_1 < τ_2, least squares with equal weight to every point.
-
-    For given times the three constants follow from linear regression (variable projection); the two times are
-    searched from the best pair of a logarithmic grid between a third of the shortest and the longest interval.
-    """
+    """Two exponentials, y = C_1 exp(-t/τ_1) + C_2 exp(-t/τ_2) + C_0 with τ_1 < τ_2, by least squares with equal
+    weights.  For given times the three constants follow from linear regression (variable projection). The search for
+    the two times starts at the best pair of a logarithmic grid between a third of the shortest and the longest
+    interval."""
 
     kind: Literal["double_exponential"] = "double_exponential"
 

@@ -14,11 +14,11 @@ _SIDES = {"plus": 1.0, "minus": -1.0}
 
 
 class StdpWindow(Fit):
-    """ΔW = A+ exp(-Δt/τ+) for Δt > 0, A- exp(Δt/τ-) for Δt < 0; each side by itself, least squares with equal weight to
-    every point.
+    """The STDP window, ΔW = A+ exp(-Δt/τ+) for Δt > 0 and A- exp(Δt/τ-) for Δt < 0. Each side is fitted by itself, by
+    least squares with equal weights.
 
-    For a given time the amplitude follows from linear regression (variable projection); the time is searched from
-    the best of a logarithmic grid between a third of the shortest and ten times the longest |Δt|.
+    For a given time the amplitude follows from linear regression (variable projection). The search for the time starts
+    at the best of a logarithmic grid between a third of the shortest and ten times the longest |Δt|.
     """
 
     kind: Literal["stdp_window"] = "stdp_window"

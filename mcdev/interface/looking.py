@@ -43,8 +43,10 @@ def stats(
         Path | None, typer.Option(help="Write a calibration that fits the device to these statistics into this file.")
     ] = None,
     resample: Annotated[int | None, typer.Option(help="Draw this many devices from the card, as CSV.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of --resample.")] = 0,
-    point: Annotated[int | None, typer.Option(min=1, help="Of this sweep point alone, from one.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of --resample.")] = 0,
+    point: Annotated[
+        int | None, typer.Option(min=1, help="Number of the only sweep point to take, counted from one.")
+    ] = None,
     plugin: Plugins = None,
 ) -> None:
     """Statistics of each measurement at each sweep point: D2D and C2C, quantiles, censoring; a card; new devices."""
@@ -133,7 +135,9 @@ def plot(
     form: PictureFormat = "png",
     only: Only = None,
     style: PictureStyle = "single",
-    point: Annotated[int | None, typer.Option(min=1, help="Of this sweep point alone, from one.")] = None,
+    point: Annotated[
+        int | None, typer.Option(min=1, help="Number of the only sweep point to take, counted from one.")
+    ] = None,
     quiet: Quiet = False,
     plugin: Plugins = None,
 ) -> None:
@@ -183,11 +187,11 @@ def export(
     ],
     to: Annotated[str, typer.Option(help="spice (for ngspice) or verilog-a.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "--out", help="Folder for the files.")] = Path(),
-    name: Annotated[str | None, typer.Option(help="Of the device; default: the experiment's.")] = None,
-    point: Annotated[int | None, typer.Option(help="Which sweep point, from one.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the device; default: that of the experiment.")] = None,
+    point: Annotated[int | None, typer.Option(help="Number of the sweep point, counted from one.")] = None,
     instances: Annotated[int, typer.Option(min=0, help="Write this many devices, each with its own parameters.")] = 0,
     card: Annotated[Path | None, typer.Option(help="Model card to draw them from; default: the configuration.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the draws from --card.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draws from --card.")] = None,
     set_: Overrides = None,
     plugin: Plugins = None,
 ) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Files of instruments.", show_default=False)]
 Reading = Annotated[
     list[str] | None,
-    typer.Option("--read", metavar="KEY=VALUE", help="How the files are to be read (docs/measured.md); repeatable."),
+    typer.Option("--read", metavar="KEY=VALUE", help="How the files are read (docs/measured.md); repeatable."),
 ]
 
 
@@ -64,10 +64,13 @@ def measure(
     config: Annotated[Path, typer.Option("--config", help="Configuration (TOML): protocol, measurements, fits.")],
     pattern: Annotated[
         str | None,
-        typer.Option(help="Of the files' names, like dev{device}_c{cycle}.csv; default: every file is a device."),
+        typer.Option(
+            help="Device and cycle in the file names, like dev{device}_c{cycle}.csv; default: every file is a device."
+        ),
     ] = None,
     offset: Annotated[
-        str | None, typer.Option(help='When in each file the protocol begins, like "2 ms"; default: at its first row.')
+        str | None,
+        typer.Option(help='Time in each file at which the protocol begins, like "2 ms"; default: at its first row.'),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default: a new one under runs/.")] = None,
     read: Reading = None,

@@ -203,7 +203,7 @@ def print_calibration(tree: Any) -> None:
             compared.add_row(visible(str(name)), *counts, *(f"{x:.3g}" for x in numbers))
         STDOUT.table(compared)
     singular = ", ".join(f"{s:.3g}" for s in parameters["singular_value"].values)
-    STDOUT.say(f"singular values (deviations by ln x): {singular}")
+    STDOUT.say(f"singular values (derivatives of the deviations by ln x): {singular}")
     if "starts" in tree:
         STDOUT.say(f"loss at the end of each start: {', '.join(f'{x:.4g}' for x in tree['starts/loss'].values)}")
     for line in tree.attrs["conclusions"].split("\n"):
@@ -246,13 +246,15 @@ def print_tables(tree: Any, records: list[dict[str, Any]], every_entry: bool = F
         )
     STDOUT.table(table)
     if hidden:
-        STDOUT.say(f"{hidden} more rows: mcdev stats RUN")
+        STDOUT.say(f"{hidden} more rows are shown by mcdev stats RUN")
     if table.row_count > _LONG:
         STDOUT.say(_summary(records))
     if counts:
-        STDOUT.say(f"mean and CV: of those of n that are not {' or '.join(counts.values())}")
+        STDOUT.say(f"mean and CV are of the values that are not {' or '.join(counts.values())}")
     if "n_censored" in counts:
-        STDOUT.say("censored: only a bound is known; they enter median and quantiles, not the mean")
+        STDOUT.say(
+            "censored: only a bound of the value is known; it counts in median and quantiles, but not in the mean"
+        )
     for record in statistics.fit_records(tree):
         curve = f" ({record['curve']})" if record["curve"] else ""
         STDOUT.say(

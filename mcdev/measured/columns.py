@@ -50,32 +50,32 @@ DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " "}
 
 
 class Layout(Strict):
-    """How a measured file is to be read, where it does not say so in words that are understood."""
+    """How a measured file is read, where the file itself does not say it in words that are understood."""
 
     columns: dict[Quantity, str | int] = Field(default_factory=dict)
-    """Quantity → the column's name as in the header, or its number from one."""
+    """Quantity → name of the column as in the header, or its number counted from one."""
     units: dict[Quantity, str] = Field(default_factory=dict)
-    """Quantity → its unit, where the header has none; or what one of the file's numbers is, "0.1 mA" for a voltage at
-    10 kohm."""
+    """Quantity → its unit, where the header has none. It may also be the quantity for which the number 1 in the file
+    stands: "0.1 mA" for a current that was recorded as a voltage over 10 kohm."""
     format: str | None = Field(None, max_length=100)
-    """Of an instrument by name, or ``text``; else the one that recognises the file."""
+    """Name of an instrument's format, or ``text``. Without it, the format that recognises the file."""
     skip: int = Field(0, ge=0, le=1_000_000)
-    """Lines at the beginning that are passed over."""
+    """Number of lines at the beginning that are left out."""
     delimiter: Literal["comma", "semicolon", "tab", "space"] | None = None
-    """Between columns; else the first of tab, semicolon and comma that the numbers stand between. Of spaces several are
-    one."""
+    """Delimiter between columns. Without it, the first of tab, semicolon and comma that separates the numbers. Several
+    spaces count as one."""
     decimal: Literal["point", "comma"] | None = None
-    """Before the decimals; else as the numbers show it."""
+    """Mark before the decimals. Without it, the one that the numbers show."""
     sheet: str | int | None = None
-    """Of a workbook: the sheet's name, or its number from one."""
+    """For a workbook: name of the sheet, or its number counted from one."""
     interval: str | None = Field(None, max_length=100)
-    """Time from one row to the next, where no column has it."""
+    """Time from one row to the next, where no column has the time."""
     specimen: str | None = Field(None, max_length=100)
-    """Which device, where a file holds several."""
+    """Name of the device that is read, where a file holds several."""
     cycle: int | None = Field(None, ge=1)
-    """Which cycle, from one, where a file holds several and one is wanted."""
+    """Number of the cycle that is read, counted from one, where a file holds several and only one is wanted."""
     ceiling: str | None = Field(None, max_length=100)
-    """The largest current that the instrument could read or let pass, or ``none``; else as the currents show it."""
+    """Largest current that the instrument could read or let pass, or ``none``. Without it, as the currents show it."""
 
 
 class Known(NamedTuple):

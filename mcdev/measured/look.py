@@ -101,9 +101,7 @@ def _columns(sheet: Sheet, recording: Recording, layout: Layout) -> list[str]:
         turned = ", its sign turned" if column.factor < 0 else ""
         lines.append(f"{quantity}: {column.label.rstrip(',')}, in {column.unit}{turned}: from {low} to {high}")
     if sheet.names is None and not layout.columns:
-        lines.append(
-            "no header: columns are taken in this order, in SI units; say by --read columns.… if they are others"
-        )
+        lines.append("no header: columns are taken in this order, in SI units; give others by --read columns.…")
     used = {column.place for column in recording.columns.values()}
     left = [f"{i + 1} {name!r}" for i, name in enumerate(sheet.names or []) if i not in used]
     return lines + ([f"not used: column {', '.join(left)}"] if left else [])
@@ -124,12 +122,12 @@ def _rows(recording: Recording) -> list[str]:
         return lines
     empty = int(np.isnan(recording.values["current"]).sum()) - recording.unread
     if empty:
-        lines.append(f"empty: {empty} currents")
+        lines.append(f"empty: {empty} currents, where nothing was recorded")
     for limit in recording.ceilings:
         count = int(limit.rows.sum())
         lines.append(
             f"ceiling: {value(limit.level, 'A')} in {count} of {recording.lines.size} rows ({limit.why}); there the "
-            "current is a bound, censored"
+            "current is only a bound (censored)"
         )
     if not recording.ceilings:
         lines.append("ceiling: none found")
@@ -145,12 +143,12 @@ def _sampling(recording: Recording) -> str:
     steps = np.concatenate([np.diff(time[cycle]) for cycle in recording.cycles])
     lasting = steps[steps > 0]
     if not lasting.size:
-        return "sampling: all rows are at one time"
+        return "sampling: all rows have the same time"
     low, high = lasting.min(), lasting.max()
-    text = f"sampling: {value(float(np.median(lasting)), 's')} a row"
+    text = f"sampling: a row every {value(float(np.median(lasting)), 's')}"
     text += "" if high <= low * (1 + _UNIFORM) else f", from {value(float(low), 's')} to {value(float(high), 's')}"
     if steps.size > lasting.size:
-        text += f", {steps.size - lasting.size} steps (two rows of one time)"
+        text += f", {steps.size - lasting.size} steps (two rows with the same time)"
     begins = float(time[recording.cycles[0].start])
     return text + (f"; the first row is at {value(begins, 's')}" if begins else "")
 
@@ -162,8 +160,8 @@ def _sign(recording: Recording) -> list[str]:
         share = f"{100 * np.mean(known < 0):.0f} %"
         unit = recording.columns["current"].unit
         return [
-            f"sign: the current is against the voltage (I·V < 0) in {share} of the rows; if the instrument counts it "
-            f'so, turn it by units = {{ current = "-1 {unit}" }}'
+            f"sign: current and voltage have opposite signs (I·V < 0) in {share} of the rows; if the instrument counts "
+            f'the current so, write units = {{ current = "-1 {unit}" }}'
         ]
     return []
 
@@ -183,7 +181,10 @@ def _toml(path: Path, layout: Layout, name: str, recording: Recording) -> str:
         return _inline("[[curves]]", curve) + "\n" + _inline("[protocol]", {"kind": "waveform"} | wave)
     if {"time", "voltage"} <= set(recording.values):
         return _inline("[protocol]", {"kind": "waveform"} | _without_current(table))
-    return "".join(f"# {line}\n" for line in _inline("for mcdev measure:", table).splitlines()[1:])
+    del table["file"]
+    return "".join(
+        f"# {line}\n" for line in _inline("keys of [[measured]], or of mcdev measure --read:", table).splitlines()
+    )
 
 
 def _estimated(recording: Recording) -> Noise | None:

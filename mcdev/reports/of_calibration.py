@@ -62,7 +62,7 @@ def _intervals(tree: xr.DataTree) -> Panel:
         colour = BLACK if known[i] else RED
         x = np.array([ends[0, i], 1.0, ends[1, i]])
         drawn.append(Curve(x, [name] * 3, "dotted line", name, colour, texts=said, key=False))
-    note = "95 % interval over the fitted value; red: weakly determined"
+    note = "95 % interval divided by the fitted value; red: weakly determined"
     return Panel("parameters", "interval/value", "", drawn, log_x=True, note=note)
 
 
@@ -78,7 +78,7 @@ def _curve(data: xr.Dataset, most: int, of: Of) -> Iterator[Panel]:
     yield Panel(f"curve: {title}", "time (s)", "current (A)", drawn, of=of)
     away = (measured - simulated) / sd
     which = thinned(away, most)
-    drawn = [Curve(time[which], away[which], "dots", "measured less fitted", BLACK)]
+    drawn = [Curve(time[which], away[which], "dots", "measured minus fitted", BLACK)]
     yield Panel(f"difference: {title}", "time (s)", "difference/standard deviation", drawn, of=of)
 
 
@@ -87,10 +87,10 @@ def _profile(data: xr.Dataset) -> Panel:
     rise = data["chi_square"].values - data["chi_square"].values.min()
     ends = data["value"].values[[0, -1]]
     drawn = [
-        Curve(data["value"].values, rise, "dotted line", "least χ²", BLACK),
+        Curve(data["value"].values, rise, "dotted line", "smallest χ²", BLACK),
         Curve(ends, np.full(2, 3.84), "dashed", "95 %", GREY),
     ]
-    return Panel(f"profile: {title}", title + ("" if unit == "1" else f" ({unit})"), "χ² above its least", drawn)
+    return Panel(f"profile: {title}", title + ("" if unit == "1" else f" ({unit})"), "χ² above its minimum", drawn)
 
 
 def _correlation(tree: xr.DataTree) -> Iterator[Panel]:
@@ -98,7 +98,13 @@ def _correlation(tree: xr.DataTree) -> Iterator[Panel]:
     names = [str(text) for text in data["parameter"].values]
     if len(names) > 1:
         found = Curve(names, names, "map", "correlation", error=data["correlation"].values)
-        yield Panel("correlation of the parameters", "", "", [found], note="of the natural coordinates, ln x of most")
+        yield Panel(
+            "correlation of the parameters",
+            "",
+            "",
+            [found],
+            note="of the natural coordinates, which are ln x for most parameters",
+        )
 
 
 def _posterior(tree: xr.DataTree) -> Iterator[Pairs]:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.colors import to_hex
 
-from mcdev.figures.axes import Scale, axis_words, curves, measurement, points, scale, sweep_axis
+from mcdev.figures.axes import Scale, axis_scale, axis_words, curves, measurement, points, scale, sweep_axis
 from mcdev.figures.style import categories
 from mcdev.reports.contents import Column, Curve, Of, Pairs, Panel
 from mcdev.reports.labels import device_names, plain
@@ -60,7 +60,7 @@ def spreads(
         yield Panel(
             f"distribution of {own[0].label}",
             label,
-            "share below",
+            "share of values below",
             drawn,
             log_x=wide,
             legend=plain(points(tree)[0]),
@@ -81,7 +81,7 @@ def along(tree: xr.DataTree, shown: list[list[Reading]], room: int, colours: lis
 
 def _against(tree: xr.DataTree, path: str, own: list[Reading], most: int, colours: list[str], of: Of) -> Panel:
     axis = sweep_axis(tree, path)
-    along, (value, label) = scale(tree, axis.attrs["units"], axis.values), _named(tree, own)
+    along, (value, label) = axis_scale(tree, path), _named(tree, own)
     words = axis_words(axis)
     at = {reading.index: reading for reading in own}
     lines = [line for line in curves(tree, path) if set(line.points) & set(at)]
@@ -98,7 +98,7 @@ def _against(tree: xr.DataTree, path: str, own: list[Reading], most: int, colour
             drawn.append(Curve(np.full(dots.size, place), dots, "dots", text, colours[i], {"point": i}, key=False))
         drawn.append(Curve(x, middle, "dotted line", plain(line.label) or "median", tint))
     ends = axis.values.min(), axis.values.max()
-    note = f"{own[0].criterion}; median, in which censored values count, and 5–95 %; dots: values at the chosen points"
+    note = f"{own[0].criterion}; line: median, with censored values; shaded: 5–95 %; dots: at the chosen points"
     return Panel(
         title=f"{own[0].label} against {words}",
         x=plain(along.named(words)),
@@ -158,7 +158,9 @@ def pairs(tree: xr.DataTree, shown: list[list[Reading]], room: int, colours: lis
     ]
     group = np.repeat(np.arange(count), which.size)
     note = "single realisations; censored values are left out"
-    note += f"; {which.size} of {devices * cycles} at each sweep point" if which.size < devices * cycles else ""
+    note += (
+        f"; {which.size} of {devices * cycles} are shown at each sweep point" if which.size < devices * cycles else ""
+    )
     begin = (len(measured), 0) if drawn else (0, 1)
     by = "point" if count > 1 else ""
-    yield Pairs("what goes with what", columns, group, colours, words, by, plain(points(tree)[0]), begin, note)
+    yield Pairs("pairs of quantities", columns, group, colours, words, by, plain(points(tree)[0]), begin, note)

@@ -53,7 +53,7 @@ def _courses(tree: xr.DataTree, room: Room, labels: list[str], colours: list[str
     time, time_label = quantity(tree, "s", np.array([sources[i].duration for i in room.points]))
     left = len(labels) - len(room.points)
     legend, names = plain(points(tree)[0]), device_names(tree)
-    note = f"courses of {len(room.points)} of {len(labels)} sweep points are in this file. " if left else ""
+    note = f"this file has the courses of {len(room.points)} of {len(labels)} sweep points. " if left else ""
     if tree["realisations"].sizes["cycle"] > 1:
         note += f"the first of {tree['realisations'].sizes['cycle']} cycles. "
     highest = np.concatenate([np.append(sources[i].start, sources[i].end) for i in room.points])

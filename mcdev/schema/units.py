@@ -3,10 +3,12 @@ printed."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import math
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pint
@@ -146,13 +148,23 @@ def unit_written(unit: str, *texts: Any) -> str:
     """The unit that a user has written a quantity of ``unit`` in, in the first of ``texts`` (or values of their tables)
     that is one; ``unit`` where there is none, or one that zero is not zero of (°C). Pure numbers, ``1``, stay what they
     are."""
+    return next(_units_of(unit, texts), unit)
+
+
+def unit_most_written(unit: str, *texts: Any) -> str:
+    """As ``unit_written``, but the unit in which most of ``texts`` are written; of equally many the first."""
+    found = collections.Counter(_units_of(unit, texts))
+    return found.most_common(1)[0][0] if found else unit
+
+
+def _units_of(unit: str, texts: Iterable[Any]) -> Iterator[str]:
+    """The unit of each text that is a quantity of ``unit``."""
     for text in texts:
         for each in text.values() if isinstance(text, dict) else [text]:
             with contextlib.suppress(ValueError, TypeError):
                 found = number_and_unit(each)[1]
                 if found and converted(0.0, found, unit) == 0.0:
-                    return found
-    return unit
+                    yield found
 
 
 _DISPLAYED = str.maketrans({"2": "²", "3": "³"})
