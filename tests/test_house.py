@@ -176,6 +176,14 @@ def test_a_configuration_is_checked_without_the_libraries_of_results_and_calibra
     assert slow_imports(["validate", str(file)], tmp_path) == "['jax', 'equinox']"
 
 
+def test_statistics_that_few_pictures_need_are_not_loaded_for_all() -> None:
+    """Where nothing is censored, a run and its pictures do without scipy.stats, a quarter second of imports."""
+    code = "import sys, mcdev.simulation.ensemble, mcdev.figures.pictures, mcdev.interface.computing\n"
+    code += "assert 'scipy.stats' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def slow_imports(words: list[str], folder: Path) -> str:
     """Which of the libraries that take long to import a command has imported."""
     slow = ("jax", "equinox", "optax", "xarray", "h5py", "scipy.special", "scipy.stats", "scipy.optimize", "matplotlib")

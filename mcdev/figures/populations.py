@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported when they are first used
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
 from mcdev.figures.axes import measurement
 from mcdev.figures.saving import save
@@ -111,8 +111,8 @@ def _curve(axes: Axes, values: np.ndarray, colour: str, label: str) -> None:
         return
     x, n = np.sort(values), values.size
     k = np.arange(1, n + 1)
-    low = stats.beta.ppf(0.025, k, n - k + 1)
-    high = np.append(stats.beta.ppf(0.975, k[:-1] + 1, n - k[:-1]), 1.0)
+    low = scipy.stats.beta.ppf(0.025, k, n - k + 1)
+    high = np.append(scipy.stats.beta.ppf(0.975, k[:-1] + 1, n - k[:-1]), 1.0)
     axes.fill_between(x, low, high, step="post", color=colour, alpha=0.18, linewidth=0)
     _steps(axes, x, k / n, colour, label)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 
 import numpy as np
+import scipy  # its parts are imported when they are first used
 import xarray as xr
 from matplotlib.figure import Figure
-from scipy import stats
 
 from mcdev.figures.style import (
     BLACK,
@@ -152,7 +152,7 @@ def checks(tree: xr.DataTree) -> Figure:
     ranks = data["ranks"].values
     count = ranks.shape[0]
     share = np.linspace(0, 1, 101)
-    band = float(stats.kstwo.ppf(0.99, count))
+    band = float(scipy.stats.kstwo.ppf(0.99, count))
     left.axhspan(-band, band, color=GREY, alpha=0.2, lw=0)
     for column, name, colour in zip(ranks.T, data["parameter"].values, colours(max(ranks.shape[1], 2)), strict=False):
         below = np.searchsorted(np.sort(column), share, side="right") / count
@@ -160,7 +160,7 @@ def checks(tree: xr.DataTree) -> Figure:
     left.set_ylim(-max(0.15, 1.3 * band), max(0.15, 1.3 * band))
     dress(left, "rank of the truth", "share below, minus rank")
     level, covered = data["level"].values, data["covered"].values
-    ends = stats.binom.ppf([[0.005], [0.995]], count, level) / count
+    ends = scipy.stats.binom.ppf([[0.005], [0.995]], count, level) / count
     right.fill_between(level, *ends, color=GREY, alpha=0.2, lw=0)
     right.plot([0, 1], [0, 1], color=GREY, lw=FRAME)
     right.plot(level, covered, "o-", ms=2, color=BLACK, lw=MEAN)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts are imported when they are first used
 
 from mcdev.measurements.contract import LEFT_CENSORED, OK, RIGHT_CENSORED
 
@@ -58,7 +58,7 @@ def compare_samples(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarr
         return Difference(np.nan, larger, False)
     seen = float(_welch(means[None], own[None])[0])
     if means.size > _MOST:
-        p = 2 * float(stats.t.sf(abs(seen), min(own.sum(), (~own).sum()) - 1))
+        p = 2 * float(scipy.stats.t.sf(abs(seen), min(own.sum(), (~own).sum()) - 1))
         return Difference(p, larger, False)
     draw = np.random.default_rng(_SEED)
     labels = draw.permuted(np.broadcast_to(own, (RESAMPLES, own.size)), axis=1)
