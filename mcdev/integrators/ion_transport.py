@@ -23,6 +23,7 @@ matrix that Newton's method has anyway. What chose the steps (error, tolerance, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -32,7 +33,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, Int
 
-from mcdev.integrators.block_tridiagonal import Entry, Rows, solve
+from mcdev.integrators import block_tridiagonal, swept
+from mcdev.integrators.block_tridiagonal import Entry, Rows
 from mcdev.integrators.drift_diffusion import GAMMA, HISTORY, bernoulli_pair, gaps
 
 PerLane = Float[Array, " lane"]
@@ -350,7 +352,8 @@ class IonTransport(eqx.Module):
         c, occupied = self._densities(x)
         faces, curvature = self._faces(x, c, occupied, voltage)
         source = self._source(c, faces, curvature, history, gh)
-        return self._solve(c, occupied, faces, jnp.ones_like(gh), gh, source), c, occupied
+        solve = swept.solve if swept.possible(x) else block_tridiagonal.solve
+        return self._solve(c, occupied, faces, jnp.ones_like(gh), gh, source, solve), c, occupied
 
     def _source(
         self, c: Densities, faces: _Faces, curvature: Float[Array, "cell lane"], history: Densities, gh: PerLane
@@ -363,7 +366,14 @@ class IonTransport(eqx.Module):
         return jnp.concatenate([gauss[:, None], kept], axis=1)
 
     def _solve(
-        self, c: Densities, occupied: Densities, faces: _Faces, mass: PerLane, gh: PerLane, source: Array
+        self,
+        c: Densities,
+        occupied: Densities,
+        faces: _Faces,
+        mass: PerLane,
+        gh: PerLane,
+        source: Array,
+        solve: Callable[[Callable[[Any], Rows], Any], Array] = block_tridiagonal.solve,
     ) -> Array:
         """The linearised system, mass · h dc + gh · d(flux balance) = source, with dφ and du as unknowns."""
         species = range(len(self.charges))
