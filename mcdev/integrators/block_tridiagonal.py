@@ -17,6 +17,7 @@ much arithmetic as the whole elimination has.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -42,6 +43,16 @@ class Rows(NamedTuple):
     diagonal: Block
     upper: Block
     right: tuple[Lanes, ...]
+
+
+class Near(NamedTuple):
+    """What the rows of one cell are made of: what three cells and the two faces between them have."""
+
+    before: Any
+    own: Any
+    after: Any
+    left: Any
+    right: Any
 
 
 def _minus(a: Entry, b: Entry, c: Entry) -> Entry:
@@ -109,6 +120,39 @@ def solve(rows: Callable[[Cells], Rows], cells: Cells) -> Inexact[Array, "cell u
         return x, x
 
     return lax.scan(backward, none[1], reduced, reverse=True)[1]
+
+
+def solve_stencil(
+    rows: Callable[[Any, Near], Rows], shared: Any, cells: Any, faces: Any
+) -> Inexact[Array, "cell unknown lane"]:
+    """The same of systems whose rows are made of neighbouring cells and of the faces between: ``rows(shared, near)``.
+
+    ``cells``: a pytree of arrays [cell, ..., lane]. ``faces``: of arrays [cell + 1, ..., lane], or [cell - 1, ...,
+    lane] where the ends have zero. ``shared``: of arrays [lane], the same for all cells. There is no cell before the
+    first one, nor after the last: the blocks ``lower`` and ``upper`` there meet the zero that the elimination starts
+    and ends with, and nothing else may be made of it.
+    """
+    return solve(functools.partial(rows, shared), near(cells, faces))
+
+
+def near(cells: Any, faces: Any) -> Near:
+    """Of all cells at once, with zeros where there is none."""
+    count = jax.tree.leaves(cells)[0].shape[0]
+
+    def zeros(a: Array) -> Array:
+        return jnp.zeros_like(a[:1])
+
+    def walled(a: Array) -> Array:
+        return jnp.pad(a, [(1, 1)] + [(0, 0)] * (a.ndim - 1)) if a.shape[0] < count else a
+
+    faces = jax.tree.map(walled, faces)
+    return Near(
+        before=jax.tree.map(lambda a: jnp.concatenate([zeros(a), a[:-1]]), cells),
+        own=cells,
+        after=jax.tree.map(lambda a: jnp.concatenate([a[1:], zeros(a)]), cells),
+        left=jax.tree.map(lambda a: a[:-1], faces),
+        right=jax.tree.map(lambda a: a[1:], faces),
+    )
 
 
 def coupled(upper: Block) -> list[tuple[int, int]]:

@@ -23,7 +23,7 @@ matrix that Newton's method has anyway. What chose the steps (error, tolerance, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -34,7 +34,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from mcdev.integrators import block_tridiagonal, swept
-from mcdev.integrators.block_tridiagonal import Entry, Rows
+from mcdev.integrators.block_tridiagonal import Entry, Near, Rows
 from mcdev.integrators.drift_diffusion import GAMMA, HISTORY, bernoulli_pair, gaps
 
 PerLane = Float[Array, " lane"]
@@ -85,7 +85,8 @@ class IonState(eqx.Module):
 
 
 class _Faces(NamedTuple):
-    """The flux through each face [face, species, lane], F = left - right, and its parts that make the Jacobian."""
+    """The flux through each face between cells [face, species, lane], F = left - right, and its parts that make the
+    Jacobian; of all faces, those at the walls among them [face, lane], what makes Gauss's law."""
 
     left: Array
     """rate m/gap B(d) c_left."""
@@ -95,6 +96,29 @@ class _Faces(NamedTuple):
     """∂F/∂d at fixed densities."""
     slope: Array
     """∂F/∂φ_right = -∂F/∂φ_left."""
+    inverse: Array
+    """1/gap."""
+    field: Array
+
+
+class _Cells(NamedTuple):
+    """What the rows of cells are made of, besides their faces."""
+
+    c: Densities
+    width: Float[Array, "cell lane"]
+    target: Array
+    """c - gh f(c) at the end of the stage; or what the linearised system is solved for."""
+    charge: Float[Array, "cell lane"] | None = None
+    """Charge density in e N0; where S is asked for."""
+
+
+class _Shared(NamedTuple):
+    """The same in all cells."""
+
+    mass: PerLane
+    gh: PerLane
+    screening: PerLane
+    packing: PerLane
 
 
 class _March(NamedTuple):
@@ -199,12 +223,12 @@ class IonTransport(eqx.Module):
         The admittance of an area A is i ω (ε A/L) times this.
         """
         x = _pack(state)
-        c, occupied = self._densities(x)
-        faces, _ = self._faces(x, c, occupied, voltage)
+        c, _ = self._densities(x)
+        faces = self._faces(x, c, voltage)
         left, _ = self._walls()
         source = jnp.zeros_like(x).at[0, 0].set(left).astype(complex)
         one = jnp.ones_like(left)
-        response = self._solve(c, occupied, faces, 1j * angular_frequency * one, one, source)
+        response = self._solve(c, faces, 1j * angular_frequency * one, one, source)
         return left * (1 - response[0, 0])
 
     # ---------------------------------------------------------------------------------- the march
@@ -350,76 +374,28 @@ class IonTransport(eqx.Module):
     ) -> tuple[Unknowns, Densities, Densities]:
         """Newton's correction of c - gh f(c) = history, with the densities it starts from."""
         c, occupied = self._densities(x)
-        faces, curvature = self._faces(x, c, occupied, voltage)
-        source = self._source(c, faces, curvature, history, gh)
-        solve = swept.solve if swept.possible(x) else block_tridiagonal.solve
-        return self._solve(c, occupied, faces, jnp.ones_like(gh), gh, source, solve), c, occupied
+        faces, one = self._faces(x, c, voltage), jnp.ones_like(gh)
+        if swept.possible(x):
+            rows = functools.partial(_newton, self.charges)
+            return swept.solve(rows, self._shared(one, gh), self._cells(c, history), faces), c, occupied
+        return self._solve(c, faces, one, gh, self._source(c, faces, history, gh)), c, occupied
 
-    def _source(
-        self, c: Densities, faces: _Faces, curvature: Float[Array, "cell lane"], history: Densities, gh: PerLane
-    ) -> Unknowns:
+    def _source(self, c: Densities, faces: _Faces, history: Densities, gh: PerLane) -> Unknowns:
         """S, what is left of Gauss's law and of c - gh f(c) = history: zero at the end of a stage."""
-        flux = faces.left - faces.right
-        widths = self.widths[:, None]
-        kept = widths * (history - c) - gh * (flux[1:] - flux[:-1])
-        gauss = self.screening * self.widths * self._charge(c) - curvature
-        return jnp.concatenate([gauss[:, None], kept], axis=1)
+        near = block_tridiagonal.near(self._cells(c, history), faces)
+        residual = functools.partial(_residual, self.charges, self._shared(jnp.ones_like(gh), gh))
+        return jnp.stack(jax.vmap(residual)(near), axis=1)
 
-    def _solve(
-        self,
-        c: Densities,
-        occupied: Densities,
-        faces: _Faces,
-        mass: PerLane,
-        gh: PerLane,
-        source: Array,
-        solve: Callable[[Callable[[Any], Rows], Any], Array] = block_tridiagonal.solve,
-    ) -> Array:
+    def _solve(self, c: Densities, faces: _Faces, mass: PerLane, gh: PerLane, source: Array) -> Array:
         """The linearised system, mass · h dc + gh · d(flux balance) = source, with dφ and du as unknowns."""
-        species = range(len(self.charges))
-        inverse = self._inverse_gaps()
+        rows, cells = functools.partial(_linearised, self.charges), _Cells(c, self.widths, source)
+        return block_tridiagonal.solve_stencil(rows, self._shared(mass, gh), cells, faces)
 
-        def rows(cell: Any) -> Rows:
-            w, c, w_left, w_right, left, right, width, g_left, g_right, source = cell
-            q = sum(z * c[s] for s, z in enumerate(self.charges))
-            screen = self.screening * width
-            poisson: list[Entry] = [g_left + g_right]
-            poisson += [screen * (w[t] * q - z * c[t]) for t, z in enumerate(self.charges)]
-            lower: list[list[Entry]] = [[-g_left] + [None for _ in species]]
-            upper: list[list[Entry]] = [[-g_right] + [None for _ in species]]
-            diagonal = [poisson]
-            for s in species:
-                heavy = mass * width * c[s]
-                own = heavy + gh * (right.left[s] + left.right[s])
-                all_ = heavy + gh * (right.drift[s] + right.left[s] + left.drift[s] + left.right[s])
-                ahead, behind = gh * right.right[s], gh * left.left[s]
-                steric_ahead, steric_behind = gh * right.drift[s] + ahead, gh * left.drift[s] + behind
-                diagonal.append([-gh * (right.slope[s] + left.slope[s])])
-                lower.append([gh * left.slope[s]])
-                upper.append([gh * right.slope[s]])
-                for t in species:
-                    same = s == t
-                    diagonal[-1].append((own if same else 0.0) - w[t] * all_)
-                    upper[-1].append(w_right[t] * steric_ahead - (ahead if same else 0.0))
-                    lower[-1].append(w_left[t] * steric_behind - (behind if same else 0.0))
-            blocks = [tuple(tuple(line) for line in block) for block in (lower, diagonal, upper)]
-            return Rows(blocks[0], blocks[1], blocks[2], tuple(source))
+    def _cells(self, c: Densities, history: Densities) -> _Cells:
+        return _Cells(c, self.widths, history, self._charge(c))
 
-        zero = jnp.zeros_like(occupied[:1])
-        cells = (
-            occupied,
-            c,
-            jnp.concatenate([zero, occupied[:-1]]),
-            jnp.concatenate([occupied[1:], zero]),
-            jax.tree.map(lambda a: a[:-1], faces),
-            jax.tree.map(lambda a: a[1:], faces),
-            self.widths,
-            jnp.concatenate([inverse[:1], inverse[1:-1], inverse[-1:]])[:-1],
-            inverse[1:],
-            source,
-        )
-        # the wall's gap has no cell behind it: those blocks meet the zero that the elimination starts and ends with
-        return solve(rows, cells)
+    def _shared(self, mass: PerLane, gh: PerLane) -> _Shared:
+        return _Shared(mass, gh, self.screening, self.packing)
 
     # ---------------------------------------------------------------------------------- the law
 
@@ -429,10 +405,8 @@ class IonTransport(eqx.Module):
         c = ratio / (1 + self.packing * jnp.sum(ratio, axis=1, keepdims=True))
         return c, self.packing * c
 
-    def _faces(
-        self, x: Unknowns, c: Densities, occupied: Densities, voltage: PerLane
-    ) -> tuple[_Faces, Float[Array, "cell lane"]]:
-        """Fluxes through all faces (none at the walls), and the field that leaves each cell less that which enters."""
+    def _faces(self, x: Unknowns, c: Densities, voltage: PerLane) -> _Faces:
+        """Fluxes and fields; nothing flows through the walls."""
         phi = x[:, 0]
         inverse = self._inverse_gaps()
         excess = jnp.log(1 + self.packing * jnp.sum(jnp.exp(x[:, 1:]), axis=1))  # ν
@@ -447,11 +421,9 @@ class IonTransport(eqx.Module):
         right = conductance * back * c[1:]
         drift = conductance * (derivative * c[:-1] - (1 + derivative) * c[1:])
         turn = self._charges() * drift - (left - right) * (slope / mobility * self.field_scale * inner)[:, None]
-        walls = [(1, 1), (0, 0), (0, 0)]
-        faces = _Faces(*(jnp.pad(a, walls) for a in (left, right, drift, turn)))
         g_left, g_right = self._walls()
         fields = jnp.concatenate([((voltage - phi[0]) * g_left)[None], field, (phi[-1] * g_right)[None]])
-        return faces, fields[1:] - fields[:-1]
+        return _Faces(left, right, drift, turn, inverse, fields)
 
     def _charge(self, c: Densities) -> Float[Array, "cell lane"]:
         """Charge density in e N0."""
@@ -475,6 +447,55 @@ class IonTransport(eqx.Module):
     def _charge_scale(self) -> PerLane:
         """What a double layer takes up at one volt, Stern and diffuse part in series, in e N0 L."""
         return VOLT / (self.screening * (self.stern + 1 / jnp.sqrt(self.screening)))
+
+
+def _linearised(charges: tuple[int, ...], shared: _Shared, near: Near) -> Rows:
+    """One cell's rows of the linearised system; its arrays are [species] of [lane]. No cell is behind a wall's gap."""
+    mass, gh, packing = shared.mass, shared.gh, shared.packing
+    left, right, width, c = near.left, near.right, near.own.width, near.own.c
+    species = range(len(charges))
+    # shares of the sites that the species fill
+    w, w_left, w_right = ([packing * cell.c[s] for s in species] for cell in (near.own, near.before, near.after))
+    q = sum(z * c[s] for s, z in enumerate(charges))
+    screen = shared.screening * width
+    poisson: list[Entry] = [left.inverse + right.inverse]
+    poisson += [screen * (w[t] * q - z * c[t]) for t, z in enumerate(charges)]
+    lower: list[list[Entry]] = [[-left.inverse] + [None for _ in species]]
+    upper: list[list[Entry]] = [[-right.inverse] + [None for _ in species]]
+    diagonal = [poisson]
+    for s in species:
+        heavy = mass * width * c[s]
+        own = heavy + gh * (right.left[s] + left.right[s])
+        all_ = heavy + gh * (right.drift[s] + right.left[s] + left.drift[s] + left.right[s])
+        ahead, behind = gh * right.right[s], gh * left.left[s]
+        steric_ahead, steric_behind = gh * right.drift[s] + ahead, gh * left.drift[s] + behind
+        diagonal.append([-gh * (right.slope[s] + left.slope[s])])
+        lower.append([gh * left.slope[s]])
+        upper.append([gh * right.slope[s]])
+        for t in species:
+            same = s == t
+            diagonal[-1].append((own if same else 0.0) - w[t] * all_)
+            upper[-1].append(w_right[t] * steric_ahead - (ahead if same else 0.0))
+            lower[-1].append(w_left[t] * steric_behind - (behind if same else 0.0))
+    blocks = [tuple(tuple(line) for line in block) for block in (lower, diagonal, upper)]
+    return Rows(blocks[0], blocks[1], blocks[2], tuple(near.own.target))
+
+
+def _residual(charges: tuple[int, ...], shared: _Shared, near: Near) -> tuple[PerLane, ...]:
+    """S of one cell: what is left of Gauss's law, and of the balance of each species."""
+    left, right, own = near.left, near.right, near.own
+    gauss = shared.screening * own.width * own.charge - (right.field - left.field)
+
+    def kept(s: int) -> PerLane:
+        leaving = (right.left[s] - right.right[s]) - (left.left[s] - left.right[s])
+        return own.width * (own.target[s] - own.c[s]) - shared.gh * leaving
+
+    return gauss, *map(kept, range(len(charges)))
+
+
+def _newton(charges: tuple[int, ...], shared: _Shared, near: Near) -> Rows:
+    """One cell's rows of Newton's correction."""
+    return _linearised(charges, shared, near)._replace(right=_residual(charges, shared, near))
 
 
 def _limited(before: Densities, gain: Densities, wanting: Bool[Array, "cell species lane"], widths: Array) -> Densities:
@@ -566,9 +587,8 @@ def _advanced_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[
             def stage(x: Unknowns, history: Densities, d_history: Densities) -> tuple[Unknowns, Densities, Densities]:
                 given = (own, history, gh, applied), (d_own, d_history, d_gh, d_applied)
                 _, change = jax.jvp(lambda *a: _source_of(x, *a), *given)
-                c, occupied = own._densities(x)
-                faces, _ = own._faces(x, c, occupied, applied)
-                moved = own._solve(c, occupied, faces, jnp.ones_like(gh), gh, change)
+                c, _ = own._densities(x)
+                moved = own._solve(c, own._faces(x, c, applied), jnp.ones_like(gh), gh, change)
                 return moved, *jax.jvp(_densities_of, (own, x), (d_own, moved))
 
             _, after, d_after = stage(x_first, before, d_before)
@@ -596,9 +616,8 @@ def _densities_of(transport: IonTransport, x: Unknowns) -> Densities:
 
 
 def _source_of(x: Unknowns, transport: IonTransport, history: Densities, gh: PerLane, voltage: PerLane) -> Unknowns:
-    c, occupied = transport._densities(x)
-    faces, curvature = transport._faces(x, c, occupied, voltage)
-    return transport._source(c, faces, curvature, history, gh)
+    c = _densities_of(transport, x)
+    return transport._source(c, transport._faces(x, c, voltage), history, gh)
 
 
 def _only(taken: Bool[Array, " lane"], values: Any, otherwise: float) -> Any:
