@@ -298,7 +298,9 @@ class IonTransport(eqx.Module):
         additive = largest_u <= _ADDITIVE
         growth = jnp.where(additive, jnp.maximum(du / (1 - filling), -0.999), jnp.maximum(du, 0.0))
         change = jnp.where(additive | (du > 0), jnp.log(1 + growth), du)
-        x = m.x + jnp.concatenate([delta[:, :1], change], axis=1)
+        # not joined by concatenation: a GPU would make each array that it goes into by a kernel of its own
+        potential = jnp.arange(delta.shape[1])[:, None] == 0
+        x = m.x + jnp.where(potential, delta, jnp.pad(change, [(0, 0), (1, 0), (0, 0)]))
         after = c * (1 + du - filling)
 
         converged = active & (largest < _CONVERGED)
