@@ -1060,7 +1060,9 @@ def test_each_parameter_has_its_own_reach(monkeypatch: pytest.MonkeyPatch) -> No
         "device": {"preset": "wang2017_reduced", "particles": 4},
         "experiments": {"hold": {"protocol": hold, "measurements": {"g": {"kind": "mean_conductance"}}}},
         "parameters": {"device.friction": {"reach": 0.2}, "device.drift": {}},
-        "targets": [{"experiment": "hold", "measurement": "g", "value": "3 S", "uncertainty": "1 %", "source": "far off"}],
+        "targets": [
+            {"experiment": "hold", "measurement": "g", "value": "3 S", "uncertainty": "1 %", "source": "far off"}
+        ],
         "search": {"derivatives": "differences", "reach": "1 %"},
     }
     plan = plan_of(data)

@@ -137,7 +137,7 @@ def correction(lanes: int) -> np.ndarray:
     )  # fmt: skip
     x, given = between(-1.0, 1.0, CELLS, 1 + species), (between(0.1, 1.0, CELLS, species), between(1e-3, 1e-1))
     voltage = jnp.linspace(-40.0, 40.0, LANES)[:lanes]
-    found = np.asarray(jax.jit(lambda x: ions._correction(x, *given, voltage)[0])(x))
+    found = np.asarray(jax.jit(lambda x: ions._correction(x, *given, voltage, ions._inverse_gaps())[0])(x))
     assert np.all(np.isfinite(found))
     assert np.ptp(found) > 1.0
     return found

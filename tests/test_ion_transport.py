@@ -138,7 +138,7 @@ def check_equilibrium_has_no_flux() -> None:
     @quick
     def parts_of_flux(devices: IonTransport, state: IonState) -> tuple[Any, Any]:
         x = model._pack(state)
-        faces = devices._faces(x, devices._densities(x)[0], voltage)
+        faces = devices._faces(x, devices._densities(x)[0], voltage, devices._inverse_gaps())
         return faces.left, faces.right
 
     left, right = (np.asarray(part) for part in parts_of_flux(devices, state))

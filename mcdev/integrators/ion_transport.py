@@ -224,7 +224,7 @@ class IonTransport(eqx.Module):
         """
         x = _pack(state)
         c, _ = self._densities(x)
-        faces = self._faces(x, c, voltage)
+        faces = self._faces(x, c, voltage, self._inverse_gaps())
         left, _ = self._walls()
         source = jnp.zeros_like(x).at[0, 0].set(left).astype(complex)
         one = jnp.ones_like(left)
@@ -252,12 +252,12 @@ class IonTransport(eqx.Module):
         def unfinished(march: _March) -> Bool[Array, ""]:
             return jnp.any(_open(march, duration))
 
-        begin = self._beginning(state, voltage, duration)
-        return lax.while_loop(unfinished, lambda march: self._iterate(march, voltage, duration)[0], begin)
+        begin, inverse = self._beginning(state, voltage, duration), self._inverse_gaps()
+        return lax.while_loop(unfinished, lambda march: self._iterate(march, voltage, duration, inverse)[0], begin)
 
     def _recorded(self, state: IonState, voltage: PerLane, duration: PerLane) -> tuple[_March, _Record]:
         """The same steps, and what their derivatives are taken from."""
-        begin = self._beginning(state, voltage, duration)
+        begin, inverse = self._beginning(state, voltage, duration), self._inverse_gaps()
         lanes = jnp.arange(begin.h.shape[0])
         empty = jnp.zeros((_RECORDED, *begin.x.shape), begin.x.dtype)
         record = _Record(jnp.zeros((_RECORDED, *begin.h.shape), begin.h.dtype), empty, empty, begin.x)
@@ -267,7 +267,7 @@ class IonTransport(eqx.Module):
 
         def body(both: tuple[_March, _Record]) -> tuple[_March, _Record]:
             march, record = both
-            after, x = self._iterate(march, voltage, duration)
+            after, x = self._iterate(march, voltage, duration, inverse)
             pending = jnp.where(after.second & ~march.second, x, record.pending)
             row = jnp.where(after.steps > march.steps, march.steps - state.steps, _RECORDED)  # beyond: dropped
             by_lane = jnp.moveaxis(pending, -1, 0), jnp.moveaxis(x, -1, 0)
@@ -282,7 +282,9 @@ class IonTransport(eqx.Module):
 
     # ---------------------------------------------------------------------------------- one Newton iteration
 
-    def _iterate(self, m: _March, voltage: PerLane, duration: PerLane) -> tuple[_March, Unknowns]:
+    def _iterate(
+        self, m: _March, voltage: PerLane, duration: PerLane, inverse: Float[Array, "face lane"]
+    ) -> tuple[_March, Unknowns]:
         """One Newton iteration of every open lane, and the end of its stage or step where that is due; with the
         unknowns it arrived at.
 
@@ -290,7 +292,7 @@ class IonTransport(eqx.Module):
         """
         active = _open(m, duration)
         gh = GAMMA * m.h
-        delta, c, occupied = self._correction(m.x, m.history, gh, voltage)
+        delta, c, occupied = self._correction(m.x, m.history, gh, voltage, inverse)
         du = delta[:, 1:]
         largest_u = jnp.max(jnp.abs(du), axis=(0, 1))
         largest = jnp.maximum(largest_u, jnp.max(jnp.abs(delta[:, 0]), axis=0))
@@ -372,11 +374,11 @@ class IonTransport(eqx.Module):
         )
 
     def _correction(
-        self, x: Unknowns, history: Densities, gh: PerLane, voltage: PerLane
+        self, x: Unknowns, history: Densities, gh: PerLane, voltage: PerLane, inverse: Float[Array, "face lane"]
     ) -> tuple[Unknowns, Densities, Densities]:
         """Newton's correction of c - gh f(c) = history, with the densities it starts from."""
         c, occupied = self._densities(x)
-        faces, one = self._faces(x, c, voltage), jnp.ones_like(gh)
+        faces, one = self._faces(x, c, voltage, inverse), jnp.ones_like(gh)
         if swept.possible(x):
             rows = functools.partial(_newton, self.charges)
             return swept.solve(rows, self._shared(one, gh), self._cells(c, history), faces), c, occupied
@@ -407,10 +409,9 @@ class IonTransport(eqx.Module):
         c = ratio / (1 + self.packing * jnp.sum(ratio, axis=1, keepdims=True))
         return c, self.packing * c
 
-    def _faces(self, x: Unknowns, c: Densities, voltage: PerLane) -> _Faces:
-        """Fluxes and fields; nothing flows through the walls."""
+    def _faces(self, x: Unknowns, c: Densities, voltage: PerLane, inverse: Float[Array, "face lane"]) -> _Faces:
+        """Fluxes and fields; nothing flows through the walls. ``inverse``: of the gaps, made before all iterations."""
         phi = x[:, 0]
-        inverse = self._inverse_gaps()
         excess = jnp.log(1 + self.packing * jnp.sum(jnp.exp(x[:, 1:]), axis=1))  # ν
         step = phi[1:] - phi[:-1]
         inner = inverse[1:-1]
@@ -590,7 +591,8 @@ def _advanced_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[
                 given = (own, history, gh, applied), (d_own, d_history, d_gh, d_applied)
                 _, change = jax.jvp(lambda *a: _source_of(x, *a), *given)
                 c, _ = own._densities(x)
-                moved = own._solve(c, own._faces(x, c, applied), jnp.ones_like(gh), gh, change)
+                faces = own._faces(x, c, applied, own._inverse_gaps())
+                moved = own._solve(c, faces, jnp.ones_like(gh), gh, change)
                 return moved, *jax.jvp(_densities_of, (own, x), (d_own, moved))
 
             _, after, d_after = stage(x_first, before, d_before)
@@ -619,7 +621,8 @@ def _densities_of(transport: IonTransport, x: Unknowns) -> Densities:
 
 def _source_of(x: Unknowns, transport: IonTransport, history: Densities, gh: PerLane, voltage: PerLane) -> Unknowns:
     c = _densities_of(transport, x)
-    return transport._source(c, transport._faces(x, c, voltage), history, gh)
+    faces = transport._faces(x, c, voltage, transport._inverse_gaps())
+    return transport._source(c, faces, history, gh)
 
 
 def _only(taken: Bool[Array, " lane"], values: Any, otherwise: float) -> Any:
