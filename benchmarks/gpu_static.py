@@ -68,7 +68,9 @@ class Program:
     closed: tuple[str, ...] = ()
     """Ways of a GPU (``mcdev.machine.gpu``) that are not taken."""
     per_turn: int = 0
-    """Steps in one turn of the longest loop within a kernel of its own."""
+    """Steps in one turn of the longest loop within the particles' kernel."""
+    cells: int = 0
+    """Turns of each loop within the kernel that eliminates ions."""
 
 
 def particles(scheme: str, devices: int, **others: Any) -> Program:
@@ -88,7 +90,8 @@ PROGRAMS = {
         {"kind": "diffusive_hopping", "preset": "wang2017_sioxny_device"}, 8192, (8, 20, 20), 8, 40
     ),
     "level 1": Program({"preset": "device_1s"}, 10_000, (1, 8), 8),
-    "level 2": Program({"preset": "device_1s_pnp"}, 10_000, (1, 8, 6), 2),
+    "level 2": Program({"preset": "device_1s_pnp"}, 10_000, (1, 8, 6), 2, cells=60),
+    "level 2, all cells at once": Program({"preset": "device_1s_pnp"}, 10_000, (1, 8, 6), 2, closed=("sweep",)),
     "network of two memristors": Program(
         {"preset": "wang2017_reduced"},
         4096,
@@ -129,15 +132,13 @@ def compile_one(program: Program, folder: Path) -> dict[str, Any]:
     jax.default_backend = lambda: "gpu"  # mcdev asks for it while it is traced
 
     import mcdev
-    from mcdev.integrators import resident
     from mcdev.machine import gpu
     from mcdev.machine.environment import computing
     from mcdev.simulation import program as compiled
     from mcdev.simulation.group import Group, Piece
     from mcdev.simulation.trial import BATCH, Trial
 
-    assert resident.KERNEL in gpu.WAYS
-    for way in gpu.WAYS:
+    for way in gpu.WAYS:  # all families are imported, and with them the modules that offer one
         way.presume()
         if way.name in program.closed:
             way.close("not taken here")
@@ -234,7 +235,8 @@ def tool(name: str) -> str:
 
 
 def kernels(folder: Path) -> dict[str, dict[str, Any]]:
-    """Name → registers, bytes of spills, instructions in all, and in the longest loop within the kernel."""
+    """Name → registers, bytes of spills, instructions in all, in the longest loop within the kernel, and in its
+    loops together."""
     found: dict[str, dict[str, Any]] = {}
     for ptx in sorted(folder.glob("*.ptx")):
         cubin = ptx.with_suffix(".cubin")
@@ -260,17 +262,18 @@ def kernels(folder: Path) -> dict[str, dict[str, Any]]:
             lines = re.findall(r"/\*([0-9a-f]{4,})\*/\s+(.*?);", part)
             places = [int(place, 16) for place, _ in lines]
             end = max((i for i, (_, what) in enumerate(lines) if "EXIT" in what), default=len(lines) - 1)
-            longest = 0
+            loops = [0]
             for place, what in lines:
                 to = re.search(r"BRA.*?0x([0-9a-f]+)", what)
                 if to and int(to[1], 16) < int(place, 16):
-                    longest = max(longest, sum(int(to[1], 16) <= p <= int(place, 16) for p in places))
-            found.setdefault(name, {}).update({"instructions": end + 1, "loop": longest})
+                    loops.append(sum(int(to[1], 16) <= p <= int(place, 16) for p in places))
+            found.setdefault(name, {}).update({"instructions": end + 1, "loop": max(loops), "loops": sum(loops)})
     return found
 
 
 def sizes(text: str) -> dict[str, int]:
-    """Name of each fusion or call of the optimised program → bytes that it reads and writes, each array once."""
+    """Name of each fusion or call of the optimised program → bytes that it reads and writes: each array once, but what
+    a kernel of our own gives beside its first result twice. It writes that for itself and reads it back."""
     widths = {
         "pred": 1,
         "s8": 1,
@@ -302,6 +305,9 @@ def sizes(text: str) -> dict[str, int]:
             shapes[made[1]] = shapes["kCustomCall" if made[3] == "custom-call" else made[1]] = made[2]
             if made[3] in ("fusion", "custom-call"):
                 calls["kCustomCall" if made[3] == "custom-call" else made[1]] = re.findall(r"%([\w.#-]+)", made[4])
+            if made[3] == "custom-call" and made[2].startswith("("):
+                results = len(re.findall(r"\w+\[", made[2]))
+                calls["kCustomCall"] += [f"kCustomCall#{which}" for which in range(1, results)]
     found = {}
     for name, given in calls.items():
         one = "dynamic" in name
@@ -316,19 +322,24 @@ def count(program: Program, folder: Path, about: dict[str, Any]) -> dict[str, An
     (thunks,) = folder.glob("*advance*thunk_sequence_after_thunk_passes.txt")
     (optimised,) = folder.glob("*advance*gpu_after_optimizations.txt")
     own, moved = kernels(folder), sizes(optimised.read_text(encoding="utf-8"))
-    steps = next((name for name in own if name.startswith("particle_")), None)
+    steps, sweep = (
+        next((name for name in own if name.startswith(f"{what}_mosaic")), None) for what in ("particle", "sweep")
+    )
     nodes = list(walk(parse(thunks.read_text(encoding="utf-8"))))
     samples, turns = 64, (64, *program.turns, *[1] * 4)
     launched = [(node, depth, graph) for node, depth, graph in nodes if node.kind in LAUNCHED]
     seconds, inside = 0.0, {}
     for node, depth, graph in launched:
         times = math.prod(turns[:depth])
-        name = steps if node.kind == "kCustomCall" and steps else node.name
+        name = steps or sweep or node.name if node.kind == "kCustomCall" else node.name
         figures = own.get(str(name), {})
         instructions, threads = figures.get("instructions", 0), node.threads
         if name == steps and steps:
             threads = about["lanes"] * program.parts
             instructions += figures["loop"] * (program.steps // turns[1] // program.per_turn - 1)
+        if name == sweep and sweep:
+            threads = about["lanes"]
+            instructions += figures["loops"] * (program.cells - 1)
         if depth and name and figures:
             inside[name] = {key: figures[key] for key in (*HELD_TO_OF_KERNELS, "loop")}
         warps = -(-threads // 32)

@@ -3,6 +3,8 @@ where one fails, how many lanes a group has."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
 import json
 import sys
@@ -25,11 +27,14 @@ from mcdev.devices.landscape import (
     PeriodicPinning,
     RandomPinning,
 )
-from mcdev.integrators import langevin, resident
+from mcdev.integrators import block_tridiagonal, langevin, resident, swept
+from mcdev.integrators.block_tridiagonal import Near, Rows
 from mcdev.integrators.interval import Interval
+from mcdev.integrators.ion_transport import IonTransport
 from mcdev.integrators.langevin import SCHEMES
+from mcdev.interface import doctor
 from mcdev.machine import gpu
-from mcdev.machine.identity import Origin
+from mcdev.machine.identity import Origin, differences
 from mcdev.simulation import program
 from mcdev.simulation.chunks import Chunk, Share, chains
 from mcdev.simulation.group import Group, Piece
@@ -100,6 +105,149 @@ def test_only_a_particle_by_itself_goes_through_the_kernel() -> None:
     assert not any(other.each_alone for other in others)
 
 
+# -------------------------------------------------------------------------------------- the elimination
+
+
+@contextlib.contextmanager
+def wide_everywhere() -> Iterator[None]:
+    """Double precision in the interpreter's threads, too."""
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", False)
+
+
+CELLS, CHARGES = 5, (-1, 1)
+
+
+def correction(lanes: int) -> np.ndarray:
+    """One Newton correction of ions with salt, away from equilibrium, lanes of different devices; of a program of its
+    own."""
+    species = len(CHARGES)
+
+    def between(low: float, high: float, *shape: int) -> jax.Array:
+        return jnp.asarray(np.random.default_rng(len(shape)).uniform(low, high, (*shape, LANES)))[..., :lanes]
+
+    one = jnp.ones(lanes)
+    ions = IonTransport(
+        widths=jnp.full((CELLS, lanes), 1 / CELLS), charges=CHARGES, screening=between(1e2, 1e4),
+        stern=between(1e-3, 1e-2), rates=between(1.0, 2.0, species), packing=between(0.0, 0.3), fixed_charge=one,
+        field_scale=between(0.0, 0.1), tolerance=8e-3 * one, fixed_step=0 * one,
+    )  # fmt: skip
+    x, given = between(-1.0, 1.0, CELLS, 1 + species), (between(0.1, 1.0, CELLS, species), between(1e-3, 1e-1))
+    voltage = jnp.linspace(-40.0, 40.0, LANES)[:lanes]
+    found = np.asarray(jax.jit(lambda x: ions._correction(x, *given, voltage, ions._inverse_gaps())[0])(x))
+    assert np.all(np.isfinite(found))
+    assert np.ptp(found) > 1.0
+    return found
+
+
+def short(low: float, high: float, *shape: int) -> jax.Array:
+    """Numbers of few binary digits: what rows are made of is then exact, with fused multiply-adds and without."""
+    digits = 2.0**5
+    random = np.random.default_rng([int(digits * high), len(shape)])
+    return jnp.asarray(np.round(digits * random.uniform(low, high, (*shape, LANES))) / digits)
+
+
+def whole_system(size: int = 3) -> tuple[Any, np.ndarray]:
+    """A system of small whole numbers, and its solution: scale, cells and faces as ``whole_rows`` takes them. Pivots
+    are two, and on the way nothing is rounded, with fused multiply-adds or without."""
+    random = np.random.default_rng(5)
+    one, below = np.eye(size)[:, :, None], np.tri(size, k=-1)[:, :, None]
+
+    def whole(*shape: int) -> np.ndarray:
+        return random.integers(-2, 3, (*shape, LANES)).astype(float)
+
+    def times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.einsum("cijl,cj...l->ci...l", a, b)
+
+    lower, factors, x = whole(CELLS - 1, size, size), whole(CELLS - 1, size, size), whole(CELLS, size)
+    lower[:, 0, 1:] = 0
+    own = times(one + below * whole(CELLS, size, size), one + below.swapaxes(0, 1) * whole(CELLS, size, size))
+    upper, diagonal = times(own[:-1], factors), own.copy()
+    diagonal[1:] += times(lower, factors)
+    right = times(diagonal, x)
+    right[1:] += times(lower, x[:-1])
+    right[:-1] += times(upper, x[1:])
+    sign, field = random.choice([-1.0, 1.0], (CELLS, LANES)), whole(CELLS + 1)
+    cells = diagonal.reshape(CELLS, -1, LANES), right - (field[1:] - field[:-1])[:, None], sign
+    faces = [
+        block.reshape(CELLS - 1, -1, LANES) for block in (lower * sign[:-1, None, None], upper * sign[1:, None, None])
+    ]
+    return jax.tree.map(jnp.asarray, (2 * np.ones(LANES), cells, (*faces, field))), x
+
+
+def whole_rows(scale: Any, near: Near) -> Rows:
+    """Made of all that a row may be made of: what neighbours have, and faces that a wall has and has not."""
+    diagonal, right, _ = near.own
+
+    def block(entries: Any, sign: Any = 1.0) -> list[list[Any]]:
+        return [[scale * sign * entries[3 * i + j] for j in range(3)] for i in range(3)]
+
+    lower = block(near.left[0], near.before[2])
+    lower[0][1:] = [None, None]
+    target = [scale * (r + (near.right[2] - near.left[2])) for r in right]
+    return Rows(lower, block(diagonal), block(near.right[1], near.after[2]), target)
+
+
+def test_the_kernel_eliminates_as_a_cpu_does_bit_for_bit() -> None:
+    """In two blocks of threads, of rows that it makes of cells and faces."""
+    with wide_everywhere():
+        system, x = whole_system()
+        for by in (block_tridiagonal.solve_stencil, functools.partial(swept.solve, interpret=interpreter())):
+            np.testing.assert_array_equal(jax.jit(functools.partial(by, whole_rows))(*system), x)
+
+
+def test_the_kernel_makes_the_rows_of_ions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the rounding of fused multiply-adds, which are others where rows are not stored."""
+    asked = []
+
+    def kernel(*given: Any) -> Any:
+        asked.append(given)
+        return eliminated(*given, interpret=interpreter())
+
+    eliminated = swept.solve
+    with wide_everywhere():
+        expected = correction(LANES)
+        monkeypatch.setattr(swept, "possible", lambda x: True)
+        monkeypatch.setattr(swept, "solve", kernel)
+        found = correction(LANES)
+    assert len(asked) == 1
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_ions_go_through_the_kernel_in_float64_and_whole_blocks_of_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are eliminated as ever."""
+    monkeypatch.setattr(swept.SWEEP, "_refusal", None)
+    for lanes, dtype, serves in (
+        (128, np.float64, True),
+        (256, np.float64, True),
+        (200, np.float64, False),
+        (64, np.float64, False),
+        (256, np.float32, False),
+    ):
+        assert swept.possible(np.zeros((CELLS, 3, lanes), dtype)) == serves
+    monkeypatch.setattr(swept, "solve", None)  # not called
+    with jax.enable_x64(True):
+        correction(200)
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_ions_are_eliminated_as_ever_where_the_kernel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its compiler is not here; it is asked in the middle of a tracing."""
+    with jax.enable_x64(True):
+        with pytest.MonkeyPatch.context() as here:
+            here.setattr(gpu, "backend", lambda: "cpu")
+            expected = correction(LANES)
+        fresh = gpu.Way(swept.SWEEP.name, swept.SWEEP._taken, swept.SWEEP._instead, swept.SWEEP._trial)
+        monkeypatch.setattr(swept, "SWEEP", fresh)
+        with pytest.warns(RuntimeWarning, match="reduced at once, which is slower: Only interpret mode is supported"):
+            found = correction(LANES)
+    np.testing.assert_array_equal(found, expected)
+
+
 # -------------------------------------------------------------------------------------- ways
 
 
@@ -111,6 +259,8 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(gpu, "WAYS", ways)
     monkeypatch.setattr(gpu, "GRAPHS", ways[0])
     monkeypatch.setattr(resident, "KERNEL", ways[1])
+    monkeypatch.setattr(swept, "SWEEP", ways[2])
+    ways[2].close("there are no ions")  # most tests of ways are with particles; each trial takes seconds
     monkeypatch.setattr(program, "_programs", {})
     yield
     jax.clear_caches()
@@ -161,7 +311,7 @@ def test_what_fails_its_trial_is_left_for_the_loop_and_said() -> None:
 
 @pytest.mark.usefixtures("on_gpu")
 def test_a_program_that_fails_in_a_fast_way_is_run_in_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for way in gpu.WAYS:
+    for way in gpu.WAYS[:2]:
         way.presume()
     gpu.WAYS[1].close("not here")
     monkeypatch.setattr(gpu, "graph_options", lambda: {"xla_gpu_enable_command_buffer": "NO_SUCH_COMMAND"})
@@ -174,7 +324,7 @@ def test_a_program_that_fails_in_a_fast_way_is_run_in_the_plain_one(monkeypatch:
 @pytest.mark.usefixtures("on_gpu")
 def test_a_kernel_that_fails_in_a_program_is_replaced_by_the_loop() -> None:
     """Its trace must go with it: the second attempt is of another program."""
-    for way in gpu.WAYS:
+    for way in gpu.WAYS[:2]:
         way.presume()
     with pytest.warns(RuntimeWarning, match="XLA's loop moves the particles, which is slower"):
         found = conductance(experiment())
@@ -206,7 +356,33 @@ def test_an_error_that_has_nothing_to_do_with_ways_is_raised() -> None:
         way.presume()
     with pytest.raises(TypeError, match="missing"):
         program.program().advance(place=program.Place(1, 1))
-    assert gpu.taken() == ("graphs", "kernel")
+    assert gpu.taken() == ("graphs", "kernel", "sweep")
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_who_computed_says_of_each_kernel_whether_it_ran() -> None:
+    for way in gpu.WAYS:
+        way.presume()
+    all_taken = "loops on the device, particles in one kernel, ions eliminated in one kernel"
+    assert Origin.here().flags == all_taken
+    found = doctor.Findings()
+    with pytest.MonkeyPatch.context() as here:
+        here.setattr(doctor, "backend", lambda: "gpu")
+        doctor._backend(found)
+    assert found.facts["on the GPU"] == all_taken.replace(", ", "; ")
+    swept.SWEEP.close("not here")
+    (difference,) = differences(Origin.here(), Origin.here().model_copy(update={"flags": all_taken}))
+    assert difference.part == "flags"
+    assert difference.there == "all cells of the ions are reduced at once (not here)"
+
+
+def test_ways_are_in_one_order_whichever_module_is_imported_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [way.name for way in gpu.WAYS] == ["graphs", "kernel", "sweep"]
+    ways = list(gpu.WAYS)
+    monkeypatch.setattr(gpu, "WAYS", ways[:1])
+    for way in (swept.SWEEP, resident.KERNEL):
+        assert gpu.offered(way) is way
+    assert ways == gpu.WAYS
 
 
 @pytest.mark.usefixtures("on_gpu")
@@ -229,6 +405,7 @@ def test_a_way_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpu.described() == [
         "the host drives the loops (MCDEV_GPU_WITHOUT says so)",
         "XLA's loop moves the particles (MCDEV_GPU_WITHOUT says so)",
+        "all cells of the ions are reduced at once (there are no ions)",
     ]
 
 
@@ -323,14 +500,20 @@ def test_kernels_are_counted_in_their_loops_and_graphs(static: Any) -> None:
 
 
 def test_bytes_are_those_of_the_arrays_that_a_kernel_touches(static: Any) -> None:
-    """One of a tuple's arrays where one is named; one row where one is taken."""
+    """One of a tuple's arrays where one is named; one row where one is taken. What a kernel of our own keeps for itself
+    it reads again."""
     text = """
   %pair = (f32[8]{0}, u32[4,8]{1,0}) parameter(0)
   %rows = f32[64,8]{1,0} parameter(1)
   %add.1 = f32[8]{0} fusion(%pair#0, %pair#1), kind=kLoop
+  %swept.3 = (f64[8]{0}, f64[3,8]{1,0}) custom-call(%add.1), custom_call_target="mosaic_gpu_v2"
   ROOT %dynamic_slice_fusion = f32[8]{0} fusion(%rows), kind=kLoop
 """
-    assert static.sizes(text) == {"add_1": 32 + 32 + 128, "dynamic_slice_fusion": 32 + 32}
+    assert static.sizes(text) == {
+        "add_1": 32 + 32 + 128,
+        "kCustomCall": 32 + 64 + 2 * 192,
+        "dynamic_slice_fusion": 32 + 32,
+    }
 
 
 def test_a_count_that_rises_by_more_than_a_tenth_is_told(static: Any) -> None:
@@ -347,7 +530,8 @@ def test_a_count_that_rises_by_more_than_a_tenth_is_told(static: Any) -> None:
 
 
 def test_the_committed_counts_keep_what_is_promised(static: Any) -> None:
-    """docs/gpu.md says so: one launch a call, nothing read back, at most 110 instructions a step of Heun, no spills."""
+    """docs/gpu.md says so: one launch a call, nothing read back, at most 110 instructions a step of Heun, no spills;
+    ions in half the time."""
     programs = json.loads(static.RESULTS.read_text(encoding="utf-8"))["programs"]
     assert programs.keys() == static.PROGRAMS.keys()
     kernel = {name: of for name, of in programs.items() if "instructions_per_step" in of}
@@ -357,3 +541,6 @@ def test_the_committed_counts_keep_what_is_promised(static: Any) -> None:
         assert of["instructions_per_step"] <= 110
         assert of["kernels"]["particle_mosaic_gpu_kernel"]["registers"] <= 64
         assert all(one["spills"] == 0 for one in of["kernels"].values())
+    swept, reduced = programs["level 2"], programs["level 2, all cells at once"]
+    assert swept["kernels"]["sweep_mosaic_gpu_kernel"]["spills"] == 0
+    assert 2 * swept["seconds_per_call"] < reduced["seconds_per_call"]

@@ -8,7 +8,8 @@ On a CPU by the block Thomas algorithm (Golub and Van Loan 2013, Matrix Computat
 are made first, stored in one array, and loaded one cell ahead of their elimination: where the compiler could make a row
 while it eliminates it, it did so entry by entry, over and over and without vector instructions.
 
-On a GPU one cell after the other would be as many launches. There it is done by cyclic reduction of all cells at once
+On a GPU one cell after the other would be as many launches, but in one kernel (`swept.py`), which real systems that
+are not differentiated may have. Elsewhere it is done there by cyclic reduction of all cells at once
 (Hockney and Jesshope 1981, Parallel Computers): the equations of each cell's two neighbours are put into its own, which
 then refers to cells twice as far away, until there are none. That takes log2 of the cells as many steps, each with as
 much arithmetic as the whole elimination has.
@@ -16,8 +17,9 @@ much arithmetic as the whole elimination has.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -41,6 +43,16 @@ class Rows(NamedTuple):
     diagonal: Block
     upper: Block
     right: tuple[Lanes, ...]
+
+
+class Near(NamedTuple):
+    """What the rows of one cell are made of: what three cells and the two faces between them have."""
+
+    before: Any
+    own: Any
+    after: Any
+    left: Any
+    right: Any
 
 
 def _minus(a: Entry, b: Entry, c: Entry) -> Entry:
@@ -80,7 +92,6 @@ def solve(rows: Callable[[Cells], Rows], cells: Cells) -> Inexact[Array, "cell u
     made = jax.vmap(rows)(cells)
     if backend() != "cpu":
         return _reduced(made)
-    size = len(made.right)
     entries, tree = jax.tree.flatten((made.lower, made.diagonal, made.upper))
     count, *lanes = jnp.broadcast_shapes(*(entry.shape for entry in (*entries, *made.right)))
     # The right-hand side apart from the matrix: the solution is linear in the one, and may be transposed.
@@ -88,8 +99,7 @@ def solve(rows: Callable[[Cells], Rows], cells: Cells) -> Inexact[Array, "cell u
         jnp.stack([jnp.broadcast_to(entry, (count, *lanes)) for entry in part], axis=1)
         for part in (entries, made.right)
     )
-    filled = [j for j in range(size) if any(line[j] is not None for line in made.upper)]  # columns of the upper block
-    places = [(i, j) for i in range(size) for j in filled]
+    places = coupled(made.upper)
 
     def at(i: Any) -> tuple[Array, ...]:
         return tuple(lax.dynamic_index_in_dim(part, i, keepdims=False) for part in stored)
@@ -98,16 +108,7 @@ def solve(rows: Callable[[Cells], Rows], cells: Cells) -> Inexact[Array, "cell u
         factors, solved, (matrix, right) = carry  # diagonal'⁻¹ upper and diagonal'⁻¹ right of the cell before
         before: dict[tuple[int, int], Lanes] = dict(zip(places, factors, strict=True))
         lower, diagonal, upper = jax.tree.unflatten(tree, list(matrix))
-        reduced: list[list[Entry]] = [list(line) for line in diagonal]
-        target: list[Entry] = list(right)
-        for row, line in enumerate(lower):
-            for k, entry in enumerate(line):
-                for j in filled:
-                    reduced[row][j] = _minus(reduced[row][j], entry, before[k, j])
-                target[row] = _minus(target[row], entry, solved[k])
-        columns = [[line[j] for j in filled] + [target[row]] for row, line in enumerate(upper)]
-        zero = jnp.zeros(lanes, stored[0].dtype)
-        found = [[zero if entry is None else entry for entry in line] for line in _eliminate(reduced, columns)]
+        found = passed(Rows(lower, diagonal, upper, tuple(right)), before, solved)
         out = jnp.stack([entry for line in found for entry in line[:-1]]), jnp.stack([line[-1] for line in found])
         return (*out, at(i + 1)), out
 
@@ -115,11 +116,75 @@ def solve(rows: Callable[[Cells], Rows], cells: Cells) -> Inexact[Array, "cell u
     _, reduced = lax.scan(forward, (*none, at(0)), jnp.arange(count))
 
     def backward(after: Array, cell: tuple[Array, Array]) -> tuple[Array, Array]:
-        known: dict[tuple[int, int], Lanes] = dict(zip(places, cell[0], strict=True))
-        x = jnp.stack([cell[1][i] - sum(known[i, j] * after[j] for j in filled) for i in range(size)])
+        x = jnp.stack(returned(dict(zip(places, cell[0], strict=True)), cell[1], after))
         return x, x
 
     return lax.scan(backward, none[1], reduced, reverse=True)[1]
+
+
+def solve_stencil(
+    rows: Callable[[Any, Near], Rows], shared: Any, cells: Any, faces: Any
+) -> Inexact[Array, "cell unknown lane"]:
+    """The same of systems whose rows are made of neighbouring cells and of the faces between: ``rows(shared, near)``.
+
+    ``cells``: a pytree of arrays [cell, ..., lane]. ``faces``: of arrays [cell + 1, ..., lane], or [cell - 1, ...,
+    lane] where the ends have zero. ``shared``: of arrays [lane], the same for all cells. There is no cell before the
+    first one, nor after the last: the blocks ``lower`` and ``upper`` there meet the zero that the elimination starts
+    and ends with, and nothing else may be made of it.
+    """
+    return solve(functools.partial(rows, shared), near(cells, faces))
+
+
+def near(cells: Any, faces: Any) -> Near:
+    """Of all cells at once, with zeros where there is none."""
+    count = jax.tree.leaves(cells)[0].shape[0]
+
+    def zeros(a: Array) -> Array:
+        return jnp.zeros_like(a[:1])
+
+    def walled(a: Array) -> Array:
+        return jnp.pad(a, [(1, 1)] + [(0, 0)] * (a.ndim - 1)) if a.shape[0] < count else a
+
+    faces = jax.tree.map(walled, faces)
+    return Near(
+        before=jax.tree.map(lambda a: jnp.concatenate([zeros(a), a[:-1]]), cells),
+        own=cells,
+        after=jax.tree.map(lambda a: jnp.concatenate([a[1:], zeros(a)]), cells),
+        left=jax.tree.map(lambda a: a[:-1], faces),
+        right=jax.tree.map(lambda a: a[1:], faces),
+    )
+
+
+def coupled(upper: Block) -> list[tuple[int, int]]:
+    """The places of diagonal'⁻¹ upper that hold something: the filled columns of the upper block."""
+    size = range(len(upper))
+    return [(i, j) for i in size for j in size if any(line[j] is not None for line in upper)]
+
+
+def passed(rows: Rows, before: Mapping[tuple[int, int], Lanes], solved: Sequence[Lanes]) -> list[list[Lanes]]:
+    """One cell of the forward elimination: a line of diagonal'⁻¹ (upper, right) for each unknown.
+
+    ``before`` and ``solved``: diagonal'⁻¹ upper, by its places, and diagonal'⁻¹ right of the cell before.
+    """
+    filled = sorted({j for _, j in before})
+    reduced: list[list[Entry]] = [list(line) for line in rows.diagonal]
+    target: list[Entry] = list(rows.right)
+    for row, line in enumerate(rows.lower):
+        for k, entry in enumerate(line):
+            for j in filled:
+                reduced[row][j] = _minus(reduced[row][j], entry, before[k, j])
+            target[row] = _minus(target[row], entry, solved[k])
+    columns = [[line[j] for j in filled] + [target[row]] for row, line in enumerate(rows.upper)]
+    zero = jnp.zeros_like(rows.right[0])
+    return [[zero if entry is None else entry for entry in line] for line in _eliminate(reduced, columns)]
+
+
+def returned(
+    known: Mapping[tuple[int, int], Lanes], solved: Sequence[Lanes] | Array, after: Sequence[Lanes] | Array
+) -> list[Lanes]:
+    """One cell of the way back: its unknowns from those of the cell after it."""
+    filled = sorted({j for _, j in known})
+    return [solved[i] - sum(known[i, j] * after[j] for j in filled) for i in range(len(solved))]
 
 
 def _reduced(made: Rows) -> Inexact[Array, "cell unknown lane"]:

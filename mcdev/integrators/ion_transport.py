@@ -23,6 +23,7 @@ matrix that Newton's method has anyway. What chose the steps (error, tolerance, 
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -32,7 +33,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, Int
 
-from mcdev.integrators.block_tridiagonal import Entry, Rows, solve
+from mcdev.integrators import block_tridiagonal, swept
+from mcdev.integrators.block_tridiagonal import Entry, Near, Rows
 from mcdev.integrators.drift_diffusion import GAMMA, HISTORY, bernoulli_pair, gaps
 
 PerLane = Float[Array, " lane"]
@@ -83,7 +85,8 @@ class IonState(eqx.Module):
 
 
 class _Faces(NamedTuple):
-    """The flux through each face [face, species, lane], F = left - right, and its parts that make the Jacobian."""
+    """The flux through each face between cells [face, species, lane], F = left - right, and its parts that make the
+    Jacobian; of all faces, those at the walls among them [face, lane], what makes Gauss's law."""
 
     left: Array
     """rate m/gap B(d) c_left."""
@@ -93,6 +96,29 @@ class _Faces(NamedTuple):
     """∂F/∂d at fixed densities."""
     slope: Array
     """∂F/∂φ_right = -∂F/∂φ_left."""
+    inverse: Array
+    """1/gap."""
+    field: Array
+
+
+class _Cells(NamedTuple):
+    """What the rows of cells are made of, besides their faces."""
+
+    c: Densities
+    width: Float[Array, "cell lane"]
+    target: Array
+    """c - gh f(c) at the end of the stage; or what the linearised system is solved for."""
+    charge: Float[Array, "cell lane"] | None = None
+    """Charge density in e N0; where S is asked for."""
+
+
+class _Shared(NamedTuple):
+    """The same in all cells."""
+
+    mass: PerLane
+    gh: PerLane
+    screening: PerLane
+    packing: PerLane
 
 
 class _March(NamedTuple):
@@ -197,12 +223,12 @@ class IonTransport(eqx.Module):
         The admittance of an area A is i ω (ε A/L) times this.
         """
         x = _pack(state)
-        c, occupied = self._densities(x)
-        faces, _ = self._faces(x, c, occupied, voltage)
+        c, _ = self._densities(x)
+        faces = self._faces(x, c, voltage, self._inverse_gaps())
         left, _ = self._walls()
         source = jnp.zeros_like(x).at[0, 0].set(left).astype(complex)
         one = jnp.ones_like(left)
-        response = self._solve(c, occupied, faces, 1j * angular_frequency * one, one, source)
+        response = self._solve(c, faces, 1j * angular_frequency * one, one, source)
         return left * (1 - response[0, 0])
 
     # ---------------------------------------------------------------------------------- the march
@@ -226,12 +252,12 @@ class IonTransport(eqx.Module):
         def unfinished(march: _March) -> Bool[Array, ""]:
             return jnp.any(_open(march, duration))
 
-        begin = self._beginning(state, voltage, duration)
-        return lax.while_loop(unfinished, lambda march: self._iterate(march, voltage, duration)[0], begin)
+        begin, inverse = self._beginning(state, voltage, duration), self._inverse_gaps()
+        return lax.while_loop(unfinished, lambda march: self._iterate(march, voltage, duration, inverse)[0], begin)
 
     def _recorded(self, state: IonState, voltage: PerLane, duration: PerLane) -> tuple[_March, _Record]:
         """The same steps, and what their derivatives are taken from."""
-        begin = self._beginning(state, voltage, duration)
+        begin, inverse = self._beginning(state, voltage, duration), self._inverse_gaps()
         lanes = jnp.arange(begin.h.shape[0])
         empty = jnp.zeros((_RECORDED, *begin.x.shape), begin.x.dtype)
         record = _Record(jnp.zeros((_RECORDED, *begin.h.shape), begin.h.dtype), empty, empty, begin.x)
@@ -241,7 +267,7 @@ class IonTransport(eqx.Module):
 
         def body(both: tuple[_March, _Record]) -> tuple[_March, _Record]:
             march, record = both
-            after, x = self._iterate(march, voltage, duration)
+            after, x = self._iterate(march, voltage, duration, inverse)
             pending = jnp.where(after.second & ~march.second, x, record.pending)
             row = jnp.where(after.steps > march.steps, march.steps - state.steps, _RECORDED)  # beyond: dropped
             by_lane = jnp.moveaxis(pending, -1, 0), jnp.moveaxis(x, -1, 0)
@@ -256,7 +282,9 @@ class IonTransport(eqx.Module):
 
     # ---------------------------------------------------------------------------------- one Newton iteration
 
-    def _iterate(self, m: _March, voltage: PerLane, duration: PerLane) -> tuple[_March, Unknowns]:
+    def _iterate(
+        self, m: _March, voltage: PerLane, duration: PerLane, inverse: Float[Array, "face lane"]
+    ) -> tuple[_March, Unknowns]:
         """One Newton iteration of every open lane, and the end of its stage or step where that is due; with the
         unknowns it arrived at.
 
@@ -264,7 +292,7 @@ class IonTransport(eqx.Module):
         """
         active = _open(m, duration)
         gh = GAMMA * m.h
-        delta, c, occupied = self._correction(m.x, m.history, gh, voltage)
+        delta, c, occupied = self._correction(m.x, m.history, gh, voltage, inverse)
         du = delta[:, 1:]
         largest_u = jnp.max(jnp.abs(du), axis=(0, 1))
         largest = jnp.maximum(largest_u, jnp.max(jnp.abs(delta[:, 0]), axis=0))
@@ -272,7 +300,9 @@ class IonTransport(eqx.Module):
         additive = largest_u <= _ADDITIVE
         growth = jnp.where(additive, jnp.maximum(du / (1 - filling), -0.999), jnp.maximum(du, 0.0))
         change = jnp.where(additive | (du > 0), jnp.log(1 + growth), du)
-        x = m.x + jnp.concatenate([delta[:, :1], change], axis=1)
+        # not joined by concatenation: a GPU would make each array that it goes into by a kernel of its own
+        potential = jnp.arange(delta.shape[1])[:, None] == 0
+        x = m.x + jnp.where(potential, delta, jnp.pad(change, [(0, 0), (1, 0), (0, 0)]))
         after = c * (1 + du - filling)
 
         converged = active & (largest < _CONVERGED)
@@ -344,72 +374,32 @@ class IonTransport(eqx.Module):
         )
 
     def _correction(
-        self, x: Unknowns, history: Densities, gh: PerLane, voltage: PerLane
+        self, x: Unknowns, history: Densities, gh: PerLane, voltage: PerLane, inverse: Float[Array, "face lane"]
     ) -> tuple[Unknowns, Densities, Densities]:
         """Newton's correction of c - gh f(c) = history, with the densities it starts from."""
         c, occupied = self._densities(x)
-        faces, curvature = self._faces(x, c, occupied, voltage)
-        source = self._source(c, faces, curvature, history, gh)
-        return self._solve(c, occupied, faces, jnp.ones_like(gh), gh, source), c, occupied
+        faces, one = self._faces(x, c, voltage, inverse), jnp.ones_like(gh)
+        if swept.possible(x):
+            rows = functools.partial(_newton, self.charges)
+            return swept.solve(rows, self._shared(one, gh), self._cells(c, history), faces), c, occupied
+        return self._solve(c, faces, one, gh, self._source(c, faces, history, gh)), c, occupied
 
-    def _source(
-        self, c: Densities, faces: _Faces, curvature: Float[Array, "cell lane"], history: Densities, gh: PerLane
-    ) -> Unknowns:
+    def _source(self, c: Densities, faces: _Faces, history: Densities, gh: PerLane) -> Unknowns:
         """S, what is left of Gauss's law and of c - gh f(c) = history: zero at the end of a stage."""
-        flux = faces.left - faces.right
-        widths = self.widths[:, None]
-        kept = widths * (history - c) - gh * (flux[1:] - flux[:-1])
-        gauss = self.screening * self.widths * self._charge(c) - curvature
-        return jnp.concatenate([gauss[:, None], kept], axis=1)
+        near = block_tridiagonal.near(self._cells(c, history), faces)
+        residual = functools.partial(_residual, self.charges, self._shared(jnp.ones_like(gh), gh))
+        return jnp.stack(jax.vmap(residual)(near), axis=1)
 
-    def _solve(
-        self, c: Densities, occupied: Densities, faces: _Faces, mass: PerLane, gh: PerLane, source: Array
-    ) -> Array:
+    def _solve(self, c: Densities, faces: _Faces, mass: PerLane, gh: PerLane, source: Array) -> Array:
         """The linearised system, mass · h dc + gh · d(flux balance) = source, with dφ and du as unknowns."""
-        species = range(len(self.charges))
-        inverse = self._inverse_gaps()
+        rows, cells = functools.partial(_linearised, self.charges), _Cells(c, self.widths, source)
+        return block_tridiagonal.solve_stencil(rows, self._shared(mass, gh), cells, faces)
 
-        def rows(cell: Any) -> Rows:
-            w, c, w_left, w_right, left, right, width, g_left, g_right, source = cell
-            q = sum(z * c[s] for s, z in enumerate(self.charges))
-            screen = self.screening * width
-            poisson: list[Entry] = [g_left + g_right]
-            poisson += [screen * (w[t] * q - z * c[t]) for t, z in enumerate(self.charges)]
-            lower: list[list[Entry]] = [[-g_left] + [None for _ in species]]
-            upper: list[list[Entry]] = [[-g_right] + [None for _ in species]]
-            diagonal = [poisson]
-            for s in species:
-                heavy = mass * width * c[s]
-                own = heavy + gh * (right.left[s] + left.right[s])
-                all_ = heavy + gh * (right.drift[s] + right.left[s] + left.drift[s] + left.right[s])
-                ahead, behind = gh * right.right[s], gh * left.left[s]
-                steric_ahead, steric_behind = gh * right.drift[s] + ahead, gh * left.drift[s] + behind
-                diagonal.append([-gh * (right.slope[s] + left.slope[s])])
-                lower.append([gh * left.slope[s]])
-                upper.append([gh * right.slope[s]])
-                for t in species:
-                    same = s == t
-                    diagonal[-1].append((own if same else 0.0) - w[t] * all_)
-                    upper[-1].append(w_right[t] * steric_ahead - (ahead if same else 0.0))
-                    lower[-1].append(w_left[t] * steric_behind - (behind if same else 0.0))
-            blocks = [tuple(tuple(line) for line in block) for block in (lower, diagonal, upper)]
-            return Rows(blocks[0], blocks[1], blocks[2], tuple(source))
+    def _cells(self, c: Densities, history: Densities) -> _Cells:
+        return _Cells(c, self.widths, history, self._charge(c))
 
-        zero = jnp.zeros_like(occupied[:1])
-        cells = (
-            occupied,
-            c,
-            jnp.concatenate([zero, occupied[:-1]]),
-            jnp.concatenate([occupied[1:], zero]),
-            jax.tree.map(lambda a: a[:-1], faces),
-            jax.tree.map(lambda a: a[1:], faces),
-            self.widths,
-            jnp.concatenate([inverse[:1], inverse[1:-1], inverse[-1:]])[:-1],
-            inverse[1:],
-            source,
-        )
-        # the wall's gap has no cell behind it: those blocks meet the zero that the elimination starts and ends with
-        return solve(rows, cells)
+    def _shared(self, mass: PerLane, gh: PerLane) -> _Shared:
+        return _Shared(mass, gh, self.screening, self.packing)
 
     # ---------------------------------------------------------------------------------- the law
 
@@ -419,12 +409,9 @@ class IonTransport(eqx.Module):
         c = ratio / (1 + self.packing * jnp.sum(ratio, axis=1, keepdims=True))
         return c, self.packing * c
 
-    def _faces(
-        self, x: Unknowns, c: Densities, occupied: Densities, voltage: PerLane
-    ) -> tuple[_Faces, Float[Array, "cell lane"]]:
-        """Fluxes through all faces (none at the walls), and the field that leaves each cell less that which enters."""
+    def _faces(self, x: Unknowns, c: Densities, voltage: PerLane, inverse: Float[Array, "face lane"]) -> _Faces:
+        """Fluxes and fields; nothing flows through the walls. ``inverse``: of the gaps, made before all iterations."""
         phi = x[:, 0]
-        inverse = self._inverse_gaps()
         excess = jnp.log(1 + self.packing * jnp.sum(jnp.exp(x[:, 1:]), axis=1))  # ν
         step = phi[1:] - phi[:-1]
         inner = inverse[1:-1]
@@ -437,11 +424,9 @@ class IonTransport(eqx.Module):
         right = conductance * back * c[1:]
         drift = conductance * (derivative * c[:-1] - (1 + derivative) * c[1:])
         turn = self._charges() * drift - (left - right) * (slope / mobility * self.field_scale * inner)[:, None]
-        walls = [(1, 1), (0, 0), (0, 0)]
-        faces = _Faces(*(jnp.pad(a, walls) for a in (left, right, drift, turn)))
         g_left, g_right = self._walls()
         fields = jnp.concatenate([((voltage - phi[0]) * g_left)[None], field, (phi[-1] * g_right)[None]])
-        return faces, fields[1:] - fields[:-1]
+        return _Faces(left, right, drift, turn, inverse, fields)
 
     def _charge(self, c: Densities) -> Float[Array, "cell lane"]:
         """Charge density in e N0."""
@@ -465,6 +450,55 @@ class IonTransport(eqx.Module):
     def _charge_scale(self) -> PerLane:
         """What a double layer takes up at one volt, Stern and diffuse part in series, in e N0 L."""
         return VOLT / (self.screening * (self.stern + 1 / jnp.sqrt(self.screening)))
+
+
+def _linearised(charges: tuple[int, ...], shared: _Shared, near: Near) -> Rows:
+    """One cell's rows of the linearised system; its arrays are [species] of [lane]. No cell is behind a wall's gap."""
+    mass, gh, packing = shared.mass, shared.gh, shared.packing
+    left, right, width, c = near.left, near.right, near.own.width, near.own.c
+    species = range(len(charges))
+    # shares of the sites that the species fill
+    w, w_left, w_right = ([packing * cell.c[s] for s in species] for cell in (near.own, near.before, near.after))
+    q = sum(z * c[s] for s, z in enumerate(charges))
+    screen = shared.screening * width
+    poisson: list[Entry] = [left.inverse + right.inverse]
+    poisson += [screen * (w[t] * q - z * c[t]) for t, z in enumerate(charges)]
+    lower: list[list[Entry]] = [[-left.inverse] + [None for _ in species]]
+    upper: list[list[Entry]] = [[-right.inverse] + [None for _ in species]]
+    diagonal = [poisson]
+    for s in species:
+        heavy = mass * width * c[s]
+        own = heavy + gh * (right.left[s] + left.right[s])
+        all_ = heavy + gh * (right.drift[s] + right.left[s] + left.drift[s] + left.right[s])
+        ahead, behind = gh * right.right[s], gh * left.left[s]
+        steric_ahead, steric_behind = gh * right.drift[s] + ahead, gh * left.drift[s] + behind
+        diagonal.append([-gh * (right.slope[s] + left.slope[s])])
+        lower.append([gh * left.slope[s]])
+        upper.append([gh * right.slope[s]])
+        for t in species:
+            same = s == t
+            diagonal[-1].append((own if same else 0.0) - w[t] * all_)
+            upper[-1].append(w_right[t] * steric_ahead - (ahead if same else 0.0))
+            lower[-1].append(w_left[t] * steric_behind - (behind if same else 0.0))
+    blocks = [tuple(tuple(line) for line in block) for block in (lower, diagonal, upper)]
+    return Rows(blocks[0], blocks[1], blocks[2], tuple(near.own.target))
+
+
+def _residual(charges: tuple[int, ...], shared: _Shared, near: Near) -> tuple[PerLane, ...]:
+    """S of one cell: what is left of Gauss's law, and of the balance of each species."""
+    left, right, own = near.left, near.right, near.own
+    gauss = shared.screening * own.width * own.charge - (right.field - left.field)
+
+    def kept(s: int) -> PerLane:
+        leaving = (right.left[s] - right.right[s]) - (left.left[s] - left.right[s])
+        return own.width * (own.target[s] - own.c[s]) - shared.gh * leaving
+
+    return gauss, *map(kept, range(len(charges)))
+
+
+def _newton(charges: tuple[int, ...], shared: _Shared, near: Near) -> Rows:
+    """One cell's rows of Newton's correction."""
+    return _linearised(charges, shared, near)._replace(right=_residual(charges, shared, near))
 
 
 def _limited(before: Densities, gain: Densities, wanting: Bool[Array, "cell species lane"], widths: Array) -> Densities:
@@ -556,9 +590,9 @@ def _advanced_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[
             def stage(x: Unknowns, history: Densities, d_history: Densities) -> tuple[Unknowns, Densities, Densities]:
                 given = (own, history, gh, applied), (d_own, d_history, d_gh, d_applied)
                 _, change = jax.jvp(lambda *a: _source_of(x, *a), *given)
-                c, occupied = own._densities(x)
-                faces, _ = own._faces(x, c, occupied, applied)
-                moved = own._solve(c, occupied, faces, jnp.ones_like(gh), gh, change)
+                c, _ = own._densities(x)
+                faces = own._faces(x, c, applied, own._inverse_gaps())
+                moved = own._solve(c, faces, jnp.ones_like(gh), gh, change)
                 return moved, *jax.jvp(_densities_of, (own, x), (d_own, moved))
 
             _, after, d_after = stage(x_first, before, d_before)
@@ -586,9 +620,9 @@ def _densities_of(transport: IonTransport, x: Unknowns) -> Densities:
 
 
 def _source_of(x: Unknowns, transport: IonTransport, history: Densities, gh: PerLane, voltage: PerLane) -> Unknowns:
-    c, occupied = transport._densities(x)
-    faces, curvature = transport._faces(x, c, occupied, voltage)
-    return transport._source(c, faces, curvature, history, gh)
+    c = _densities_of(transport, x)
+    faces = transport._faces(x, c, voltage, transport._inverse_gaps())
+    return transport._source(c, faces, history, gh)
 
 
 def _only(taken: Bool[Array, " lane"], values: Any, otherwise: float) -> Any:

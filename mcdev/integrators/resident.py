@@ -9,7 +9,6 @@ two differ in their last bits, since this one is compiled with fused multiply-ad
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -21,9 +20,10 @@ from jaxtyping import Array, UInt32
 from mcdev.integrators import langevin
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.langevin import SCHEMES, PerLane, Positions, Scheme, steps, through
-from mcdev.machine.gpu import WAYS, Way
+from mcdev.machine.gpu import Way, offered
+from mcdev.machine.mosaic import LEAST, Block, kernel
 
-BLOCK = 128
+BLOCK = LEAST
 """Lanes of one block of threads: the least that Mosaic has, since 40 particles of 128 lanes should fill 40 of a GPU's
 multiprocessors. Two lanes a thread (256) take the same instructions a step and twice the registers."""
 
@@ -55,47 +55,28 @@ def diffuse(
     particle by itself; ``field``: a pytree of arrays [lane]. The number of lanes is a multiple of ``block``, and that
     of 128. ``interpret``: Pallas's parameters of its interpreter."""
     from jax.experimental import pallas as pl
-    from jax.experimental.pallas import mosaic_gpu as plgpu
 
-    recent = "out_type" in inspect.signature(plgpu.kernel).parameters  # from jax 0.11 on
     leaves, tree = jax.tree.flatten(field)
-    layout = plgpu.Layout.WG_STRIDED((block,), vec_size=block // 128)
+    threads = Block(block, interpret)
 
     def particle(turns: Any, x: Any, *refs: Any) -> None:
         *own, out = refs
         number, lanes = lax.axis_index("particle"), pl.ds(lax.axis_index("block") * block, block)
-
-        def load(ref: Any, *at: Any) -> Array:
-            if interpret:
-                return ref[at]
-            place = (ref.at[at],) if recent else (ref, at)
-            found: Array = plgpu.load(*place, layout=layout, optimized=False)
-            return found
-
-        def wide(value: Array) -> Array:
-            full = jnp.full((block,), value)
-            return full if interpret else plgpu.layout_cast(full, layout)
-
-        first, pairs, k0, k1, h, s, *values = (load(ref, lanes) for ref in own)
+        first, pairs, k0, k1, h, s, *values = (threads.load(ref, lanes) for ref in own)
         acting = jax.tree.unflatten(tree, values)
-        which = wide(number.astype(jnp.uint32))
+        which = threads.wide(number.astype(jnp.uint32))
 
         def pair(i: Array, x: Positions) -> Positions:
-            turn = wide(i.astype(jnp.uint32))
+            turn = threads.wide(i.astype(jnp.uint32))
             return steps(scheme, lambda x: force(acting, x), x, x, h, s, (k0, k1), first + turn, which, turn < pairs)[0]
 
-        out[number, lanes] = through(turns[0], pair, load(x, number, lanes), PAIRS)
+        out[number, lanes] = through(turns[0], pair, threads.load(x, number, lanes), PAIRS)
 
-    shape: Any = jax.eval_shape(lambda: x)
-    options: Any = {
-        "out_type" if recent else "out_shape": shape,
-        "grid": (x.shape[0], x.shape[1] // block),
-        "grid_names": ("particle", "block"),
-        "compiler_params": plgpu.CompilerParams(approx_math=True),  # 2^x in one instruction
-    }
-    kernel = plgpu.kernel(particle, **options, **({"interpret": interpret} if interpret else {}))
+    grid = {"particle": x.shape[0], "block": x.shape[1] // block}
+    # 2^x in one instruction
+    move = kernel(particle, jax.eval_shape(lambda: x), grid, interpret, approx_math=True)
     turns = interval.most.astype(jnp.int32)[None]
-    found: Positions = kernel(turns, x, first_pair, interval.pairs, *key, h, s, *leaves)
+    found: Positions = move(turns, x, first_pair, interval.pairs, *key, h, s, *leaves)
     return found
 
 
@@ -115,10 +96,9 @@ def _trial() -> None:
         return diffuse(scheme, _harmonic, stiffness, x, *given), langevin.diffuse(scheme, force, x, x, *given)[0]
 
     for name in ("heun", "euler_maruyama"):
-        kernel, loop = jax.jit(functools.partial(both, SCHEMES[name]))(x)
-        if not jnp.allclose(kernel, loop, rtol=0.0, atol=1e-5):
+        resident, loop = jax.jit(functools.partial(both, SCHEMES[name]))(x)
+        if not jnp.allclose(resident, loop, rtol=0.0, atol=1e-5):
             raise ArithmeticError("the kernel's steps are not those of the loop")
 
 
-KERNEL = Way("kernel", "particles in one kernel", "XLA's loop moves the particles", _trial)
-WAYS.append(KERNEL)
+KERNEL = offered(Way("kernel", "particles in one kernel", "XLA's loop moves the particles", _trial))

@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcdev.integrators.resident import KERNEL
 from mcdev.machine import compilation_cache
 from mcdev.machine.environment import NoBackend, backend, computing, try_flags
-from mcdev.machine.gpu import GRAPHS
+from mcdev.machine.gpu import described
 from mcdev.machine.provenance import own_version
 from mcdev.machine.threads import cores
 from mcdev.simulation.program import compiler_options
@@ -83,7 +82,7 @@ def _backend(found: Findings) -> None:
     found.facts["devices"] = ", ".join(f"{d.id}: {d.device_kind}" for d in jax.devices())
     found.facts["wide vectors"] = _vectors(name)
     if name == "gpu":
-        found.facts["on the GPU"] = f"{GRAPHS}; {KERNEL}"
+        found.facts["on the GPU"] = "; ".join(described())
 
 
 def _precision(found: Findings) -> None:

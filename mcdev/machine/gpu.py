@@ -7,6 +7,7 @@ may differ. On other backends there is nothing to choose.
 
 from __future__ import annotations
 
+import bisect
 import os
 import threading
 import warnings
@@ -101,7 +102,14 @@ def _loops_on_the_device() -> None:
 
 GRAPHS = Way("graphs", "loops on the device", "the host drives the loops", _loops_on_the_device)
 WAYS = [GRAPHS]
-"""All that there are; a module that has one adds it."""
+"""All that there are, by their names."""
+
+
+def offered(way: Way) -> Way:
+    """A module's own way, now one of ``WAYS``. Their order is that of the items of an origin, and does not depend on
+    which module is imported first."""
+    bisect.insort(WAYS, way, key=lambda way: way.name)
+    return way
 
 
 def graph_options() -> dict[str, str]:
