@@ -32,6 +32,7 @@ from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import Identity, Origin
 from mcdev.results.file import time_stamp
 from mcdev.results.record import Record, agreed, alone, changes, read_record, write_record
+from mcdev.results.scheduler import Workers
 
 RECORD = "job.json"
 
@@ -100,8 +101,16 @@ def _book(record: _Record, folder: Path) -> Evaluations:
     return Evaluations(folder / "evaluations", [*(i for i in record.identities if i != own), own])
 
 
-def work(plan: Plan, folder: Path, book: Evaluations, say: Callable[[str], None]) -> xr.DataTree:
-    """Calibrate and write everything; what was computed before is repeated from the folder."""
+def work(
+    plan: Plan,
+    folder: Path,
+    book: Evaluations,
+    say: Callable[[str], None],
+    crew: Workers | None = None,
+    accept: bool = False,
+) -> xr.DataTree:
+    """Calibrate and write everything; what was computed before is repeated from the folder. ``crew``: who simulates,
+    with [simulations]. ``accept``: whether its workers may be other machines."""
 
     def progress(phase: str, step: Step | None) -> None:
         if step is None:
@@ -116,8 +125,8 @@ def work(plan: Plan, folder: Path, book: Evaluations, say: Callable[[str], None]
 
     source = tomli_w.dumps(_plain(plan.data))
     if plan.job.simulations is not None:
-        found = infer(plan, folder, lambda phase: progress(phase, None))
-        tree = learnt.assemble(found, source, book.origins)
+        found = infer(plan, folder, lambda phase: progress(phase, None), crew, None if accept else book.accepted)
+        tree = learnt.assemble(found, source, list(dict.fromkeys([*book.origins, *found.origins])))
         learnt.write_fitted(found, folder)
     else:
         outcome = calibrate(plan, book, progress)
