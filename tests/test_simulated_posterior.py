@@ -96,7 +96,8 @@ def test_the_order_of_axes_numbers_the_points_of_what_is_kept() -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, xr.DataTree]:
     """A small one, from file to results: one flow and few steps."""
     folder = tmp_path_factory.mktemp("learnt")
-    plan = plan_of(job())
+    again = {"experiment": "pulse", "measurement": "tau_r", "uncertainty": "20 %", "floor": "1 us"}
+    plan = plan_of(job(candidates=[again], design={"number": 2}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(amortised, "train", functools.partial(amortised.train, steps=400, members=1))
         return plan, folder, its_folder.work(plan, folder, its_folder.begin(plan, folder), lambda text: None)
@@ -112,6 +113,17 @@ def test_a_conjugate_posterior_is_learnt_from_a_devices_simulations(finished: tu
     n = np.log(tree["posterior/draws"].values[:, 0])
     assert abs(n.mean() - mean) < 0.2 * sd
     assert abs(n.std() / sd - 1) < 0.15
+
+
+def test_a_learnt_posterior_is_what_a_design_begins_with(finished: tuple[Plan, Path, xr.DataTree]) -> None:
+    """Two more readings of the same number, each as good as the first: 1/var grows by 2/0.2². What is left of errors
+    is that 128 draws do not give the straight line exactly: 1/128 of 1/var for each experiment."""
+    _, folder, tree = finished
+    before, after = (float(tree[f"design/{name}"][0]) for name in ("before", "after"))
+    assert before == pytest.approx(float(tree["parameters/sd"][0]), rel=1e-3)
+    assert after == pytest.approx((before**-2 + 2 / 0.2**2) ** -0.5, rel=0.02)
+    assert "one standard deviation is" in tree.attrs["conclusions"]
+    assert "designed_2" in (folder / "design.toml").read_text()
 
 
 def test_its_results_are_read_drawn_and_opened_by_arviz(finished: tuple[Plan, Path, xr.DataTree]) -> None:

@@ -19,11 +19,12 @@ from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.gains import gains
 from mcdev.calibration.job import Stage
 from mcdev.calibration.misfit import Evaluations, Misfit, Objective, among
-from mcdev.calibration.next_experiments import Fitted, designed
+from mcdev.calibration.next_experiments import designed, information
 from mcdev.calibration.outcome import Criterion, Outcome
 from mcdev.calibration.plan import Plan, with_model
 from mcdev.calibration.profile import profile
 from mcdev.calibration.search import Step, corrected, search, stage_seed
+from mcdev.calibration.settings import looks
 from mcdev.calibration.uncertainty import known
 from mcdev.configuration.problems import ConfigError, Problem
 
@@ -87,13 +88,18 @@ def calibrate(
         others[name] = found[0].best
     plans = None
     if (design := plan.job.design) is not None:
-        beside = None
+        beside, of_other = None, None
         if design.tell_apart is not None:
             rival = with_model(plan, design.tell_apart)
             there = others[design.tell_apart]
-            beside = Fitted(rival, there, known(rival, there))
-        own = Fitted(plan, best, knowledge, None if draws is None else draws.values)
-        plans = designed(own, beside, stage.devices, seed, lambda text: say(text, None))
+            beside, of_other = (rival, rival.values(there.u)), information(rival, known(rival, there), None)
+        own = information(plan, knowledge, None if draws is None else draws.values)
+        x = plan.values(best.u)
+        plans = designed(
+            *(plan, own, of_other),
+            lambda space, places: looks(plan, x, space, places, stage.devices, seed, beside),
+            lambda text: say(text, None),
+        )
     wall = time.monotonic() - begin
     return Outcome(
         plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall, draws, plans

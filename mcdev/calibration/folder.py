@@ -128,11 +128,12 @@ def work(
         found = infer(plan, folder, lambda phase: progress(phase, None), crew, None if accept else book.accepted)
         tree = learnt.assemble(found, source, list(dict.fromkeys([*book.origins, *found.origins])))
         learnt.write_fitted(found, folder)
+        fitted.write_design(found.designed, folder)
     else:
         outcome = calibrate(plan, book, progress)
         tree = calibration_tree.assemble(outcome, source, book.origins)
         fitted.write_fitted(outcome, folder)
-        fitted.write_design(outcome, folder)
+        fitted.write_design(outcome.designed, folder)
     calibration_file.write(tree, folder)
     draws.write(tree, folder)
     _tables(tree, folder)

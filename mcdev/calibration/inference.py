@@ -20,7 +20,9 @@ from mcdev.calibration import amortised, bank, prior
 from mcdev.calibration.bank import Bank
 from mcdev.calibration.conditions import observed, shown, unseen, usable, view_of
 from mcdev.calibration.data_sets import DataSets, simulate_sets
+from mcdev.calibration.foreseen import looks
 from mcdev.calibration.goals import Goal
+from mcdev.calibration.next_experiments import Designed, designed, information
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.trust import Trust, missed, trust
 from mcdev.configuration.problems import ConfigError, Problem
@@ -58,6 +60,8 @@ class Inferred(NamedTuple):
     failed: int
     """Data sets that broke down, and are in neither."""
     wall: float
+    designed: Designed | None
+    """What to measure next, where ``[design]`` asks for it."""
     origins: tuple[Origin, ...]
     """Who computed the simulations."""
 
@@ -118,11 +122,17 @@ def infer(
     report("posterior")
     drawn = amortised.draw(network, seen, plan.job.report.posterior or DRAWS, job.seed)[0]
     values = prior.values(plan.parameters, drawn)
-    report("predictions")
     first = values[:_PREDICTED]
     seeds, threads = rng.integers(2**32, size=len(first)), None if crew is None or crew.alone else crew.number
+    report("predictions")
     predicted = simulate_sets(plan, first, seeds, currents=True, threads=threads)
     predicted = predicted._replace(value=_with_noise(plan, predicted, rng))
+    plans = None
+    if plan.job.design is not None:
+        known = information(plan, None, values)
+        plans = designed(
+            plan, known, None, lambda space, places: looks(plan, values, space, places, job.seed, threads), report
+        )
     return Inferred(
         plan,
         values,
@@ -135,6 +145,7 @@ def infer(
         len(scores),
         int((~fine).sum()),
         time.monotonic() - begin,
+        plans,
         own.origins,
     )
 

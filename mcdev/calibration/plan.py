@@ -108,6 +108,11 @@ class Plan:
         """SI values of the parameters."""
         return np.array([p.coordinate.value(float(x)) for p, x in zip(self.parameters, u, strict=True)])
 
+    def natural(self, x: np.ndarray) -> np.ndarray:
+        """Natural coordinates of parameters [draw, parameter] (SI): ln x of a scale."""
+        rows = [[p.coordinate.natural(float(v)) for p, v in zip(self.parameters, row, strict=True)] for row in x]
+        return np.array(rows)
+
     def given(self, x: np.ndarray, experiment: str, device: str) -> dict[str, float]:
         """Key path → value for one experiment on one device."""
         return {self.parameters[j].path: float(x[j]) for j in self.columns(experiment, device).values()}
@@ -178,7 +183,7 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     candidates = [
         g
         for i, c in enumerate(job.candidates)
-        for g in candidates_of(f"candidates.{i}", c, devices, experiments, found)
+        for g in candidates_of(f"candidates.{i}", c, devices, experiments, found, job.simulations is not None)
     ]
     if not job.targets and not job.curves and not job.measured:
         found.append(Problem("targets", None, "none is given, and no curve either: nothing to fit to"))
