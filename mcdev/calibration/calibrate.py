@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mcdev.calibration import posterior
+from mcdev.calibration import posterior, read_off
 from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.gains import gains
 from mcdev.calibration.job import Stage
@@ -67,6 +67,8 @@ def calibrate(
     final = evaluate(plan, plan.values(best.u), plan.job.report.final_devices, seed + 7, False, plan.goals)
     final = final._replace(methods=_methods(plan, best.evaluation.methods))
     plan = dataclasses.replace(plan, goals=among(plan.goals, final))
+    say("measured devices", None)
+    correlated = read_off.compared(plan, plan.values(best.u), seed + 7)
     profiles = [
         profile(objective, best, knowledge, label, Stage(steps=15, devices=stage.devices), lambda text: say(text, None))
         for label in plan.job.report.profile
@@ -102,7 +104,8 @@ def calibrate(
         )
     wall = time.monotonic() - begin
     return Outcome(
-        plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall, draws, plans
+        *(plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall, draws, plans),
+        correlated=tuple(correlated),
     )
 
 

@@ -8,6 +8,7 @@ from mcdev.calibration.goals import Goal
 from mcdev.calibration.next_experiments import Designed
 from mcdev.calibration.outcome import Outcome
 from mcdev.calibration.plan import Plan
+from mcdev.calibration.read_off import words
 from mcdev.schema import Unit
 
 _TELLS, _LARGE = 6.0, 0.5  # discrimination from which odds are 20 to 1 in the mean; spread that is told as a factor
@@ -55,6 +56,7 @@ def conclusions(outcome: Outcome) -> list[str]:
             f"χ² = {k.chi_square:.3g}; data of the model itself have {k.expected:.3g}, and at least as much as here in "
             f"{100 * k.chance:.2g} % of cases: {what}intervals are widened {np.sqrt(k.inflation):.2f} times"
         )
+    said += words(outcome.correlated, _CONFLICT)
     if k.freedom == 0:
         said.append("there are as many numbers as parameters: that all numbers are met does not confirm the model")
     said += list(k.words)

@@ -59,6 +59,8 @@ def identity(plan: Plan) -> Identity:
     # As text: the order of a sweep's axes numbers its points.
     of_files = [(g.label, g.value, g.status) for g in plan.goals if g.key.startswith("measured.")]
     text += json.dumps(of_files).encode() if of_files else b""
+    for measured in plan.sets:
+        text += measured.values.tobytes()
     experiments = {"/".join(pair): experiment.to_toml() for pair, experiment in plan.experiments.items()}
     sources = {plugin.source for experiment in plan.experiments.values() for plugin in experiment.plugins}
     return Identity.of(text + json.dumps(experiments, sort_keys=True).encode(), plan.job.search.seed, sources)
