@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import numpy as np
 import psutil
 import pytest
@@ -94,11 +95,12 @@ def test_the_order_of_axes_numbers_the_points_of_what_is_kept() -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, xr.DataTree]:
-    """A small one, from file to results: one flow and few steps."""
+    """A small one, from file to results: one flow, few steps, one way of training."""
     folder = tmp_path_factory.mktemp("learnt")
     again = {"experiment": "pulse", "measurement": "tau_r", "uncertainty": "20 %", "floor": "1 us"}
     plan = plan_of(job(candidates=[again], design={"number": 2}))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(amortised, "_WAYS", amortised._WAYS[:1])
         patch.setattr(amortised, "train", functools.partial(amortised.train, steps=400, members=1))
         return plan, folder, its_folder.work(plan, folder, its_folder.begin(plan, folder), lambda text: None)
 
@@ -262,6 +264,26 @@ def test_a_search_has_no_workers_of_its_own(tmp_path: Path, mcdev_main: Callable
     for options in (("--scheduler", "dask"), ("--threads", 2), ("--scheduler-address", "tcp://127.0.0.1:9")):
         one_message(mcdev_main("calibrate", file, *options), 2, "are of [simulations], which the file has not")
     one_message(mcdev_main("calibrate", file, "--scheduler", "slurm"), 2, "expected threads or dask")
+
+
+@pytest.mark.parametrize(("losses", "taken"), [((0.0, 0.0), 0), ((0.0, -1.0, -1.0), 1), ((0.0, -1.0, -2.0), 2)])
+def test_another_way_of_training_is_taken_while_it_does_better(
+    losses: tuple[float, ...], taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On what is held out: the first flow tries one way after the other, and the others are trained as it was."""
+    tried: list[tuple[int, float]] = []
+
+    def trained(epoch: Any, start: Any, way: tuple[int, float], steps: int, rounds: int) -> Any:
+        tried.append(way)
+        loss = losses[amortised._WAYS.index(way)]
+        return amortised._Trained(start.params, [(loss, loss)], np.full(len(start.held[0]), loss))
+
+    monkeypatch.setattr(amortised, "_trained", trained)
+    monkeypatch.setattr(amortised, "_flow", lambda parameters, width, seed: eqx.nn.Identity())
+    data = np.random.default_rng(1).normal(size=(3, 200, 2))
+    network = amortised.train(*data, 1, members=2)
+    assert tried == [*amortised._WAYS[: len(losses)], amortised._WAYS[taken]]
+    assert network.losses.tolist() == [[losses[taken]] * 2]
 
 
 def test_an_observation_unlike_anything_simulated_is_flagged() -> None:
