@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from test_calibration import JOB
+from test_shared_configurations import SWITCH
 
-from mcdev.calibration import calibrate, fitted, resolve
+from mcdev.calibration import calibrate, fitted, foreseen, resolve
 from mcdev.calibration.design import Look, choose, informed, shrinking, telling
-from mcdev.calibration.next_experiments import Fitted
+from mcdev.calibration.foreseen import rows_of
+from mcdev.calibration.next_experiments import information
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.settings import looks, spaces_of
 from mcdev.configuration.problems import ConfigError
+from mcdev.measurements.contract import OK, RIGHT_CENSORED
 
 NOTHING = np.empty((0, 2))
 
@@ -110,14 +113,78 @@ def test_where_there_is_a_posterior_its_variance_is_what_is_known() -> None:
     x = plan.values(plan.start)
     half = np.array([[0.3, 0.0], [0.1, 0.2]])
     draws = x * np.exp(np.random.default_rng(1).normal(size=(4000, 2)) @ half.T)
-    nothing: Any = None
-    found = np.linalg.inv(Fitted(plan, nothing, nothing, draws).information)
+    found = np.linalg.inv(information(plan, None, draws))
     np.testing.assert_allclose(found, half @ half.T, atol=4 * 0.09 * np.sqrt(2 / 4000))
 
 
-def test_a_design_of_simulations_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"design: is worked out from gradients, which \[simulations\] do without"):
-        plan_of(job(simulations={"number": 1000}))
+def test_simulations_know_one_model() -> None:
+    data = job(simulations={"number": 1000}, models={"other": {"fixed": ["device.charge_gain"]}})
+    assert "no effect" not in "".join(plan_of(data).warnings).replace("[models] has no effect", "")
+    data["design"]["tell_apart"] = "other"
+    with pytest.raises(ConfigError, match=r"design.tell_apart = \"other\": \[simulations\] know one model"):
+        plan_of(data)
+
+
+def test_simulations_measure_a_line_at_its_ends() -> None:
+    """y = a + b t as above, but without its derivative: simulated at draws of a and b, scattering by 0.06, the
+    instrument's error 0.08. As good as known derivatives over 0.1, to the errors of 128 draws."""
+    rng = np.random.default_rng(4)
+    covariance = np.array([[1.0, 0.3], [0.3, 0.5]])
+    z = rng.multivariate_normal([0.0, 0.0], covariance, 128)
+    goal = plan_of(job()).candidates[0]._replace(sigma=0.08, floor=0.0)
+    status = np.full((128, 1), OK)
+
+    def simulated(_: int, places: np.ndarray) -> list[Look]:
+        found = []
+        for (t,) in places:
+            y = z @ [1.0, t] + 0.06 * np.random.default_rng(9).standard_normal(128)
+            rows = rows_of(z, y[:, None], status, [goal])
+            found.append(Look(rows, rows, np.zeros(len(rows))))
+        return found
+
+    known = np.linalg.inv(covariance)
+    chosen = choose([1], simulated, shrinking(known, [0, 1]), 4, 8, 1)
+    assert sorted(float(one.place[0]) for one in chosen) == [0.0, 0.0, 1.0, 1.0]
+    exact = informed(known, [line(0, one.place[None])[0] for one in chosen])
+    found = informed(known, [one.look for one in chosen])
+    np.testing.assert_allclose(np.linalg.inv(found), np.linalg.inv(exact), rtol=4 * 0.36 * np.sqrt(2 / 128) + 0.05)
+
+
+def test_numbers_that_err_together_count_once() -> None:
+    """Two readings of one device with the same scatter e: aᵀ S⁻¹ a of their covariance, not of two independent ones."""
+    rng = np.random.default_rng(1)
+    z, own = rng.normal(size=(20_000, 1)), rng.normal(size=(20_000, 1))
+    y = z + 0.3 * own + 0.1 * rng.normal(size=(20_000, 2))
+    goals = [plan_of(job()).candidates[0]._replace(sigma=1e-6, floor=0.0)] * 2
+    rows = rows_of(z, y, np.full(y.shape, OK), goals)
+    expected = 1.0 / (0.3**2 + 0.1**2 / 2)
+    assert float((rows.T @ rows)[0, 0]) == pytest.approx(expected, rel=4 * np.sqrt(2 / 20_000))
+    status = np.full(y.shape, OK)
+    status[: len(y) // 5, 1] = RIGHT_CENSORED
+    assert rows_of(z, y, status, goals).shape == (1, 1), "what is a bound in a fifth of the draws is passed over"
+
+
+def test_the_scatter_of_devices_is_in_what_is_foreseen() -> None:
+    """τ_r = c τ of devices whose τ differ by σ = 0.3, known to 10 %: one device tells the median's logarithm to
+    √(0.3² + 0.1²). A pulse below the threshold tells nothing."""
+    device = SWITCH | {"relaxation_time": {"distribution": "lognormal", "median": "100 ms", "sigma": 0.3}}
+    pulse = {"kind": "pulse", "amplitude": "1.2 V", "width": "300 ms", "relaxation": "1.5 s"}
+    data = {
+        "name": "toy",
+        "device": device | {"integrator": {"coupling_interval": "20 ms"}},
+        "experiments": {"it": {"protocol": pulse, "measurements": {"tau_r": {"kind": "relaxation_time"}}}},
+        "parameters": {"device.relaxation_time.median": {"low": "50 ms", "high": "200 ms"}},
+        "targets": [{"experiment": "it", "measurement": "tau_r", "value": "0.2 s", "of_devices": 1, "source": "made"}],
+        "candidates": [{"experiment": "it", "measurement": "tau_r", "uncertainty": "10 %", "floor": "1 us"}],
+        "design": {"limits": {"protocol.amplitude": {"low": "0.1 V", "high": "1.2 V"}}},
+        "simulations": {"number": 1000},
+    }
+    plan = plan_of(data)
+    draws = 0.1 * np.exp(0.1 * np.random.default_rng(1).normal(size=(500, 1)))
+    below, above = foreseen.looks(plan, draws, spaces_of(plan)[0], np.array([[0.0], [1.0]]), 1)
+    assert below.rows.shape == (0, 1)
+    told = 1.0 / (0.3**2 + 0.1**2)
+    assert float(above.rows[0, 0] ** 2) == pytest.approx(told, rel=4 * np.sqrt(2 / 128) + 4 * 0.3 / 0.1 / np.sqrt(128))
 
 
 @pytest.mark.parametrize(
@@ -162,17 +229,17 @@ def test_three_designed_experiments_shrink_more_than_three_random_ones(tmp_path:
     assert (found.after < found.before).all()
     plan = outcome.plan
     space = spaces_of(plan)[0]
-    here = Fitted(plan, outcome.best, outcome.knowledge)
+    x, known = plan.values(outcome.best.u), information(plan, outcome.knowledge, None)
     rng = np.random.default_rng(2)
     places = rng.uniform(size=(30, 4))
-    random = looks(plan, here.x, space, places, 1, 1, None)
-    score = shrinking(here.information, [0, 1])
+    random = looks(plan, x, space, places, 1, 1, None)
+    score = shrinking(known, [0, 1])
     designed = score([one.look for _, one in found.chosen])
     others = [score(random[3 * i : 3 * i + 3]) for i in range(10)]
     factor = np.exp((designed - np.array(others)) / 4)  # of the mean length of an interval of both
     print(f"sd {found.before} -> {found.after}; intervals shorter by a factor of {factor}")
     assert designed > max(others)
-    fitted.write_design(outcome, tmp_path)
+    fitted.write_design(found, tmp_path)
     again = job(design=None)
     del again["design"]
     written = tomllib.loads((tmp_path / "design.toml").read_text())["experiments"]
@@ -180,7 +247,7 @@ def test_three_designed_experiments_shrink_more_than_three_random_ones(tmp_path:
     again["targets"] += [
         {"experiment": name, "measurement": m, "value": v, "uncertainty": u, "source": "planted"}
         for name, own in zip(written, found.chosen, strict=True)
-        for m, v, u in planted(plan, here.x, own, space)
+        for m, v, u in planted(plan, x, own, space)
     ]
     del again["candidates"]
     after = calibrate(plan_of(again)).knowledge

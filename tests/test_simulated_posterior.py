@@ -5,16 +5,24 @@ from __future__ import annotations
 import copy
 import functools
 import math
+import pickle
 import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import numpy as np
+import psutil
 import pytest
+import tomli_w
 import xarray as xr
+from conftest import Ended
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from test_cli import one_message
 from test_shared_configurations import SWITCH
 
 from mcdev.calibration import amortised, bank, calibrate, data_sets, infer, prior, resolve
@@ -29,7 +37,9 @@ from mcdev.configuration.describes import describes
 from mcdev.configuration.problems import ConfigError
 from mcdev.figures.calibration import pictures as calibration_pictures
 from mcdev.files.whole_file import ResultsError
+from mcdev.machine.identity import Origin
 from mcdev.measurements.contract import FAILED, OK, RIGHT_CENSORED, UNDEFINED
+from mcdev.results.scheduler import Workers, workers
 
 DEVICE: dict[str, Any] = SWITCH | {"integrator": {"coupling_interval": "20 ms"}}
 PULSE: dict[str, Any] = {
@@ -85,10 +95,12 @@ def test_the_order_of_axes_numbers_the_points_of_what_is_kept() -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, xr.DataTree]:
-    """A small one, from file to results: one flow and few steps."""
+    """A small one, from file to results: one flow, few steps, one way of training."""
     folder = tmp_path_factory.mktemp("learnt")
-    plan = plan_of(job())
+    again = {"experiment": "pulse", "measurement": "tau_r", "uncertainty": "20 %", "floor": "1 us"}
+    plan = plan_of(job(candidates=[again], design={"number": 2}))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(amortised, "_WAYS", amortised._WAYS[:1])
         patch.setattr(amortised, "train", functools.partial(amortised.train, steps=400, members=1))
         return plan, folder, its_folder.work(plan, folder, its_folder.begin(plan, folder), lambda text: None)
 
@@ -103,6 +115,17 @@ def test_a_conjugate_posterior_is_learnt_from_a_devices_simulations(finished: tu
     n = np.log(tree["posterior/draws"].values[:, 0])
     assert abs(n.mean() - mean) < 0.2 * sd
     assert abs(n.std() / sd - 1) < 0.15
+
+
+def test_a_learnt_posterior_is_what_a_design_begins_with(finished: tuple[Plan, Path, xr.DataTree]) -> None:
+    """Two more readings of the same number, each as good as the first: 1/var grows by 2/0.2². What is left of errors
+    is that 128 draws do not give the straight line exactly: 1/128 of 1/var for each experiment."""
+    _, folder, tree = finished
+    before, after = (float(tree[f"design/{name}"][0]) for name in ("before", "after"))
+    assert before == pytest.approx(float(tree["parameters/sd"][0]), rel=1e-3)
+    assert after == pytest.approx((before**-2 + 2 / 0.2**2) ** -0.5, rel=0.02)
+    assert "one standard deviation is" in tree.attrs["conclusions"]
+    assert "designed_2" in (folder / "design.toml").read_text()
 
 
 def test_its_results_are_read_drawn_and_opened_by_arviz(finished: tuple[Plan, Path, xr.DataTree]) -> None:
@@ -158,6 +181,111 @@ def test_a_stopped_or_damaged_bank_is_filled_up_and_the_same(
     assert Bank(plan, kept).filled(lambda text: None)[0].shape == (512, 1)
 
 
+def same(one: tuple[np.ndarray, data_sets.DataSets], other: tuple[np.ndarray, data_sets.DataSets]) -> bool:
+    """Bit for bit."""
+    arrays = [(scores, sets.value, sets.status) for scores, sets in (one, other)]
+    return all(a.tobytes() == b.tobytes() for a, b in zip(*arrays, strict=True))
+
+
+class Elsewhere(ThreadPoolExecutor):
+    """Works on what it is sent as another process does: on a copy of its bytes. Returns copies, too."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        sent = pickle.dumps((fn, args, kwargs))
+
+        def work() -> Any:
+            function, own, named = pickle.loads(sent)
+            return pickle.loads(pickle.dumps(function(*own, **named)))
+
+        return super().submit(work)
+
+
+def test_workers_simulate_the_same(finished: tuple[Plan, Path, xr.DataTree], tmp_path: Path) -> None:
+    """Bit for bit, one thread each; what they have finished is in the folder, and is not computed again."""
+    plan, folder, _ = finished
+    with Elsewhere(2) as pool:
+        own = Bank(plan, tmp_path / "simulations").filled(lambda text: None, Workers(pool, 2, True))
+    assert same(own, Bank(plan, folder / "simulations").filled(lambda text: None))
+    again = Bank(plan, tmp_path / "simulations")
+    assert same(own, again.filled(lambda text: None))
+    assert again.repeated == 512
+
+
+def test_what_workers_finished_is_kept_where_one_fails(
+    finished: tuple[Plan, Path, xr.DataTree], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And gone on with. Parts come in any order, and stand in theirs."""
+    plan, folder, _ = finished
+    whole = Bank(plan, folder / "simulations")
+    parts = {number: whole._kept(number) for number in (0, 1)}
+
+    def fails_once(plan: Plan, number: int, threads: int) -> Any:
+        if number == 0:
+            raise MemoryError("no room")
+        return parts[number]
+
+    monkeypatch.setattr(bank, "simulated", fails_once)
+    with ThreadPoolExecutor(1) as pool:
+        crew = Workers(pool, 1, True)
+        with pytest.raises(ResultsError, match=r"1 of 2 parts of the simulations failed .*MemoryError: no room"):
+            Bank(plan, tmp_path).filled(lambda text: None, crew)
+        said: list[str] = []
+        monkeypatch.setattr(bank, "simulated", lambda plan, number, threads: parts[number])
+        half = Bank(plan, tmp_path)
+        assert same(half.filled(said.append, crew), whole.filled(lambda text: None))
+    assert half.repeated == 256
+    assert said[-1] == "simulations, 512 of 512"
+
+
+def test_a_worker_that_is_another_machine_is_refused_or_said(
+    finished: tuple[Plan, Path, xr.DataTree], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parts count where they are accepted, and only there."""
+    plan, folder, _ = finished
+    whole, here = Bank(plan, folder / "simulations"), Origin.here()
+    other = here.model_copy(update={"processor": "a quantum computer"})
+    kept = {number: part for number in (0, 1) if (part := whole._kept(number)) is not None}
+    monkeypatch.setattr(bank, "simulated", lambda plan, n, threads: kept[n]._replace(origin=(here, other)[n]))
+    with ThreadPoolExecutor(1) as pool:
+        crew = Workers(pool, 1, True)
+        with pytest.raises(ResultsError, match=r"a worker is another machine .*a quantum computer"):
+            Bank(plan, tmp_path / "a", accepted=[here]).filled(lambda text: None, crew)
+        accepting = Bank(plan, tmp_path / "b")
+        accepting.filled(lambda text: None, crew)
+    assert set(accepting.origins) == {here, other}
+    assert [Bank(plan, tmp_path / "b", accepted=[here])._kept(n) is None for n in (0, 1)] == [False, True]
+
+
+def test_a_search_has_no_workers_of_its_own(tmp_path: Path, mcdev_main: Callable[..., Ended]) -> None:
+    data = job()
+    del data["simulations"]
+    file = tmp_path / "job.toml"
+    file.write_text(tomli_w.dumps(data))
+    for options in (("--scheduler", "dask"), ("--threads", 2), ("--scheduler-address", "tcp://127.0.0.1:9")):
+        one_message(mcdev_main("calibrate", file, *options), 2, "are of [simulations], which the file has not")
+    one_message(mcdev_main("calibrate", file, "--scheduler", "slurm"), 2, "expected threads or dask")
+
+
+@pytest.mark.parametrize(("losses", "taken"), [((0.0, 0.0), 0), ((0.0, -1.0, -1.0), 1), ((0.0, -1.0, -2.0), 2)])
+def test_another_way_of_training_is_taken_while_it_does_better(
+    losses: tuple[float, ...], taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On what is held out: the first flow tries one way after the other, and the others are trained as it was."""
+    tried: list[tuple[int, float]] = []
+
+    def trained(epoch: Any, start: Any, way: tuple[int, float], steps: int, rounds: int) -> Any:
+        tried.append(way)
+        loss = losses[amortised._WAYS.index(way)]
+        return amortised._Trained(start.params, [(loss, loss)], np.full(len(start.held[0]), loss))
+
+    monkeypatch.setattr(amortised, "_trained", trained)
+    monkeypatch.setattr(amortised, "_flow", lambda parameters, width, seed: eqx.nn.Identity())
+    data = np.random.default_rng(1).normal(size=(3, 200, 2))
+    network = amortised.train(*data, 1, members=2)
+    assert tried == [*amortised._WAYS[: len(losses)], amortised._WAYS[taken]]
+    assert network.losses.tolist() == [[losses[taken]] * 2]
+
+
 def test_an_observation_unlike_anything_simulated_is_flagged() -> None:
     """Also where each number by itself is common: two that always agree, and here do not."""
     rng = np.random.default_rng(0)
@@ -196,7 +324,7 @@ def test_a_bound_is_information_and_a_breakdown_is_none() -> None:
 def test_a_data_set_that_would_take_for_ever_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(job())
     monkeypatch.setattr(data_sets, "TOO_LONG", 0.5)
-    monkeypatch.setattr(data_sets, "_computed", lambda trials: pytest.fail("begun"))
+    monkeypatch.setattr(data_sets, "_computed", lambda *_: pytest.fail("begun"))
     assert (simulate_sets(plan, np.array([[0.1]]), np.array([1])).status == FAILED).all()
 
 
@@ -299,6 +427,29 @@ def test_what_stands_beside_simulations_without_effect_is_said() -> None:
 
 
 # ------------------------------------------------------------------------------------- long validation
+
+
+@pytest.mark.slow
+def test_a_clusters_workers_simulate_the_same_and_killed_ones_cost_no_simulation(tmp_path: Path) -> None:
+    """Twice a worker process of Dask's dies, after a part has come back: the numbers are those of one process, and what
+    had come back is not computed again."""
+    plan = plan_of(job(simulations={"number": 1536}))
+    alone = Bank(plan).filled(lambda text: None)
+    deaths = 0
+
+    def murder(text: str) -> None:
+        nonlocal deaths
+        if deaths < 2 and not text.startswith("simulations, 0 "):
+            kept = psutil.Process().children(recursive=True)
+            victims = [p for p in kept if "spawn_main" in " ".join(p.cmdline())]
+            victims[0].kill()
+            deaths += 1
+
+    with workers("dask", 2) as crew:
+        found = Bank(plan, tmp_path / "simulations").filled(murder, crew)
+    assert deaths == 2
+    assert same(found, alone)
+    assert len(list((tmp_path / "simulations").glob("0*.npz"))) == 6, "each part was written once"
 
 
 @pytest.mark.slow

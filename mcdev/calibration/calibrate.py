@@ -14,16 +14,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mcdev.calibration import posterior
+from mcdev.calibration import posterior, read_off
 from mcdev.calibration.evaluation import evaluate
 from mcdev.calibration.gains import gains
 from mcdev.calibration.job import Stage
 from mcdev.calibration.misfit import Evaluations, Misfit, Objective, among
-from mcdev.calibration.next_experiments import Fitted, designed
+from mcdev.calibration.next_experiments import designed, information
 from mcdev.calibration.outcome import Criterion, Outcome
 from mcdev.calibration.plan import Plan, with_model
 from mcdev.calibration.profile import profile
 from mcdev.calibration.search import Step, corrected, search, stage_seed
+from mcdev.calibration.settings import looks
 from mcdev.calibration.uncertainty import known
 from mcdev.configuration.problems import ConfigError, Problem
 
@@ -66,6 +67,8 @@ def calibrate(
     final = evaluate(plan, plan.values(best.u), plan.job.report.final_devices, seed + 7, False, plan.goals)
     final = final._replace(methods=_methods(plan, best.evaluation.methods))
     plan = dataclasses.replace(plan, goals=among(plan.goals, final))
+    say("measured devices", None)
+    correlated = read_off.compared(plan, plan.values(best.u), seed + 7)
     profiles = [
         profile(objective, best, knowledge, label, Stage(steps=15, devices=stage.devices), lambda text: say(text, None))
         for label in plan.job.report.profile
@@ -87,16 +90,22 @@ def calibrate(
         others[name] = found[0].best
     plans = None
     if (design := plan.job.design) is not None:
-        beside = None
+        beside, of_other = None, None
         if design.tell_apart is not None:
             rival = with_model(plan, design.tell_apart)
             there = others[design.tell_apart]
-            beside = Fitted(rival, there, known(rival, there))
-        own = Fitted(plan, best, knowledge, None if draws is None else draws.values)
-        plans = designed(own, beside, stage.devices, seed, lambda text: say(text, None))
+            beside, of_other = (rival, rival.values(there.u)), information(rival, known(rival, there), None)
+        own = information(plan, knowledge, None if draws is None else draws.values)
+        x = plan.values(best.u)
+        plans = designed(
+            *(plan, own, of_other),
+            lambda space, places: looks(plan, x, space, places, stage.devices, seed, beside),
+            lambda text: say(text, None),
+        )
     wall = time.monotonic() - begin
     return Outcome(
-        plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall, draws, plans
+        *(plan, runs, best, final, knowledge, profiles, added, models, objective.realisations, wall, draws, plans),
+        correlated=tuple(correlated),
     )
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from mcdev.calibration.goals import Goal
+from mcdev.calibration.next_experiments import Designed
 from mcdev.calibration.outcome import Outcome
+from mcdev.calibration.plan import Plan
+from mcdev.calibration.read_off import words
 from mcdev.schema import Unit
 
 _TELLS, _LARGE = 6.0, 0.5  # discrimination from which odds are 20 to 1 in the mean; spread that is told as a factor
@@ -53,6 +56,7 @@ def conclusions(outcome: Outcome) -> list[str]:
             f"χ² = {k.chi_square:.3g}; data of the model itself have {k.expected:.3g}, and at least as much as here in "
             f"{100 * k.chance:.2g} % of cases: {what}intervals are widened {np.sqrt(k.inflation):.2f} times"
         )
+    said += words(outcome.correlated, _CONFLICT)
     if k.freedom == 0:
         said.append("there are as many numbers as parameters: that all numbers are met does not confirm the model")
     said += list(k.words)
@@ -68,17 +72,16 @@ def conclusions(outcome: Outcome) -> list[str]:
             f"of the candidates, measure next {best.label}: it raises the smallest singular value "
             f"{ratio:.3g} times, to {best.smallest_after:.3g}"
         )
-    return said + _next(outcome)
+    return said + next_ones(outcome.plan, outcome.designed)
 
 
-def _next(outcome: Outcome) -> list[str]:
-    """The designed experiments, and what they are expected to do."""
-    found = outcome.designed
+def next_ones(plan: Plan, found: Designed | None) -> list[str]:
+    """The designed experiments, and what they are expected to do; nothing where there are none."""
     if found is None:
         return []
     said = [
         f"experiment {i + 1} of the design: {space.experiment}"
-        + (f" on {space.device}" if len({device for _, device in outcome.plan.experiments}) > 1 else "")
+        + (f" on {space.device}" if len({device for _, device in plan.experiments}) > 1 else "")
         + (f", {settings}" if (settings := space.said(one.place)) else "")
         + f" ({', '.join(goal.read.label for goal in space.goals)})"
         for i, (space, one) in enumerate(found.chosen)
@@ -90,7 +93,7 @@ def _next(outcome: Outcome) -> list[str]:
             f"the design is expected to distinguish {found.model} from the configured model by "
             f"{found.discrimination:.3g} (twice the mean ln of the odds); {verdict}",
         ]
-    for p, before, after in zip(outcome.plan.parameters, found.before, found.after, strict=True):
+    for p, before, after in zip(plan.parameters, found.before, found.after, strict=True):
         if p.label in found.shrunk:
             said.append(
                 f"{p.label}: one standard deviation is {_spread(before)}; with the design {_spread(after)} is expected"

@@ -61,7 +61,9 @@ def devices_of(plan: Plan, pair: tuple[str, str]) -> int:
     return max((g.of_devices or 1 for g in plan.goals if (g.experiment, g.device) == pair), default=1)
 
 
-def simulate_sets(plan: Plan, x: np.ndarray, seeds: np.ndarray, currents: bool = False) -> DataSets:
+def simulate_sets(
+    plan: Plan, x: np.ndarray, seeds: np.ndarray, currents: bool = False, threads: int | None = None
+) -> DataSets:
     """Data sets of parameters ``x`` [set, parameter] (SI), from random numbers ``seeds`` [set].
 
     A data set that cannot be computed (no finite number of steps, an error on the way, too many steps) has the status
@@ -77,7 +79,7 @@ def simulate_sets(plan: Plan, x: np.ndarray, seeds: np.ndarray, currents: bool =
                     trial = _trial(case, values, int(seed), device, TOO_LONG * longest[case.point])
                     if trial is not None:
                         lanes.append(_One(number, case, device, trial))
-    results = _computed([one.trial for one in lanes]) if lanes else []
+    results = _computed([one.trial for one in lanes], threads or cores()) if lanes else []
     found: dict[tuple[int, tuple[str, str]], dict[tuple[int, int], PointResult]] = {}
     for one, result in zip(lanes, results, strict=True):
         key = (one.number, (one.case.experiment, one.case.device))
@@ -129,8 +131,8 @@ def _alone(experiment: Experiment, device: int, where: str) -> Experiment:
     return moved(experiment, {path: float(found[name][0]) for path, name in drawn.items()}) if plain else experiment
 
 
-def _computed(trials: Sequence[Trial]) -> list[PointResult]:
-    workers, keeper = cores(), InMemory()
+def _computed(trials: Sequence[Trial], workers: int) -> list[PointResult]:
+    keeper = InMemory()
     shares = cut(trials, workers)
     progress = Progress(total_steps(trials), lambda done, total: None)
     with thread_pool(workers) as pool:

@@ -72,13 +72,13 @@ def _fitted(plan: Plan, experiment: Experiment, name: str, device: str, values: 
     return data
 
 
-def write_design(outcome: Outcome, folder: Path) -> Path | None:
+def write_design(found: Designed | None, folder: Path) -> Path | None:
     """``design.toml``: the designed experiments, to be copied into a calibration's file; None without any."""
-    if outcome.designed is None:
+    if found is None:
         return None
     path = folder / "design.toml"
     with whole_file(path) as temporary:
-        temporary.write_text(tomli_w.dumps(designed_tables(outcome.designed)), encoding="utf-8")
+        temporary.write_text(tomli_w.dumps(designed_tables(found)), encoding="utf-8")
     return path
 
 

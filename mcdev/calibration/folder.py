@@ -32,6 +32,7 @@ from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import Identity, Origin
 from mcdev.results.file import time_stamp
 from mcdev.results.record import Record, agreed, alone, changes, read_record, write_record
+from mcdev.results.scheduler import Workers
 
 RECORD = "job.json"
 
@@ -58,6 +59,8 @@ def identity(plan: Plan) -> Identity:
     # As text: the order of a sweep's axes numbers its points.
     of_files = [(g.label, g.value, g.status) for g in plan.goals if g.key.startswith("measured.")]
     text += json.dumps(of_files).encode() if of_files else b""
+    for measured in plan.sets:
+        text += measured.values.tobytes()
     experiments = {"/".join(pair): experiment.to_toml() for pair, experiment in plan.experiments.items()}
     sources = {plugin.source for experiment in plan.experiments.values() for plugin in experiment.plugins}
     return Identity.of(text + json.dumps(experiments, sort_keys=True).encode(), plan.job.search.seed, sources)
@@ -100,8 +103,16 @@ def _book(record: _Record, folder: Path) -> Evaluations:
     return Evaluations(folder / "evaluations", [*(i for i in record.identities if i != own), own])
 
 
-def work(plan: Plan, folder: Path, book: Evaluations, say: Callable[[str], None]) -> xr.DataTree:
-    """Calibrate and write everything; what was computed before is repeated from the folder."""
+def work(
+    plan: Plan,
+    folder: Path,
+    book: Evaluations,
+    say: Callable[[str], None],
+    crew: Workers | None = None,
+    accept: bool = False,
+) -> xr.DataTree:
+    """Calibrate and write everything; what was computed before is repeated from the folder. ``crew``: who simulates,
+    with [simulations]. ``accept``: whether its workers may be other machines."""
 
     def progress(phase: str, step: Step | None) -> None:
         if step is None:
@@ -116,14 +127,15 @@ def work(plan: Plan, folder: Path, book: Evaluations, say: Callable[[str], None]
 
     source = tomli_w.dumps(_plain(plan.data))
     if plan.job.simulations is not None:
-        found = infer(plan, folder, lambda phase: progress(phase, None))
-        tree = learnt.assemble(found, source, book.origins)
+        found = infer(plan, folder, lambda phase: progress(phase, None), crew, None if accept else book.accepted)
+        tree = learnt.assemble(found, source, list(dict.fromkeys([*book.origins, *found.origins])))
         learnt.write_fitted(found, folder)
+        fitted.write_design(found.designed, folder)
     else:
         outcome = calibrate(plan, book, progress)
         tree = calibration_tree.assemble(outcome, source, book.origins)
         fitted.write_fitted(outcome, folder)
-        fitted.write_design(outcome, folder)
+        fitted.write_design(outcome.designed, folder)
     calibration_file.write(tree, folder)
     draws.write(tree, folder)
     _tables(tree, folder)

@@ -208,13 +208,18 @@ def _status(written: Any) -> tuple[int, Any]:
 
 
 def candidates_of(
-    key: str, candidate: Any, devices: dict[str, Any], experiments: dict[tuple[str, str], Experiment], found: list[Any]
+    key: str,
+    candidate: Any,
+    devices: dict[str, Any],
+    experiments: dict[tuple[str, str], Experiment],
+    found: list[Any],
+    simulated: bool = False,
 ) -> list[Goal]:
     """The same of a number that might be measured next."""
     goals = []
     for device in _read_devices(key, candidate, devices, None, found):
         experiment = experiments.get((candidate.experiment, device))
-        unit = _readable(key, candidate, experiment, device, experiments, found)
+        unit = _readable(key, candidate, experiment, device, experiments, found, not simulated)
         if unit is None:
             continue
         share, mark = percentage(candidate.uncertainty), Unit("" if unit == "1" else unit, gt=0)

@@ -10,7 +10,7 @@ in the calibration's folder, and ``simulations.trained`` takes it for the next d
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,12 +20,16 @@ from mcdev.calibration import amortised, bank, prior
 from mcdev.calibration.bank import Bank
 from mcdev.calibration.conditions import observed, shown, unseen, usable, view_of
 from mcdev.calibration.data_sets import DataSets, simulate_sets
+from mcdev.calibration.foreseen import looks
 from mcdev.calibration.goals import Goal
+from mcdev.calibration.next_experiments import Designed, designed, information
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.trust import Trust, missed, trust
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.files.whole_file import ResultsError
+from mcdev.machine.identity import Origin
 from mcdev.measurements.contract import OK
+from mcdev.results.scheduler import Workers
 
 DRAWS = 2000
 """Where ``report.posterior`` says none."""
@@ -56,23 +60,37 @@ class Inferred(NamedTuple):
     failed: int
     """Data sets that broke down, and are in neither."""
     wall: float
+    designed: Designed | None
+    """What to measure next, where ``[design]`` asks for it."""
+    origins: tuple[Origin, ...]
+    """Who computed the simulations."""
 
     @property
     def labels(self) -> list[str]:
         return [p.label for p in self.plan.parameters]
 
 
-def infer(plan: Plan, folder: Path | None = None, report: Callable[[str], None] = lambda text: None) -> Inferred:
+def infer(
+    plan: Plan,
+    folder: Path | None = None,
+    report: Callable[[str], None] = lambda text: None,
+    crew: Workers | None = None,
+    accepted: Collection[Origin] | None = None,
+) -> Inferred:
     """Draws from the posterior, and how far they may be believed.
 
-    ``folder``: of the calibration, where simulations and network are kept. Raises ``ResultsError`` where
-    ``simulations.trained`` holds those of something else, ``ConfigError`` where there is too little to learn from.
+    ``folder``: of the calibration, where simulations and network are kept. ``crew``: who simulates; the threads of this
+    process, if none is given. ``accepted``: the machines whose simulations count; every one's where none is given.
+    Raises ``ResultsError`` where ``simulations.trained`` holds those of something else, or a worker fails;
+    ``ConfigError`` where there is too little to learn from.
     """
     job = plan.job.simulations
     assert job is not None
     begin = time.monotonic()
     place = _trained(plan, job.trained) if job.trained is not None else folder
-    scores, sets = Bank(plan, None if place is None else place / bank.FOLDER, job.trained is not None).filled(report)
+    complete = job.trained is not None
+    own = Bank(plan, None if place is None else place / bank.FOLDER, complete, None if complete else accepted)
+    scores, sets = own.filled(report, crew)
     which = [j for j, g in enumerate(plan.goals) if g.weight > 0]
     goals = [plan.goals[j] for j in which]
     fine = usable(sets.status[:, which])
@@ -84,14 +102,14 @@ def infer(plan: Plan, folder: Path | None = None, report: Callable[[str], None] 
         raise ConfigError([Problem("simulations", None, message)], plan.job.name)
     scores, value, status = scores[fine], sets.value[fine][:, which], sets.status[fine][:, which]
     held = int(np.clip(_HELD * len(scores), _LEAST_HELD, _MOST_HELD))
-    own, others = slice(0, len(scores) - held), slice(len(scores) - held, None)
+    trained, others = slice(0, len(scores) - held), slice(len(scores) - held, None)
     report("training")
-    view = view_of(goals, value[own], status[own])
+    view = view_of(goals, value[trained], status[trained])
     key = _key(plan, goals, len(scores))
     kept = next((k for at in (place, folder) if at and (k := amortised.read(at / amortised.FILE, key))), None)
     x, noise = shown(kept[1] if kept else view, goals, value, status)
     if kept is None:
-        network = amortised.train(scores[own], x[own], noise[own], job.seed)
+        network = amortised.train(scores[trained], x[trained], noise[trained], job.seed)
         if folder is not None:
             amortised.write(network, view, key, folder / amortised.FILE)
     else:
@@ -100,14 +118,21 @@ def infer(plan: Plan, folder: Path | None = None, report: Callable[[str], None] 
     rng = np.random.default_rng([job.seed, len(scores)])
     noisy = x + noise * rng.standard_normal(x.shape)
     seen = shown(view, goals, *observed(goals))[0]
-    believed = trust(network, scores[others], noisy[others], noisy[own], seen[0], job.seed)
+    believed = trust(network, scores[others], noisy[others], noisy[trained], seen[0], job.seed)
     report("posterior")
     drawn = amortised.draw(network, seen, plan.job.report.posterior or DRAWS, job.seed)[0]
     values = prior.values(plan.parameters, drawn)
-    report("predictions")
     first = values[:_PREDICTED]
-    predicted = simulate_sets(plan, first, rng.integers(2**32, size=len(first)), currents=True)
+    seeds, threads = rng.integers(2**32, size=len(first)), None if crew is None or crew.alone else crew.number
+    report("predictions")
+    predicted = simulate_sets(plan, first, seeds, currents=True, threads=threads)
     predicted = predicted._replace(value=_with_noise(plan, predicted, rng))
+    plans = None
+    if plan.job.design is not None:
+        known = information(plan, None, values)
+        plans = designed(
+            plan, known, None, lambda space, places: looks(plan, values, space, places, job.seed, threads), report
+        )
     return Inferred(
         plan,
         values,
@@ -120,6 +145,8 @@ def infer(plan: Plan, folder: Path | None = None, report: Callable[[str], None] 
         len(scores),
         int((~fine).sum()),
         time.monotonic() - begin,
+        plans,
+        own.origins,
     )
 
 

@@ -7,6 +7,7 @@
 /course_N    predicted mean current of each experiment over time: quantiles over the draws
 /checks      ranks of simulated truths, coverage, strangeness of the observation
 /training    losses
+/design      experiments to be done next, where they are asked for
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from mcdev.calibration.conclusions import next_ones
 from mcdev.calibration.display import as_calibration
 from mcdev.calibration.fitted import write_study
 from mcdev.calibration.inference import Inferred
-from mcdev.calibration.tree import provenance
+from mcdev.calibration.tree import of_design, provenance
 from mcdev.calibration.trust import LEVELS, contraction, correlation, words
 from mcdev.calibration.uncertainty import CONFIDENCE, UNDETERMINED
 from mcdev.machine.identity import Origin
@@ -37,12 +39,7 @@ _SIGNS = {RIGHT_CENSORED: "> ", LEFT_CENSORED: "< "}
 
 def natural(found: Inferred) -> np.ndarray:
     """Draws in natural coordinates [draw, parameter]: ln x of a scale."""
-    return np.array(
-        [
-            [p.coordinate.natural(float(v)) for p, v in zip(found.plan.parameters, row, strict=True)]
-            for row in found.values
-        ]
-    )
+    return found.plan.natural(found.values)
 
 
 def conclusions(found: Inferred) -> list[str]:
@@ -72,7 +69,7 @@ def conclusions(found: Inferred) -> list[str]:
             f"{share:.2g} % of the simulated data sets broke down or would have taken a hundred times as long as the "
             "start; the posterior is of the rest"
         )
-    return said
+    return said + next_ones(plan, found.designed)
 
 
 def _status(code: int) -> str:
@@ -105,6 +102,8 @@ def assemble(found: Inferred, source: str, origins: Sequence[Origin]) -> xr.Data
         "/checks": _checks(found),
         "/training": training.assign_attrs(simulated=found.simulated, failed=found.failed),
     }
+    if found.designed is not None:
+        groups["/design"] = of_design(plan, found.designed)
     for i, (pair, rows) in enumerate(found.predicted.currents.items()):
         groups[f"/course_{i + 1}"] = _course(found, pair, rows)
     return as_calibration(xr.DataTree.from_dict(groups))

@@ -68,10 +68,9 @@ def problems(
         )
     if design.tell_apart is not None and design.shrink:
         found.append(Problem("design.tell_apart", design.tell_apart, "and shrink are both given; expected one of them"))
-    if job.simulations is not None:
-        found.append(
-            Problem("design", None, "is worked out from gradients, which [simulations] do without; leave it out")
-        )
+    if job.simulations is not None and design.tell_apart is not None:
+        message = "[simulations] know one model; leave it out, or name the parameters that shall shrink"
+        found.append(Problem("design.tell_apart", design.tell_apart, message))
     for path, limit in design.limits.items():
         key = key_path("design", "limits", path)
         having = [e for (name, _), e in experiments.items() if any(g.experiment == name for g in candidates)]

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from mcdev.calibration.job import Job, Measured, Target
 from mcdev.calibration.of_population import no_target, read_at, targets_of
+from mcdev.calibration.readings_of_sets import DeviceReadings, set_of
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError, Problem, beside, key_path
 from mcdev.measured import Layout
@@ -34,9 +35,9 @@ def targets_of_files(
     devices: Iterable[str],
     experiments: Mapping[tuple[str, str], Experiment],
     folder: Path,
-) -> tuple[list[Target], list[str]]:
-    """The targets of one table, and what should be known of them in words. Raises ``ConfigError`` with all that is
-    wrong with it."""
+) -> tuple[list[Target], DeviceReadings, list[str]]:
+    """The targets of one table, the readings that they are of, device by device, and what should be known of them in
+    words. Raises ``ConfigError`` with all that is wrong with it."""
     from mcdev.results.of_files import measure, members_of  # they bring all that a run's results need
 
     device, experiment = _measured(key, measured, job, list(devices), experiments)
@@ -68,6 +69,7 @@ def targets_of_files(
         raise ConfigError([Problem(at, experiment.ensemble.cycles, message)], job.name)
     source = measured.source or measured.files
     targets: list[dict[str, Any]] = []
+    fit: list[Reading] = []
     for reading in readings(tree):
         if count == 1:
             targets.append(_of_one_device(reading, source))
@@ -75,11 +77,15 @@ def targets_of_files(
             notes.append(why)
         else:
             targets += targets_of(reading, source, own[reading.name].linear)
+            fit.append(reading)
     if not targets:
         message = f"nothing to fit: {'; '.join(notes)}"
         raise ConfigError([Problem(f"{key}.files", measured.files, message)], job.name)
     common = {"experiment": measured.experiment, "device": device, "weight": measured.weight}
-    return [Target.model_validate(target | common) for target in targets], [f"{measured.files}: {n}" for n in notes]
+    linear = {name for name, measurement in own.items() if measurement.linear}
+    found = set_of(measured.files, measured.experiment, device, fit, linear)
+    said = [f"{measured.files}: {note}" for note in notes]
+    return [Target.model_validate(target | common) for target in targets], found, said
 
 
 def _measured(

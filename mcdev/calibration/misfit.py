@@ -116,6 +116,11 @@ class Evaluations:
                 self._files.setdefault(number, []).append(path)
 
     @property
+    def accepted(self) -> list[Origin]:
+        """Whose evaluations count."""
+        return [identity.origin for identity in self._identities.values()]
+
+    @property
     def origins(self) -> list[Origin]:
         """Who computed what was repeated, and this process."""
         return list(dict.fromkeys([*self._origins, Origin.here()]))

@@ -13,6 +13,7 @@ from mcdev.calibration.next_experiments import Designed
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.posterior import Posterior
 from mcdev.calibration.profile import Profile
+from mcdev.calibration.read_off import Correlated
 from mcdev.calibration.search import Run
 from mcdev.calibration.uncertainty import Knowledge
 
@@ -59,3 +60,5 @@ class Outcome(NamedTuple):
     wall: float
     posterior: Posterior | None = None
     designed: Designed | None = None
+    correlated: tuple[Correlated, ...] = ()
+    """Of each set of measured devices, the two parameters whose correlation is furthest from the model's."""

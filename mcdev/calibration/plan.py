@@ -25,6 +25,7 @@ from mcdev.calibration.limits import problems as design_problems
 from mcdev.calibration.measured_devices import targets_of_files
 from mcdev.calibration.parameters import Parameter, parameters_of
 from mcdev.calibration.places import moved
+from mcdev.calibration.readings_of_sets import DeviceReadings
 from mcdev.calibration.simulable import problems, unused
 from mcdev.configuration.address import OF_SPREAD
 from mcdev.configuration.describes import check_describes
@@ -78,6 +79,8 @@ class Plan:
     """Where its relative file names start."""
     cases: dict[tuple[str, str], tuple[Case, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    sets: tuple[DeviceReadings, ...] = ()
+    """Of the files of measured devices, what was read of each device."""
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -107,6 +110,11 @@ class Plan:
     def values(self, u: np.ndarray) -> np.ndarray:
         """SI values of the parameters."""
         return np.array([p.coordinate.value(float(x)) for p, x in zip(self.parameters, u, strict=True)])
+
+    def natural(self, x: np.ndarray) -> np.ndarray:
+        """Natural coordinates of parameters [draw, parameter] (SI): ln x of a scale."""
+        rows = [[p.coordinate.natural(float(v)) for p, v in zip(self.parameters, row, strict=True)] for row in x]
+        return np.array(rows)
 
     def given(self, x: np.ndarray, experiment: str, device: str) -> dict[str, float]:
         """Key path → value for one experiment on one device."""
@@ -162,13 +170,15 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     found += unread
     targets = [(f"targets.{i}", target) for i, target in enumerate(job.targets)]
     of_files: list[str] = []
+    sets: list[DeviceReadings] = []
     for i, measured in enumerate(job.measured):
         try:
-            own, notes = targets_of_files(f"measured.{i}", measured, job, devices, experiments, folder)
+            own, read, notes = targets_of_files(f"measured.{i}", measured, job, devices, experiments, folder)
         except ConfigError as error:
             found += error.problems
             continue
         targets += [(f"measured.{i}", target) for target in own]
+        sets.append(read)
         of_files += notes
     goals = [
         g
@@ -178,7 +188,7 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     candidates = [
         g
         for i, c in enumerate(job.candidates)
-        for g in candidates_of(f"candidates.{i}", c, devices, experiments, found)
+        for g in candidates_of(f"candidates.{i}", c, devices, experiments, found, job.simulations is not None)
     ]
     if not job.targets and not job.curves and not job.measured:
         found.append(Problem("targets", None, "none is given, and no curve either: nothing to fit to"))
@@ -210,7 +220,8 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
     }
     written = copy.deepcopy(dict(data))
     plan = Plan(
-        job, tuple(parameters), tuple(goals), tuple(traces), tuple(candidates), experiments, written, folder, cases
+        *(job, tuple(parameters), tuple(goals), tuple(traces), tuple(candidates), experiments, written, folder, cases),
+        sets=tuple(sets),
     )
     for name in job.models:
         with_model(plan, name)  # what is wrong with a model is to be known before hours of work

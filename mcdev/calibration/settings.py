@@ -55,6 +55,19 @@ def spaces_of(plan: Plan) -> list[Space]:
     return found
 
 
+def possible(space: Space, places: np.ndarray) -> list[tuple[int, Experiment]]:
+    """The experiments that can be done, each with the number of its place among ``places`` [setting, axis]."""
+    found: list[tuple[int, Experiment]] = []
+    for i, place in enumerate(places):
+        try:
+            experiment = space.at(place)
+            if Trial(experiment).rows.steps > 0:
+                found.append((i, experiment))
+        except (ConfigError, ArithmeticError):
+            continue
+    return found
+
+
 def looks(
     plan: Plan,
     x: np.ndarray,
@@ -66,20 +79,13 @@ def looks(
 ) -> list[Look]:
     """What the experiment gives at each of some places [setting, axis], at parameters ``x``; ``other``: a model to be
     told from this one, and its parameters."""
-    possible: list[tuple[int, Experiment]] = []
-    for i, place in enumerate(places):
-        try:
-            experiment = space.at(place)
-            if Trial(experiment).rows.steps > 0:
-                possible.append((i, experiment))
-        except (ConfigError, ArithmeticError):
-            continue
-    shown = _rows(plan, x, space, [e for _, e in possible], devices, seed)
-    beside = shown if other is None else _rows(*other, space, [e for _, e in possible], devices, seed)
+    done = possible(space, places)
+    shown = _rows(plan, x, space, [e for _, e in done], devices, seed)
+    beside = shown if other is None else _rows(*other, space, [e for _, e in done], devices, seed)
     count = len(plan.parameters)
     nothing = Look(np.empty((0, count)), np.empty((0, len((other or (plan,))[0].parameters))), np.empty(0))
     found = [nothing] * len(places)
-    for k, (i, _) in enumerate(possible):
+    for k, (i, _) in enumerate(done):
         value, rows, sigma = (part[k] for part in shown)
         value_2, rows_2, _ = (part[k] for part in beside)
         fine = (

@@ -50,7 +50,7 @@ def unused(job: Job) -> list[str]:
         return []
     given = {
         "[search]": "search" in job.model_fields_set,
-        "[[candidates]]": bool(job.candidates),
+        "[[candidates]]": bool(job.candidates) and job.design is None,
         "[models]": bool(job.models),
         "report.profile": bool(job.report.profile),
     }

@@ -99,7 +99,7 @@ def assemble(outcome: Outcome, source: str, origins: Sequence[Origin]) -> xr.Dat
             data[name] = xr.Variable("candidate", [getattr(g, name) for g in outcome.gains], {"long_name": words})
         groups["/candidates"] = data
     if outcome.designed is not None:
-        groups["/design"] = _design(outcome.plan, outcome.designed)
+        groups["/design"] = of_design(outcome.plan, outcome.designed)
     if outcome.posterior is not None:
         p = outcome.posterior
         scale = np.array([parameter.mark.scale for parameter in plan.parameters])
@@ -265,7 +265,8 @@ def _history(runs: list[Run]) -> xr.Dataset:
     return data
 
 
-def _design(plan: Plan, found: Designed) -> xr.Dataset:
+def of_design(plan: Plan, found: Designed) -> xr.Dataset:
+    """The group ``/design``."""
     data = xr.Dataset(coords={"parameter": [p.label for p in plan.parameters]})
     data["experiment"] = xr.Variable("design", np.array([space.experiment for space, _ in found.chosen], dtype="U"))
     data["settings"] = xr.Variable("design", np.array([s.said(one.place) for s, one in found.chosen], dtype="U"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -33,6 +33,20 @@ AcceptOther = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; may be repeated.")
 ]
+
+
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads or local workers; default: all cores.")]
+Scheduler = Annotated[str, typer.Option(help="threads, or dask: a cluster of processes.")]
+SchedulerAddress = Annotated[
+    str | None, typer.Option(help="Of a Dask scheduler that runs already, like tcp://host:8786.")
+]
+
+
+def kind_of_workers(scheduler: str, address: str | None) -> Literal["threads", "dask"]:
+    """As ``--scheduler`` and ``--scheduler-address`` say. Raises ``Leave`` for a scheduler that there is not."""
+    if scheduler not in ("threads", "dask"):
+        raise Leave(f"--scheduler {one_line(scheduler, 40)}: expected threads or dask", CONFIG)
+    return "dask" if scheduler == "dask" or address else "threads"
 
 
 def _version(asked: bool) -> None:

@@ -19,9 +19,13 @@ from mcdev.interface.application import (
     PictureStyle,
     Plugins,
     Quiet,
+    Scheduler,
+    SchedulerAddress,
+    Threads,
     again_with,
     app,
     command_line,
+    kind_of_workers,
     overrides,
     start,
 )
@@ -43,14 +47,12 @@ def run(
     plugin: Plugins = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default: a new one under runs/.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Folder of a stopped run, to be gone on with.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads or local workers; default: all cores.")] = None,
+    threads: Threads = None,
     memory: Annotated[
         float | None, typer.Option(min=0.001, help="Budget in GiB; default: 80 % of what is free.")
     ] = None,
-    scheduler: Annotated[str, typer.Option(help="threads, or dask: a cluster of processes.")] = "threads",
-    scheduler_address: Annotated[
-        str | None, typer.Option(help="Of a Dask scheduler that runs already, like tcp://host:8786.")
-    ] = None,
+    scheduler: Scheduler = "threads",
+    scheduler_address: SchedulerAddress = None,
     accept: AcceptOther = False,
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
     form: PictureFormat = "png",
@@ -68,11 +70,9 @@ def run(
     from mcdev.results import safekeeping
     from mcdev.results.file import folder_name
 
-    if scheduler not in ("threads", "dask"):
-        raise Leave(f"--scheduler {scheduler}: expected threads or dask", CONFIG)
+    kind = kind_of_workers(scheduler, scheduler_address)
     if resume is not None and out is not None:
         raise Leave("--out and --resume both name the folder; give one of them", CONFIG)
-    kind: Literal["threads", "dask"] = "dask" if scheduler == "dask" or scheduler_address else "threads"
     pictures = _pictures(form, only, style) if figures else None
     how = _How(kind, threads, scheduler_address, memory * 2**30 if memory else None, pictures, accept)
     if config is None and resume is None:
@@ -291,20 +291,34 @@ def calibrate(
     plugin: Plugins = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default: a new one under runs/.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Folder of a stopped calibration, to be gone on with.")] = None,
+    threads: Threads = None,
+    scheduler: Scheduler = "threads",
+    scheduler_address: SchedulerAddress = None,
     accept: AcceptOther = False,
     figures: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
     form: PictureFormat = "png",
     quiet: Quiet = False,
 ) -> None:
-    """Fit device parameters to reported numbers and measured curves: values, intervals, what is not determined."""
+    """Fit device parameters to reported numbers and measured curves: values, intervals, what is not determined.
+
+    Threads and scheduler are those of the simulations that [simulations] asks for.
+    """
     from mcdev.calibration import folder as its_folder
     from mcdev.calibration import load_job
     from mcdev.machine import compilation_cache
     from mcdev.results.record import alone
+    from mcdev.results.scheduler import workers
 
+    kind = kind_of_workers(scheduler, scheduler_address)
     start()
     compilation_cache.switch_on()
     plan = load_job(config, overrides(set_))
+    if plan.job.simulations is None and (kind == "dask" or threads is not None):
+        raise Leave(
+            "--threads, --scheduler and --scheduler-address are of [simulations], which the file has not: a search is "
+            "done in this process, on all cores; leave them out",
+            CONFIG,
+        )
     if resume is None:
         folder = _claim(out or Path(plan.job.directory) / its_folder.folder_name(plan), {})
     else:
@@ -319,7 +333,10 @@ def calibrate(
             TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=STDERR, disable=STDERR.hushed
         ) as bar:
             task = bar.add_task(plan.job.name, total=None)
-            tree = its_folder.work(plan, folder, kept, lambda text: bar.update(task, description=visible(text)))
+            with workers(kind, threads, scheduler_address) as crew:
+                tree = its_folder.work(
+                    plan, folder, kept, lambda text: bar.update(task, description=visible(text)), crew, accept
+                )
         for note in kept.notes:
             STDERR.say(note)
         print_calibration(tree)

@@ -110,6 +110,15 @@ def agreed(record: Kind, own: Identity, folder: Path, accept: bool, changed: Cal
     return record.model_copy(update={"accepted": (*record.accepted, own.origin)})
 
 
+def stranger(own: Origin, worker: Origin) -> ResultsError:
+    """What is said of a worker that is another machine than those accepted."""
+    how = told(differences(own, worker))
+    return ResultsError(
+        f"a worker is another machine ({how}), whose numbers differ in their last bits; "
+        f"take workers of one kind, or {ACCEPT}, which the results will say"
+    )
+
+
 def changes(there: Any, here: Any) -> list[str]:
     """How one configuration differs from another, key by key, in words."""
     found = list(changed_keys(there, here))

@@ -32,9 +32,8 @@ from mcdev.configuration.plugins import load_installed, loaded
 from mcdev.files import structure
 from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import Identity, Origin, differences, told
-from mcdev.machine.provenance import ACCEPT
 from mcdev.results.file import FILE_NAME, find
-from mcdev.results.record import Record, agreed, alone, changes, read_record, write_record
+from mcdev.results.record import Record, agreed, alone, changes, read_record, stranger, write_record
 from mcdev.results.scheduler import Workers
 from mcdev.results.tree import assemble
 from mcdev.schema import Strict
@@ -205,11 +204,7 @@ class Folder:
         """Raises ``ResultsError`` where another machine has made it, and that is not accepted."""
         if made.origin not in self.record.origins:
             if not self.accept:
-                how = told(differences(self.record.identity.origin, made.origin))
-                raise ResultsError(
-                    f"a worker is another machine ({how}), whose numbers differ in their last bits; "
-                    f"take workers of one kind, or {ACCEPT}, which the results will say"
-                )
+                raise stranger(self.record.identity.origin, made.origin)
             self._write(self.record.model_copy(update={"accepted": (*self.record.accepted, made.origin)}))
         buffer = io.BytesIO()
         with h5py.File(buffer, "w", track_order=True) as file:
