@@ -328,7 +328,8 @@ def _label_warnings(experiment: Experiment) -> list[str]:
         given = without_preset(table, table.model_dump(mode="json", exclude_none=True), experiment.own_presets)
         why = {
             name: "only what labels an axis (positions) changes with it; no current and no time does, because "
-            "others are given in units of it. For another device change "
+            "others are given in units of it. For another gap of the same material give the gap that they are stated "
+            f"for, {place}.reference_gap; for another device change "
             f"{', '.join(f'{place}.{other}' for other in others)} as well"
             for name, others in table.labels.items()
         }

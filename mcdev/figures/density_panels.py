@@ -28,8 +28,9 @@ class Moment(NamedTuple):
 
 
 def has_density(tree: xr.DataTree) -> bool:
-    """Whether these results hold the density along the device."""
-    return "density" in tree["profile"].dataset
+    """Whether these results hold the density along the device; measured devices have none."""
+    profile = tree["profile"].dataset
+    return "density" in profile and bool(np.isfinite(profile["density"]).any())
 
 
 def draw_panels(

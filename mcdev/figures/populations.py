@@ -12,6 +12,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mcdev.configuration.display import counted
 from mcdev.figures.axes import measurement
 from mcdev.figures.saving import save
 from mcdev.figures.style import BLUE, MEAN, ORANGE, SMALL, dress, legend_above, plain_ticks, remark, sheet
@@ -84,9 +85,10 @@ def draw_beside(
 def _all(axes: Axes, reading: Reading, factor: float, name: str, colour: str) -> None:
     known = np.isfinite(reading.values) & np.isin(reading.status, (OK, RIGHT_CENSORED, LEFT_CENSORED))
     device, _ = np.nonzero(known)
-    words = f"{name}: {device.size} values of {np.unique(device).size} devices"
+    words = f"{name}: {counted(device.size, 'value')} of {counted(np.unique(device).size, 'device')}"
     words += f", {reading.right} right-censored" if reading.right else ""
     words += f", {reading.left} left-censored" if reading.left else ""
+    words = words.replace(", ", "\n", 1) if len(words) > 55 else words  # as wide as one column of a journal
     clustered = bool(np.unique(device).size < device.size)
     data = Sample(reading.values[known], reading.status[known], device, clustered)
     curve = kaplan_meier(data) if device.size else None

@@ -301,7 +301,7 @@ def calibrate(
 ) -> None:
     """Fit device parameters to reported numbers and measured curves: values, intervals, what is not determined.
 
-    Threads and scheduler are those of the simulations that [simulations] asks for.
+    Threads and scheduler are those of the simulations from which a posterior is learnt.
     """
     from mcdev.calibration import folder as its_folder
     from mcdev.calibration import load_job

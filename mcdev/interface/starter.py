@@ -230,7 +230,7 @@ def _keys(
 def _sentence(text: str | None) -> str:
     """The first sentence, in one line, without the marks of a docstring."""
     plain = re.sub(r":\w+:`([^`]+)`|``([^`]+)``", r"\1\2", " ".join((text or "").split()))
-    return re.split(r"(?<!et al)\.(?: |$)", plain)[0]
+    return re.split(r"(?<!et al)(?<!Fig)(?<!eq)(?<!Eq)\.(?: |$)", plain)[0]
 
 
 def line(key: str, value: Any, meaning: str = "", off: bool = False) -> str:
