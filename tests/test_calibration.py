@@ -188,7 +188,7 @@ def test_planted_parameters_are_found_from_far_off_and_within_their_intervals() 
     assert np.all((k.low < truth) & (truth < k.high))
     assert k.determined.all()
     text = "\n".join(conclusions(outcome))
-    assert "says nothing about the model" in text  # two numbers, two parameters
+    assert "does not confirm the model" in text  # two numbers, two parameters
     assert "ends at its" not in text
     bound = outcome.plan.parameters[0].coordinate.low
     cut = outcome._replace(knowledge=k._replace(low=np.array([bound, k.low[1]])))

@@ -395,7 +395,7 @@ def test_a_planted_population_is_found_within_its_intervals(tmp_path: Path) -> N
     assert k.sd[labels.index("relaxation_time.median")] == pytest.approx(spread / np.sqrt(DEVICES), rel=0.5)
     assert k.sd[labels.index("relaxation_time.sigma")] == pytest.approx(1 / np.sqrt(2 * (DEVICES - 1)), rel=0.4)
     assert k.sd[labels.index("cycle_to_cycle.relaxation_time")] == pytest.approx(1 / np.sqrt(380), rel=0.4)
-    assert "says nothing about the model" in "\n".join(conclusions(outcome))
+    assert "does not confirm the model" in "\n".join(conclusions(outcome))
     tree = calibration_tree.assemble(outcome, "", [Origin.here()])
     assert np.all(tree["targets/uncertainty"].values > 0)
     write_fitted(outcome, tmp_path)
