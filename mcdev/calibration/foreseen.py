@@ -22,8 +22,8 @@ import numpy as np
 from mcdev.calibration.data_sets import simulate_sets
 from mcdev.calibration.design import Look
 from mcdev.calibration.goals import Goal
-from mcdev.calibration.plan import Case, Plan
-from mcdev.calibration.settings import Space, possible
+from mcdev.calibration.plan import Plan
+from mcdev.calibration.settings import Space, possible, side_by_side
 from mcdev.measurements.contract import FAILED, OK
 
 DRAWS = 128
@@ -40,16 +40,10 @@ def looks(
     x = draws[:DRAWS]
     z = plan.natural(x)
     found = possible(space, places)
-    pair = (space.experiment, space.device)
-    goals = [
-        goal._replace(read=goal.read.model_copy(update={"point": i + 1}))
-        for i in range(len(found))
-        for goal in space.goals
-    ]
     looked = [Look(np.empty((0, z.shape[1])), np.empty((0, z.shape[1])), np.empty(0))] * len(places)
     if not found:
         return looked
-    cases = {pair: tuple(Case(*pair, i, experiment) for i, (_, experiment) in enumerate(found))}
+    cases, goals = side_by_side(space, [experiment for _, experiment in found])
     seeds = np.random.default_rng(seed).integers(2**32, size=len(x))
     sets = simulate_sets(dataclasses.replace(plan, cases=cases, goals=tuple(goals)), x, seeds, threads=threads)
     count = len(space.goals)

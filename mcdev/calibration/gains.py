@@ -34,9 +34,7 @@ def gains(plan: Plan, m: Misfit, devices: int, seed: int) -> list[Gain]:
     a = matrix(plan, m)
     x = plan.values(m.u)
     found = evaluate(plan, x, devices, seed, True, plan.candidates, traces=False)
-    per_natural = np.array(
-        [1.0 / p.coordinate.natural_slope(float(v)) for p, v in zip(plan.parameters, x, strict=True)]
-    )
+    per_natural = 1.0 / plan.natural_slope(x)
     before = _smallest(a)
     rows = []
     for goal, value, row in zip(plan.candidates, found.value, found.jacobian, strict=True):

@@ -116,6 +116,10 @@ class Plan:
         rows = [[p.coordinate.natural(float(v)) for p, v in zip(self.parameters, row, strict=True)] for row in x]
         return np.array(rows)
 
+    def natural_slope(self, x: np.ndarray) -> np.ndarray:
+        """Their derivatives by the parameters, at one point [parameter] (SI)."""
+        return np.array([p.coordinate.natural_slope(float(v)) for p, v in zip(self.parameters, x, strict=True)])
+
     def given(self, x: np.ndarray, experiment: str, device: str) -> dict[str, float]:
         """Key path → value for one experiment on one device."""
         return {self.parameters[j].path: float(x[j]) for j in self.columns(experiment, device).values()}

@@ -19,11 +19,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
 
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.readings_of_sets import DeviceReadings, of_devices
 from mcdev.simulation.ensemble import simulate
+from mcdev.statistics.copula import normal_scores
 
 DEVICES = 500
 """Of the model."""
@@ -90,8 +90,7 @@ def correlated(
     """The two parameters of measured devices ``own`` [device, reading] that correlate least as in the model, of whose
     devices ``model`` [device, reading] are the readings and ``drawn`` [device, parameter] the parameters; None where
     fewer than two are read off well."""
-    ranks = np.apply_along_axis(stats.rankdata, 0, drawn) if drawn.size else drawn
-    w = special.ndtri((ranks - 0.5) / len(model))
+    w = np.array([normal_scores(values) for values in drawn.T]).reshape(drawn.shape[::-1]).T
     scale = np.maximum(model.std(axis=0), 1e-300)
     size, turn = np.linalg.eigh(np.atleast_2d(np.corrcoef(model.T)))
     turn = turn[:, size > _TOLD]

@@ -102,21 +102,25 @@ def _rows(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Values [experiment, number], their derivatives by natural coordinates [experiment, number, parameter], and
     uncertainties [experiment, number]."""
-    pair = (space.experiment, space.device)
     count = len(space.goals)
     if not experiments:
         return np.empty((0, count)), np.empty((0, count, len(plan.parameters))), np.empty((0, count))
-    cases = {pair: tuple(Case(*pair, i, experiment) for i, experiment in enumerate(experiments))}
-    goals = [
-        goal._replace(read=goal.read.model_copy(update={"point": i + 1}))
-        for i in range(len(experiments))
-        for goal in space.goals
-    ]
+    cases, goals = side_by_side(space, experiments)
     found = evaluate(dataclasses.replace(plan, cases=plan.cases | cases), x, devices, seed, True, goals, traces=False)
-    natural = np.array([1.0 / p.coordinate.natural_slope(float(v)) for p, v in zip(plan.parameters, x, strict=True)])
+    natural = 1.0 / plan.natural_slope(x)
     sigma = np.array([goal.expected_sigma(float(v)) for goal, v in zip(goals, found.value, strict=True)])
     shape = (len(experiments), count)
     return found.value.reshape(shape), (found.jacobian * natural).reshape(*shape, -1), sigma.reshape(shape)
+
+
+def side_by_side(
+    space: Space, experiments: Sequence[Experiment]
+) -> tuple[dict[tuple[str, str], tuple[Case, ...]], list[Goal]]:
+    """Several settings of an experiment as its points, and the numbers that are read at each, point after point."""
+    pair = (space.experiment, space.device)
+    cases = {pair: tuple(Case(*pair, i, experiment) for i, experiment in enumerate(experiments))}
+    points = range(1, len(experiments) + 1)
+    return cases, [g._replace(read=g.read.model_copy(update={"point": p})) for p in points for g in space.goals]
 
 
 def tables(space: Space, place: np.ndarray) -> dict[str, Any]:

@@ -84,14 +84,8 @@ class Knowledge(NamedTuple):
 
 def _per_natural(plan: Plan, m: Misfit, by_free: np.ndarray) -> np.ndarray:
     """Derivatives [number, parameter] by the natural coordinates, from those by the free ones."""
-    x = plan.values(m.u)
-    per_free = np.array(
-        [
-            p.coordinate.natural_slope(float(v)) * p.coordinate.slope(float(u))
-            for p, v, u in zip(plan.parameters, x, m.u, strict=True)
-        ]
-    )
-    return np.asarray(by_free / per_free)
+    slope = np.array([p.coordinate.slope(float(u)) for p, u in zip(plan.parameters, m.u, strict=True)])
+    return np.asarray(by_free / (plan.natural_slope(plan.values(m.u)) * slope))
 
 
 def matrix(plan: Plan, m: Misfit, priors: bool = True) -> np.ndarray:
@@ -143,7 +137,7 @@ def known(plan: Plan, m: Misfit, fitted: Misfit | None = None) -> Knowledge:
     if freedom > 0 and inflation > 1.0:
         z = stats.t.ppf(0.5 + CONFIDENCE / 2, np.minimum(devices, freedom))
     x = plan.values(m.u)
-    natural = np.array([p.coordinate.natural(float(v)) for p, v in zip(plan.parameters, x, strict=True)])
+    (natural,) = plan.natural(x[None])
     low, high = np.empty(count), np.empty(count)
     for j, p in enumerate(plan.parameters):
         far = min(float(z[j] * sd[j]), 500.0) if p.coordinate.positive else float(z[j] * sd[j])

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mcdev.configuration.display import counted
 from mcdev.figures.spread import LEAST_CYCLES, LEAST_DEVICES, Shown, shown
 from mcdev.figures.style import BLACK, BLUE, GREY, MEAN, SMALL, dress, legend_above, plain_ticks, sheet
 from mcdev.measurements.contract import RIGHT_CENSORED
@@ -75,9 +76,8 @@ def draw(tree: xr.DataTree) -> Figure:
 
 
 def _counted(shown: int, devices: int) -> str:
-    if devices == 1:
-        return "1 device"
-    return f"{devices} devices" if shown == devices else f"{shown} of {devices} devices"
+    every = counted(devices, "device")
+    return every if devices in (1, shown) else f"{shown} of {every}"
 
 
 def _quartiles(reading: Reading, blocks: list[np.ndarray]) -> np.ndarray:

@@ -32,7 +32,7 @@ class Copula:
 
 
 def normal_scores(line: np.ndarray) -> np.ndarray:
-    """Scores of values [device, cycle]; NaN where there is none. Ties (censored observations at ±infinity among them)
+    """Scores of values among all of them; NaN where there is none. Ties (censored observations at ±infinity among them)
     share their mean rank."""
     scores = np.full(line.shape, np.nan)
     known = ~np.isnan(line)
