@@ -1051,6 +1051,30 @@ def test_what_is_read_of_one_ensemble_is_simulated_once(monkeypatch: pytest.Monk
         np.testing.assert_array_equal(*(reading.slope[name] for reading in both))
 
 
+def test_settings_of_differences_where_there_are_none_are_said() -> None:
+    """Devices without noise have exact derivatives: how far differences would reach changes nothing."""
+    data: dict[str, Any] = {
+        "name": "exact",
+        "device": {"preset": "device_p"},
+        "experiments": {
+            "hold": {
+                "protocol": {"kind": "hold", "duration": "0.02 s"},
+                "measurements": {"g": {"kind": "mean_conductance"}},
+            }
+        },
+        "parameters": {"device.conductivity": {"reach": 0.2}},
+        "targets": [
+            {"experiment": "hold", "measurement": "g", "value": "1 mS", "uncertainty": "1 %", "source": "none"}
+        ],
+        "search": {"derivatives": "differences"},
+    }
+    (said,) = plan_of(data).warnings
+    assert 'search.derivatives, parameters."device.conductivity".reach have no effect' in said
+    data["device"] = {"preset": "wang2017_reduced", "particles": 4}
+    data["parameters"] = {"device.friction": {"reach": 0.2}}
+    assert not plan_of(data).warnings
+
+
 def test_each_parameter_has_its_own_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     """Differences reach as far as stands at the parameter, else as in the search; a step goes no further than four of
     the shortest that it uses up."""

@@ -355,7 +355,7 @@ def _alike(experiments: Mapping[tuple[str, str], Experiment]) -> list[Problem]:
 
 
 def _warnings(plan: Plan) -> list[str]:
-    found = unused(plan.job)
+    found = unused(plan.job) + _without_effect(plan)
     numbers = sum(g.weight > 0 for g in plan.goals) + sum(int(np.isfinite(t.current).sum()) for t in plan.traces)
     priors = sum(p.prior_centre is not None for p in plan.parameters)
     if numbers + priors < len(plan.parameters) and plan.job.simulations is None:
@@ -392,6 +392,19 @@ def _warnings(plan: Plan) -> list[str]:
         if name in plan.job.experiments and not any(name == g.experiment for g in (*plan.goals, *plan.candidates)):
             found.append(f"{key_path('experiments', name)}: no target reads it; it is not computed")
     return found
+
+
+def _without_effect(plan: Plan) -> list[str]:
+    """What is said of differences of ensembles where no device has noise, whose derivatives are exact."""
+    if plan.job.simulations is not None or any(not e.device.exact for e in plan.experiments.values()):
+        return []
+    given = plan.job.search.model_fields_set
+    names = [f"search.{key}" for key in ("derivatives", "reach", "largest_ensemble") if key in given]
+    names += [key_path("parameters", path) + ".reach" for path, free in plan.job.parameters.items() if free.reach]
+    if not names:
+        return []
+    verb = "has" if len(names) == 1 else "have"
+    return [f"the devices have no noise, their derivatives are exact: {', '.join(names)} {verb} no effect"]
 
 
 __all__ = ["Case", "Plan", "Trace", "load_job", "resolve", "with_model"]
