@@ -27,6 +27,7 @@ from mcdev.configuration.experiment import Experiment
 from mcdev.devices.contract import LaneKey
 from mcdev.devices.diffusive import Diffusive
 from mcdev.devices.diffusive_particles import DiffusiveDevices, DiffusiveState
+from mcdev.devices.tunnelling import relative_conductance
 from mcdev.export import ngspice
 from mcdev.integrators.noise import realisation_key
 from mcdev.interface import cli
@@ -122,7 +123,8 @@ def diffusive(experiment: Experiment) -> Diffusive:
 def state_at(devices: DiffusiveDevices, x: Any) -> DiffusiveState:
     """A state with these positions [particle, lane] at the background temperature."""
     x = jnp.asarray(x, devices.theta_0.dtype)
-    return DiffusiveState(x, devices.theta_0, jnp.zeros_like(x), devices._relative_conductance(x))
+    g = relative_conductance(x, devices.parameters["tunnelling_length"])
+    return DiffusiveState(x, devices.theta_0, jnp.zeros_like(x), g)
 
 
 def elsewhere(monkeypatch: pytest.MonkeyPatch, **fields: str) -> None:

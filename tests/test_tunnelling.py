@@ -52,6 +52,16 @@ def check_permutations() -> None:
         np.testing.assert_array_equal(conductance(rng.permuted(x, axis=0), tunnelling_length), g)
 
 
+@pytest.mark.parametrize("lanes", [16, 256])
+@pytest.mark.parametrize("particles", [1, 7, 40])
+def test_at_rest_it_is_the_same_bit_for_bit(particles: int, lanes: int) -> None:
+    """Sorted by the library or by the network, the same gaps are added in the same order."""
+    x = np.random.default_rng(particles).uniform(-1, 1, (particles, lanes)).astype(np.float32)
+    rate = jnp.full(lanes, 0.2, jnp.float32)
+    once = jax.jit(tunnelling.conductance_once)(x, rate)
+    np.testing.assert_array_equal(once, jax.jit(tunnelling.relative_conductance)(x, rate))
+
+
 def test_hand_computed() -> None:
     check_hand_computed()
 

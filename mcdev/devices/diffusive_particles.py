@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, UInt32
 from mcdev.devices.contract import LaneKey, PerLane
 from mcdev.devices.landscape import Landscape
 from mcdev.devices.nanoparticles import NanoparticleDevices, initial_draws
-from mcdev.devices.tunnelling import relative_conductance
+from mcdev.devices.tunnelling import conductance_once, relative_conductance
 from mcdev.integrators import resident
 from mcdev.integrators.elementary import plain_gaussian
 from mcdev.integrators.interval import Interval
@@ -79,7 +79,8 @@ class DiffusiveDevices(NanoparticleDevices):
     def rest(self, key: LaneKey) -> DiffusiveState:
         """Each particle from the Boltzmann density of its half of the gap, by inversion, or anywhere; T = T_0."""
         x = self.draw(key).x
-        return DiffusiveState(x, self.theta_0, jnp.zeros_like(x), self._relative_conductance(x))
+        g = conductance_once(x, self.parameters["tunnelling_length"])
+        return DiffusiveState(x, self.theta_0, jnp.zeros_like(x), g)
 
     def draw(self, key: LaneKey) -> Draw:
         """Where the particles begin, and what they were drawn from."""
@@ -107,9 +108,6 @@ class DiffusiveDevices(NanoparticleDevices):
         step = jnp.log(distance[1, 0])
         return Draw(x, on_left, resting, log_left + step, log_right + step)
 
-    def _relative_conductance(self, x: Float[Array, "particle lane"]) -> PerLane:
-        return relative_conductance(x, self.parameters["tunnelling_length"])
-
     def advance(
         self,
         state: DiffusiveState,
@@ -129,7 +127,8 @@ class DiffusiveDevices(NanoparticleDevices):
             x, before = diffuse(
                 self.scheme, lambda x: self.landscape.force(x) + move.pull, state.x, state.before, *given
             )
-        return DiffusiveState(x, move.theta, before, self._relative_conductance(x))
+        g = relative_conductance(x, self.parameters["tunnelling_length"])
+        return DiffusiveState(x, move.theta, before, g)
 
     def kinetics(self, theta: PerLane, voltage: PerLane, current: PerLane, interval: Interval) -> Kinetics:
         """Power is held over the interval, for which eq. 5 is solved exactly; the particles move at the

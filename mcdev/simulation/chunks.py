@@ -195,7 +195,7 @@ def _computed(works: Sequence[Work], pieces: Sequence[Piece], progress: Progress
     trains: list[list[list[tuple[Ragged, int, int]]]] = [[[] for _ in piece.trial.detectors] for piece in pieces]
     for cycle in range(chunk.begin, chunk.end):
         out = group.run(cycle, progress)
-        found = _measured(group, out)
+        found = measured(group, out)
         for p, piece in enumerate(pieces):
             cycles[p].append({name: value[spans[p]] for name, value in found.items()})
             for parts, spikes in zip(trains[p], out.spikes.values(), strict=True):
@@ -229,7 +229,7 @@ def _state(work: Work, piece: Piece) -> list[np.ndarray]:
     return [leaf[..., piece.first - first : piece.last - first] for leaf in leaves]
 
 
-def _measured(group: Group, out: Cycle) -> Arrays:
+def measured(group: Group, out: Cycle) -> Arrays:
     """Every measurement of one cycle on each lane of a group; NaN and a status where there is no number."""
     found: Arrays = {"intact": out.intact, "impedance": np.where(out.intact, out.impedance, np.nan).T}
     trials = [piece.trial for piece in group.pieces]

@@ -34,6 +34,7 @@ from mcdev.simulation.chunks import (
 from mcdev.simulation.gathering import PointResult, gather, held_together
 from mcdev.simulation.kept import InMemory, Keeper, Made
 from mcdev.simulation.progress import Progress, Stopped
+from mcdev.simulation.rehearsal import needed, rehearse
 from mcdev.simulation.trial import Trial, trials
 
 
@@ -104,6 +105,8 @@ def perform(
         before = predecessor.get(chunk)
         return None if before is None else carried(keeper.get(before))
 
+    if not alone and workers > 1 and waiting and needed(points[0]):
+        pool.submit(rehearse, points[0])
     try:
         while waiting or running:
             while waiting and len(running) < 2 * workers:

@@ -182,20 +182,24 @@ class Group:
         recorded = self.advance(key, [trial.rows for trial in trials], progress)
         spikes = self.spikes()
         self.carry = self.carry._replace(spikes=())
-        impedance = np.empty((0, self.lanes), complex)
-        if trials[0].frequency.size:
-            bias = self._full([np.full(self.slot, trial.rows.end[-1]) for trial in trials])
-            at = (jnp.asarray(x, self.dtype) for x in (bias, trials[0].frequency))
-            impedance = np.asarray(program().impedance(self.devices, self.circuit, self.carry, *at))
         return Cycle(
             {name: series[:, self.own] for name, series in recorded.channels.items()},
             recorded.profile,
             recorded.snapshot,
-            impedance[:, self.own],
+            self.impedance(),
             np.asarray(self.carry.intact)[self.own],
             None if self.carry.culprit is None else np.asarray(self.carry.culprit)[self.own],
             spikes,
         )
+
+    def impedance(self) -> np.ndarray:
+        """[F, lane] at the end of the protocol, of the lanes with a device of their own."""
+        trials = [piece.trial for piece in self.pieces]
+        if not trials[0].frequency.size:
+            return np.empty((0, self.own.size), complex)
+        bias = self._full([np.full(self.slot, trial.rows.end[-1]) for trial in trials])
+        at = (jnp.asarray(x, self.dtype) for x in (bias, trials[0].frequency))
+        return np.asarray(program().impedance(self.devices, self.circuit, self.carry, *at))[:, self.own]
 
     def advance(self, key: LaneKey, drives: Sequence[Drive], progress: Progress) -> Any:
         """Every piece through its own rows, all of one length; what was recorded, as NumPy's arrays."""
