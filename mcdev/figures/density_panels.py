@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from matplotlib.transforms import Affine2D, Bbox
 
 from mcdev.figures.axes import Scale, points, quantity
 from mcdev.figures.courses import Course
+from mcdev.figures.lines import in_lines
 from mcdev.figures.style import BLUE, ORANGE, RED, SMALL, WHITE, dress, remark
 
 _GOLDEN = 0.618033988749895
@@ -75,8 +75,11 @@ def draw_panels(
         panels.append(panel)
     title, texts = points(tree)
     if texts:
-        words = textwrap.fill(f"densities at {title}: {texts[0]}", 60)  # a long line would squeeze the panels
-        panels[0].set_title(words, fontsize=SMALL, loc="left", pad=2)
+        words = in_lines(f"densities at {title}: {texts[0]}", 60)
+        at: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 2), "textcoords": "offset points"}
+        panels[0].annotate(words, (0, 1), fontsize=SMALL, annotation_clip=False, **at).set_in_layout(False)
+        # Room above for its lines and none beside: what is wider than its panel would push the others away.
+        panels[0].set_title("\n".join(" " for _ in words.splitlines()), fontsize=SMALL, loc="right", pad=2)
     return panels
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -11,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mcdev.figures.axes import axis_scale, axis_words, measurement, sweep_axis
+from mcdev.figures.lines import in_lines
 from mcdev.figures.style import BLACK, SMALL, TEXT, dress, key, remark, sheet
 from mcdev.measurements.memristor_change import MemristorChange
 from mcdev.results.tree import experiment_of
@@ -69,7 +68,7 @@ def draw(tree: xr.DataTree) -> Figure:
                 axes.set_title(f"{word} = {time * shown.factor:.4g} {shown.unit}", fontsize=TEXT, pad=3)
             if not works.any():
                 remark(axes, "learning works nowhere here", "corner")
-        key(figure, [Line2D([], [], color=BLACK, linewidth=1.4)], [textwrap.fill(said, 58)], "", "outside upper center")
+        key(figure, [Line2D([], [], color=BLACK, linewidth=1.4)], [in_lines(said, 58)], "", "outside upper center")
     return figure
 
 

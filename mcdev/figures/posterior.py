@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 import scipy  # its parts are imported when they are first used
 import xarray as xr
 from matplotlib.figure import Figure
 
+from mcdev.figures.lines import in_lines
 from mcdev.figures.style import (
     BLACK,
     BLUE,
@@ -119,7 +118,7 @@ def predicted(tree: xr.DataTree) -> Figure:
         bound = {1: "reported: above", 2: "reported: below", 3: "reported: undefined"}.get(status, "")
         others = np.mean(data["predicted_status"].values[:, j] != 0)
         notes = [str(data["target"].values[j]), bound, f"{100 * others:.2g} % no numbers" if others else ""]
-        words = [textwrap.fill(note, 26, break_on_hyphens=False) for note in notes if note]  # a panel is narrow
+        words = [in_lines(note, 26) for note in notes if note]  # a panel is narrow
         axes.set_title("\n".join(words), fontsize=SMALL, pad=2)
     return figure
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import xarray as xr
 from matplotlib.axes import Axes
 
 from mcdev.configuration.address import OF_SPREAD
 from mcdev.configuration.reference import Reference, published
+from mcdev.figures.lines import in_lines
 from mcdev.figures.style import BLACK
 from mcdev.results.tree import experiment_of
 
@@ -36,7 +35,7 @@ def unit_of(tree: xr.DataTree, name: str, coefficient: str | None) -> str | None
 
 def cited(reference: Reference) -> str:
     """The source as a legend names it, in lines that fit a column."""
-    return textwrap.fill(reference.source, 46)
+    return in_lines(reference.source, 46)
 
 
 def diamond(axes: Axes, x: float, y: float, reference: Reference) -> None:

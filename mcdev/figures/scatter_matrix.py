@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -11,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mcdev.figures.axes import measurement, points
+from mcdev.figures.lines import in_lines
 from mcdev.figures.spread import many_devices
 from mcdev.figures.style import BLUE, PAGE, SMALL, dress, plain_ticks, remark, sheet
 from mcdev.statistics.correlation import Correlation, correlate
@@ -61,7 +60,7 @@ def draw(tree: xr.DataTree) -> Figure:
     dots = f"{devices} devices" if drawn == devices else f"{drawn} of {devices} devices"
     where = f"{title}: {texts[found[0].index]}; " if texts else ""
     said = f"{where}a dot is one of {dots}; numbers: rank correlation, 95 % interval"
-    words = textwrap.fill(said, 120 if wide else 60, break_long_words=False)
+    words = in_lines(said, 120 if wide else 60)
     figure.suptitle(words, fontsize=SMALL)
     return figure
 

@@ -6,7 +6,6 @@ same in a notebook and on the command line.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
+from mcdev.figures.lines import in_lines, letters
 from mcdev.figures.powers import PowerInLabel
 
 COLUMN = 89 / 25.4
@@ -27,6 +27,8 @@ TEXT, SMALL = 8.0, 7.0
 """Type sizes in points: nothing is smaller than 7, which journals ask for."""
 LINE = 0.134
 """Height of a line of a legend in inches."""
+_TITLE = 62
+"""Letters of a legend's title in a line that is as wide as a column."""
 MEAN, SINGLE, FRAME = 1.3, 0.45, 0.6
 """Line widths in points: ensemble means, single realisations, axes."""
 
@@ -82,7 +84,7 @@ def key(
     columns: int = 1,
 ) -> None:
     """A legend of these handles, if there are any. A long title takes several lines."""
-    title = _folded(title)
+    title = in_lines(title, _TITLE)
     look: dict[str, Any] = {"fontsize": SMALL, "title_fontsize": SMALL, "edgecolor": "none", "framealpha": 0.75}
     look |= {"handlelength": 1.6, "labelspacing": 0.25, "borderaxespad": 0.3, "borderpad": 0.2}
     look |= {"title": title or None, "loc": loc, "ncols": columns, "columnspacing": 1.2}
@@ -101,19 +103,13 @@ def legend_above(figure: Figure, panels: Sequence[Axes], title: str = "") -> Non
 
 def key_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str], title: str = "") -> None:
     """A legend above all panels, for which the figure grows: inside a panel it would hide curves."""
-    lengths = [max(len(line) for line in text.splitlines()) + 6 for text in labels]
+    lengths = [max(letters(line) for line in text.splitlines()) + 6 for text in labels]
     fitting = (n for n in range(min(len(labels), 6), 1, -1) if sum(map(max, np.array_split(lengths, n))) <= 60)
     columns = next(fitting, 1)
     lines = sum(text.count("\n") for text in labels) + -(-len(labels) // columns)
-    lines += len(_folded(title).splitlines())
+    lines += len(in_lines(title, _TITLE).splitlines())
     figure.set_figheight(figure.get_figheight() + 0.05 + LINE * lines)
     key(figure, handles, labels, title, "outside upper center", columns)
-
-
-def _folded(title: str) -> str:
-    """A title in lines that are no longer than a column is wide. A formula counts as it is written."""
-    fold: dict[str, Any] = {"width": 72, "break_long_words": False, "break_on_hyphens": False}
-    return "\n".join(textwrap.fill(line, **fold) for line in title.splitlines())
 
 
 _BEHIND: dict[str, Any] = {"facecolor": WHITE, "alpha": 0.75, "edgecolor": "none", "pad": 0.5}
@@ -123,7 +119,7 @@ _BEHIND: dict[str, Any] = {"facecolor": WHITE, "alpha": 0.75, "edgecolor": "none
 def remark(axes: Axes, text: str, where: str = "middle") -> None:
     """A sentence inside a panel: in its ``middle``, or at its upper left (``corner``)."""
     x, y, ha, va = (0.5, 0.5, "center", "center") if where == "middle" else (0.015, 0.98, "left", "top")
-    words = "\n".join(textwrap.fill(line, 48) for line in text.splitlines())  # a long line would squeeze the panel
+    words = in_lines(text, 48)  # a long line would squeeze the panel
     axes.text(x, y, words, transform=axes.transAxes, ha=ha, va=va, fontsize=SMALL, color=GREY, bbox=_BEHIND)
 
 

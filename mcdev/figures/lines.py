@@ -1,0 +1,35 @@
+"""Text in lines of so many letters. A formula counts as many as are drawn, and is not broken."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+_FORMULA = re.compile(r"\$[^$]*\$")
+_TYPE = re.compile(r"\\(?:mathrm|mathit|mathbf|text)\b")
+_SYMBOL = re.compile(r"\\[A-Za-z]+")
+_UNSEEN = re.compile(r"\\[^A-Za-z]|[${}_^\s]")
+
+
+def letters(text: str) -> int:
+    """How many letters are drawn, about: of a formula without its marks, a command for a symbol counting as one."""
+    return len(_FORMULA.sub(lambda found: "x" * _drawn(found[0]), text))
+
+
+def in_lines(text: str, width: int) -> str:
+    """The same text with no line longer than ``width`` letters, but where a word is. Its own lines stay apart."""
+    formulas: list[str] = []
+
+    def stand_in(found: re.Match[str]) -> str:
+        formulas.append(found[0])
+        return chr(0xE000 + len(formulas) - 1) * max(_drawn(found[0]), 1)  # of no language
+
+    plain = _FORMULA.sub(stand_in, text)
+    folded = "\n".join(
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in plain.splitlines()
+    )
+    return re.sub(r"([\uE000-\uF8FF])\1*", lambda found: formulas[ord(found[1]) - 0xE000], folded)
+
+
+def _drawn(formula: str) -> int:
+    return len(_UNSEEN.sub("", _SYMBOL.sub("x", _TYPE.sub("", formula))))
