@@ -1,6 +1,6 @@
 """The tree of a calibration's results, as calibration.h5 holds it: xarray with units.
 
-/            provenance, notes and warnings as attributes
+/            provenance and conclusions as attributes
 /targets     reported and simulated numbers, pulls, derivatives
 /parameters  fitted values, intervals, correlation, singular values and directions
 /starts      what each start came to

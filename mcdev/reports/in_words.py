@@ -21,9 +21,9 @@ from mcdev.statistics import compare, fit_records, summarise
 
 def blocks(tree: xr.DataTree) -> Iterator[Block]:
     """In the order in which they stand below the pictures."""
-    warnings = str(tree.attrs.get("warnings", "")).splitlines()
-    if warnings:
-        yield Block("Warnings", f"<ul>{''.join(f'<li>{escaped(line, 2000)}</li>' for line in warnings)}</ul>")
+    for name in ("warnings", "notes"):
+        if lines := str(tree.attrs.get(name, "")).splitlines():
+            yield Block(name.capitalize(), f"<ul>{''.join(f'<li>{escaped(line, 2000)}</li>' for line in lines)}</ul>")
     yield Block("Statistics", _statistics(tree))
     records = compare(tree)
     if records:
@@ -45,7 +45,7 @@ def blocks(tree: xr.DataTree) -> Iterator[Block]:
 
 def provenance(attributes: Mapping[Any, Any]) -> str:
     """All that results say of where they come from."""
-    left_out = ("warnings", "configuration", "conclusions")
+    left_out = ("warnings", "notes", "configuration", "conclusions")
     rows = [(name, str(value)) for name, value in attributes.items() if name not in left_out and str(value) != ""]
     return table(rows)
 
