@@ -157,7 +157,9 @@ def spoiled(tree: xr.DataTree) -> xr.DataTree:
     """With markup in every text that somebody else's file may hold."""
     groups = {group.path: group.to_dataset(inherit=False).copy(deep=True) for group in tree.subtree}
     names = "\n".join(f"{EVIL}{i}" for i in range(tree["realisations"].sizes["device"]))
-    groups["/"] = groups["/"].assign_attrs(title=EVIL, description=EVIL, measured_devices=names, warnings=EVIL, notes=EVIL)
+    groups["/"] = groups["/"].assign_attrs(
+        title=EVIL, description=EVIL, measured_devices=names, warnings=EVIL, notes=EVIL
+    )
     for name in tree["measurements"].children:
         data = groups[f"/measurements/{name}"]
         data["value"].attrs["criterion"] = EVIL
