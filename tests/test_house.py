@@ -171,9 +171,9 @@ def test_what_computes_nothing_answers_at_once(words: list[str], tmp_path: Path)
 
 
 def test_a_configuration_is_checked_without_the_libraries_of_results_and_calibrations(tmp_path: Path) -> None:
-    """Of what takes long, JAX alone: a device's laws say how many steps it needs."""
+    """Of what takes long, pint and JAX alone: a device's laws say how many steps it needs."""
     file = HOUSE / "configs" / "wang2017" / "fig4b_train.toml"
-    assert slow_imports(["validate", str(file)], tmp_path) == "['jax', 'equinox']"
+    assert slow_imports(["validate", str(file)], tmp_path) == "['pint', 'jax', 'equinox']"
 
 
 def test_statistics_that_few_pictures_need_are_not_loaded_for_all() -> None:
@@ -186,7 +186,8 @@ def test_statistics_that_few_pictures_need_are_not_loaded_for_all() -> None:
 
 def slow_imports(words: list[str], folder: Path) -> str:
     """Which of the libraries that take long to import a command has imported."""
-    slow = ("jax", "equinox", "optax", "xarray", "h5py", "scipy.special", "scipy.stats", "scipy.optimize", "matplotlib")
+    slow = ("pint", "jax", "equinox", "optax", "xarray", "h5py", "scipy.special", "scipy.stats", "scipy.optimize")
+    slow += ("matplotlib",)
     code = (
         "import contextlib, sys\n"
         f"sys.argv = ['mcdev', *{words!r}]\n"

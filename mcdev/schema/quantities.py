@@ -7,7 +7,6 @@ import typing
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import pint
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -15,6 +14,7 @@ from mcdev.schema.refusal import refuse
 from mcdev.schema.units import (
     DIMENSIONS,
     EXAMPLES,
+    OtherDimension,
     base_of,
     dimension_of,
     in_base_units,
@@ -136,7 +136,7 @@ class Unit:
             refuse(value, f"expected {self.expectation}", self._with_unit(self._finite(value, number)))
         try:
             base = in_base_units(value, self.unit)
-        except pint.DimensionalityError:
+        except OtherDimension:
             refuse(
                 value,
                 f"expected {self.expectation}, but '{unit}' is {dimension_of(unit)}",

@@ -9,9 +9,10 @@ import functools
 import math
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pint
+if TYPE_CHECKING:
+    import pint
 
 # Named units with small whole powers. The rest of what pint understands is arithmetic: m**9**9**9 would never end.
 _FACTOR = r"°?[^\W\d]\w*(?:(?:\*\*|\^)-?\d)?"
@@ -63,8 +64,14 @@ EXAMPLES: dict[str, str] = {
 """Unit → a quantity of it, as one writes it."""
 
 
+class OtherDimension(ValueError):
+    """Two units that do not measure the same."""
+
+
 @functools.cache
 def _units() -> pint.UnitRegistry[float]:
+    import pint  # slow to import, and what only answers needs none
+
     return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
 
 
@@ -102,13 +109,24 @@ def is_unit(text: str) -> bool:
 
 @functools.lru_cache(maxsize=2**16)  # the points of a sweep have most quantities in common
 def in_base_units(text: str, expected: str) -> float:
-    """A quantity in SI base units. Raises ``ValueError`` for text that is none, pint's error for another dimension."""
+    """A quantity in SI base units. Raises ``ValueError`` for text that is none, ``OtherDimension`` for one of another
+    dimension."""
     given = _quantity(*number_and_unit(text))
-    given.to(expected)  # refuses another dimension
+    _in(given, expected)
     return float(given.to_base_units().magnitude)
 
 
 @functools.lru_cache(maxsize=2**10)
+def _in(given: Any, unit: Any) -> Any:
+    """A quantity of pint's in another unit. Raises ``OtherDimension``."""
+    import pint
+
+    try:
+        return given.to(unit)
+    except pint.DimensionalityError as error:
+        raise OtherDimension(str(error)) from None
+
+
 def scale_of(unit: str) -> float:
     """One of a unit in SI base units."""
     return float(_units().Quantity(1.0, unit).to_base_units().magnitude) if unit else 1.0
@@ -130,8 +148,8 @@ def converted(number: float, unit: str, other: str) -> float:
         raise ValueError(f"{unit or 'no unit'} and {other or 'no unit'} do not measure the same")
     given, wanted = _quantity(number, unit), _quantity(1.0, other)
     try:
-        return float(given.to(wanted.units).magnitude)
-    except pint.DimensionalityError:
+        return float(_in(given, wanted.units).magnitude)
+    except OtherDimension:
         raise ValueError(f"'{unit}' is {dimension_of(unit)}, '{other}' is {dimension_of(other)}") from None
 
 
