@@ -13,7 +13,7 @@ from mcdev.configuration.problems import ConfigError
 from mcdev.devices import DEVICES
 from mcdev.kinds import name_of
 from mcdev.measurements import MEASUREMENTS
-from mcdev.simulation import reading
+from mcdev.simulation import reading, trial
 from mcdev.simulation.ensemble import simulate
 from mcdev.simulation.program import Program, program
 
@@ -114,14 +114,22 @@ def test_all_families_and_measurements_are_here() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_device_is_the_same_in_any_ensemble(family: str) -> None:
+def test_a_device_is_the_same_in_any_ensemble(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among many others, among few, and among few through so many steps that they have a narrow program of their
+    own."""
     many = FAMILIES[family][0]
     for protocol in protocols(family):
         measurements = measurable(family, protocol)
         if not measurements:
             continue
-        (small,), (large,) = (simulate(experiment(family, protocol, measurements, n), threads=1) for n in (FEW, many))
+        few = experiment(family, protocol, measurements, FEW)
+        (small,), (large,) = (simulate(each, threads=1) for each in (few, few.with_({"ensemble.devices": many})))
+        with monkeypatch.context() as patch:
+            patch.setattr(trial, "_MANY_CALLS", 0)
+            assert trial.trials(few)[0].lanes == 16
+            (narrow,) = simulate(few, threads=1)
         for name, value in small.values.items():
+            np.testing.assert_array_equal(value, narrow.values[name], err_msg=name)
             np.testing.assert_array_equal(value, large.values[name][:FEW], err_msg=name)
             np.testing.assert_array_equal(small.status[name], large.status[name][:FEW], err_msg=name)
         for name, series in small.trajectories.items():

@@ -27,7 +27,7 @@ from mcdev.simulation.spikes import detectors
 
 BATCH = 64
 """Samples a call of the compiled program takes."""
-_NARROW, _MANY_STEPS = 16, 3e6
+_NARROW, _MANY_CALLS = 16, 100  # lanes; calls of the compiled program from which one of its own is worth compiling
 _LEAST = 8  # lanes of a group
 _FEWEST = 128  # of a group on a GPU: those of one block of its threads
 _MOST_EVENTS = 1e7  # of a device in one sample, within which no call ends: 20 minutes of a core for 256 devices
@@ -93,7 +93,11 @@ class Trial:
 
     def calls(self, rows: Drive) -> Iterator[Drive]:
         """The samples of a protocol in order, as many at a time as one call of the compiled program takes."""
-        return rows.batches(min(device.call_steps for device in self.experiment.devices.values()))
+        return rows.batches(self._call_steps)
+
+    @property
+    def _call_steps(self) -> int:
+        return min(device.call_steps for device in self.experiment.devices.values())
 
     @functools.cached_property
     def settle(self) -> Drive | None:
@@ -112,7 +116,7 @@ class Trial:
             wide = max(_LEAST, wide // 2)  # a realisation of a circuit of many devices is as long as many realisations
         if platform != "cpu":
             return self._of_the_whole(wide)
-        if size.devices <= _NARROW < wide and self.rows.steps * size.cycles > _MANY_STEPS:
+        if size.devices <= _NARROW < wide and self.rows.steps * size.cycles > _MANY_CALLS * self._call_steps:
             return _NARROW
         quarter = wide // 4
         fewer = -(-size.devices // quarter) * quarter < _WORTH * (-(-size.devices // wide) * wide)
