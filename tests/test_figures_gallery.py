@@ -198,7 +198,7 @@ def test_a_point_of_a_probability_plot_takes_one_line() -> None:
         ("sigma_on", r"$\sigma_\mathrm{on}$"),
         ("ppf", "PPF"),
         ("V_th", r"$V_\mathrm{th}$"),
-        ("V_th_2", "V th 2"),
+        ("V_th_2", r"$V_\mathrm{th}$, 2"),
         ("on_off", "on off"),
         ("taud", "taud"),
     ],

@@ -134,11 +134,11 @@ def symbol_of(name: str) -> str:
     """A name that a user chose, as a reader of physics would write it: ``tau_d`` as τ with the index d, ``V_th``
     as V with the index th, ``ppf`` as PPF; any other with blanks for underscores."""
     first, *rest = name.split("_")
-    if first in _GREEK:
+    letter = len(first) == 1 and first.isupper() and bool(rest) and rest[0].isalnum()
+    if first in _GREEK or letter:
         index = rf"_\mathrm{{{rest[0]}}}" if rest and rest[0].isalnum() else ""
-        return ", ".join([rf"$\{first}{index}$", *rest[bool(index) :]])
-    if len(first) == 1 and first.isupper() and len(rest) == 1 and rest[0].isalnum():
-        return rf"${first}_\mathrm{{{rest[0]}}}$"
+        symbol = first if letter else rf"\{first}"
+        return ", ".join([f"${symbol}{index}$", *rest[bool(index) :]])
     return name.upper() if name in ("ppf", "ppd", "cv") else name.replace("_", " ")
 
 
