@@ -12,7 +12,7 @@ from conftest import diffusive, reduced
 
 import mcdev
 from mcdev.configuration.experiment import Experiment
-from mcdev.configuration.key_paths import axis_unit, axis_values
+from mcdev.configuration.key_paths import axis_unit, axis_values, set_value
 from mcdev.schema import Lognormal
 
 TRAIN = {"kind": "pulse_train", "amplitude": "4 V", "width": "20 ms", "period": "41 ms", "count": 4}
@@ -400,3 +400,14 @@ def test_a_waveform_is_read_beside_its_configuration_and_kept_in_it(
     (folder / "pulse.csv").unlink()
     assert "file" not in experiment.to_dict()["protocol"]
     assert mcdev.build(tomllib.loads(experiment.to_toml())) == experiment
+
+
+def test_an_entry_of_a_list_is_named_by_its_number() -> None:
+    data: dict[str, Any] = {"targets": [{"weight": 1}, {"weight": 1}], "list": [1, 2]}
+    assert set_value(data, "targets.1.weight", 0) is None
+    assert set_value(data, "list.0", 5) is None
+    assert data == {"targets": [{"weight": 1}, {"weight": 0}], "list": [5, 2]}
+    for path in ("targets.2.weight", "targets.weight", "list.x"):
+        wrong = set_value(data, path, 0)
+        assert wrong is not None
+        assert "is a list; expected the number of an entry (0 to 1)" in wrong.message

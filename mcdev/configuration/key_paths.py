@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -37,22 +38,27 @@ def axis_values(experiment: Experiment, path: str) -> np.ndarray | list[str]:
 def set_value(
     data: dict[str, Any], path: str, value: Any, must_exist: bool = False, root: Experiment | None = None
 ) -> Problem | None:
-    """Set a value at a key path (one that holds dots itself stands in quotes: ``sweep.axes."protocol.gap"``); returns
-    what is wrong with the path, if anything."""
+    """Set a value at a key path; returns what is wrong with the path, if anything. A key that holds dots itself stands
+    in quotes: ``sweep.axes."protocol.gap"``. An entry of a list has its number from 0, as in messages:
+    ``targets.0.weight``."""
     *parents, last = parts = keys_of(path)
     if must_exist and root is not None:
         siblings = _keys_of(_below(root, parents))
         if last not in siblings:
             return Problem(path, None, f"no such key; {nearest(last, siblings)}" if siblings else "no such key")
-    table = data
-    for part in parents:
-        inner = table.setdefault(part, {})
-        if not isinstance(inner, dict):
+    table: Any = data
+    for part, onward in itertools.pairwise(parts):
+        inner = table.setdefault(part, {}) if isinstance(table, dict) else table[int(part)]
+        if isinstance(inner, list):
+            if not (onward.isdecimal() and int(onward) < len(inner)):
+                numbers = f"0 to {len(inner) - 1}" if inner else "none"
+                return Problem(path, value, f"'{part}' is a list; expected the number of an entry ({numbers})")
+        elif not isinstance(inner, dict):
             return Problem(path, value, f"'{part}' is not a table")
         table = inner
     if not all(parts):
         return Problem(path, value, "expected a key path like device.friction")
-    table[last] = value
+    table[last if isinstance(table, dict) else int(last)] = value
     return None
 
 
