@@ -31,7 +31,12 @@ AcceptOther = Annotated[
     ),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value, like device.friction=3 or targets.0.weight=0; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Replace a value, like device.friction=3 or targets.0.weight=0; may be repeated.",
+    ),
 ]
 
 
