@@ -19,6 +19,7 @@ from mcdev.calibration.of_population import targets_of
 from mcdev.calibration.plan import Plan
 from mcdev.calibration.read_off import Correlated, correlated, words
 from mcdev.calibration.readings_of_sets import set_of
+from mcdev.calibration.tree import place_of
 from mcdev.configuration.problems import ConfigError
 from mcdev.measured import Layout
 from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED
@@ -285,6 +286,11 @@ def test_the_spectra_of_ten_devices_give_medians_and_spreads(measured_spectra: x
     assert {g.of_devices for g in plan.goals} == {DEVICES}
     for goal, t in zip(plan.goals, expected, strict=True):
         assert goal.value == pytest.approx(goal.mark.parse(t["value"]), rel=1e-5)
+    # A picture shows them along the frequency at which they were read, not along their number.
+    places = {(place.along, place.unit, place.at) for place in (place_of(plan, goal) for goal in plan.goals)}
+    (spectrum,) = plan.experiments.values()
+    asked = [m.axis(spectrum.timeline) for m in spectrum.measurements.values()]
+    assert places == {("frequency", "Hz", f) for axis in asked if axis for f in axis[2].tolist()}
     outcome = calibrate(plan)
     k = outcome.knowledge
     assert [one.label for one in outcome.correlated] == ["spectra/device*.csv"]
@@ -389,3 +395,13 @@ def test_spectra_of_another_law_are_said_to_conflict() -> None:
     """Thickness spreads by a tenth, and in the model it does not: at least nine of ten populations conflict."""
     said = [fitted(FILM, SPECTRUM, seed, {"thickness": "100 nm"})[1] for seed in range(10)]
     assert sum("conflict with the model" in text for text in said) >= 9
+
+
+def test_parts_of_a_course_stand_at_their_middles() -> None:
+    hold = {"kind": "hold", "duration": "0.8 s", "samples": 8}
+    course = {"i": {"kind": "course_of_current", "parts": 4}}
+    experiment = mcdev.build({"name": "t", "device": {"preset": "device_p"}, "protocol": hold, "measurements": course})
+    axis = experiment.measurements["i"].axis(experiment.timeline)
+    assert axis is not None
+    assert axis[:2] == ("time", "s")
+    np.testing.assert_allclose(axis[2], [0.1, 0.3, 0.5, 0.7])

@@ -156,7 +156,7 @@ def _targets(outcome: Outcome) -> xr.Dataset:
     add("pull", [g.deviation(float(v)) for g, v in zip(goals, e.value, strict=True)], "deviation over uncertainty")
     add("weight", [g.weight for g in goals], "0: shown, not fitted")
     add("source", np.array([g.source for g in goals], dtype="U"), "where it is published")
-    places = [_place(plan, g) for g in goals]
+    places = [place_of(plan, g) for g in goals]
     add("series", np.array([p.series for p in places], dtype="U"), "what it is one point of")
     add("along", np.array([p.along for p in places], dtype="U"), "along which axis; empty where it is along none")
     add("at", np.array([p.at for p in places], float), "where on the axis, in the axis's unit")
@@ -165,7 +165,7 @@ def _targets(outcome: Outcome) -> xr.Dataset:
     return data
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Where a target stands among others of its kind."""
 
     series: str
@@ -174,7 +174,7 @@ class _Place(NamedTuple):
     unit: str
 
 
-def _place(plan: Plan, goal: Goal) -> _Place:
+def place_of(plan: Plan, goal: Goal) -> Place:
     """Along the longest numeric axis of its experiment's sweep, or the entries of a list; the other axes' values are a
     part of the series."""
     experiment, read = plan.experiments[goal.experiment, goal.device], goal.read
@@ -185,15 +185,21 @@ def _place(plan: Plan, goal: Goal) -> _Place:
     numeric = [path for path in here if not isinstance(axis_values(experiment, path), list)]
     path = max(numeric, key=lambda path: len({str(point[path]) for point in points}), default=None)
     if path is None:
-        series = name.partition("[")[0] if read.entry is not None else name
-        at = math.nan if read.entry is None else float(read.entry)
-        return _Place(f"{goal.experiment}: {series}{of}", "entry" if read.entry is not None else "", at, "1")
+        if read.entry is None:
+            return Place(f"{goal.experiment}: {name}{of}", "", math.nan, "1")
+        series = f"{goal.experiment}: {name.partition('[')[0]}{of}"
+        axis = experiment.measurements[read.measurement].axis(experiment.timeline)
+        if axis is None:
+            return Place(series, "entry", float(read.entry), "1")
+        along, unit, values = axis
+        usual, ratio = customary(unit, float(np.max(np.abs(values))))
+        return Place(series, along, float(values[read.entry - 1]) * ratio, usual)
     others = [f"{keys_of(p)[-1].replace('_', ' ')} {readable(value)}" for p, value in here.items() if p != path]
     unit = axis_unit(experiment, path)
     usual, ratio = customary(unit, float(np.max(np.abs(axis_values(experiment, path)))))
     at = float(axis_values(experiment, path)[read.point - 1]) * ratio
     series = ", ".join([f"{goal.experiment}: {name}", *others])
-    return _Place(f"{series}{of}", keys_of(path)[-1].replace("_", " "), at, usual or "1")
+    return Place(f"{series}{of}", keys_of(path)[-1].replace("_", " "), at, usual or "1")
 
 
 def _sd(outcome: Outcome, i: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from mcdev.kinds import Kind
@@ -262,6 +263,11 @@ class Measurement(Kind, abc.ABC):
 
     def entries(self, timeline: Timeline) -> int | None:
         """Length of the value if it is a list (one entry a pulse), None if it is a number."""
+        return None
+
+    def axis(self, timeline: Timeline) -> tuple[str, str, np.ndarray] | None:
+        """What the entries of a list stand at: its name, its unit, and its value for each entry. None where they are
+        numbered."""
         return None
 
     def conflict(self, timeline: Timeline) -> str | None:

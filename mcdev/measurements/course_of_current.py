@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from pydantic import Field
 
 from mcdev.measurements.contract import OK, Measurement, Reading, Trajectory
@@ -38,6 +39,12 @@ class CourseOfCurrent(Measurement):
 
     def entries(self, timeline: Timeline) -> int:
         return self.parts
+
+    def axis(self, timeline: Timeline) -> tuple[str, str, np.ndarray]:
+        """The middle of each part."""
+        first, last = timeline.windows[self.window][0]
+        ends = timeline.edges[first + (last - first) * np.arange(self.parts + 1) // self.parts]
+        return "time", "s", 0.5 * (ends[1:] + ends[:-1])
 
     def conflict(self, timeline: Timeline) -> str | None:
         first, last = timeline.windows[self.window][0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 import jax.numpy as jnp
+import numpy as np
 from pydantic import Field
 
 from mcdev.measurements.contract import OK, UNDEFINED, Measurement, Reading, Trajectory
@@ -46,6 +47,9 @@ class ImpedanceAt(Measurement):
 
     def entries(self, timeline: Timeline) -> int:
         return len(self.frequencies)
+
+    def axis(self, timeline: Timeline) -> tuple[str, str, np.ndarray]:
+        return "frequency", "Hz", np.array(self.frequencies)
 
     def measure(self, trajectory: Trajectory) -> Reading:
         order = jnp.argsort(trajectory.frequency)
