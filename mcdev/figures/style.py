@@ -27,6 +27,8 @@ TEXT, SMALL = 8.0, 7.0
 """Type sizes in points: nothing is smaller than 7, which journals ask for."""
 LINE = 0.134
 """Height of a line of a legend in inches."""
+_DOTS: dict[Any, float] = {"o": 3.0, "s": 3.0, ".": 6.0}
+"""Least size in a legend of markers, in points; that of a "." is half filled."""
 _TITLE = 62
 """Letters of a legend's title in a line that is as wide as a column."""
 MEAN, SINGLE, FRAME = 1.3, 0.45, 0.6
@@ -89,7 +91,9 @@ def key(
     look |= {"handlelength": 1.6, "labelspacing": 0.25, "borderaxespad": 0.3, "borderpad": 0.2}
     look |= {"title": title or None, "loc": loc, "ncols": columns, "columnspacing": 1.2}
     if handles:
-        place.legend(handles, labels, **look)
+        for line in place.legend(handles, labels, **look).get_lines():
+            if line.get_marker() in _DOTS:  # a dot that is right among many is too small to show its colour
+                line.set_markersize(max(line.get_markersize(), _DOTS[line.get_marker()]))
 
 
 def legend_above(figure: Figure, panels: Sequence[Axes], title: str = "") -> None:
