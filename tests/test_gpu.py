@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -419,7 +420,18 @@ def lanes_of_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("lanes_of_gpu")
 @pytest.mark.parametrize(
-    ("devices", "lanes"), [(1, 128), (128, 128), (129, 256), (3000, 4096), (65536, 65536), (10**6, 65536)]
+    ("devices", "lanes"),
+    [
+        (1, 128),
+        (128, 128),
+        (129, 256),
+        (257, 384),
+        (513, 640),
+        (3000, 3072),
+        (10_000, 10_240),
+        (65_536, 65_536),
+        (10**6, 65_536),
+    ],
 )
 def test_a_group_has_lanes_for_the_whole_ensemble(devices: int, lanes: int) -> None:
     trial = Trial(experiment(**{"ensemble.devices": devices}))
@@ -429,10 +441,27 @@ def test_a_group_has_lanes_for_the_whole_ensemble(devices: int, lanes: int) -> N
 
 
 @pytest.mark.usefixtures("lanes_of_gpu")
+def test_lanes_are_whole_blocks_of_threads_and_whole_slots_and_few_are_idle() -> None:
+    small = experiment(**{"sweep.axes": {"protocol.voltage": ["1 V", "2 V"]}})
+    for points, devices in itertools.product((1, 2, 3, 5, 40), (1, 5, 65, 200, 300, 900, 1100, 10_000, 50_000)):
+        trial = Trial(small.with_({"ensemble.devices": devices}), points)
+        assert trial.lanes % 128 == trial.lanes % trial.slot == 0
+        if trial.slot == trial.lanes:
+            assert trial.lanes < 1.25 * devices + 128
+
+
+@pytest.mark.usefixtures("lanes_of_gpu")
+def test_a_device_is_the_same_in_any_number_of_lanes() -> None:
+    found = [conductance(experiment(**{"ensemble.devices": devices})) for devices in (100, 300, 600)]
+    for few, many in itertools.pairwise(found):
+        np.testing.assert_array_equal(few[:, :100], many[:, :100])
+
+
+@pytest.mark.usefixtures("lanes_of_gpu")
 def test_points_of_a_sweep_share_the_lanes_of_all() -> None:
     axis = {"sweep.axes": {"protocol.voltage": [f"{0.1 * i} V" for i in range(1, 41)]}}
     few = trials(experiment(**axis, **{"ensemble.devices": 16}))
-    assert [(trial.lanes, trial.slot) for trial in few] == [(1024, 16)] * 40  # slots of 16 are 640 lanes
+    assert [(trial.lanes, trial.slot) for trial in few] == [(640, 16)] * 40
     many = trials(experiment(**axis, **{"ensemble.devices": 2000}))
     assert {(trial.lanes, trial.slot) for trial in many} == {(2048, 2048)}
 
