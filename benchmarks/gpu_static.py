@@ -68,9 +68,9 @@ class Program:
     closed: tuple[str, ...] = ()
     """Ways of a GPU (``mcdev.machine.gpu``) that are not taken."""
     per_turn: int = 0
-    """Steps in one turn of the longest loop within the particles' kernel."""
+    """Steps in one turn of the longest loop within the particles' kernel; cells in one turn of the ions' way back."""
     cells: int = 0
-    """Turns of each loop within the kernel that eliminates ions."""
+    """That the kernels which eliminate ions go through: two threads a device, each with code and a half of its own."""
 
 
 def particles(scheme: str, devices: int, **others: Any) -> Program:
@@ -90,7 +90,7 @@ PROGRAMS = {
         {"kind": "diffusive_hopping", "preset": "wang2017_sioxny_device"}, 8192, (8, 20, 20), 8, 40
     ),
     "level 1": Program({"preset": "device_1s"}, 10_000, (1, 8), 8),
-    "level 2": Program({"preset": "device_1s_pnp"}, 10_000, (1, 8, 6), 2, cells=60),
+    "level 2": Program({"preset": "device_1s_pnp"}, 10_000, (1, 8, 6), 2, per_turn=4, cells=60),
     "level 2, all cells at once": Program({"preset": "device_1s_pnp"}, 10_000, (1, 8, 6), 2, closed=("sweep",)),
     "network of two memristors": Program(
         {"preset": "wang2017_reduced"},
@@ -271,9 +271,14 @@ def kernels(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def numbered(which: int) -> str:
+    """A kernel of our own, where a program has several."""
+    return f"kCustomCall_{which}" if which else "kCustomCall"
+
+
 def sizes(text: str) -> dict[str, int]:
-    """Name of each fusion or call of the optimised program → bytes that it reads and writes: each array once, but what
-    a kernel of our own gives beside its first result twice. It writes that for itself and reads it back."""
+    """Name of each fusion of the optimised program → bytes that it reads and writes, each array once. Kernels of our
+    own have no name there: kCustomCall, kCustomCall_1 and so on, in the order of the program."""
     widths = {
         "pred": 1,
         "s8": 1,
@@ -302,12 +307,10 @@ def sizes(text: str) -> dict[str, int]:
     for line in text.splitlines():
         made = re.match(r"\s*(?:ROOT )?%([\w.-]+) = (\(.*?\)|\S+) (\w[\w-]*)\((.*?)\)", line)
         if made:
-            shapes[made[1]] = shapes["kCustomCall" if made[3] == "custom-call" else made[1]] = made[2]
+            name = numbered(sum("kCustomCall" in call for call in calls)) if made[3] == "custom-call" else made[1]
+            shapes[made[1]] = shapes[name] = made[2]
             if made[3] in ("fusion", "custom-call"):
-                calls["kCustomCall" if made[3] == "custom-call" else made[1]] = re.findall(r"%([\w.#-]+)", made[4])
-            if made[3] == "custom-call" and made[2].startswith("("):
-                results = len(re.findall(r"\w+\[", made[2]))
-                calls["kCustomCall"] += [f"kCustomCall#{which}" for which in range(1, results)]
+                calls[name] = re.findall(r"%([\w.#-]+)", made[4])
     found = {}
     for name, given in calls.items():
         one = "dynamic" in name
@@ -322,24 +325,29 @@ def count(program: Program, folder: Path, about: dict[str, Any]) -> dict[str, An
     (thunks,) = folder.glob("*advance*thunk_sequence_after_thunk_passes.txt")
     (optimised,) = folder.glob("*advance*gpu_after_optimizations.txt")
     own, moved = kernels(folder), sizes(optimised.read_text(encoding="utf-8"))
-    steps, sweep = (
-        next((name for name in own if name.startswith(f"{what}_mosaic")), None) for what in ("particle", "sweep")
-    )
+    kinds = ("particle", "inward", "outward")
+    steps, *halves = (next((name for name in own if name.startswith(f"{kind}_mosaic")), "") for kind in kinds)
     nodes = list(walk(parse(thunks.read_text(encoding="utf-8"))))
+    if halves[0]:
+        for which, node in enumerate(node for node, _, _ in nodes if node.kind == "kCustomCall"):
+            node.name = numbered(which)
     samples, turns = 64, (64, *program.turns, *[1] * 4)
     launched = [(node, depth, graph) for node, depth, graph in nodes if node.kind in LAUNCHED]
     seconds, inside = 0.0, {}
     for node, depth, graph in launched:
         times = math.prod(turns[:depth])
-        name = steps or sweep or node.name if node.kind == "kCustomCall" else node.name
-        figures = own.get(str(name), {})
+        name = node.name
+        if node.kind == "kCustomCall":
+            name = steps or (halves[node.name != "kCustomCall"] if halves[0] else name)
+        figures = own.get(name, {})
         instructions, threads = figures.get("instructions", 0), node.threads
         if name == steps and steps:
             threads = about["lanes"] * program.parts
             instructions += figures["loop"] * (program.steps // turns[1] // program.per_turn - 1)
-        if name == sweep and sweep:
-            threads = about["lanes"]
-            instructions += figures["loops"] * (program.cells - 1)
+        if name in halves and name:
+            threads = 2 * about["lanes"]
+            passes = program.cells / 2 / (program.per_turn if name == halves[1] else 1)
+            instructions = round((instructions + figures["loops"] * (passes - 1)) / 2)
         if depth and name and figures:
             inside[name] = {key: figures[key] for key in (*HELD_TO_OF_KERNELS, "loop")}
         warps = -(-threads // 32)

@@ -292,10 +292,10 @@ class IonTransport(eqx.Module):
         """
         active = _open(m, duration)
         gh = GAMMA * m.h
-        delta, c, occupied = self._correction(m.x, m.history, gh, voltage, inverse)
+        delta, by_unknown, c, occupied = self._correction(m.x, m.history, gh, voltage, inverse)
         du = delta[:, 1:]
-        largest_u = jnp.max(jnp.abs(du), axis=(0, 1))
-        largest = jnp.maximum(largest_u, jnp.max(jnp.abs(delta[:, 0]), axis=0))
+        largest_u = jnp.max(by_unknown[1:], axis=0)
+        largest = jnp.maximum(largest_u, by_unknown[0])
         filling = jnp.sum(occupied * du, axis=1, keepdims=True)  # relative loss of vacancies
         additive = largest_u <= _ADDITIVE
         growth = jnp.where(additive, jnp.maximum(du / (1 - filling), -0.999), jnp.maximum(du, 0.0))
@@ -375,14 +375,15 @@ class IonTransport(eqx.Module):
 
     def _correction(
         self, x: Unknowns, history: Densities, gh: PerLane, voltage: PerLane, inverse: Float[Array, "face lane"]
-    ) -> tuple[Unknowns, Densities, Densities]:
-        """Newton's correction of c - gh f(c) = history, with the densities it starts from."""
+    ) -> tuple[Unknowns, Float[Array, "unknown lane"], Densities, Densities]:
+        """Newton's correction of c - gh f(c) = history, its largest by unknown, and the densities it starts from."""
         c, occupied = self._densities(x)
         faces, one = self._faces(x, c, voltage, inverse), jnp.ones_like(gh)
         if swept.possible(x):
             rows = functools.partial(_newton, self.charges)
-            return swept.solve(rows, self._shared(one, gh), self._cells(c, history), faces), c, occupied
-        return self._solve(c, faces, one, gh, self._source(c, faces, history, gh)), c, occupied
+            return *swept.solve(rows, self._shared(one, gh), self._cells(c, history), faces), c, occupied
+        delta = self._solve(c, faces, one, gh, self._source(c, faces, history, gh))
+        return delta, jnp.max(jnp.abs(delta), axis=0), c, occupied
 
     def _source(self, c: Densities, faces: _Faces, history: Densities, gh: PerLane) -> Unknowns:
         """S, what is left of Gauss's law and of c - gh f(c) = history: zero at the end of a stage."""
