@@ -11,7 +11,7 @@ the committed results.
 
 Times are estimates from counts, good to a factor of two: a launch takes 2.2 µs, a loop whose condition the host reads
 12 µs a turn, a node of a graph 1.3 µs, and a kernel three quarters of the multiprocessors' instructions a second, or
-its bytes from memory if that takes longer.
+its bytes from memory if that takes longer. Of a choice the branch that takes longest is counted.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Program:
     closed: tuple[str, ...] = ()
     """Ways of a GPU (``mcdev.machine.gpu``) that are not taken."""
     per_turn: int = 0
-    """Steps in one turn of the longest loop within the particles' kernel; cells in one turn of the ions' way back."""
+    """Steps in one turn of the longest loop within the particles' kernel."""
     cells: int = 0
     """That the kernels which eliminate ions go through: two threads a device, each with code and a half of its own."""
 
@@ -90,7 +90,7 @@ PROGRAMS = {
         {"kind": "diffusive_hopping", "preset": "wang2017_sioxny_device"}, 8192, (8, 20, 20), 8, 40
     ),
     "level 1": Program({"preset": "device_1s"}, 10_000, (1, 8), 8),
-    "level 2": Program({"preset": "device_1s_pnp"}, 10_000, (1, 8, 6), 2, per_turn=4, cells=60),
+    "level 2": Program({"preset": "device_1s_pnp"}, 10_000, (1, 8, 6), 2, cells=60),
     "level 2, all cells at once": Program({"preset": "device_1s_pnp"}, 10_000, (1, 8, 6), 2, closed=("sweep",)),
     "network of two memristors": Program(
         {"preset": "wang2017_reduced"},
@@ -223,6 +223,15 @@ def walk(nodes: list[Node], depth: int = 0, graph: bool = False) -> Iterator[tup
             yield from walk(section, depth + (node.kind == "kWhile"), graph or node.kind == "kCommandBuffer")
 
 
+def longest(nodes: list[Node], own: dict[int, float]) -> float:
+    """Seconds of nodes, whose own are given by id, and of all within them; of a choice, its longest branch."""
+    return sum(
+        own.get(id(node), 0.0)
+        + (max if node.kind == "kConditional" else sum)([longest(inner, own) for inner in node.inner.values()] or [0.0])
+        for node in nodes
+    )
+
+
 LAUNCHED = ("kCustomKernel", "kKernel", "kCustomCall", "kCopy", "kMemset", "kMemzero", "kCublas", "kCubSort")
 
 
@@ -327,13 +336,15 @@ def count(program: Program, folder: Path, about: dict[str, Any]) -> dict[str, An
     own, moved = kernels(folder), sizes(optimised.read_text(encoding="utf-8"))
     kinds = ("particle", "inward", "outward")
     steps, *halves = (next((name for name in own if name.startswith(f"{kind}_mosaic")), "") for kind in kinds)
-    nodes = list(walk(parse(thunks.read_text(encoding="utf-8"))))
+    tree = parse(thunks.read_text(encoding="utf-8"))
+    nodes = list(walk(tree))
     if halves[0]:
         for which, node in enumerate(node for node, _, _ in nodes if node.kind == "kCustomCall"):
             node.name = numbered(which)
     samples, turns = 64, (64, *program.turns, *[1] * 4)
     launched = [(node, depth, graph) for node, depth, graph in nodes if node.kind in LAUNCHED]
-    seconds, inside = 0.0, {}
+    took: dict[int, float] = {}
+    inside = {}
     for node, depth, graph in launched:
         times = math.prod(turns[:depth])
         name = node.name
@@ -346,19 +357,18 @@ def count(program: Program, folder: Path, about: dict[str, Any]) -> dict[str, An
             instructions += figures["loop"] * (program.steps // turns[1] // program.per_turn - 1)
         if name in halves and name:
             threads = 2 * about["lanes"]
-            passes = program.cells / 2 / (program.per_turn if name == halves[1] else 1)
-            instructions = round((instructions + figures["loops"] * (passes - 1)) / 2)
+            instructions = (instructions + figures["loops"] * (program.cells // 2 - 1)) // 2
         if depth and name and figures:
             inside[name] = {key: figures[key] for key in (*HELD_TO_OF_KERNELS, "loop")}
         warps = -(-threads // 32)
         issued = warps * instructions / (MULTIPROCESSORS * ISSUED * HERTZ * REACHED)
         alone = instructions * 4 / HERTZ  # a warp by itself begins an instruction every four cycles or so
         carried = moved.get(node.name or node.kind, 0) / BANDWIDTH
-        seconds += times * (max(issued, alone if figures else 0.0, carried) + (NODE if graph else LAUNCH))
+        took[id(node)] = times * (max(issued, alone if figures else 0.0, carried) + (NODE if graph else LAUNCH))
     loops = [(depth, graph) for node, depth, graph in nodes if node.kind == "kWhile"]
     unread = [depth for depth, graph in loops if not graph and depth]
     unread += [depth for node, depth, graph in nodes if node.kind == "kConditional" and not graph]
-    seconds += sum(READ_BACK * math.prod(turns[: depth + 1]) for depth in unread)
+    seconds = longest(tree, took) + sum(READ_BACK * math.prod(turns[: depth + 1]) for depth in unread)
     done = samples * program.steps * program.parts * about["lanes"]
     work = sum(moved.get(node.name or node.kind, 0) * math.prod(turns[:depth]) for node, depth, _ in launched if depth)
     found: dict[str, Any] = about | {

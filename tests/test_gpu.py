@@ -31,7 +31,7 @@ from mcdev.devices.landscape import (
 from mcdev.integrators import block_tridiagonal, langevin, resident, swept
 from mcdev.integrators.block_tridiagonal import Near, Rows
 from mcdev.integrators.interval import Interval
-from mcdev.integrators.ion_transport import IonTransport
+from mcdev.integrators.ion_transport import IonTransport, _gained
 from mcdev.integrators.langevin import SCHEMES
 from mcdev.interface import doctor
 from mcdev.machine import gpu
@@ -123,8 +123,8 @@ CELLS, CHARGES = 5, (-1, 1)
 
 
 def correction(lanes: int) -> np.ndarray:
-    """One Newton correction of ions with salt, away from equilibrium, lanes of different devices; of a program of its
-    own."""
+    """What one Newton iteration finds of ions with salt, away from equilibrium, lanes of different devices, one below
+    the other; of a program of its own."""
     species = len(CHARGES)
 
     def between(low: float, high: float, *shape: int) -> jax.Array:
@@ -136,9 +136,17 @@ def correction(lanes: int) -> np.ndarray:
         stern=between(1e-3, 1e-2), rates=between(1.0, 2.0, species), packing=between(0.0, 0.3), fixed_charge=one,
         field_scale=between(0.0, 0.1), tolerance=8e-3 * one, fixed_step=0 * one,
     )  # fmt: skip
-    x, given = between(-1.0, 1.0, CELLS, 1 + species), (between(0.1, 1.0, CELLS, species), between(1e-3, 1e-1))
+    x, gh = between(-1.0, 1.0, CELLS, 1 + species), between(1e-3, 1e-1)
+    densities = between(0.1, 1.0, CELLS, species)
     voltage = jnp.linspace(-40.0, 40.0, LANES)[:lanes]
-    found = np.asarray(jax.jit(lambda x: ions._correction(x, *given, voltage, ions._inverse_gaps())[0])(x))
+    march = ions._beginning(ions.rest(jnp.full((species, lanes), 0.5)), voltage, one)
+    march = march._replace(x=x, history=densities, before=densities[::-1])
+    parts = jax.jit(lambda march: ions._correction(march, gh, voltage, ions._inverse_gaps()))(march)
+    found = np.concatenate([np.asarray(part).reshape(-1, lanes) for part in parts[:5]])
+    if parts.wanting is not None:
+        _, few = _gained(1 / CELLS, march.before, parts.after)
+        np.testing.assert_array_equal(parts.wanting, np.sum(few, axis=(0, 1)))
+        assert 0 < np.sum(few) < few.size
     assert np.all(np.isfinite(found))
     assert np.ptp(found) > 1.0
     return found
@@ -188,6 +196,11 @@ def whole_system(half: int, count: int = CELLS, size: int = 3) -> tuple[Any, np.
     return jax.tree.map(jnp.asarray, (2 * np.ones(LANES), cells, (*faces, field))), x
 
 
+def weighted(scale: Any, sign: Any, x: list[Any]) -> tuple[list[Any], list[Any]]:
+    found = [scale * sign * value for value in x]
+    return found[:2], found
+
+
 def whole_rows(scale: Any, near: Near) -> Rows:
     """Made of all that a row may be made of: what neighbours have, and faces that a wall has and has not."""
     diagonal, right, _ = near.own
@@ -206,10 +219,16 @@ def test_the_kernel_eliminates_from_both_ends_bit_for_bit(count: int) -> None:
     """In two blocks of threads, of rows that it makes of cells and faces; a CPU does so from the first cell on."""
     with wide_everywhere():
         system, x = whole_system(count - count // 2, count)
-        kernels = functools.partial(swept.solve, whole_rows, interpret=interpreter())
-        found, largest = jax.jit(kernels)(*system)
+
+        def kernels(scale: Any, cells: Any, faces: Any) -> Any:
+            return swept.solve(whole_rows, scale, cells, faces, weighted, cells[2], interpreter())
+
+        found, largest, each, total = jax.jit(kernels)(*system)
         np.testing.assert_array_equal(found, x)
         np.testing.assert_array_equal(largest, np.abs(x).max(axis=0))
+        signed = 2 * np.asarray(system[1][2])[:, None] * x
+        np.testing.assert_array_equal(each, signed[:, :2])
+        np.testing.assert_array_equal(total, signed.sum(axis=0))
         system, x = whole_system(count, count)
         cpu = functools.partial(block_tridiagonal.solve_stencil, whole_rows)
         np.testing.assert_array_equal(jax.jit(cpu)(*system), x)
@@ -543,6 +562,13 @@ def test_kernels_are_counted_in_their_loops_and_graphs(static: Any) -> None:
         ("kCopy", 0, False),
     }
     assert sum(node.threads for node, _, _ in static.walk(static.parse(THUNKS))) == 68 * 128 + 2
+
+
+def test_of_a_choice_the_longest_branch_is_counted(static: Any) -> None:
+    kernels = [static.Node("kKernel", name) for name in ("before", "one", "other", "within")]
+    choice = static.Node("kConditional", inner={"true_branch": kernels[1:2], "false_branch": kernels[2:]})
+    own = {id(node): seconds for node, seconds in zip(kernels, (1.0, 5.0, 2.0, 2.5), strict=True)}
+    assert static.longest([kernels[0], choice, static.Node("kWhile", inner={"body": kernels[:1]})], own) == 7.0
 
 
 def test_bytes_are_those_of_the_arrays_that_a_kernel_touches(static: Any) -> None:

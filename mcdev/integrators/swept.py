@@ -43,11 +43,21 @@ def possible(x: Float[Array, "cell ... lane"]) -> bool:
 
 
 def solve(
-    rows: Callable[[Any, Near], Rows], shared: Any, cells: Any, faces: Any, interpret: Any = None
-) -> tuple[Float[Array, "cell unknown lane"], Float[Array, "unknown lane"]]:
+    rows: Callable[[Any, Near], Rows],
+    shared: Any,
+    cells: Any,
+    faces: Any,
+    seen: Callable[[Any, Any, list[Array]], tuple[list[Array], list[Array]]],
+    beside: Any,
+    interpret: Any = None,
+) -> tuple[Array, Array, Array, Array]:
     """As :func:`mcdev.integrators.block_tridiagonal.solve_stencil`, of real systems of two cells or more, without
-    derivatives; and the largest size of each unknown. The number of lanes is a multiple of ``BLOCK``. ``interpret``:
-    parameters of Pallas's interpreter."""
+    derivatives. The number of lanes is a multiple of ``BLOCK``. ``interpret``: parameters of Pallas's interpreter.
+
+    ``seen(shared, own, x)`` gives two lists of arrays [lane], made of one cell's unknowns x and its part of ``beside``
+    (arrays [cell, ..., lane]). Returned are x; the largest size of each unknown in any cell [unknown, lane]; the first
+    list of every cell [cell, number, lane]; the second list, summed over the cells [number, lane].
+    """
     from jax.experimental import pallas as pl
 
     first = jax.tree.leaves(cells)[0]
@@ -58,7 +68,8 @@ def solve(
         _Direction(False, count, count - half, coupled(made.upper), size),
         _Direction(True, count, half, coupled(made.lower), size),
     ]
-    given, tree = jax.tree.flatten((shared, cells, faces))
+    (given, tree), (given_back, tree_back) = (jax.tree.flatten(x) for x in ((shared, cells, faces), (shared, beside)))
+    each, summed = jax.eval_shape(seen, shared, jax.tree.map(lambda a: a[0], beside), list(made.right))
     grid = {"way": 2, "block": lanes // BLOCK}
 
     def here() -> Any:
@@ -69,13 +80,12 @@ def solve(
         for number, way in enumerate(ways):
             pl.when(lax.axis_index("way") == number)(functools.partial(through, way, ways[1 - number]))
 
-    def reading(refs: Any) -> _Reading:
-        own = jax.tree.unflatten(tree, refs)
-        return _Reading(own[0], own[1], own[2], count - 1, lambda ref, *at: threads.load(ref, *at, here()))
+    def reading(shared: Any, cells: Any, faces: Any = ()) -> _Reading:
+        return _Reading(shared, cells, faces, count - 1, lambda ref, *at: threads.load(ref, *at, here()))
 
     def inward(*refs: Any) -> None:
         *own, kept = refs
-        read, none = reading(own), threads.wide(0, dtype)
+        read, none = reading(*jax.tree.unflatten(tree, own)), threads.wide(0, dtype)
         everywhere = read.everywhere()
 
         def through(way: _Direction, _: _Direction) -> None:
@@ -104,32 +114,42 @@ def solve(
 
         both(through)
 
-    def outward(kept: Any, out: Any, largest: Any) -> None:
+    def outward(*refs: Any) -> None:
+        *own, kept, out, more, largest, total = refs
+        read = reading(*jax.tree.unflatten(tree_back, own))
+        everywhere = read.everywhere()
+
         def found(way: _Direction, number: Any) -> list[Array]:
             return [threads.load(kept, way.cell(number), j, here()) for j in range(way.lines)]
 
         def through(way: _Direction, other: _Direction) -> None:
             """Back from the middle to the wall."""
 
-            def write(number: Any, x: list[Array]) -> None:
-                for j, value in enumerate(x):
-                    out[way.cell(number), j, here()] = value
+            def leave(number: Any, x: list[Array]) -> tuple[list[Array], list[Array]]:
+                """A cell's unknowns and what is seen of them; gives their sizes, and what is to be summed."""
+                at = way.cell(number)
+                each, summed = seen(everywhere, read.cell(at), x)
+                for ref, values in ((out, x), (more, each)):
+                    for j, value in enumerate(values):
+                        ref[at, j, here()] = value
+                return [jnp.abs(value) for value in x], summed
 
-            def backward(turn: Array, carry: tuple[list[Array], list[Array], list[Array]]) -> Any:
-                after, most, lines = carry
+            def backward(turn: Array, carry: Any) -> Any:
+                after, lines, most, sums = carry
                 number = way.turns - 2 - turn
                 onward = found(way, jnp.maximum(number - 1, 0))
                 x = returned(*way.known(lines), after)
-                write(number, x)
-                return x, [jnp.maximum(a, jnp.abs(b)) for a, b in zip(most, x, strict=True)], onward
+                sizes, parts = leave(number, x)
+                most = [jnp.maximum(a, b) for a, b in zip(most, sizes, strict=True)]
+                return x, onward, most, [a + b for a, b in zip(sums, parts, strict=True)]
 
             last = way.turns - 1
             x = joined(*way.known(found(way, last)), *other.known(found(other, other.turns - 1)))
-            write(last, x)
-            begin = x, [jnp.abs(value) for value in x], found(way, max(last - 1, 0))
-            _, most, _ = lax.fori_loop(0, last, backward, begin)
-            for j, value in enumerate(most):
-                largest[int(way.last), j, here()] = value
+            begin = x, found(way, max(last - 1, 0)), *leave(last, x)
+            _, _, *ends = lax.fori_loop(0, last, backward, begin)
+            for ref, values in zip((largest, total), ends, strict=True):
+                for j, value in enumerate(values):
+                    ref[int(way.last), j, here()] = value
 
         both(through)
 
@@ -139,8 +159,9 @@ def solve(
         return kernel(body, filled, grid, interpret, unsafe_no_auto_barriers=True)
 
     (kept,) = run(inward, (count, max(way.lines for way in ways)))(*given)
-    x, largest = run(outward, (count, size), (2, size))(kept)
-    return x, jnp.max(largest, axis=0)
+    filled = (count, size), (count, len(each)), (2, size), (2, len(summed))
+    x, more, largest, total = run(outward, *filled)(*given_back, kept)
+    return x, jnp.max(largest, axis=0), more, jnp.sum(total, axis=0)
 
 
 class _Direction(NamedTuple):
@@ -242,11 +263,14 @@ def _trial() -> None:
         own, left, right = (jnp.asarray(random.normal(size=(n, size**2, BLOCK))) for n in (cells, cells - 1, cells + 1))
         own = own.at[:, :: size + 1].add(18.0)
         system = jnp.full(BLOCK, 0.5), (square(own), square(own)[0]), (square(left), square(right))
-        swept, largest = jax.jit(functools.partial(solve, row))(*system)
+        swept, largest, same, total = jax.jit(
+            lambda shared, cells, faces: solve(row, shared, cells, faces, lambda _, own, x: (x, x), ())
+        )(*system)
         reduced = jax.jit(functools.partial(block_tridiagonal.solve_stencil, row))(*system)
         expected = jnp.max(jnp.abs(reduced), axis=0)
         close = functools.partial(jnp.allclose, rtol=1e-10, atol=1e-13)
-        if not (close(swept, reduced) and close(largest, expected)):
+        fine = close(swept, reduced) and close(largest, expected)
+        if not (fine and jnp.array_equal(same, swept) and close(total, jnp.sum(reduced, axis=0))):
             raise ArithmeticError("the kernel's elimination does not give what cyclic reduction gives")
 
 
