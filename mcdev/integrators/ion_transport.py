@@ -404,13 +404,12 @@ class IonTransport(eqx.Module):
         """``_history`` where it is known whether ``some`` cell is wanting. Nothing is stored before the choice."""
         widths = self.widths[:, None]
 
-        def cut(before: Densities, after: Densities) -> Densities:
-            return _limited(before, *_gained(widths, before, after), widths)
-
-        def plain(before: Densities, after: Densities) -> Densities:
-            return before + _gained(widths, before, after)[0] / widths
-
-        return lax.cond(some, cut, plain, before, after)
+        return lax.cond(
+            some,
+            lambda before, after: _limited(before, *_gained(widths, before, after), widths),
+            lambda before, after: before + _gained(widths, before, after)[0] / widths,
+            *(before, after),
+        )
 
     def _correction(self, m: _March, gh: PerLane, voltage: PerLane, inverse: Float[Array, "face lane"]) -> _Correction:
         """Newton's correction of c - gh f(c) = history."""
@@ -543,9 +542,8 @@ def _residual(charges: tuple[int, ...], shared: _Shared, near: Near) -> tuple[Pe
 
 def _newton(charges: tuple[int, ...], shared: _Shared, near: Near) -> Rows:
     """One cell's rows of Newton's correction, of what its charge is made of."""
-    own = near.own
-    charge = shared.fixed + sum(z * own.c[s] for s, z in enumerate(charges))
-    near = near._replace(own=own._replace(charge=charge))
+    charge = shared.fixed + sum(z * near.own.c[s] for s, z in enumerate(charges))
+    near = near._replace(own=near.own._replace(charge=charge))
     return _linearised(charges, shared, near)._replace(right=_residual(charges, shared, near))
 
 
