@@ -11,7 +11,7 @@ the committed results.
 
 Times are estimates from counts, good to a factor of two: a launch takes 2.2 µs, a loop whose condition the host reads
 12 µs a turn, a node of a graph 1.3 µs, and a kernel three quarters of the multiprocessors' instructions a second, or
-its bytes from memory if that takes longer.
+its bytes from memory if that takes longer. Of a choice the branch that takes longest is counted.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Program:
     per_turn: int = 0
     """Steps in one turn of the longest loop within the particles' kernel."""
     cells: int = 0
-    """Turns of each loop within the kernel that eliminates ions."""
+    """That the kernels which eliminate ions go through: two threads a device, each with code and a half of its own."""
 
 
 def particles(scheme: str, devices: int, **others: Any) -> Program:
@@ -223,6 +223,15 @@ def walk(nodes: list[Node], depth: int = 0, graph: bool = False) -> Iterator[tup
             yield from walk(section, depth + (node.kind == "kWhile"), graph or node.kind == "kCommandBuffer")
 
 
+def longest(nodes: list[Node], own: dict[int, float]) -> float:
+    """Seconds of nodes, whose own are given by id, and of all within them; of a choice, its longest branch."""
+    return sum(
+        own.get(id(node), 0.0)
+        + (max if node.kind == "kConditional" else sum)([longest(inner, own) for inner in node.inner.values()] or [0.0])
+        for node in nodes
+    )
+
+
 LAUNCHED = ("kCustomKernel", "kKernel", "kCustomCall", "kCopy", "kMemset", "kMemzero", "kCublas", "kCubSort")
 
 
@@ -271,9 +280,14 @@ def kernels(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def numbered(which: int) -> str:
+    """A kernel of our own, where a program has several."""
+    return f"kCustomCall_{which}" if which else "kCustomCall"
+
+
 def sizes(text: str) -> dict[str, int]:
-    """Name of each fusion or call of the optimised program → bytes that it reads and writes: each array once, but what
-    a kernel of our own gives beside its first result twice. It writes that for itself and reads it back."""
+    """Name of each fusion of the optimised program → bytes that it reads and writes, each array once. Kernels of our
+    own have no name there: kCustomCall, kCustomCall_1 and so on, in the order of the program."""
     widths = {
         "pred": 1,
         "s8": 1,
@@ -302,12 +316,10 @@ def sizes(text: str) -> dict[str, int]:
     for line in text.splitlines():
         made = re.match(r"\s*(?:ROOT )?%([\w.-]+) = (\(.*?\)|\S+) (\w[\w-]*)\((.*?)\)", line)
         if made:
-            shapes[made[1]] = shapes["kCustomCall" if made[3] == "custom-call" else made[1]] = made[2]
+            name = numbered(sum("kCustomCall" in call for call in calls)) if made[3] == "custom-call" else made[1]
+            shapes[made[1]] = shapes[name] = made[2]
             if made[3] in ("fusion", "custom-call"):
-                calls["kCustomCall" if made[3] == "custom-call" else made[1]] = re.findall(r"%([\w.#-]+)", made[4])
-            if made[3] == "custom-call" and made[2].startswith("("):
-                results = len(re.findall(r"\w+\[", made[2]))
-                calls["kCustomCall"] += [f"kCustomCall#{which}" for which in range(1, results)]
+                calls[name] = re.findall(r"%([\w.#-]+)", made[4])
     found = {}
     for name, given in calls.items():
         one = "dynamic" in name
@@ -322,35 +334,41 @@ def count(program: Program, folder: Path, about: dict[str, Any]) -> dict[str, An
     (thunks,) = folder.glob("*advance*thunk_sequence_after_thunk_passes.txt")
     (optimised,) = folder.glob("*advance*gpu_after_optimizations.txt")
     own, moved = kernels(folder), sizes(optimised.read_text(encoding="utf-8"))
-    steps, sweep = (
-        next((name for name in own if name.startswith(f"{what}_mosaic")), None) for what in ("particle", "sweep")
-    )
-    nodes = list(walk(parse(thunks.read_text(encoding="utf-8"))))
+    kinds = ("particle", "inward", "outward")
+    steps, *halves = (next((name for name in own if name.startswith(f"{kind}_mosaic")), "") for kind in kinds)
+    tree = parse(thunks.read_text(encoding="utf-8"))
+    nodes = list(walk(tree))
+    if halves[0]:
+        for which, node in enumerate(node for node, _, _ in nodes if node.kind == "kCustomCall"):
+            node.name = numbered(which)
     samples, turns = 64, (64, *program.turns, *[1] * 4)
     launched = [(node, depth, graph) for node, depth, graph in nodes if node.kind in LAUNCHED]
-    seconds, inside = 0.0, {}
+    took: dict[int, float] = {}
+    inside = {}
     for node, depth, graph in launched:
         times = math.prod(turns[:depth])
-        name = steps or sweep or node.name if node.kind == "kCustomCall" else node.name
-        figures = own.get(str(name), {})
+        name = node.name
+        if node.kind == "kCustomCall":
+            name = steps or (halves[node.name != "kCustomCall"] if halves[0] else name)
+        figures = own.get(name, {})
         instructions, threads = figures.get("instructions", 0), node.threads
         if name == steps and steps:
             threads = about["lanes"] * program.parts
             instructions += figures["loop"] * (program.steps // turns[1] // program.per_turn - 1)
-        if name == sweep and sweep:
-            threads = about["lanes"]
-            instructions += figures["loops"] * (program.cells - 1)
+        if name in halves and name:
+            threads = 2 * about["lanes"]
+            instructions = (instructions + figures["loops"] * (program.cells // 2 - 1)) // 2
         if depth and name and figures:
             inside[name] = {key: figures[key] for key in (*HELD_TO_OF_KERNELS, "loop")}
         warps = -(-threads // 32)
         issued = warps * instructions / (MULTIPROCESSORS * ISSUED * HERTZ * REACHED)
         alone = instructions * 4 / HERTZ  # a warp by itself begins an instruction every four cycles or so
         carried = moved.get(node.name or node.kind, 0) / BANDWIDTH
-        seconds += times * (max(issued, alone if figures else 0.0, carried) + (NODE if graph else LAUNCH))
+        took[id(node)] = times * (max(issued, alone if figures else 0.0, carried) + (NODE if graph else LAUNCH))
     loops = [(depth, graph) for node, depth, graph in nodes if node.kind == "kWhile"]
     unread = [depth for depth, graph in loops if not graph and depth]
     unread += [depth for node, depth, graph in nodes if node.kind == "kConditional" and not graph]
-    seconds += sum(READ_BACK * math.prod(turns[: depth + 1]) for depth in unread)
+    seconds = longest(tree, took) + sum(READ_BACK * math.prod(turns[: depth + 1]) for depth in unread)
     done = samples * program.steps * program.parts * about["lanes"]
     work = sum(moved.get(node.name or node.kind, 0) * math.prod(turns[:depth]) for node, depth, _ in launched if depth)
     found: dict[str, Any] = about | {

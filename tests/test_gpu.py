@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from mcdev.devices.landscape import (
 from mcdev.integrators import block_tridiagonal, langevin, resident, swept
 from mcdev.integrators.block_tridiagonal import Near, Rows
 from mcdev.integrators.interval import Interval
-from mcdev.integrators.ion_transport import IonTransport
+from mcdev.integrators.ion_transport import IonTransport, _gained
 from mcdev.integrators.langevin import SCHEMES
 from mcdev.interface import doctor
 from mcdev.machine import gpu
@@ -122,8 +123,8 @@ CELLS, CHARGES = 5, (-1, 1)
 
 
 def correction(lanes: int) -> np.ndarray:
-    """One Newton correction of ions with salt, away from equilibrium, lanes of different devices; of a program of its
-    own."""
+    """What one Newton iteration finds of ions with salt, away from equilibrium, lanes of different devices, one below
+    the other; of a program of its own."""
     species = len(CHARGES)
 
     def between(low: float, high: float, *shape: int) -> jax.Array:
@@ -135,9 +136,17 @@ def correction(lanes: int) -> np.ndarray:
         stern=between(1e-3, 1e-2), rates=between(1.0, 2.0, species), packing=between(0.0, 0.3), fixed_charge=one,
         field_scale=between(0.0, 0.1), tolerance=8e-3 * one, fixed_step=0 * one,
     )  # fmt: skip
-    x, given = between(-1.0, 1.0, CELLS, 1 + species), (between(0.1, 1.0, CELLS, species), between(1e-3, 1e-1))
+    x, gh = between(-1.0, 1.0, CELLS, 1 + species), between(1e-3, 1e-1)
+    densities = between(0.1, 1.0, CELLS, species)
     voltage = jnp.linspace(-40.0, 40.0, LANES)[:lanes]
-    found = np.asarray(jax.jit(lambda x: ions._correction(x, *given, voltage, ions._inverse_gaps())[0])(x))
+    march = ions._beginning(ions.rest(jnp.full((species, lanes), 0.5)), voltage, one)
+    march = march._replace(x=x, history=densities, before=densities[::-1])
+    parts = jax.jit(lambda march: ions._correction(march, gh, voltage, ions._inverse_gaps()))(march)
+    found = np.concatenate([np.asarray(part).reshape(-1, lanes) for part in parts[:5]])
+    if parts.wanting is not None:
+        _, few = _gained(1 / CELLS, march.before, parts.after)
+        np.testing.assert_array_equal(parts.wanting, np.sum(few, axis=(0, 1)))
+        assert 0 < np.sum(few) < few.size
     assert np.all(np.isfinite(found))
     assert np.ptp(found) > 1.0
     return found
@@ -150,9 +159,12 @@ def short(low: float, high: float, *shape: int) -> jax.Array:
     return jnp.asarray(np.round(digits * random.uniform(low, high, (*shape, LANES))) / digits)
 
 
-def whole_system(size: int = 3) -> tuple[Any, np.ndarray]:
-    """A system of small whole numbers, and its solution: scale, cells and faces as ``whole_rows`` takes them. Pivots
-    are two, and on the way nothing is rounded, with fused multiply-adds or without."""
+def whole_system(half: int, count: int = CELLS, size: int = 3) -> tuple[Any, np.ndarray]:
+    """A system of small whole numbers, and its solution: scale, cells and faces as ``whole_rows`` takes them.
+
+    The first ``half`` of the cells is eliminated from the first cell on, the others from the last one on. Pivots are
+    two on the way, and one where the two meet; nothing is rounded, with fused multiply-adds or without.
+    """
     random = np.random.default_rng(5)
     one, below = np.eye(size)[:, :, None], np.tri(size, k=-1)[:, :, None]
 
@@ -162,20 +174,31 @@ def whole_system(size: int = 3) -> tuple[Any, np.ndarray]:
     def times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.einsum("cijl,cj...l->ci...l", a, b)
 
-    lower, factors, x = whole(CELLS - 1, size, size), whole(CELLS - 1, size, size), whole(CELLS, size)
-    lower[:, 0, 1:] = 0
-    own = times(one + below * whole(CELLS, size, size), one + below.swapaxes(0, 1) * whole(CELLS, size, size))
-    upper, diagonal = times(own[:-1], factors), own.copy()
-    diagonal[1:] += times(lower, factors)
+    lower, upper, onward, back = (whole(count - 1, size, size) for _ in range(4))
+    above = below.swapaxes(0, 1) * whole(count, size, size)
+    above[half:, 0] = back[:, 0, 1:] = lower[:, 0, 1:] = 0  # as `whole_rows` has it
+    for factors in (onward, back):  # their product where the two meet has no diagonal
+        factors[half - 1 : half] *= below
+    own = times(one + below * whole(count, size, size), one + above)
+    x, diagonal = whole(count, size), own.copy()
+    upper[:half] = times(own[:half][: count - 1], onward[:half])
+    diagonal[1:half] += times(lower[: half - 1], onward[: half - 1])
+    lower[half - 1 :] = times(own[half:], back[half - 1 :])
+    diagonal[half:-1] += times(upper[half:], back[half:])
     right = times(diagonal, x)
     right[1:] += times(lower, x[:-1])
     right[:-1] += times(upper, x[1:])
-    sign, field = random.choice([-1.0, 1.0], (CELLS, LANES)), whole(CELLS + 1)
-    cells = diagonal.reshape(CELLS, -1, LANES), right - (field[1:] - field[:-1])[:, None], sign
+    sign, field = random.choice([-1.0, 1.0], (count, LANES)), whole(count + 1)
+    cells = diagonal.reshape(count, -1, LANES), right - (field[1:] - field[:-1])[:, None], sign
     faces = [
-        block.reshape(CELLS - 1, -1, LANES) for block in (lower * sign[:-1, None, None], upper * sign[1:, None, None])
+        block.reshape(count - 1, -1, LANES) for block in (lower * sign[:-1, None, None], upper * sign[1:, None, None])
     ]
     return jax.tree.map(jnp.asarray, (2 * np.ones(LANES), cells, (*faces, field))), x
+
+
+def weighted(scale: Any, sign: Any, x: list[Any]) -> tuple[list[Any], list[Any]]:
+    found = [scale * sign * value for value in x]
+    return found[:2], found
 
 
 def whole_rows(scale: Any, near: Near) -> Rows:
@@ -191,12 +214,24 @@ def whole_rows(scale: Any, near: Near) -> Rows:
     return Rows(lower, block(diagonal), block(near.right[1], near.after[2]), target)
 
 
-def test_the_kernel_eliminates_as_a_cpu_does_bit_for_bit() -> None:
-    """In two blocks of threads, of rows that it makes of cells and faces."""
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_the_kernel_eliminates_from_both_ends_bit_for_bit(count: int) -> None:
+    """In two blocks of threads, of rows that it makes of cells and faces; a CPU does so from the first cell on."""
     with wide_everywhere():
-        system, x = whole_system()
-        for by in (block_tridiagonal.solve_stencil, functools.partial(swept.solve, interpret=interpreter())):
-            np.testing.assert_array_equal(jax.jit(functools.partial(by, whole_rows))(*system), x)
+        system, x = whole_system(count - count // 2, count)
+
+        def kernels(scale: Any, cells: Any, faces: Any) -> Any:
+            return swept.solve(whole_rows, scale, cells, faces, weighted, cells[2], interpreter())
+
+        found, largest, each, total = jax.jit(kernels)(*system)
+        np.testing.assert_array_equal(found, x)
+        np.testing.assert_array_equal(largest, np.abs(x).max(axis=0))
+        signed = 2 * np.asarray(system[1][2])[:, None] * x
+        np.testing.assert_array_equal(each, signed[:, :2])
+        np.testing.assert_array_equal(total, signed.sum(axis=0))
+        system, x = whole_system(count, count)
+        cpu = functools.partial(block_tridiagonal.solve_stencil, whole_rows)
+        np.testing.assert_array_equal(jax.jit(cpu)(*system), x)
 
 
 def test_the_kernel_makes_the_rows_of_ions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,14 +256,16 @@ def test_the_kernel_makes_the_rows_of_ions(monkeypatch: pytest.MonkeyPatch) -> N
 def test_ions_go_through_the_kernel_in_float64_and_whole_blocks_of_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others are eliminated as ever."""
     monkeypatch.setattr(swept.SWEEP, "_refusal", None)
-    for lanes, dtype, serves in (
-        (128, np.float64, True),
-        (256, np.float64, True),
-        (200, np.float64, False),
-        (64, np.float64, False),
-        (256, np.float32, False),
+    for cells, lanes, dtype, serves in (
+        (CELLS, 128, np.float64, True),
+        (CELLS, 256, np.float64, True),
+        (CELLS, 200, np.float64, False),
+        (CELLS, 64, np.float64, False),
+        (CELLS, 256, np.float32, False),
+        (2, 256, np.float64, True),
+        (1, 256, np.float64, False),
     ):
-        assert swept.possible(np.zeros((CELLS, 3, lanes), dtype)) == serves
+        assert swept.possible(np.zeros((cells, 3, lanes), dtype)) == serves
     monkeypatch.setattr(swept, "solve", None)  # not called
     with jax.enable_x64(True):
         correction(200)
@@ -363,7 +400,7 @@ def test_an_error_that_has_nothing_to_do_with_ways_is_raised() -> None:
 def test_who_computed_says_of_each_kernel_whether_it_ran() -> None:
     for way in gpu.WAYS:
         way.presume()
-    all_taken = "loops on the device, particles in one kernel, ions eliminated in one kernel"
+    all_taken = "loops on the device, particles in one kernel, ions eliminated in two kernels"
     assert Origin.here().flags == all_taken
     found = doctor.Findings()
     with pytest.MonkeyPatch.context() as here:
@@ -419,7 +456,18 @@ def lanes_of_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("lanes_of_gpu")
 @pytest.mark.parametrize(
-    ("devices", "lanes"), [(1, 128), (128, 128), (129, 256), (3000, 4096), (65536, 65536), (10**6, 65536)]
+    ("devices", "lanes"),
+    [
+        (1, 128),
+        (128, 128),
+        (129, 256),
+        (257, 384),
+        (513, 640),
+        (3000, 3072),
+        (10_000, 10_240),
+        (65_536, 65_536),
+        (10**6, 65_536),
+    ],
 )
 def test_a_group_has_lanes_for_the_whole_ensemble(devices: int, lanes: int) -> None:
     trial = Trial(experiment(**{"ensemble.devices": devices}))
@@ -429,10 +477,27 @@ def test_a_group_has_lanes_for_the_whole_ensemble(devices: int, lanes: int) -> N
 
 
 @pytest.mark.usefixtures("lanes_of_gpu")
+def test_lanes_are_whole_blocks_of_threads_and_whole_slots_and_few_are_idle() -> None:
+    small = experiment(**{"sweep.axes": {"protocol.voltage": ["1 V", "2 V"]}})
+    for points, devices in itertools.product((1, 2, 3, 5, 40), (1, 5, 65, 200, 300, 900, 1100, 10_000, 50_000)):
+        trial = Trial(small.with_({"ensemble.devices": devices}), points)
+        assert trial.lanes % 128 == trial.lanes % trial.slot == 0
+        if trial.slot == trial.lanes:
+            assert trial.lanes < 1.25 * devices + 128
+
+
+@pytest.mark.usefixtures("lanes_of_gpu")
+def test_a_device_is_the_same_in_any_number_of_lanes() -> None:
+    found = [conductance(experiment(**{"ensemble.devices": devices})) for devices in (100, 300, 600)]
+    for few, many in itertools.pairwise(found):
+        np.testing.assert_array_equal(few[:, :100], many[:, :100])
+
+
+@pytest.mark.usefixtures("lanes_of_gpu")
 def test_points_of_a_sweep_share_the_lanes_of_all() -> None:
     axis = {"sweep.axes": {"protocol.voltage": [f"{0.1 * i} V" for i in range(1, 41)]}}
     few = trials(experiment(**axis, **{"ensemble.devices": 16}))
-    assert [(trial.lanes, trial.slot) for trial in few] == [(1024, 16)] * 40  # slots of 16 are 640 lanes
+    assert [(trial.lanes, trial.slot) for trial in few] == [(640, 16)] * 40
     many = trials(experiment(**axis, **{"ensemble.devices": 2000}))
     assert {(trial.lanes, trial.slot) for trial in many} == {(2048, 2048)}
 
@@ -499,19 +564,27 @@ def test_kernels_are_counted_in_their_loops_and_graphs(static: Any) -> None:
     assert sum(node.threads for node, _, _ in static.walk(static.parse(THUNKS))) == 68 * 128 + 2
 
 
+def test_of_a_choice_the_longest_branch_is_counted(static: Any) -> None:
+    kernels = [static.Node("kKernel", name) for name in ("before", "one", "other", "within")]
+    choice = static.Node("kConditional", inner={"true_branch": kernels[1:2], "false_branch": kernels[2:]})
+    own = {id(node): seconds for node, seconds in zip(kernels, (1.0, 5.0, 2.0, 2.5), strict=True)}
+    assert static.longest([kernels[0], choice, static.Node("kWhile", inner={"body": kernels[:1]})], own) == 7.0
+
+
 def test_bytes_are_those_of_the_arrays_that_a_kernel_touches(static: Any) -> None:
-    """One of a tuple's arrays where one is named; one row where one is taken. What a kernel of our own keeps for itself
-    it reads again."""
+    """One of a tuple's arrays where one is named; one row where one is taken."""
     text = """
   %pair = (f32[8]{0}, u32[4,8]{1,0}) parameter(0)
   %rows = f32[64,8]{1,0} parameter(1)
   %add.1 = f32[8]{0} fusion(%pair#0, %pair#1), kind=kLoop
   %swept.3 = (f64[8]{0}, f64[3,8]{1,0}) custom-call(%add.1), custom_call_target="mosaic_gpu_v2"
+  %swept.4 = f64[8]{0} custom-call(%swept.3#1), custom_call_target="mosaic_gpu_v2"
   ROOT %dynamic_slice_fusion = f32[8]{0} fusion(%rows), kind=kLoop
 """
     assert static.sizes(text) == {
         "add_1": 32 + 32 + 128,
-        "kCustomCall": 32 + 64 + 2 * 192,
+        "kCustomCall": 32 + 64 + 192,
+        "kCustomCall_1": 192 + 64,
         "dynamic_slice_fusion": 32 + 32,
     }
 
@@ -542,5 +615,6 @@ def test_the_committed_counts_keep_what_is_promised(static: Any) -> None:
         assert of["kernels"]["particle_mosaic_gpu_kernel"]["registers"] <= 64
         assert all(one["spills"] == 0 for one in of["kernels"].values())
     swept, reduced = programs["level 2"], programs["level 2, all cells at once"]
-    assert swept["kernels"]["sweep_mosaic_gpu_kernel"]["spills"] == 0
+    for half in ("inward", "outward"):
+        assert swept["kernels"][f"{half}_mosaic_gpu_kernel"]["spills"] == 0
     assert 2 * swept["seconds_per_call"] < reduced["seconds_per_call"]

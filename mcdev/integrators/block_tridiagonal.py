@@ -179,6 +179,28 @@ def passed(rows: Rows, before: Mapping[tuple[int, int], Lanes], solved: Sequence
     return [[zero if entry is None else entry for entry in line] for line in _eliminate(reduced, columns)]
 
 
+def joined(
+    known: Mapping[tuple[int, int], Lanes],
+    solved: Sequence[Lanes],
+    beyond: Mapping[tuple[int, int], Lanes],
+    solved_beyond: Sequence[Lanes],
+) -> list[Lanes]:
+    """The unknowns of the last cell of an elimination that meets another one, which has come from the other end, where
+    upper and lower change places:
+
+        x = s - F y,    y = t - G x,    hence (1 - F G) x = s - F t
+
+    y: the unknowns of the other one's last cell. F and s: diagonal'⁻¹ upper and diagonal'⁻¹ right of ``passed``; G and
+    t: those of the other one. This is the twisted factorisation (van der Vorst 1987, Parallel Computing 5, 45).
+    """
+    size, one = range(len(solved)), jnp.ones_like(solved[0])
+    unity = tuple(tuple(one if i == j else None for j in size) for i in size)
+    nothing: Block = tuple((None,) * len(size) for _ in size)
+    factors = tuple(tuple(known.get((i, j)) for j in size) for i in size)
+    lines = passed(Rows(factors, unity, nothing, tuple(solved)), beyond, solved_beyond)
+    return [line[-1] for line in lines]
+
+
 def returned(
     known: Mapping[tuple[int, int], Lanes], solved: Sequence[Lanes] | Array, after: Sequence[Lanes] | Array
 ) -> list[Lanes]:

@@ -24,6 +24,7 @@ matrix that Newton's method has anyway. What chose the steps (error, tolerance, 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -119,6 +120,8 @@ class _Shared(NamedTuple):
     gh: PerLane
     screening: PerLane
     packing: PerLane
+    fixed: PerLane | None = None
+    """Immobile charge in e N0; where a cell's charge is worked out with its rows."""
 
 
 class _March(NamedTuple):
@@ -146,6 +149,32 @@ class _March(NamedTuple):
     steps: Int[Array, " lane"]
     rejected: Int[Array, " lane"]
     iterations: Int[Array, " lane"]
+
+
+class _Correction(NamedTuple):
+    """What one Newton iteration finds."""
+
+    delta: Unknowns
+    largest: Float[Array, "unknown lane"]
+    """The largest size of each unknown's correction."""
+    after: Densities
+    """Densities, corrected."""
+    filling: Float[Array, "cell 1 lane"]
+    """Relative loss of vacancies."""
+    misplaced: Float[Array, "species lane"]
+    """Ions that went the wrong way, if this is the end of a step."""
+    wanting: PerLane | None
+    """In how many cells and species the history of the second stage would be below zero, if this is the end of the
+    first stage. None: not counted yet."""
+
+
+class _Beside(NamedTuple):
+    """What ``_moved`` needs of each cell besides its correction."""
+
+    c: Densities
+    width: Float[Array, "cell lane"]
+    history: Densities
+    before: Densities
 
 
 class _Record(NamedTuple):
@@ -292,27 +321,23 @@ class IonTransport(eqx.Module):
         """
         active = _open(m, duration)
         gh = GAMMA * m.h
-        delta, c, occupied = self._correction(m.x, m.history, gh, voltage, inverse)
+        delta, by_unknown, after, filling, misplaced, wanting = self._correction(m, gh, voltage, inverse)
         du = delta[:, 1:]
-        largest_u = jnp.max(jnp.abs(du), axis=(0, 1))
-        largest = jnp.maximum(largest_u, jnp.max(jnp.abs(delta[:, 0]), axis=0))
-        filling = jnp.sum(occupied * du, axis=1, keepdims=True)  # relative loss of vacancies
+        largest_u = jnp.max(by_unknown[1:], axis=0)
+        largest = jnp.maximum(largest_u, by_unknown[0])
         additive = largest_u <= _ADDITIVE
         growth = jnp.where(additive, jnp.maximum(du / (1 - filling), -0.999), jnp.maximum(du, 0.0))
         change = jnp.where(additive | (du > 0), jnp.log(1 + growth), du)
         # not joined by concatenation: a GPU would make each array that it goes into by a kernel of its own
         potential = jnp.arange(delta.shape[1])[:, None] == 0
         x = m.x + jnp.where(potential, delta, jnp.pad(change, [(0, 0), (1, 0), (0, 0)]))
-        after = c * (1 + du - filling)
 
         converged = active & (largest < _CONVERGED)
         tries = m.tries + 1
         failed = active & ~converged & ((tries >= _ITERATIONS) | ~(largest < 1e6))
         first, last = converged & ~m.second, converged & m.second
 
-        wrong = jnp.abs((after - m.history) - (m.history - m.before) / HISTORY)
-        moved = jnp.max(jnp.sum(self.widths[:, None] * wrong, axis=0), axis=0)
-        error = moved / (self.tolerance * self._charge_scale())
+        error = jnp.max(misplaced, axis=0) / (self.tolerance * self._charge_scale())
         fixed = self.fixed_step > 0
         good = last & (fixed | (error <= 1.0))
         redo = failed | (last & ~good)
@@ -335,7 +360,10 @@ class IonTransport(eqx.Module):
         reach = jnp.where(first, 1 / GAMMA - 1, jnp.where(good, GAMMA * h / m.h, 0.0))
         onward = x + jnp.clip(reach * (x - m.start), -1.0, 1.0)
         guess = jnp.where(redo, m.start, jnp.where(active, onward, m.x))
-        second = self._history(m.before, jnp.where(first, after, m.before))  # of the others nothing is wanted
+        if wanting is None:
+            second = self._history(m.before, jnp.where(first, after, m.before))  # of the others nothing is wanted
+        else:
+            second = self._second(m.before, after, jnp.any(first & (wanting > 0)))
         history = jnp.where(first, second, m.history)
         history = jnp.where(good, after, jnp.where(redo, m.before, history))
         march = _March(
@@ -366,23 +394,39 @@ class IonTransport(eqx.Module):
         wall, so that the traces of ions in a depleted layer are not lost in the rounding of the whole.
         """
         widths = self.widths[:, None]
-        gain = HISTORY * widths * (after - before)
-        wanting = before * widths + gain < 0
+        gain, wanting = _gained(widths, before, after)
         # Mostly nothing is wanting, and a fifth of an iteration would go into cutting nothing.
         return lax.cond(
             jnp.any(wanting), _limited, lambda before, gain, *_: before + gain / widths, before, gain, wanting, widths
         )
 
-    def _correction(
-        self, x: Unknowns, history: Densities, gh: PerLane, voltage: PerLane, inverse: Float[Array, "face lane"]
-    ) -> tuple[Unknowns, Densities, Densities]:
-        """Newton's correction of c - gh f(c) = history, with the densities it starts from."""
-        c, occupied = self._densities(x)
-        faces, one = self._faces(x, c, voltage, inverse), jnp.ones_like(gh)
-        if swept.possible(x):
+    def _second(self, before: Densities, after: Densities, some: Bool[Array, ""]) -> Densities:
+        """``_history`` where it is known whether ``some`` cell is wanting. Nothing is stored before the choice."""
+        widths = self.widths[:, None]
+
+        return lax.cond(
+            some,
+            lambda before, after: _limited(before, *_gained(widths, before, after), widths),
+            lambda before, after: before + _gained(widths, before, after)[0] / widths,
+            *(before, after),
+        )
+
+    def _correction(self, m: _March, gh: PerLane, voltage: PerLane, inverse: Float[Array, "face lane"]) -> _Correction:
+        """Newton's correction of c - gh f(c) = history."""
+        c, occupied = self._densities(m.x)
+        faces, one = self._faces(m.x, c, voltage, inverse), jnp.ones_like(gh)
+        if swept.possible(m.x):
             rows = functools.partial(_newton, self.charges)
-            return swept.solve(rows, self._shared(one, gh), self._cells(c, history), faces), c, occupied
-        return self._solve(c, faces, one, gh, self._source(c, faces, history, gh)), c, occupied
+            beside = _Beside(c, self.widths, m.history, m.before)
+            shared, cells = self._shared(one, gh)._replace(fixed=self.fixed_charge), _Cells(c, self.widths, m.history)
+            delta, largest, after, sums = swept.solve(rows, shared, cells, faces, _moved, beside)
+            filling = jnp.sum(occupied * delta[:, 1:], axis=1, keepdims=True)
+            return _Correction(delta, largest, after, filling, sums[:-1], sums[-1])
+        delta = self._solve(c, faces, one, gh, self._source(c, faces, m.history, gh))
+        filling = jnp.sum(occupied * delta[:, 1:], axis=1, keepdims=True)
+        after = c * (1 + delta[:, 1:] - filling)
+        misplaced = jnp.sum(_misplaced(self.widths[:, None], after, m.history, m.before), axis=0)
+        return _Correction(delta, jnp.max(jnp.abs(delta), axis=0), after, filling, misplaced, None)
 
     def _source(self, c: Densities, faces: _Faces, history: Densities, gh: PerLane) -> Unknowns:
         """S, what is left of Gauss's law and of c - gh f(c) = history: zero at the end of a stage."""
@@ -497,8 +541,33 @@ def _residual(charges: tuple[int, ...], shared: _Shared, near: Near) -> tuple[Pe
 
 
 def _newton(charges: tuple[int, ...], shared: _Shared, near: Near) -> Rows:
-    """One cell's rows of Newton's correction."""
+    """One cell's rows of Newton's correction, of what its charge is made of."""
+    charge = shared.fixed + sum(z * near.own.c[s] for s, z in enumerate(charges))
+    near = near._replace(own=near.own._replace(charge=charge))
     return _linearised(charges, shared, near)._replace(right=_residual(charges, shared, near))
+
+
+def _misplaced(width: Array, after: Array, history: Array, before: Array) -> Array:
+    """Ions in a cell that two stages move in different ways."""
+    return width * jnp.abs((after - history) - (history - before) / HISTORY)
+
+
+def _gained(width: Array, before: Array, after: Array) -> tuple[Array, Array]:
+    """What a cell gets beyond ``before`` in the history of the second stage, and whether that leaves less than none."""
+    gain = HISTORY * width * (after - before)
+    return gain, before * width + gain < 0
+
+
+def _moved(shared: _Shared, own: _Beside, x: Sequence[PerLane]) -> tuple[list[PerLane], list[PerLane]]:
+    """One cell's densities, corrected by x; then what is summed up over the cells: ``_misplaced`` of each species, and
+    the number of species that are wanting."""
+    _, *du = x
+    filling = sum(shared.packing * c * d for c, d in zip(own.c, du, strict=True))
+    after = [c * (1 + d - filling) for c, d in zip(own.c, du, strict=True)]
+    misplaced = [_misplaced(own.width, *of) for of in zip(after, own.history, own.before, strict=True)]
+    wanting = [_gained(own.width, *of)[1] for of in zip(own.before, after, strict=True)]
+    number: Any = sum(jnp.where(some, 1.0, 0.0) for some in wanting)
+    return after, [*misplaced, number]
 
 
 def _limited(before: Densities, gain: Densities, wanting: Bool[Array, "cell species lane"], widths: Array) -> Densities:

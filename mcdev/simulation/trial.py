@@ -123,13 +123,16 @@ class Trial:
         return quarter if quarter >= _QUARTER and self.experiment.output.trajectories <= quarter and fewer else wide
 
     def _of_the_whole(self, most: int) -> int:
-        """Lanes for every device, of all points where these are small enough to share a group: a power of two, so that
-        there are few programs. Fewer where what they record is large."""
+        """Lanes for every device, of all points where these are small enough to share a group: the fewest that are
+        whole quarters of a power of two and whole blocks of threads. Powers of two alone would need fewer programs,
+        but up to half of their lanes would compute what is dropped. Of quarters it is at most a fifth, and every slot
+        still divides them. Fewer, then a power of two, where the family or the memory for what they record says so."""
         devices = self.experiment.ensemble.devices
         shared = [size * self.points for size in _SLOTS if devices <= size] if self.points > 1 else []
         wanted = shared[0] if shared else devices
         room = max(1, _RECORDED // self.bytes_of_lane)
-        return max(_FEWEST, 2 ** min(math.ceil(math.log2(wanted)), int(math.log2(min(most, room)))))
+        step = max(_FEWEST, 2 ** (wanted - 1).bit_length() // 8)
+        return max(_FEWEST, min(-(-wanted // step) * step, 2 ** int(math.log2(min(most, room)))))
 
     @functools.cached_property
     def slot(self) -> int:
