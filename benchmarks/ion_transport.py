@@ -312,21 +312,21 @@ def shares(packing: float, repetitions: int, lanes: int = 64, turns: int = 200) 
     devices, contents = batch(lanes, packing)
     voltage, duration = jnp.full(lanes, VOLTAGE), jnp.asarray(DURATION)
     state, _ = RUN(devices, contents, jnp.asarray(0.05 * DURATION))
-    begin = devices._beginning(state, voltage, duration)
+    begin, inverse = devices._beginning(state, voltage, duration), devices._inverse_gaps()
 
     def assembly(m: Any) -> Any:
         c, occupied = devices._densities(m.x)
-        faces, curvature = devices._faces(m.x, c, occupied, voltage)
-        source = devices._source(c, faces, curvature, m.history, GAMMA * m.h)
-        used = sum(jnp.sum(a, axis=(0, 1)) for a in (*faces, source)) + jnp.sum(occupied, axis=(0, 1))
+        faces = devices._faces(m.x, c, voltage, inverse)
+        source = devices._source(c, faces, m.history, GAMMA * m.h)
+        used = sum(jnp.sum(a, axis=tuple(range(a.ndim - 1))) for a in (*faces, source, occupied))
         return m._replace(x=m.x + 1e-300 * used)
 
     def correction(m: Any) -> Any:
-        delta, c, _ = devices._correction(m.x, m.history, GAMMA * m.h, voltage)
-        return m._replace(x=m.x + 1e-300 * delta, before=m.before + 1e-300 * c)
+        found = devices._correction(m, GAMMA * m.h, voltage, inverse)
+        return m._replace(x=m.x + 1e-300 * found.delta, before=m.before + 1e-300 * found.after)
 
     def everything(m: Any) -> Any:
-        return devices._iterate(m, voltage, duration)[0]
+        return devices._iterate(m, voltage, duration, inverse)[0]
 
     parts = {"assembly": assembly, "solve": correction, "control": everything}
     loops = {

@@ -31,7 +31,8 @@ from mcdev.devices.landscape import (
 from mcdev.integrators import block_tridiagonal, langevin, resident, swept
 from mcdev.integrators.block_tridiagonal import Near, Rows
 from mcdev.integrators.interval import Interval
-from mcdev.integrators.ion_transport import IonTransport, _gained
+from mcdev.integrators.ion_cells import gained
+from mcdev.integrators.ion_transport import IonTransport
 from mcdev.integrators.langevin import SCHEMES
 from mcdev.interface import doctor
 from mcdev.machine import gpu
@@ -144,7 +145,7 @@ def correction(lanes: int) -> np.ndarray:
     parts = jax.jit(lambda march: ions._correction(march, gh, voltage, ions._inverse_gaps()))(march)
     found = np.concatenate([np.asarray(part).reshape(-1, lanes) for part in parts[:5]])
     if parts.wanting is not None:
-        _, few = _gained(1 / CELLS, march.before, parts.after)
+        _, few = gained(1 / CELLS, march.before, parts.after)
         np.testing.assert_array_equal(parts.wanting, np.sum(few, axis=(0, 1)))
         assert 0 < np.sum(few) < few.size
     assert np.all(np.isfinite(found))

@@ -24,7 +24,6 @@ matrix that Newton's method has anyway. What chose the steps (error, tolerance, 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -35,13 +34,26 @@ from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from mcdev.integrators import block_tridiagonal, swept
-from mcdev.integrators.block_tridiagonal import Entry, Near, Rows
-from mcdev.integrators.drift_diffusion import GAMMA, HISTORY, bernoulli_pair, gaps
+from mcdev.integrators.drift_diffusion import GAMMA, bernoulli_pair, gaps
+from mcdev.integrators.ion_cells import (
+    Beside,
+    Cells,
+    Densities,
+    Faces,
+    PerLane,
+    Shared,
+    field_mobility,
+    gained,
+    limited,
+    linearised,
+    misplaced,
+    moved,
+    newton,
+    residual,
+)
 
-PerLane = Float[Array, " lane"]
 Unknowns = Float[Array, "cell unknown lane"]
 """φ, then u of each species."""
-Densities = Float[Array, "cell species lane"]
 
 FINE, NO_STEP, TOO_MANY = 0, 1, 2
 STATUS = {
@@ -54,7 +66,6 @@ TOLERANCE = 8e-3
 """Keeps the wall field within 4e-4 through a turn-on of a 100 nm film at 3.5 V (about 40 steps; 1e-3: 5e-5, 100)."""
 VOLT = 38.68
 """One volt in units of kT/e at 300 K: sets the scale of the error only."""
-_CAP = 3.0  # of y = E/E0
 _CONVERGED = 1e-3  # largest correction of u and φ after which one more is not needed: the next would be its square
 _ADDITIVE = 0.5  # largest correction of u up to which densities, not their logarithms, are corrected
 _ITERATIONS = 14
@@ -83,45 +94,6 @@ class IonState(eqx.Module):
     """Time steps rejected so far, for their error or for a failure of Newton's method."""
     iterations: Int[Array, " lane"]
     """Newton iterations so far."""
-
-
-class _Faces(NamedTuple):
-    """The flux through each face between cells [face, species, lane], F = left - right, and its parts that make the
-    Jacobian; of all faces, those at the walls among them [face, lane], what makes Gauss's law."""
-
-    left: Array
-    """rate m/gap B(d) c_left."""
-    right: Array
-    """rate m/gap B(-d) c_right."""
-    drift: Array
-    """∂F/∂d at fixed densities."""
-    slope: Array
-    """∂F/∂φ_right = -∂F/∂φ_left."""
-    inverse: Array
-    """1/gap."""
-    field: Array
-
-
-class _Cells(NamedTuple):
-    """What the rows of cells are made of, besides their faces."""
-
-    c: Densities
-    width: Float[Array, "cell lane"]
-    target: Array
-    """c - gh f(c) at the end of the stage; or what the linearised system is solved for."""
-    charge: Float[Array, "cell lane"] | None = None
-    """Charge density in e N0; where S is asked for."""
-
-
-class _Shared(NamedTuple):
-    """The same in all cells."""
-
-    mass: PerLane
-    gh: PerLane
-    screening: PerLane
-    packing: PerLane
-    fixed: PerLane | None = None
-    """Immobile charge in e N0; where a cell's charge is worked out with its rows."""
 
 
 class _March(NamedTuple):
@@ -166,15 +138,6 @@ class _Correction(NamedTuple):
     wanting: PerLane | None
     """In how many cells and species the history of the second stage would be below zero, if this is the end of the
     first stage. None: not counted yet."""
-
-
-class _Beside(NamedTuple):
-    """What ``_moved`` needs of each cell besides its correction."""
-
-    c: Densities
-    width: Float[Array, "cell lane"]
-    history: Densities
-    before: Densities
 
 
 class _Record(NamedTuple):
@@ -321,7 +284,7 @@ class IonTransport(eqx.Module):
         """
         active = _open(m, duration)
         gh = GAMMA * m.h
-        delta, by_unknown, after, filling, misplaced, wanting = self._correction(m, gh, voltage, inverse)
+        delta, by_unknown, after, filling, wrong, wanting = self._correction(m, gh, voltage, inverse)
         du = delta[:, 1:]
         largest_u = jnp.max(by_unknown[1:], axis=0)
         largest = jnp.maximum(largest_u, by_unknown[0])
@@ -337,7 +300,7 @@ class IonTransport(eqx.Module):
         failed = active & ~converged & ((tries >= _ITERATIONS) | ~(largest < 1e6))
         first, last = converged & ~m.second, converged & m.second
 
-        error = jnp.max(misplaced, axis=0) / (self.tolerance * self._charge_scale())
+        error = jnp.max(wrong, axis=0) / (self.tolerance * self._charge_scale())
         fixed = self.fixed_step > 0
         good = last & (fixed | (error <= 1.0))
         redo = failed | (last & ~good)
@@ -394,10 +357,10 @@ class IonTransport(eqx.Module):
         wall, so that the traces of ions in a depleted layer are not lost in the rounding of the whole.
         """
         widths = self.widths[:, None]
-        gain, wanting = _gained(widths, before, after)
+        gain, wanting = gained(widths, before, after)
         # Mostly nothing is wanting, and a fifth of an iteration would go into cutting nothing.
         return lax.cond(
-            jnp.any(wanting), _limited, lambda before, gain, *_: before + gain / widths, before, gain, wanting, widths
+            jnp.any(wanting), limited, lambda before, gain, *_: before + gain / widths, before, gain, wanting, widths
         )
 
     def _second(self, before: Densities, after: Densities, some: Bool[Array, ""]) -> Densities:
@@ -406,8 +369,8 @@ class IonTransport(eqx.Module):
 
         return lax.cond(
             some,
-            lambda before, after: _limited(before, *_gained(widths, before, after), widths),
-            lambda before, after: before + _gained(widths, before, after)[0] / widths,
+            lambda before, after: limited(before, *gained(widths, before, after), widths),
+            lambda before, after: before + gained(widths, before, after)[0] / widths,
             *(before, after),
         )
 
@@ -416,34 +379,34 @@ class IonTransport(eqx.Module):
         c, occupied = self._densities(m.x)
         faces, one = self._faces(m.x, c, voltage, inverse), jnp.ones_like(gh)
         if swept.possible(m.x):
-            rows = functools.partial(_newton, self.charges)
-            beside = _Beside(c, self.widths, m.history, m.before)
-            shared, cells = self._shared(one, gh)._replace(fixed=self.fixed_charge), _Cells(c, self.widths, m.history)
-            delta, largest, after, sums = swept.solve(rows, shared, cells, faces, _moved, beside)
+            rows = functools.partial(newton, self.charges)
+            beside = Beside(c, self.widths, m.history, m.before)
+            shared, cells = self._shared(one, gh)._replace(fixed=self.fixed_charge), Cells(c, self.widths, m.history)
+            delta, largest, after, sums = swept.solve(rows, shared, cells, faces, moved, beside)
             filling = jnp.sum(occupied * delta[:, 1:], axis=1, keepdims=True)
             return _Correction(delta, largest, after, filling, sums[:-1], sums[-1])
         delta = self._solve(c, faces, one, gh, self._source(c, faces, m.history, gh))
         filling = jnp.sum(occupied * delta[:, 1:], axis=1, keepdims=True)
         after = c * (1 + delta[:, 1:] - filling)
-        misplaced = jnp.sum(_misplaced(self.widths[:, None], after, m.history, m.before), axis=0)
-        return _Correction(delta, jnp.max(jnp.abs(delta), axis=0), after, filling, misplaced, None)
+        wrong = jnp.sum(misplaced(self.widths[:, None], after, m.history, m.before), axis=0)
+        return _Correction(delta, jnp.max(jnp.abs(delta), axis=0), after, filling, wrong, None)
 
-    def _source(self, c: Densities, faces: _Faces, history: Densities, gh: PerLane) -> Unknowns:
+    def _source(self, c: Densities, faces: Faces, history: Densities, gh: PerLane) -> Unknowns:
         """S, what is left of Gauss's law and of c - gh f(c) = history: zero at the end of a stage."""
         near = block_tridiagonal.near(self._cells(c, history), faces)
-        residual = functools.partial(_residual, self.charges, self._shared(jnp.ones_like(gh), gh))
-        return jnp.stack(jax.vmap(residual)(near), axis=1)
+        of_cell = functools.partial(residual, self.charges, self._shared(jnp.ones_like(gh), gh))
+        return jnp.stack(jax.vmap(of_cell)(near), axis=1)
 
-    def _solve(self, c: Densities, faces: _Faces, mass: PerLane, gh: PerLane, source: Array) -> Array:
+    def _solve(self, c: Densities, faces: Faces, mass: PerLane, gh: PerLane, source: Array) -> Array:
         """The linearised system, mass · h dc + gh · d(flux balance) = source, with dφ and du as unknowns."""
-        rows, cells = functools.partial(_linearised, self.charges), _Cells(c, self.widths, source)
+        rows, cells = functools.partial(linearised, self.charges), Cells(c, self.widths, source)
         return block_tridiagonal.solve_stencil(rows, self._shared(mass, gh), cells, faces)
 
-    def _cells(self, c: Densities, history: Densities) -> _Cells:
-        return _Cells(c, self.widths, history, self._charge(c))
+    def _cells(self, c: Densities, history: Densities) -> Cells:
+        return Cells(c, self.widths, history, self._charge(c))
 
-    def _shared(self, mass: PerLane, gh: PerLane) -> _Shared:
-        return _Shared(mass, gh, self.screening, self.packing)
+    def _shared(self, mass: PerLane, gh: PerLane) -> Shared:
+        return Shared(mass, gh, self.screening, self.packing)
 
     # ---------------------------------------------------------------------------------- the law
 
@@ -453,7 +416,7 @@ class IonTransport(eqx.Module):
         c = ratio / (1 + self.packing * jnp.sum(ratio, axis=1, keepdims=True))
         return c, self.packing * c
 
-    def _faces(self, x: Unknowns, c: Densities, voltage: PerLane, inverse: Float[Array, "face lane"]) -> _Faces:
+    def _faces(self, x: Unknowns, c: Densities, voltage: PerLane, inverse: Float[Array, "face lane"]) -> Faces:
         """Fluxes and fields; nothing flows through the walls. ``inverse``: of the gaps, made before all iterations."""
         phi = x[:, 0]
         excess = jnp.log(1 + self.packing * jnp.sum(jnp.exp(x[:, 1:]), axis=1))  # ν
@@ -470,7 +433,7 @@ class IonTransport(eqx.Module):
         turn = self._charges() * drift - (left - right) * (slope / mobility * self.field_scale * inner)[:, None]
         g_left, g_right = self._walls()
         fields = jnp.concatenate([((voltage - phi[0]) * g_left)[None], field, (phi[-1] * g_right)[None]])
-        return _Faces(left, right, drift, turn, inverse, fields)
+        return Faces(left, right, drift, turn, inverse, fields)
 
     def _charge(self, c: Densities) -> Float[Array, "cell lane"]:
         """Charge density in e N0."""
@@ -494,110 +457,6 @@ class IonTransport(eqx.Module):
     def _charge_scale(self) -> PerLane:
         """What a double layer takes up at one volt, Stern and diffuse part in series, in e N0 L."""
         return VOLT / (self.screening * (self.stern + 1 / jnp.sqrt(self.screening)))
-
-
-def _linearised(charges: tuple[int, ...], shared: _Shared, near: Near) -> Rows:
-    """One cell's rows of the linearised system; its arrays are [species] of [lane]. No cell is behind a wall's gap."""
-    mass, gh, packing = shared.mass, shared.gh, shared.packing
-    left, right, width, c = near.left, near.right, near.own.width, near.own.c
-    species = range(len(charges))
-    # shares of the sites that the species fill
-    w, w_left, w_right = ([packing * cell.c[s] for s in species] for cell in (near.own, near.before, near.after))
-    q = sum(z * c[s] for s, z in enumerate(charges))
-    screen = shared.screening * width
-    poisson: list[Entry] = [left.inverse + right.inverse]
-    poisson += [screen * (w[t] * q - z * c[t]) for t, z in enumerate(charges)]
-    lower: list[list[Entry]] = [[-left.inverse] + [None for _ in species]]
-    upper: list[list[Entry]] = [[-right.inverse] + [None for _ in species]]
-    diagonal = [poisson]
-    for s in species:
-        heavy = mass * width * c[s]
-        own = heavy + gh * (right.left[s] + left.right[s])
-        all_ = heavy + gh * (right.drift[s] + right.left[s] + left.drift[s] + left.right[s])
-        ahead, behind = gh * right.right[s], gh * left.left[s]
-        steric_ahead, steric_behind = gh * right.drift[s] + ahead, gh * left.drift[s] + behind
-        diagonal.append([-gh * (right.slope[s] + left.slope[s])])
-        lower.append([gh * left.slope[s]])
-        upper.append([gh * right.slope[s]])
-        for t in species:
-            same = s == t
-            diagonal[-1].append((own if same else 0.0) - w[t] * all_)
-            upper[-1].append(w_right[t] * steric_ahead - (ahead if same else 0.0))
-            lower[-1].append(w_left[t] * steric_behind - (behind if same else 0.0))
-    blocks = [tuple(tuple(line) for line in block) for block in (lower, diagonal, upper)]
-    return Rows(blocks[0], blocks[1], blocks[2], tuple(near.own.target))
-
-
-def _residual(charges: tuple[int, ...], shared: _Shared, near: Near) -> tuple[PerLane, ...]:
-    """S of one cell: what is left of Gauss's law, and of the balance of each species."""
-    left, right, own = near.left, near.right, near.own
-    gauss = shared.screening * own.width * own.charge - (right.field - left.field)
-
-    def kept(s: int) -> PerLane:
-        leaving = (right.left[s] - right.right[s]) - (left.left[s] - left.right[s])
-        return own.width * (own.target[s] - own.c[s]) - shared.gh * leaving
-
-    return gauss, *map(kept, range(len(charges)))
-
-
-def _newton(charges: tuple[int, ...], shared: _Shared, near: Near) -> Rows:
-    """One cell's rows of Newton's correction, of what its charge is made of."""
-    charge = shared.fixed + sum(z * near.own.c[s] for s, z in enumerate(charges))
-    near = near._replace(own=near.own._replace(charge=charge))
-    return _linearised(charges, shared, near)._replace(right=_residual(charges, shared, near))
-
-
-def _misplaced(width: Array, after: Array, history: Array, before: Array) -> Array:
-    """Ions in a cell that two stages move in different ways."""
-    return width * jnp.abs((after - history) - (history - before) / HISTORY)
-
-
-def _gained(width: Array, before: Array, after: Array) -> tuple[Array, Array]:
-    """What a cell gets beyond ``before`` in the history of the second stage, and whether that leaves less than none."""
-    gain = HISTORY * width * (after - before)
-    return gain, before * width + gain < 0
-
-
-def _moved(shared: _Shared, own: _Beside, x: Sequence[PerLane]) -> tuple[list[PerLane], list[PerLane]]:
-    """One cell's densities, corrected by x; then what is summed up over the cells: ``_misplaced`` of each species, and
-    the number of species that are wanting."""
-    _, *du = x
-    filling = sum(shared.packing * c * d for c, d in zip(own.c, du, strict=True))
-    after = [c * (1 + d - filling) for c, d in zip(own.c, du, strict=True)]
-    misplaced = [_misplaced(own.width, *of) for of in zip(after, own.history, own.before, strict=True)]
-    wanting = [_gained(own.width, *of)[1] for of in zip(own.before, after, strict=True)]
-    number: Any = sum(jnp.where(some, 1.0, 0.0) for some in wanting)
-    return after, [*misplaced, number]
-
-
-def _limited(before: Densities, gain: Densities, wanting: Bool[Array, "cell species lane"], widths: Array) -> Densities:
-    """before + gain/widths, with the transport out of cells that are wanting cut to what they can give."""
-    cells = before.shape[0]
-    face, cell = jnp.arange(1, cells)[:, None], jnp.arange(cells)[None]
-    nearer = jnp.where(face <= cells // 2, -(cell < face).astype(int), (cell >= face).astype(int))
-    across = jnp.einsum("fc,csl->fsl", nearer.astype(gain.dtype), gain)  # to the right, through the inner faces
-    rightward, leftward = jnp.maximum(across, 0.0), jnp.maximum(-across, 0.0)
-    none = jnp.zeros_like(before[:1])
-    leaving = jnp.concatenate([rightward, none]) + jnp.concatenate([none, leftward])
-    lost = jnp.where(wanting, leaving + 1e-300, 1.0)  # a quotient by zero would have no derivative
-    share = jnp.where(wanting, jnp.minimum(0.99 * widths * before / lost, 1.0), 1.0)
-    cut = (1 - share[:-1]) * rightward - (1 - share[1:]) * leftward
-    back = jnp.concatenate([cut, none]) - jnp.concatenate([none, cut])
-    return before + (gain + back) / widths
-
-
-def field_mobility(y: Float[Array, ...]) -> tuple[Float[Array, ...], Float[Array, ...]]:
-    """m = sinh(y_c)/y_c with y_c = 3 tanh(y/3), and dm/dy; y = E/E0."""
-    bent = jnp.tanh(y / _CAP)
-    capped = _CAP * bent
-    small = jnp.abs(capped) < 0.05
-    safe = jnp.where(small, 1.0, capped)
-    up = jnp.exp(safe)
-    down = 1 / up
-    s = capped * capped
-    value = jnp.where(small, 1 + s * (1 / 6 + s * (1 / 120 + s / 5040)), 0.5 * (up - down) / safe)
-    slope = jnp.where(small, capped * (1 / 3 + s * (1 / 30 + s / 840)), (0.5 * (up + down) - value) / safe)
-    return value, slope * (1 - bent * bent)
 
 
 def _pack(state: IonState) -> Unknowns:
