@@ -136,10 +136,10 @@ def moved(shared: Shared, own: Beside, x: Sequence[PerLane]) -> tuple[list[PerLa
     _, *du = x
     filling = sum(shared.packing * c * d for c, d in zip(own.c, du, strict=True))
     after = [c * (1 + d - filling) for c, d in zip(own.c, du, strict=True)]
-    misplaced = [misplaced(own.width, *of) for of in zip(after, own.history, own.before, strict=True)]
+    wrong = [misplaced(own.width, *of) for of in zip(after, own.history, own.before, strict=True)]
     wanting = [gained(own.width, *of)[1] for of in zip(own.before, after, strict=True)]
     number: Any = sum(jnp.where(some, 1.0, 0.0) for some in wanting)
-    return after, [*misplaced, number]
+    return after, [*wrong, number]
 
 
 def limited(before: Densities, gain: Densities, wanting: Bool[Array, "cell species lane"], widths: Array) -> Densities:
