@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -43,6 +42,76 @@ def _mean_decay(time: Series, widths: Series | float, tau: Float[Array, ""]) -> 
     return jnp.exp(-time / tau) * jnp.where(small, 1.0 + squared / 6.0, jnp.sinh(safe) / safe)
 
 
+def _regression(
+    log_tau: Float[Array, ""], time: Series, y: Series, weight: Series, widths: Series | float
+) -> tuple[Series, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """The decay of this τ, amplitude and offset of the course along it, and the square that is left."""
+    e = _mean_decay(time, widths, jnp.exp(log_tau))
+    mean_e, mean_y = jnp.sum(weight * e), jnp.sum(weight * y)
+    variance = jnp.sum(weight * (e - mean_e) ** 2)
+    slope = jnp.sum(weight * (e - mean_e) * (y - mean_y)) / jnp.where(variance > 0, variance, 1.0)
+    residual = y - mean_y - slope * (e - mean_e)
+    return e, slope, mean_y - slope * mean_e, jnp.sum(weight * residual**2)
+
+
+def _grid(time: Series, weight: Series) -> Float[Array, " grid"]:
+    """Of ln τ, from the shortest weighted sample to ten times the span."""
+    span = jnp.max(jnp.where(weight > 0, time, 0.0))
+    return jnp.log(span) + jnp.linspace(-jnp.log(2.0 * jnp.sum(weight > 0)), jnp.log(10.0), _GRID)
+
+
+@jax.custom_jvp
+def _minimum(time: Series, y: Series, weight: Series, widths: Series | Float[Array, ""]) -> Float[Array, ""]:
+    """ln τ of the least square. The rule of its derivatives is traced where one is asked for and nowhere else: that
+    takes many times as long as the search."""
+    grid = _grid(time, weight)
+
+    def left_over(log_tau: Float[Array, ""]) -> Float[Array, ""]:
+        return _regression(log_tau, time, y, weight, widths)[3]
+
+    cost = lax.map(left_over, grid)
+    best = jnp.clip(jnp.argmin(cost), 1, _GRID - 2)
+
+    def narrow(_: int, bracket: tuple[Float[Array, ""], Float[Array, ""]]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        low, high = bracket
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        falls = left_over(left) > left_over(right)
+        return jnp.where(falls, left, low), jnp.where(falls, high, right)
+
+    low, high = lax.fori_loop(0, _REFINEMENTS, narrow, (grid[best - 1], grid[best + 1]))
+    return 0.5 * (low + high)
+
+
+def _stationary(
+    log_tau: Float[Array, ""], time: Series, y: Series, weight: Series, widths: Series | Float[Array, ""]
+) -> Float[Array, ""]:
+    """Zero at the minimum: the slope of the square by ln τ, or the distance from an end of the grid."""
+    grid = _grid(time, weight)
+
+    def slope(log_tau: Float[Array, ""]) -> Float[Array, ""]:
+        return jax.grad(lambda x: _regression(x, time, y, weight, widths)[3])(log_tau)
+
+    # The search sees the minimum to the root of the rounding; what is differentiated here is nearer to it.
+    x, spacing = lax.stop_gradient(log_tau), grid[1] - grid[0]
+    for _ in range(_POLISH):
+        here, curvature = jax.jvp(slope, (x,), (jnp.ones_like(x),))
+        move = here / jnp.where(curvature > 0, curvature, jnp.inf)
+        x = jnp.where(jnp.abs(move) < _NEAR * spacing, x - move, x)
+    first, last = log_tau - grid[0], log_tau - grid[-1]
+    end = jnp.where(first < _AT_END * spacing, first, last)
+    at_end = (first < _AT_END * spacing) | (last > -_AT_END * spacing)
+    return jnp.where(at_end, end, slope(log_tau + lax.stop_gradient(x - log_tau)))
+
+
+@_minimum.defjvp
+def _(given: tuple[Any, ...], along: tuple[Any, ...]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """By the implicit function theorem."""
+    log_tau = _minimum(*given)
+    curvature = jax.jvp(lambda x: _stationary(x, *given), (log_tau,), (jnp.ones_like(log_tau),))[1]
+    change = jax.jvp(lambda *moved: _stationary(log_tau, *moved), given, along)[1]
+    return log_tau, -change / jnp.where(curvature > 0, curvature, 1.0)  # without a minimum they stay finite
+
+
 def fit_exponential(time: Series, y: Series, weight: Series, widths: Series | float = 0.0) -> Exponential:
     """Weighted least squares, global in τ, to means of the course over samples of these ``widths`` (s) around
     ``time``, or to its values at these times.
@@ -57,53 +126,9 @@ def fit_exponential(time: Series, y: Series, weight: Series, widths: Series | fl
     implicit function theorem. A minimum at an end of the grid moves with that end.
     """
     weight = weight / jnp.sum(weight)
-    span = jnp.max(jnp.where(weight > 0, time, 0.0))
-
-    def regression(log_tau: Float[Array, ""]) -> tuple[Series, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-        e = _mean_decay(time, widths, jnp.exp(log_tau))
-        mean_e, mean_y = jnp.sum(weight * e), jnp.sum(weight * y)
-        variance = jnp.sum(weight * (e - mean_e) ** 2)
-        slope = jnp.sum(weight * (e - mean_e) * (y - mean_y)) / jnp.where(variance > 0, variance, 1.0)
-        residual = y - mean_y - slope * (e - mean_e)
-        return e, slope, mean_y - slope * mean_e, jnp.sum(weight * residual**2)
-
     samples = jnp.sum(weight > 0)
-    grid = jnp.log(span) + jnp.linspace(-jnp.log(2.0 * samples), jnp.log(10.0), _GRID)
-    cost = lax.map(lambda x: regression(x)[3], grid)
-    best = jnp.clip(jnp.argmin(cost), 1, _GRID - 2)
-
-    def narrow(_: int, bracket: tuple[Float[Array, ""], Float[Array, ""]]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        low, high = bracket
-        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        falls = regression(left)[3] > regression(right)[3]
-        return jnp.where(falls, left, low), jnp.where(falls, high, right)
-
-    def search(_: Any, bracket: tuple[Float[Array, ""], Float[Array, ""]]) -> Float[Array, ""]:
-        low, high = lax.fori_loop(0, _REFINEMENTS, narrow, bracket)
-        return 0.5 * (low + high)
-
-    def slope(log_tau: Float[Array, ""]) -> Float[Array, ""]:
-        return jax.grad(lambda x: regression(x)[3])(log_tau)
-
-    def stationary(log_tau: Float[Array, ""]) -> Float[Array, ""]:
-        # The search sees the minimum to the root of the rounding; what is differentiated here is nearer to it.
-        x, spacing = lax.stop_gradient(log_tau), grid[1] - grid[0]
-        for _ in range(_POLISH):
-            here, curvature = jax.jvp(slope, (x,), (jnp.ones_like(x),))
-            move = here / jnp.where(curvature > 0, curvature, jnp.inf)
-            x = jnp.where(jnp.abs(move) < _NEAR * spacing, x - move, x)
-        first, last = log_tau - grid[0], log_tau - grid[-1]
-        end = jnp.where(first < _AT_END * spacing, first, last)
-        at_end = (first < _AT_END * spacing) | (last > -_AT_END * spacing)
-        return jnp.where(at_end, end, slope(log_tau + lax.stop_gradient(x - log_tau)))
-
-    def divide(curvature: Callable[[Float[Array, ""]], Float[Array, ""]], change: Float[Array, ""]) -> Float[Array, ""]:
-        own = curvature(jnp.ones_like(change))
-        return change / jnp.where(own > 0, own, 1.0)  # a course without a minimum keeps its derivatives finite
-
-    bracket = grid[best - 1], grid[best + 1]
-    log_tau = lax.custom_root(stationary, grid[best], lambda f, _: search(f, bracket), divide)
-    e, amplitude, offset, square = regression(log_tau)
+    log_tau = _minimum(time, y, weight, jnp.asarray(widths, y.dtype))
+    e, amplitude, offset, square = _regression(log_tau, time, y, weight, widths)
     tau, one = jnp.exp(log_tau), jnp.ones_like(log_tau)
     # What of the tangent dy/d ln τ amplitude and offset cannot mimic: its residual from regression on e and a constant.
     tangent = amplitude * jax.jvp(lambda x: _mean_decay(time, widths, jnp.exp(x)), (log_tau,), (one,))[1]

@@ -6,6 +6,7 @@ threads run it at once (as the ensemble does).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,21 @@ def levenberg_marquardt(
     The derivative by whatever the residual refers to is that of the minimum: of the zero of Jᵀr by the implicit
     function theorem, with the whole second derivative JᵀJ + Σ r ∇²r.
     """
+    plain, beside = jax.closure_convert(residual, start)
+    found, converged = _minimum(plain, start, *beside)
+    return found, converged > 0
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _minimum(
+    plain: Callable[..., Float[Array, " part"]], start: Vector, *beside: Any
+) -> tuple[Vector, Float[Array, ""]]:
+    """What was found, and 1 where the search converged. The rule of its derivatives is traced where one is asked for
+    and nowhere else: that takes longer than all the rest. ``beside``: what the residual refers to."""
+
+    def residual(x: Vector) -> Float[Array, " part"]:
+        return plain(x, *beside)
+
     double = start.dtype == jnp.float64
     small, nothing, exact = (1e-9, 1e-6, 1e-20) if double else (1e-5, 1e-4, 1e-11)
 
@@ -67,29 +83,37 @@ def levenberg_marquardt(
         after = jnp.where(better, x + step, x)
         return count + 1, after, jnp.where(better, ahead, cost), damping * jnp.where(better, 0.2, 5.0), done
 
-    def search(_: Any, start: Vector) -> tuple[Vector, Float[Array, ""]]:
-        first = (0, start, jnp.sum(residual(start) ** 2), jnp.asarray(1e-2, start.dtype), jnp.asarray(False))
-        _, found, _, damping, done = lax.while_loop(unfinished, body, first)
-        # No step improves by more than rounding: the damping has grown without end. That is the minimum, too.
-        return found, (done | (damping > 1e6)).astype(start.dtype)
+    first = (0, start, jnp.sum(residual(start) ** 2), jnp.asarray(1e-2, start.dtype), jnp.asarray(False))
+    _, found, _, damping, done = lax.while_loop(unfinished, body, first)
+    # No step improves by more than rounding: the damping has grown without end. That is the minimum, too.
+    return found, (done | (damping > 1e6)).astype(start.dtype)
 
-    gradient = jax.grad(lambda x: 0.5 * jnp.sum(residual(x) ** 2))
 
-    def divide(hessian: Callable[[Vector], Vector], change: Vector) -> Vector:
-        whole = jnp.stack([hessian(unit) for unit in jnp.eye(change.shape[0], dtype=change.dtype)])
-        floor = _FLOOR * jnp.max(jnp.abs(jnp.diag(whole)))
-        units = jnp.eye(change.shape[0], dtype=change.dtype)
-        inverse = jnp.stack([solve_positive(whole + floor * units, unit) for unit in units])
-        return inverse @ change  # linear in the change as it is written, so that it can be transposed
+def _divide(hessian: Callable[[Vector], Vector], change: Vector) -> Vector:
+    whole = jnp.stack([hessian(unit) for unit in jnp.eye(change.shape[0], dtype=change.dtype)])
+    floor = _FLOOR * jnp.max(jnp.abs(jnp.diag(whole)))
+    units = jnp.eye(change.shape[0], dtype=change.dtype)
+    inverse = jnp.stack([solve_positive(whole + floor * units, unit) for unit in units])
+    return inverse @ change  # linear in the change as it is written, so that it can be transposed
 
-    def stationary(found: Vector) -> Vector:
-        # The search ends a little off the minimum, its derivative must not: this is evaluated for derivatives alone.
-        x = lax.stop_gradient(found)
+
+@_minimum.defjvp
+def _(
+    plain: Callable[..., Float[Array, " part"]], given: tuple[Any, ...], along: tuple[Any, ...]
+) -> tuple[tuple[Vector, Float[Array, ""]], tuple[Vector, Float[Array, ""]]]:
+    """By the implicit function theorem. Where the search started does not matter."""
+    (_, *beside), (_, *moves) = given, along
+    found, converged = _minimum(plain, *given)
+
+    def stationary(found: Vector, *beside: Any) -> Vector:
+        gradient = jax.grad(lambda x: 0.5 * jnp.sum(plain(x, *beside) ** 2))
+        x = lax.stop_gradient(found)  # the search ends a little off the minimum, its derivative must not
         for _ in range(_POLISH):
             slope, hessian = jax.linearize(gradient, x)
-            ahead = x - jnp.clip(divide(hessian, slope), -_NEAR, _NEAR)
+            ahead = x - jnp.clip(_divide(hessian, slope), -_NEAR, _NEAR)
             x = jnp.where(jnp.sum(gradient(ahead) ** 2) < jnp.sum(slope**2), ahead, x)
         return gradient(found + lax.stop_gradient(x - found))
 
-    found, converged = lax.custom_root(stationary, start, search, divide, has_aux=True)
-    return found, converged > 0
+    _, hessian = jax.linearize(lambda x: stationary(x, *beside), found)
+    change = jax.jvp(lambda *beside: stationary(found, *beside), tuple(beside), tuple(moves))[1]
+    return (found, converged), (-_divide(hessian, change), jnp.zeros_like(converged))
