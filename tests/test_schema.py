@@ -16,7 +16,7 @@ from scipy import stats
 from scipy.constants import Boltzmann, electron_volt
 
 import mcdev
-from mcdev.schema import Lognormal, Normal, PerDevice, Uniform, Unit, converted, extremes, nearest, typical
+from mcdev.schema import Lognormal, Normal, PerDevice, Uniform, Unit, converted, extremes, nearest, typical, units
 from mcdev.schema.units import readable, unit_most_written, unit_written
 
 pytestmark = pytest.mark.promise
@@ -328,3 +328,10 @@ def test_unit_that_most_quantities_are_written_in() -> None:
     assert capacitance.scale == pytest.approx(0.01)
     assert (capacitance.gt, capacitance.lt) == (0, pytest.approx(200))
     assert capacitance.parse("0.12 F/m^2") == pytest.approx(0.12)
+
+
+def test_a_unit_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures and tables ask for the same few again and again."""
+    known = units.scale_of("uF/cm^2")
+    monkeypatch.setattr(units, "_units", lambda: pytest.fail("looked up again"))
+    assert units.scale_of("uF/cm^2") == known == pytest.approx(0.01)

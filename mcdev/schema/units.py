@@ -116,7 +116,6 @@ def in_base_units(text: str, expected: str) -> float:
     return float(given.to_base_units().magnitude)
 
 
-@functools.lru_cache(maxsize=2**10)
 def _in(given: Any, unit: Any) -> Any:
     """A quantity of pint's in another unit. Raises ``OtherDimension``."""
     import pint
@@ -127,6 +126,7 @@ def _in(given: Any, unit: Any) -> Any:
         raise OtherDimension(str(error)) from None
 
 
+@functools.lru_cache(maxsize=2**10)
 def scale_of(unit: str) -> float:
     """One of a unit in SI base units."""
     return float(_units().Quantity(1.0, unit).to_base_units().magnitude) if unit else 1.0
