@@ -99,14 +99,14 @@ def perform(
                 progress.add(_steps(points[chunk.point], chunk))
         for left in ready.values():
             works = [Work(points[chain[0].point], chain[0], before_of(chain[0])) for chain in left]
+            if not alone and workers > 1 and needed(works[0].trial):
+                pool.submit(rehearse, works[0].trial)
             running[pool.submit(_at, next(places), works, None if alone else progress)] = left
 
     def before_of(chunk: Chunk) -> Mapping[str, np.ndarray] | None:
         before = predecessor.get(chunk)
         return None if before is None else carried(keeper.get(before))
 
-    if not alone and workers > 1 and waiting and needed(points[0]):
-        pool.submit(rehearse, points[0])
     try:
         while waiting or running:
             while waiting and len(running) < 2 * workers:
