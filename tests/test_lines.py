@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mcdev.figures.lines import in_lines, letters
 
 WORDS = st.sampled_from(
-    ["amplitude", r"$V_\mathrm{th}$", r"($w_p / k_B$)", "0.45,", "per-device", r"$\tau_\mathrm{d}$", "a"]
+    ["amplitude", "\ue000", r"$V_\mathrm{th}$", r"($w_p / k_B$)", "0.45,", "per-device", r"$\tau_\mathrm{d}$", "a"]
 )
 
 

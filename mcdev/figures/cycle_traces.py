@@ -7,8 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mcdev.configuration.display import counted
-from mcdev.figures.spread import LEAST_CYCLES, LEAST_DEVICES, Shown, shown
+from mcdev.figures.spread import LEAST_CYCLES, LEAST_DEVICES, Shown, shown, some_of
 from mcdev.figures.style import BLACK, BLUE, GREY, MEAN, SMALL, dress, legend_above, plain_ticks, sheet
 from mcdev.measurements.contract import RIGHT_CENSORED
 from mcdev.results.fits_along_axes import in_order
@@ -52,7 +51,7 @@ def draw(tree: xr.DataTree) -> Figure:
             late = np.nonzero(reading.status[device] == RIGHT_CENSORED)[0][some]
             bounds = reading.values[device, late] * factor
             left.plot(cycles[late], bounds, "^", color=GREY, markersize=2.5, markerfacecolor="none", label="_bound")
-        words = _counted(which.size, len(reading.values))
+        words = some_of(which.size, len(reading.values))
         left.plot([], [], ".-", color=GREY, linewidth=0.45, markersize=2, label=words)
         left.plot(middles, q[1], color=BLUE, linewidth=MEAN, label="median of all")
         if reading.positive and np.nanmax(line) > 10 * np.nanmin(line):
@@ -73,11 +72,6 @@ def draw(tree: xr.DataTree) -> Figure:
         left.set_title(row.at(reading), fontsize=SMALL, pad=6)
     legend_above(figure, [panels[0, 0]])
     return figure
-
-
-def _counted(shown: int, devices: int) -> str:
-    every = counted(devices, "device")
-    return every if devices in (1, shown) else f"{shown} of {every}"
 
 
 def _quartiles(reading: Reading, blocks: list[np.ndarray]) -> np.ndarray:

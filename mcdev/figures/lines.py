@@ -18,17 +18,20 @@ def letters(text: str) -> int:
 
 def in_lines(text: str, width: int) -> str:
     """The same text with no line longer than ``width`` letters, but where a word is. Its own lines stay apart."""
-    formulas: list[str] = []
+    unused = (character for character in map(chr, range(0xE000, 0xF900)) if character not in text)  # of no language
+    formulas: dict[str, str] = {}
 
     def stand_in(found: re.Match[str]) -> str:
-        formulas.append(found[0])
-        return chr(0xE000 + len(formulas) - 1) * max(_drawn(found[0]), 1)  # of no language
+        formulas[character := next(unused)] = found[0]
+        return character * max(_drawn(found[0]), 1)
 
     plain = _FORMULA.sub(stand_in, text)
     folded = "\n".join(
         textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in plain.splitlines()
     )
-    return re.sub(r"([\uE000-\uF8FF])\1*", lambda found: formulas[ord(found[1]) - 0xE000], folded)
+    for character, formula in formulas.items():
+        folded = re.sub(f"{character}+", formula.replace("\\", r"\\"), folded)
+    return folded
 
 
 def _drawn(formula: str) -> int:

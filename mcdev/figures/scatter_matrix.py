@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mcdev.figures.axes import measurement, points
 from mcdev.figures.lines import in_lines
-from mcdev.figures.spread import many_devices
+from mcdev.figures.spread import many_devices, some_of
 from mcdev.figures.style import BLUE, PAGE, SMALL, dress, plain_ticks, remark, sheet
 from mcdev.statistics.correlation import Correlation, correlate
 from mcdev.statistics.readings import Reading, few, readings
@@ -57,9 +57,8 @@ def draw(tree: xr.DataTree) -> Figure:
     figure.align_labels()
     title, texts = points(tree)
     devices, drawn = tree["realisations"].sizes["device"], named[0][0].size
-    dots = f"{devices} devices" if drawn == devices else f"{drawn} of {devices} devices"
     where = f"{title}: {texts[found[0].index]}; " if texts else ""
-    said = f"{where}a dot is one of {dots}; numbers: rank correlation, 95 % interval"
+    said = f"{where}a dot is one of {some_of(drawn, devices)}; numbers: rank correlation, 95 % interval"
     words = in_lines(said, 120 if wide else 60)
     figure.suptitle(words, fontsize=SMALL)
     return figure

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from mcdev.configuration.display import counted
 from mcdev.figures.axes import Scale, measurement, one_a_curve, point_colours
 from mcdev.statistics.readings import Reading, readings
 
@@ -61,6 +62,12 @@ def shown(tree: xr.DataTree, most: int = MOST_ROWS, points: int = MOST_POINTS) -
         replace(row, label=f"{row.readings[0].name}: {row.label}") if labels.count(row.label) > 1 else row
         for row in found
     ]
+
+
+def some_of(shown: int, devices: int) -> str:
+    """How many devices a picture shows, in words."""
+    every = counted(devices, "device")
+    return every if devices in (1, shown) else f"{shown} of {every}"
 
 
 def many_devices(tree: xr.DataTree) -> bool:
