@@ -6,7 +6,7 @@ from typing import Any
 
 import xarray as xr
 
-from mcdev.files.html import escaped, page, part, table
+from mcdev.files.html import bullets, escaped, page, part, table
 
 
 class CalibrationResults(xr.DataTree):
@@ -31,7 +31,7 @@ class CalibrationResults(xr.DataTree):
         parts = [
             part("parameters", table(_parameters(self), ["parameter", "fitted", "95 % interval", ""]), unfolded=True),
             part("targets", table(_targets(self), ["target", "reported", "simulated", "pull", "source"]), True),
-            part("conclusions", f"<ul>{''.join(f'<li>{escaped(line, 2000)}</li>' for line in conclusions)}</ul>"),
+            part("conclusions", bullets(conclusions)),
             part("configuration", f"<pre>{escaped(self.attrs.get('configuration', ''), 20_000)}</pre>"),
             part("groups", str(super()._repr_html_())),
         ]

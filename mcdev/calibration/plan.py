@@ -26,7 +26,7 @@ from mcdev.calibration.measured_devices import targets_of_files
 from mcdev.calibration.parameters import Parameter, parameters_of
 from mcdev.calibration.places import moved
 from mcdev.calibration.readings_of_sets import DeviceReadings
-from mcdev.calibration.simulable import problems, unused
+from mcdev.calibration.simulable import problems, unused, without_effect
 from mcdev.configuration.address import OF_SPREAD
 from mcdev.configuration.describes import check_describes
 from mcdev.configuration.experiment import Experiment, build
@@ -355,7 +355,7 @@ def _alike(experiments: Mapping[tuple[str, str], Experiment]) -> list[Problem]:
 
 
 def _warnings(plan: Plan) -> list[str]:
-    found = unused(plan.job) + _without_effect(plan)
+    found = unused(plan.job) + _differences(plan)
     numbers = sum(g.weight > 0 for g in plan.goals) + sum(int(np.isfinite(t.current).sum()) for t in plan.traces)
     priors = sum(p.prior_centre is not None for p in plan.parameters)
     if numbers + priors < len(plan.parameters) and plan.job.simulations is None:
@@ -394,17 +394,14 @@ def _warnings(plan: Plan) -> list[str]:
     return found
 
 
-def _without_effect(plan: Plan) -> list[str]:
+def _differences(plan: Plan) -> list[str]:
     """What is said of differences of ensembles where no device has noise, whose derivatives are exact."""
     if plan.job.simulations is not None or any(not e.device.exact for e in plan.experiments.values()):
         return []
     given = plan.job.search.model_fields_set
     names = [f"search.{key}" for key in ("derivatives", "reach", "largest_ensemble") if key in given]
     names += [key_path("parameters", path) + ".reach" for path, free in plan.job.parameters.items() if free.reach]
-    if not names:
-        return []
-    verb = "has" if len(names) == 1 else "have"
-    return [f"the devices have no noise, their derivatives are exact: {', '.join(names)} {verb} no effect"]
+    return without_effect("the devices have no noise, their derivatives are exact", names)
 
 
 __all__ = ["Case", "Plan", "Trace", "load_job", "resolve", "with_model"]

@@ -54,8 +54,13 @@ def unused(job: Job) -> list[str]:
         "[models]": bool(job.models),
         "report.profile": bool(job.report.profile),
     }
-    names = [name for name, there in given.items() if there]
+    return without_effect(
+        "with [simulations] nothing is searched for", [name for name, there in given.items() if there]
+    )
+
+
+def without_effect(why: str, names: Sequence[str]) -> list[str]:
+    """What is said of settings that change nothing; nothing where there are none."""
     if not names:
         return []
-    verb = "has" if len(names) == 1 else "have"
-    return [f"with [simulations] nothing is searched for: {', '.join(names)} {verb} no effect"]
+    return [f"{why}: {', '.join(names)} {'has' if len(names) == 1 else 'have'} no effect"]

@@ -17,6 +17,11 @@ def escaped(text: object, most: int = _LONGEST) -> str:
     return html.escape(plain if len(plain) <= most else plain[: most - 1] + "…")
 
 
+def bullets(lines: Iterable[object], most: int = 2000) -> str:
+    """A list of sentences."""
+    return f"<ul>{''.join(f'<li>{escaped(line, most)}</li>' for line in lines)}</ul>"
+
+
 def table(rows: Iterable[Sequence[object]], headings: Sequence[str] = ()) -> str:
     """A table of texts; a row's last cell is in grey where there are no headings: it says what the others mean."""
     head = "".join(f'<th style="{_CELL}">{escaped(word)}</th>' for word in headings)

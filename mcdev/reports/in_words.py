@@ -10,7 +10,7 @@ import xarray as xr
 
 from mcdev.configuration.display import as_html
 from mcdev.figures.axes import scale
-from mcdev.files.html import escaped, table
+from mcdev.files.html import bullets, escaped, table
 from mcdev.reports.contents import Block, Cell, sortable
 from mcdev.reports.labels import plain
 from mcdev.results.tree import experiment_of
@@ -23,7 +23,7 @@ def blocks(tree: xr.DataTree) -> Iterator[Block]:
     """In the order in which they stand below the pictures."""
     for name in ("warnings", "notes"):
         if lines := str(tree.attrs.get(name, "")).splitlines():
-            yield Block(name.capitalize(), f"<ul>{''.join(f'<li>{escaped(line, 2000)}</li>' for line in lines)}</ul>")
+            yield Block(name.capitalize(), bullets(lines))
     yield Block("Statistics", _statistics(tree))
     records = compare(tree)
     if records:

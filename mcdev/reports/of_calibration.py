@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.colors import to_hex
 
 from mcdev.figures.style import BLACK, BLUE, GREY, RED, categories
-from mcdev.files.html import escaped
+from mcdev.files.html import bullets, escaped
 from mcdev.reports.contents import Block, Cell, Choice, Column, Contents, Curve, Of, Pairs, Panel, sortable
 from mcdev.reports.in_words import provenance
 from mcdev.reports.thinning import evenly, thinned
@@ -137,7 +137,7 @@ def _history(tree: xr.DataTree) -> Panel:
 def _blocks(tree: xr.DataTree) -> Iterator[Block]:
     lines = [line for line in str(tree.attrs["conclusions"]).splitlines() if line]
     if lines:
-        yield Block("Conclusions", f"<ul>{''.join(f'<li>{escaped(line, 2000)}</li>' for line in lines)}</ul>")
+        yield Block("Conclusions", bullets(lines))
     data = tree["parameters"].dataset
     rows = [
         [str(label), *map(_cell, (value, low, high)), _unit(unit), _cell(sd), "yes" if known else "weakly"]
