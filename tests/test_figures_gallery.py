@@ -199,6 +199,8 @@ def test_a_point_of_a_probability_plot_takes_one_line() -> None:
         ("ppf", "PPF"),
         ("V_th", r"$V_\mathrm{th}$"),
         ("V_th_2", r"$V_\mathrm{th}$, 2"),
+        ("V_th_", r"$V_\mathrm{th}$"),
+        ("tau_", r"$\tau$"),
         ("on_off", "on off"),
         ("taud", "taud"),
     ],

@@ -138,7 +138,7 @@ def symbol_of(name: str) -> str:
     if first in _GREEK or letter:
         index = rf"_\mathrm{{{rest[0]}}}" if rest and rest[0].isalnum() else ""
         symbol = first if letter else rf"\{first}"
-        return ", ".join([f"${symbol}{index}$", *rest[bool(index) :]])
+        return ", ".join([f"${symbol}{index}$", *filter(None, rest[bool(index) :])])
     return name.upper() if name in ("ppf", "ppd", "cv") else name.replace("_", " ")
 
 
