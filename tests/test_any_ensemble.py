@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,10 +13,11 @@ import mcdev
 from mcdev.configuration.problems import ConfigError
 from mcdev.devices import DEVICES
 from mcdev.kinds import name_of
+from mcdev.machine.environment import computing
 from mcdev.measurements import MEASUREMENTS
 from mcdev.simulation import reading, trial
 from mcdev.simulation.ensemble import simulate
-from mcdev.simulation.program import Program, program
+from mcdev.simulation.program import Program, compiler_options, program
 
 pytestmark = pytest.mark.promise
 
@@ -136,6 +138,27 @@ def test_a_device_is_the_same_in_any_ensemble(family: str, monkeypatch: pytest.M
             np.testing.assert_array_equal(series, large.trajectories[name], err_msg=name)
         np.testing.assert_array_equal(small.impedance, large.impedance[:FEW])
         assert any(np.unique(value[np.isfinite(value)]).size > FEW for value in large.values.values())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_lane_is_summed_alike_whatever_the_number_of_lanes(dtype: type) -> None:
+    """XLA hands the larger of these to a library that adds in another order, unless it is told not to."""
+    sums = {
+        "of rows": lambda a: jnp.sum(a, axis=0),
+        "of columns": lambda a: jax.vmap(jnp.sum)(a.T),
+        "of what is made on the way": lambda a: jnp.mean(jnp.exp(a), axis=0),
+        "running": lambda a: jnp.cumsum(a, axis=0),
+        "by a matrix": lambda a: jnp.einsum("fc,csl->fsl", jnp.tri(a.shape[0], dtype=a.dtype), a[:, None] * a[:2]),
+    }
+    options = compiler_options(jax.default_backend())
+    with computing(dtype is np.float64):
+        for count in (8, 40, 100):
+            terms = np.random.default_rng(0).normal(size=(count, 2048)).astype(dtype)
+            for name, total in sums.items():
+                made = jax.jit(total, compiler_options=options)
+                few, *others = (np.asarray(made(terms[:, :lanes]))[..., :8] for lanes in (16, 64, 256, 2048))
+                for other in others:
+                    np.testing.assert_array_equal(few, other, err_msg=f"{name}, {count} terms")
 
 
 def test_measurements_see_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
