@@ -341,8 +341,8 @@ def measure(measurements: tuple[Any, ...], trajectories: Trajectory) -> list[Any
 
 @functools.cache
 def compiler_options(backend: str) -> dict[str, Any]:
-    """Wide vectors where the processor has them, harmless elsewhere. And no sums by YNNPACK, to which XLA gives those of
-    many numbers, some thousands: it adds in another order, so that a device among many would not be the device among
+    """Wide vectors where the processor has them, harmless elsewhere. And no sums by YNNPACK, to which XLA gives those
+    of some thousand numbers: it adds in another order, so that a device among many would not be the device among
     few."""
     if backend != "cpu":
         return {}
@@ -351,7 +351,7 @@ def compiler_options(backend: str) -> dict[str, Any]:
 
 
 def _taken(options: dict[str, Any]) -> bool:
-    """Whether this jaxlib knows them: an experimental one may go or be renamed, and XLA refuses what it does not know."""
+    """Whether this jaxlib knows them: an experimental one may be renamed, and XLA refuses what it does not know."""
     try:
         jax.jit(lambda x: x + 1.0, compiler_options=options).lower(1.0).compile()
     except jax.errors.JaxRuntimeError:
@@ -369,7 +369,7 @@ class Program:
         self.rest = jax.jit(rest, compiler_options=options)
         self.impedance = jax.jit(impedance_of, compiler_options=options)
         self.key = jax.jit(realisation_key)
-        self.measure = eqx.filter_jit(measure, compiler_options=options)
+        self.measure = eqx.filter_jit(measure)
 
     def advance(self, *given: Any, place: Place) -> tuple[Carry, Recorded]:
         """:func:`advance`, on a GPU in the fast ways that work there."""
