@@ -53,7 +53,6 @@ class Kinds(Generic[Table]):
     def __init__(self, contract: type[Any], *classes: type[Table]):
         self.contract = contract
         self._classes: dict[str, type[Table]] = {}
-        self._admitted: Callable[[type[Table]], bool] = lambda _: True
         for each in classes:
             self.add(each)
 
@@ -64,14 +63,8 @@ class Kinds(Generic[Table]):
             raise ValueError(f"the kind '{name}' exists already, in {self._classes[name].__module__}")
         self._classes[name] = table
 
-    def where(self, admitted: Callable[[type[Table]], bool]) -> Kinds[Table]:
-        """Those of this list, now and later, that ``admitted`` says yes to."""
-        view: Kinds[Table] = Kinds(self.contract)
-        view._classes, view._admitted = self._classes, admitted
-        return view
-
     def __iter__(self) -> Iterator[type[Table]]:
-        return (table for table in self._classes.values() if self._admitted(table))
+        return iter(tuple(self._classes.values()))
 
     @property
     def names(self) -> list[str]:

@@ -20,9 +20,8 @@ import mcdev.integrators.root as root_module
 import mcdev.measurements.exponential_fit as fit_module
 import mcdev.simulation.program as program_module
 from mcdev.calibration.reverse import trajectory
-from mcdev.circuits.alone import AloneCircuit
 from mcdev.circuits.contract import Circuit
-from mcdev.circuits.series_resistor import SeriesResistorCircuit
+from mcdev.circuits.loop import LoopCircuit
 from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.devices.injection import Injection
 from mcdev.fits import Arrhenius, DoubleExponential
@@ -63,9 +62,9 @@ def law(conductance: Any) -> Injection:
 def wired(kind: str) -> Callable[[Any], Circuit]:
     """A circuit from (resistance, compliance)."""
     makes: dict[str, Callable[[Any], Circuit]] = {
-        "alone": lambda p: AloneCircuit(p[1]),
-        "resistor": lambda p: SeriesResistorCircuit(p[0], None),
-        "both": lambda p: SeriesResistorCircuit(p[0], p[1]),
+        "alone": lambda p: LoopCircuit(p[1]),
+        "resistor": lambda p: LoopCircuit(None, p[0]),
+        "both": lambda p: LoopCircuit(p[1], p[0]),
     }
     return makes[kind]
 

@@ -177,7 +177,7 @@ def test_in_series_with_a_resistor() -> None:
     alone = level_1("device_1s", PROTOCOLS["pair"][0])
     experiment = alone.with_({"circuit": {"kind": "series_resistor", "resistance": "300 kohm"}})
     timeline, text = experiment.protocol.timeline(), subcircuit(model_of(experiment, "dut", "a test"))
-    assert "The circuit of the configuration (series_resistor) is not in this model" in text
+    assert "The circuit of the configuration (series_resistor) is in the network, not in this model" in text
     circuit = f"{text}\nVin a 0 {ngspice.piecewise_linear(timeline, EDGE)}\nR1 a b 300k\nX1 b 0 dut"
     times, waves = ngspice.transient(circuit, ["i(vin)"], timeline.duration, 0.005)
     theirs = -ngspice.sampled(timeline, times, waves["i(vin)"])

@@ -156,7 +156,7 @@ def test_the_stdp_of_the_paper_as_a_whole_circuit() -> None:
         timeline = chosen.protocol.timeline()
         current, middle = in_pair(text, timeline, 1e-4, "dut_pair")
         assert relative_rms(current, point.mean["current"][0], timeline.widths) < 5e-4
-        assert relative_rms(middle, point.mean["memristor_voltage"][0], timeline.widths) < 5e-4
+        assert relative_rms(middle, -point.mean["device_voltage(M2)"][0], timeline.widths) < 5e-4
         weights.append(change(timeline, current, middle))
         assert weights[-1] == pytest.approx(float(point.values["weight"][0, 0]), rel=5e-3)
     assert weights[0] > weights[1] > 0.1

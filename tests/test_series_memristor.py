@@ -17,8 +17,9 @@ from scipy.optimize import brentq
 from scipy.special import lambertw
 
 import mcdev
-from mcdev.circuits.series_memristor import SeriesMemristor, SeriesMemristorCircuit, Turned
-from mcdev.circuits.series_memristor import divide as uncompiled
+from mcdev.circuits.loop import LoopCircuit, Turned
+from mcdev.circuits.loop import divide as uncompiled
+from mcdev.circuits.series_memristor import SeriesMemristor
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError
 from mcdev.devices.ohmic import Ohmic
@@ -326,14 +327,14 @@ def test_balances_of_charge_and_energy(spiked: Any) -> None:
     _, points = spiked
     for point in points:
         mean = {name: series[0].astype(np.float64) for name, series in point.mean.items()}
-        drop = mean["device_voltage"] + mean["memristor_voltage"]
+        drop = mean["device_voltage"] - mean["device_voltage(M2)"]  # which is reversed
         np.testing.assert_allclose(drop, mean["voltage"], atol=1e-12)
         assert np.all(np.abs(mean["kirchhoff_residual"]) <= 1.1e-6 * np.abs(mean["current"]) + 1e-20)
         # A sample's mean of v G is its v times its G where they hardly change in it: in the high pulses.
         high = np.concatenate([np.arange(a, b) for a, b in point.timeline.windows["high"]])
         power = mean["current"] * mean["voltage"]
         each = mean["conductance"] * mean["device_voltage"] ** 2
-        other = mean["memristor_conductance"] * mean["memristor_voltage"] ** 2
+        other = mean["conductance(M2)"] * mean["device_voltage(M2)"] ** 2
         np.testing.assert_allclose((each + other)[high], power[high], rtol=2e-3)
 
 
@@ -417,12 +418,12 @@ def test_two_identical_devices_share_the_voltage() -> None:
         measurements=MEAN,
     )
     (found,) = simulate(experiment, threads=1)
-    np.testing.assert_allclose(found.mean["device_voltage"], found.mean["memristor_voltage"], rtol=1e-5, atol=1e-12)
-    np.testing.assert_allclose(found.mean["charge"], found.mean["memristor_charge"], rtol=1e-5)
+    np.testing.assert_allclose(found.mean["device_voltage"], found.mean["device_voltage(M2)"], rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(found.mean["charge"], found.mean["charge(M2)"], rtol=1e-5)
     assert found.mean["charge"].max() > 0
 
 
-def pair(memristor: dict[str, Any], **more: Any) -> SeriesMemristorCircuit:
+def pair(memristor: dict[str, Any], **more: Any) -> LoopCircuit:
     """A circuit of as many lanes as there are voltages."""
     table = SeriesMemristor.model_validate_json(json.dumps({"memristor": memristor} | more))
     draws = {name: np.full(VOLTS.size, law) for name, law in table.laws.items()}
@@ -430,12 +431,12 @@ def pair(memristor: dict[str, Any], **more: Any) -> SeriesMemristorCircuit:
 
 
 @jax.jit
-def solve(circuit: SeriesMemristorCircuit, state: Any, applied: Any, law: Ohmic) -> Any:
+def solve(circuit: LoopCircuit, state: Any, applied: Any, law: Ohmic) -> Any:
     return circuit.solve(state, applied, law)
 
 
 @jax.jit
-def advance(circuit: SeriesMemristorCircuit, applied: Any, law: Ohmic, seconds: Any) -> Any:
+def advance(circuit: LoopCircuit, applied: Any, law: Ohmic, seconds: Any) -> Any:
     key = (jnp.zeros(VOLTS.size, jnp.uint32),) * 2
     state = circuit.rest(key, np.float64)
     division = circuit.solve(state, applied, law)
@@ -443,7 +444,7 @@ def advance(circuit: SeriesMemristorCircuit, applied: Any, law: Ohmic, seconds: 
     return circuit.advance(state, applied, law, division, interval, key, key[0])
 
 
-def after(circuit: SeriesMemristorCircuit, volts: np.ndarray, law: Ohmic, seconds: float) -> np.ndarray:
+def after(circuit: LoopCircuit, volts: np.ndarray, law: Ohmic, seconds: float) -> np.ndarray:
     """The memristor's state after a constant source voltage."""
     return np.asarray(advance(circuit, jnp.asarray(volts), law, jnp.asarray(seconds)))
 
@@ -536,6 +537,54 @@ def test_weight_grows_with_the_rate() -> None:
     assert means[0] > 0.3
 
 
+NAMED = {
+    "kind": "network",
+    "elements": {
+        "V1": {"kind": "voltage_source", "between": ["in", "0"]},
+        "M1": {"kind": "memristor", "between": ["in", "out"]},
+        "M2": {"kind": "memristor", "between": ["0", "out"], "device": "second"},
+    },
+}
+
+
+def test_two_devices_with_noise_in_a_loop_are_those_of_a_network() -> None:
+    """One unknown or the nodal equations: the same random numbers, and the same numbers but for rounding, of the second
+    device turned and of the node between both."""
+    device = {"preset": "wang2017_reduced"}  # what is drawn has random numbers of its own key path
+    loop = {"kind": "series_memristor", "memristor": device, "reversed": True, "record": ["M2", "out", "V1"]}
+    network = NAMED | {"devices": {"second": device}, "record": ["M2", "out", "V1"]}
+    mean = {"first": {"kind": "mean_conductance"}, "second": {"kind": "mean_conductance", "element": "M2"}}
+    protocol = {"kind": "pulse", "amplitude": "4 V", "width": "0.2 s", "relaxation": "0.1 s"}
+    parts = {"name": "two", "device": device, "protocol": protocol, "measurements": mean, "ensemble": {"devices": 6}}
+    one, other = (simulate(mcdev.build(parts | {"circuit": circuit}), threads=1)[0] for circuit in (loop, network))
+    for name in mean:
+        np.testing.assert_allclose(one.values[name], other.values[name], rtol=1e-4)
+    assert np.all(one.values["first"] != one.values["second"])
+    assert set(one.mean) == set(other.mean)
+    for name in set(one.mean) - {"kirchhoff_residual"}:
+        np.testing.assert_allclose(one.mean[name], other.mean[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    assert np.all(one.mean["device_voltage(M2)"][0] <= 0.0)
+
+
+def test_the_spectrum_of_two_in_series_is_the_sum() -> None:
+    """Of two devices with linearised equations, the second as it stands and turned; as the nodal equations have it."""
+    device = {"preset": "device_2s"}
+    protocol = {"kind": "impedance", "lowest": "1 Hz", "highest": "1 kHz", "per_decade": 2}
+    spectrum = {"z": {"kind": "impedance_at", "frequencies": ["10 Hz"]}}
+    parts = {"name": "z", "device": device, "protocol": protocol, "measurements": spectrum, "ensemble": {"devices": 1}}
+    circuits: list[dict[str, Any]] = [
+        {"kind": "alone"},
+        {"kind": "series_memristor", "memristor": device},
+        {"kind": "series_memristor", "memristor": device, "reversed": True},
+        NAMED | {"devices": {"second": device}},
+    ]
+    found = (simulate(mcdev.build(parts | {"circuit": circuit}), threads=1)[0] for circuit in circuits)
+    alone, pair, turned, nodes = (point.impedance[0] for point in found)
+    np.testing.assert_allclose(pair, 2 * alone, rtol=1e-9)
+    np.testing.assert_allclose(turned, 2 * alone, rtol=1e-9)
+    np.testing.assert_allclose(nodes, 2 * alone, rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_realisations_are_the_same_in_any_ensemble() -> None:
     """Also with a second memristor that varies from device to device and from cycle to cycle."""
@@ -608,10 +657,16 @@ BAD = [
         "taox",
     ),
     (
-        {"circuit": {"kind": "series_memristor", "memristor": {"preset": "wang2017_reduced"}}},
+        {"circuit": {"kind": "series_memristor", "memristor": {"preset": "shin2022_ecm", "kind": "memristor"}}},
         "circuit.memristor",
         "kind",
     ),
+    (
+        {"circuit": {"kind": "series_memristor", "memristor": TAOX, "record": ["M3"]}},
+        "circuit.record",
+        "known: 0, M1, M2",
+    ),
+    ({"circuit": {"kind": "series_memristor", "memristor": TAOX, "record": []}}, "weight.element", "circuit.record"),
     ({"circuit": {"kind": "series_memristor", "memristor": TAOX | {"steepness": "1 V"}}}, "memristor.steepness", "1/V"),
     ({"circuit": {"kind": "series_memristor", "memristor": TAOX | {"positive_onset": 1.0}}}, "positive_onset", "< 1"),
     ({"circuit": {"kind": "series_memristor", "memristor": TAOX | {"stepness": "1 1/V"}}}, "stepness", "steepness"),

@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-import numpy as np
-from jaxtyping import Array, Complex, Float
-
-from mcdev.circuits.compliance import limit_current, limits
-from mcdev.circuits.contract import CircuitConfig, Division, Memoryless
-from mcdev.devices.contract import CurrentLaw, DeviceConfig, PerLane
-from mcdev.schema import Unit
+from mcdev.circuits.elements import Memristor
+from mcdev.circuits.elements.contract import GROUND
+from mcdev.circuits.loop import IN, Loop
+from mcdev.circuits.wired import Part, part
 
 
-class AloneCircuit(Memoryless):
-    compliance: PerLane | None
-
-    @property
-    def divides(self) -> bool:
-        return self.compliance is not None
-
-    def solve(self, state: None, applied: PerLane, law: CurrentLaw) -> Division:
-        return Division(*limit_current(applied, law.current(applied), self.compliance, law), None)
-
-    def impedance(
-        self,
-        state: None,
-        division: Division,
-        law: CurrentLaw,
-        device: Complex[Array, "frequency lane"],
-        frequency: Float[Array, " frequency"],
-    ) -> Complex[Array, "frequency lane"]:
-        return device
-
-
-class Alone(CircuitConfig):
-    """The device alone: it sees the source's voltage."""
+class Alone(Loop):
+    """The device alone: it sees the source's voltage. Elements V1, M1; node in."""
 
     kind: Literal["alone"] = "alone"
-    compliance: Annotated[float, Unit("A", gt=0)] | None = None
-    """Largest current that the source lets through."""
 
-    @property
-    def divides(self) -> bool:
-        return self.compliance is not None
-
-    def build(
-        self, device: DeviceConfig, draws: Mapping[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
-    ) -> AloneCircuit:
-        return AloneCircuit(limits(self.compliance, devices.size, dtype))
+    def parts(self) -> dict[str, Part]:
+        return self.source | {"M1": part(Memristor, IN, GROUND, {})}

@@ -124,30 +124,6 @@ class Circuit(eqx.Module):
         ``clock``: as for ``Devices.advance``, one a realisation."""
 
 
-class Memoryless(Circuit):
-    """A circuit whose own elements have no state, and nothing to record."""
-
-    def rest(self, key: LaneKey, dtype: Any) -> None:
-        return None
-
-    def observe(
-        self, state: None, division: Division, law: CurrentLaw, observed: Mapping[str, PerLane]
-    ) -> dict[str, PerLane]:
-        return {}
-
-    def advance(
-        self,
-        state: None,
-        applied: PerLane,
-        law: CurrentLaw,
-        division: Division,
-        interval: Interval,
-        key: LaneKey,
-        clock: UInt32[Array, " lane"],
-    ) -> None:
-        return None
-
-
 class CircuitConfig(Kind, abc.ABC):
     """The ``[circuit]`` table of one kind."""
 

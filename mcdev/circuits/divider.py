@@ -2,7 +2,8 @@
 
     V = v + R I(v)        v: node "out", across the memristor
 
-The same as ``series_resistor``, with the node's voltage recorded and an optional load at the output.
+As ``series_resistor``, with the node's voltage recorded and an optional load at the output; a device with one state is
+followed through the interval.
 """
 
 from __future__ import annotations

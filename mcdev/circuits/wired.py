@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import model_validator
 
-from mcdev.circuits.contract import CircuitConfig
+from mcdev.circuits.contract import Circuit, CircuitConfig
 from mcdev.circuits.elements import Capacitor, CurrentSource, Element, Memristor, Source, VoltageSource
 from mcdev.circuits.elements.contract import GROUND, Conductor
 from mcdev.circuits.kirchhoff import WiredCircuit
@@ -356,7 +356,7 @@ class Wired(CircuitConfig):
 
     def build(
         self, device: DeviceConfig, draws: Mapping[str, np.ndarray], seed: int, devices: np.ndarray, dtype: Any
-    ) -> WiredCircuit:
+    ) -> Circuit:
         def of(name: str, parameter: str) -> Any:
             element, keys, _ = self._parts[name]
             if parameter not in keys:

@@ -143,7 +143,11 @@ def _place_problems(experiment: Experiment, key: str, measurement: Measurement) 
                 f"{key}.{what}", given, f"a circuit of kind {circuit.kind} names no {what}s; leave the key out"
             )
         elif given not in known:
-            yield Problem(f"{key}.{what}", given, f"no such {what} of the circuit is recorded; {nearest(given, known)}")
+            message = f"no such {what} of the circuit is recorded; {nearest(given, known)}"
+            if given == type(measurement).model_fields[what].default:  # its kind says which
+                message = f"a circuit of kind {circuit.kind} has no such {what}; {nearest(given, known)}, or write "
+                message += "circuit.kind = 'series_memristor'"
+            yield Problem(f"{key}.{what}", given, message)
         elif what == "element" and given != circuit.memristors[0] and f"current({given})" not in channels:
             yield Problem(f"{key}.{what}", given, "is not recorded; write its name into circuit.record")
 

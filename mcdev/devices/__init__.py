@@ -23,12 +23,9 @@ DEVICES: Kinds[DeviceConfig] = Kinds(
     Yakopcic,
 )
 Device = Annotated[DeviceConfig, DEVICES]
-Deterministic = Annotated[DeviceConfig, DEVICES.where(lambda family: family.alike)]
-"""Those of which two with equal parameters behave alike: what may stand beside a device in a circuit."""
 
 __all__ = [
     "DEVICES",
-    "Deterministic",
     "Device",
     "Diffusive",
     "DiffusiveDensity",

@@ -104,10 +104,10 @@ def model_of(experiment: Experiment, name: str, provenance: str) -> Model:
     """
     model = _of_device(experiment, name, provenance)
     circuit = experiment.circuit
-    if isinstance(circuit, Wired):
-        return _in_network(experiment, circuit, model, provenance)
-    if not isinstance(circuit, SeriesMemristor):
+    if isinstance(circuit, Alone) or not isinstance(circuit, Wired):
         return model
+    if not isinstance(circuit, SeriesMemristor):
+        return _in_network(experiment, circuit, model, provenance)
     second = _of_second(circuit.memristor, f"{name}_memristor", provenance)
     header = _pair_header(circuit, model, provenance)
     return replace(model, second=second, turned=circuit.reversed, pair_header=header)
@@ -256,7 +256,7 @@ def _common(experiment: Experiment, provenance: str) -> list[str]:
         lines.append(
             f"The circuit of the configuration ({kind}) is in the pair, not in this model of the device alone."
         )
-    elif isinstance(circuit, Wired):
+    elif isinstance(circuit, Wired) and not isinstance(circuit, Alone):
         lines.append(f"The circuit of the configuration ({kind}) is in the network, not in this model of the device.")
     elif not isinstance(circuit, Alone):
         lines.append(f"The circuit of the configuration ({kind}) is not in this model: build it.")

@@ -1,26 +1,27 @@
-"""How far the second memristor of a circuit was written: the synapse's change of weight."""
+"""How far a memristor of a circuit was written: the synapse's change of weight."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 
 from mcdev.measurements.contract import OK, UNDEFINED, Measurement, Reading, Trajectory
 from mcdev.protocols.timeline import Timeline
+from mcdev.schema import Name
 
 
 class MemristorChange(Measurement):
-    """Conductance of the second memristor at the last read minus that at the first, over the first or in siemens
-    (Wang et al. 2017, Fig. 6; Shin et al. 2022, Fig. 7c)."""
+    """Conductance of a memristor at the last read minus that at the first, over the first or in siemens (Wang et al.
+    2017, Fig. 6; Shin et al. 2022, Fig. 7c)."""
 
     kind: Literal["memristor_change"] = "memristor_change"
     relative_to: Literal["first_read", "nothing"] = "first_read"
     """first_read: as a share of the conductance at the first read; nothing: in siemens."""
     window: str = "read"
     """Name of the windows of which the first and the last are compared."""
-
-    needs_channels: ClassVar[tuple[str, ...]] = ("memristor_conductance",)
+    element: Name | None = "M2"
+    """Name of the memristor; M2 is the second one of ``series_memristor``."""
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -38,7 +39,7 @@ class MemristorChange(Measurement):
     def criterion(self) -> str:
         over = "/W_1" if self.relative_to == "first_read" else ""
         return (
-            f"(W_2 - W_1){over}, W the second memristor's own conductance, mean over the first and the last window "
+            f"(W_2 - W_1){over}, W the conductance of {self.element}, mean over the first and the last window "
             f"{self.window!r}"
         )
 
@@ -46,7 +47,7 @@ class MemristorChange(Measurement):
         return None if len(timeline.windows[self.window]) > 1 else f"a second window {self.window!r}"
 
     def measure(self, trajectory: Trajectory) -> Reading:
-        weight = trajectory.observed["memristor_conductance"]
+        weight = trajectory.conductance
         before, after = (trajectory.mean(weight, trajectory.window(self.window, i)) for i in (0, -1))
         if self.relative_to == "nothing":
             return Reading(after - before, jnp.asarray(OK))
