@@ -23,8 +23,10 @@ from mcdev.export.swarm_fit import relative_rms
 from mcdev.figures import read_margin
 from mcdev.integrators.nodal import Sources, solve
 from mcdev.machine.environment import computing
+from mcdev.machine.memory import NotEnoughMemory
 from mcdev.schema import typical
-from mcdev.simulation.ensemble import simulate
+from mcdev.simulation.ensemble import check_memory, simulate
+from mcdev.simulation.trial import trials
 
 WIDE = {"distribution": "lognormal", "median": "1 uS", "sigma": 1.0}
 CELLS = FROZEN | {"off_conductance": WIDE}
@@ -377,3 +379,13 @@ def test_one_clear_message(given: dict[str, Any], key: str, words: str) -> None:
     (problem,) = error.value.problems
     assert problem.key.startswith(key), str(problem)
     assert words in str(problem)
+
+
+def test_an_array_that_does_not_fit_is_refused() -> None:
+    """Of 64 rows with line resistance the compiler counts 255 MiB for the eight realisations that a worker solves."""
+    wide = mcdev.build(
+        table(FROZEN, {"kind": "crossbar", "rows": 64, "line_resistance": "1 ohm"}, hold("1 V", "1 s", 2))
+    )
+    check_memory(trials(wide), workers=1, memory=2**29)
+    with pytest.raises(NotEnoughMemory, match=r"the nodes of the circuit or the number of --threads"):
+        check_memory(trials(wide), workers=1, memory=2**28)

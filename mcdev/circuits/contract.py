@@ -179,6 +179,12 @@ class CircuitConfig(Kind, abc.ABC):
         """How many sources do something else than the protocol, as ``Timeline.beside`` has it."""
         return 0
 
+    @property
+    def worked_with(self) -> int:
+        """How many numbers a realisation's solution of the circuit holds while it is worked out, where that is what
+        fills the memory."""
+        return 0
+
     def reach(self, voltage: float) -> float:
         """Largest voltage (V) across a device while the source applies up to ``voltage`` volts."""
         return voltage

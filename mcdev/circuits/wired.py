@@ -28,6 +28,7 @@ from mcdev.schema.meanings import meaning
 
 _FOLLOWED = 12  # memristors and capacitors of which states are followed at most: what each does to each is a matrix
 _UNLIMITED = 1e30  # A; finite, so that differences of two circuits are
+_BANDS = 5  # matrices that one solution holds at once: 4.2 to 4.7 by the compiler's count, of arrays 16 to 64 wide
 _RECORDED = 16  # memristors of which everything is recorded where nothing is said
 
 
@@ -267,6 +268,11 @@ class Wired(CircuitConfig):
                 return tuple(range(first, last))
             first = last
         return (0,)  # of an element of another kind
+
+    @property
+    def worked_with(self) -> int:
+        network = self.network
+        return _BANDS * (network.unknowns - network.inner) * (network.band + 1)
 
     def reach(self, voltage: float) -> float:
         """Largest voltage (V) that can stand across an element while the protocol applies up to ``voltage``: only

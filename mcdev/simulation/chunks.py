@@ -59,8 +59,9 @@ class Work(NamedTuple):
 
 
 def bytes_of_group(trial: Trial) -> int:
-    """What one group holds while one of its cycles is recorded and measured."""
-    return _COPIES * trial.bytes_of_lane * trial.lanes
+    """What one group holds while one of its cycles is computed, recorded and measured."""
+    solving = trial.experiment.circuit.worked_with * trial.dtype.itemsize
+    return (_COPIES * trial.bytes_of_lane + solving) * trial.lanes
 
 
 def share(trial: Trial, workers: int, memory: float) -> Share:
