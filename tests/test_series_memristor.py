@@ -547,6 +547,7 @@ NAMED = {
 }
 
 
+@pytest.mark.slow
 def test_two_devices_with_noise_in_a_loop_are_those_of_a_network() -> None:
     """One unknown or the nodal equations: the same random numbers, and the same numbers but for rounding, of the second
     device turned and of the node between both."""
@@ -566,6 +567,7 @@ def test_two_devices_with_noise_in_a_loop_are_those_of_a_network() -> None:
     assert np.all(one.mean["device_voltage(M2)"][0] <= 0.0)
 
 
+@pytest.mark.slow
 def test_the_spectrum_of_two_in_series_is_the_sum() -> None:
     """Of two devices with linearised equations, the second as it stands and turned; as the nodal equations have it."""
     device = {"preset": "device_2s"}
