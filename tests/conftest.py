@@ -48,6 +48,7 @@ settings.load_profile("any load")
 
 LONG = (
     *("test_network", "test_derivatives", "test_safekeeping", "test_calibration", "test_export", "test_hopping"),
+    *("test_calibration_noisy", "test_calibration_curves"),
     *("test_diffusive", "test_series_memristor", "test_figures", "test_omiec_pnp", "test_omiec_compact"),
     *("test_planted_bugs", "test_ion_transport", "test_extraction", "test_langevin", "test_cli", "test_score_gradient"),
     *("test_crossbar", "test_study", "test_plugins", "test_diffusive_density", "test_simulated_posterior"),
