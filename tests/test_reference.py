@@ -4,8 +4,8 @@ says what it means."""
 from __future__ import annotations
 
 import importlib.util
-import sys
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
