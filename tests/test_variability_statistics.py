@@ -155,8 +155,8 @@ def test_many_devices_have_the_limit_of_the_bootstrap(monkeypatch: pytest.Monkey
         assert one.value == other.value
         assert other.high - other.low == pytest.approx(one.high - one.low, rel=0.2)
         assert other.low < other.value < other.high
-    assert device_weights(50).shape == (400, 50)
-    assert (device_weights(50).sum(axis=1) == 50).all()
+    assert device_weights(50).shape == (50, 400)
+    assert (device_weights(50).sum(axis=0) == 50).all()
 
 
 # ---------------------------------------------------------------------------------- laws

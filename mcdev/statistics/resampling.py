@@ -18,9 +18,10 @@ _SEED = 20170927
 
 @functools.lru_cache(maxsize=4)
 def device_weights(devices: int) -> np.ndarray:
-    """How often each device was drawn, [resample, device]: the same resamples for every measurement, fixed seed."""
+    """How often each device was drawn, [device, resample]: the same resamples for every measurement, fixed seed."""
     draw = np.random.default_rng(_SEED)
-    return draw.multinomial(devices, np.full(devices, 1.0 / devices), size=_RESAMPLES).astype(np.int32)
+    drawn = draw.multinomial(devices, np.full(devices, 1.0 / devices), size=_RESAMPLES)
+    return np.ascontiguousarray(drawn.T, np.int32)
 
 
 def quantiles(values: np.ndarray, status: np.ndarray, shares: tuple[float, ...]) -> list[Estimate]:
@@ -54,11 +55,11 @@ def _bootstrap(
     flat: np.ndarray, device: np.ndarray, devices: int, shares: tuple[float, ...]
 ) -> list[tuple[float, float]]:
     """Ends of the intervals from values in rising order, and which device each is of."""
-    reached = np.cumsum(device_weights(devices)[:, device], axis=1)  # [resample, observation]
-    reached = reached[reached[:, -1] > 0]
+    reached = np.cumsum(device_weights(devices)[device], axis=0, dtype=np.int32)  # [observation, resample]
+    reached = reached[:, reached[-1] > 0]
     found = []
     for share in shares:
-        ends = np.sort(flat[(reached >= share * reached[:, -1:]).argmax(axis=1)])
+        ends = np.sort(flat[np.count_nonzero(reached < share * reached[-1], axis=0)])
         found.append((float(ends[int(0.025 * ends.size)]), float(ends[int(np.ceil(0.975 * ends.size)) - 1])))
     return found
 
