@@ -19,7 +19,7 @@ from jaxtyping import Array
 from mcdev.calibration.critic import HORIZON, Contributions, Estimate, estimate
 from mcdev.circuits.contract import Circuit
 from mcdev.configuration.experiment import Experiment
-from mcdev.devices.contract import DeviceConfig, Devices, LaneKey, Score
+from mcdev.devices.contract import Devices, LaneKey, Score
 from mcdev.integrators.noise import realisation_key
 from mcdev.machine.environment import backend, computing
 from mcdev.machine.threads import thread_pool
@@ -60,8 +60,11 @@ def point_of(experiment: Experiment, realisations: int, dtype: Any = np.float64)
         return Point(devices, circuit, trial.rows, trial.settle)
 
 
-def lacks(device: DeviceConfig) -> str:
-    """Why the estimator does not know this device; "" where it does."""
+def lacks(experiment: Experiment) -> str:
+    """Why the estimator does not know the devices of this experiment; "" where it does."""
+    device = experiment.device
+    if others := [place for place, table in experiment.beside.items() if not table.differentiable]:
+        return f"the devices of {', '.join(others)} have noise, and the estimator knows that of [device] alone"
     try:
         return "" if device.score is not None else f"devices of kind {device.kind!r} have no score"
     except ValueError as error:

@@ -60,7 +60,7 @@ def evaluate(
         """All that is read of these cases, from the same ensembles."""
         name, cases, wanted = task
         curve = any(name == t.experiment for t in plan.traces)
-        if cases[0].base.device.exact:
+        if cases[0].base.exact:
             found: dict[tuple[Case, bool], Reading] = {}
             for own in wanted:
                 settings = (own.names, own.of_mean, search.members, search.seed, slopes, curve)
@@ -181,7 +181,7 @@ def _tasks(plan: Plan, goals: Sequence[Goal], traces: bool) -> list[_Task]:
             Wanted(of_mean, tuple(own), frozenset(name for name, spread in own.items() if spread))
             for of_mean, own in sorted(passes.items())
         ]
-        if not case.base.device.exact:
+        if not case.base.exact:
             found.append(_Task(case.experiment, [case], wanted))
             continue
         alike = case.experiment, tuple(wanted)

@@ -93,7 +93,7 @@ class _Size(NamedTuple):
 def _needed(experiment: Experiment, devices: int) -> _Size:
     """One realisation where all are alike, else as many devices as asked for through the experiment's cycles."""
     drawn = any(not isinstance(law, float) for law in experiment.laws.values())
-    alike = not drawn and not experiment.ensemble.cycle_to_cycle and experiment.device.alike
+    alike = not drawn and not experiment.ensemble.cycle_to_cycle and experiment.alike
     return _Size(1, 1) if alike else _Size(devices, experiment.ensemble.cycles)
 
 

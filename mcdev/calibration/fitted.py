@@ -54,8 +54,8 @@ def _fitted(plan: Plan, experiment: Experiment, name: str, device: str, values: 
     data = moved(experiment, values).to_dict()
     several = len({d for _, d in plan.experiments}) > 1
     data["name"] = fitted_name(name, device, several)
-    drawn = any(not isinstance(getattr(experiment.device, n), float) for n in experiment.device.parameters())
-    alike = experiment.device.alike and not drawn and not experiment.ensemble.cycle_to_cycle
+    drawn = any(not isinstance(law, float) for law in experiment.laws.values())
+    alike = experiment.alike and not drawn and not experiment.ensemble.cycle_to_cycle
     many = plan.cases[name, device][0].own_devices or plan.job.report.final_devices
     data["ensemble"]["devices"] = 1 if alike else many
     references = []

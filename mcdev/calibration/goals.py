@@ -283,7 +283,7 @@ def _readable(
         followed
         and measurement is not None
         and measurement.stepped
-        and experiment.device.exact
+        and experiment.exact
         and getattr(read, "weight", 1.0) > 0
     ):
         message = (
@@ -301,7 +301,7 @@ def _without_spread(key: str, read: Read, experiment: Experiment, followed: bool
     """What a population cannot say that has no spread, or none that a search could follow."""
     drawn = any(not isinstance(law, float) for law in experiment.laws.values())
     cycles = bool(experiment.ensemble.cycle_to_cycle)
-    if not experiment.device.exact:
+    if not experiment.exact:
         return []
     if not drawn and not cycles and (read.statistic in OF_SPREAD or getattr(read, "of_devices", None) is not None):
         which = "statistic" if read.statistic in OF_SPREAD else "of_devices"

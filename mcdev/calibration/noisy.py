@@ -151,9 +151,8 @@ def _differentiate(
     spread: Collection[str],
 ) -> None:
     case, values = around.case, around.values
-    device = case.base.device
     wanted = derivatives == "estimator" or (derivatives == "auto" and len(values) >= _MANY)
-    hops = wanted and not device.differentiable and not estimator.lacks(device)
+    hops = wanted and not case.base.device.differentiable and not estimator.lacks(case.base)
     smooth = [n for n in names if (of_mean or case.base.measurements[n].linear) and n not in spread] if hops else []
     left = [n for n in names if n not in smooth]
     if smooth:

@@ -54,7 +54,7 @@ class Case:
 
     def ensemble_of(self, devices: int, members: int) -> int:
         """How many realisations its numbers are means of, where a stage asks for ``devices``."""
-        return members if self.base.device.exact else self.own_devices or devices
+        return members if self.base.exact else self.own_devices or devices
 
     def at(self, values: Mapping[str, float]) -> Experiment:
         """The experiment with these values (SI) at key paths."""
@@ -100,7 +100,7 @@ class Plan:
         """Whether every fitted number has an exact derivative, and no noise."""
         fitted = {(g.experiment, g.device) for g in self.goals if g.weight > 0}
         fitted |= {(t.experiment, t.device) for t in self.traces}
-        return all(self.experiments[pair].device.exact for pair in fitted)
+        return all(self.experiments[pair].exact for pair in fitted)
 
     @property
     def start(self) -> np.ndarray:
@@ -205,7 +205,7 @@ def resolve(data: Mapping[str, Any], folder: Path, source: str = "calibration") 
         if labels is not None and label not in labels:
             found.append(Problem("report.profile", label, f"no such free parameter; {nearest(label, labels)}"))
     if job.search.derivatives == "estimator":
-        noisy = [e.device for e in experiments.values() if not e.device.differentiable]
+        noisy = [e for e in experiments.values() if not all(d.differentiable for d in e.devices.values())]
         if why := next(filter(None, map(lacks, noisy)), ""):
             remedy = 'write derivatives = "differences"'
             found.append(Problem("search.derivatives", "estimator", f"{why}; {remedy}"))
@@ -326,7 +326,7 @@ def _cycles(
         elif any(r.statistic == "mean_response" or r.coefficient is not None for r in read):
             message = "a mean trajectory or a fit along an axis is read in one cycle; give it an experiment of its own"
             found.append(Problem(key, cycles, message))
-        elif experiment.device.exact and experiment.ensemble.between_cycles == "continue":
+        elif experiment.exact and experiment.ensemble.between_cycles == "continue":
             message = "cycles of a calibration start from rest; expected 'rest'"
             found.append(Problem(key_path("experiments", name, "ensemble", "between_cycles"), "continue", message))
     return found
@@ -375,13 +375,9 @@ def _warnings(plan: Plan) -> list[str]:
                 'current that is, or "none"'
             )
         experiment = plan.experiments[trace.experiment, trace.device]
-        if (
-            trace.mean_of > 1
-            and experiment.device.alike
-            and all(isinstance(v, float) for v in experiment.laws.values())
-        ):
+        if trace.mean_of > 1 and experiment.alike and all(isinstance(v, float) for v in experiment.laws.values()):
             found.append(f"{trace.label}: its devices are alike, so that mean_of = {trace.mean_of} changes nothing")
-    few = [g for g in plan.goals if g.of_devices is not None and plan.experiments[g.experiment, g.device].device.exact]
+    few = [g for g in plan.goals if g.of_devices is not None and plan.experiments[g.experiment, g.device].exact]
     most = max((g.of_devices or 0 for g in few), default=0)
     if plan.job.search.members < _TIMES * most and plan.job.simulations is None:
         found.append(
@@ -396,7 +392,7 @@ def _warnings(plan: Plan) -> list[str]:
 
 def _differences(plan: Plan) -> list[str]:
     """What is said of differences of ensembles where no device has noise, whose derivatives are exact."""
-    if plan.job.simulations is not None or any(not e.device.exact for e in plan.experiments.values()):
+    if plan.job.simulations is not None or any(not e.exact for e in plan.experiments.values()):
         return []
     given = plan.job.search.model_fields_set
     names = [f"search.{key}" for key in ("derivatives", "reach", "largest_ensemble") if key in given]

@@ -34,7 +34,7 @@ def problems(
         if goal.weight not in (0.0, 1.0):
             message = "a simulated number counts or it does not; expected 1 or 0, which only shows it"
             found.append(Problem(f"{key}.weight", goal.weight, message))
-        if goal.of_devices is None and (drawn or not experiment.device.alike):
+        if goal.of_devices is None and (drawn or not experiment.alike):
             message = (
                 "is missing: say how many devices the number is of, because no two of them are alike; 1 for one device"
             )

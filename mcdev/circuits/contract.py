@@ -197,6 +197,10 @@ class CircuitConfig(Kind, abc.ABC):
         """Whether the circuit itself moves the states of such devices in time, with steps of its own."""
         return False
 
+    def follows_any(self, device: DeviceConfig) -> bool:
+        """Whether it so moves the states of any of its devices, these or others."""
+        return self.follows(device)
+
     def channels(self, device: DeviceConfig) -> dict[str, Observable]:
         """Unit and long name of what ``Circuit.observe`` returns, with devices of this table."""
         return {}

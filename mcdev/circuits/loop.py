@@ -216,7 +216,7 @@ class LoopCircuit(Circuit):
 class Loop(Wired):
     """A circuit of one loop. Nothing is recorded of it but the first memristor, unless ``record`` says so."""
 
-    record: tuple[Name, ...] | None = ()
+    record: tuple[Name, ...] = ()
     """Names of the elements and nodes that are recorded besides the first memristor; by default none."""
     compliance: Annotated[float, Unit("A", gt=0)] | None = None
     """Largest current that the source lets through."""

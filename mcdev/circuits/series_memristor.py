@@ -28,7 +28,7 @@ class SeriesMemristor(Loop):
     """The second memristor M2, between the device and ground."""
     reversed: bool = False
     """Whether its terminals are exchanged, so that a positive source gives it a negative voltage."""
-    record: tuple[Name, ...] | None = (SECOND,)
+    record: tuple[Name, ...] = (SECOND,)
     """Names of the elements and nodes that are recorded besides the first memristor; by default the second one."""
 
     def parts(self) -> dict[str, Part]:

@@ -298,6 +298,9 @@ class Wired(CircuitConfig):
     def follows(self, device: DeviceConfig) -> bool:
         return self._followed(device)[0]
 
+    def follows_any(self, device: DeviceConfig) -> bool:
+        return self.follows(device) or any(self._followed(*self.tables.values()))
+
     def _followed(self, *tables: DeviceConfig) -> list[bool]:
         """Of each of these tables: whether its states are followed with the charges."""
         few = len(self.memristors) + len(self._named(Capacitor)) <= _FOLLOWED

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic_core import PydanticCustomError
 
+from mcdev.circuits.elements.contract import GROUND
 from mcdev.configuration.key_paths import axis_unit, set_value
 from mcdev.configuration.preset_tables import without_preset
 from mcdev.configuration.problems import ConfigError, Problem, key_path, keys_of, shown
@@ -103,6 +104,9 @@ def _measurement_problems(experiment: Experiment) -> list[Problem]:
             continue
         memristor = measurement.element if measurement.element in experiment.circuit.memristors else None
         device = experiment.table_of(memristor)[1]
+        if measurement.layer and measurement.spectral and len(experiment.circuit.memristors) > 1:
+            message = "refers to the thickness and area of one device, and the spectrum is that of several"
+            found.append(Problem(key, measurement.kind, message))
         if measurement.layer and not device.layer:
             message = f"needs a thickness and an area, which {device.kind} devices do not have"
             found.append(Problem(key, measurement.kind, message))
@@ -114,7 +118,9 @@ def _measurement_problems(experiment: Experiment) -> list[Problem]:
         message = f"{experiment.device.kind} devices have no linearised equations; apply a sine as a waveform instead"
         found.append(Problem("protocol.kind", experiment.protocol.kind, message))
     if experiment.protocol.frequencies.size and not experiment.circuit.small_signal:
-        message = f"a {experiment.circuit.kind} circuit has no linearised equations; apply a sine as a waveform instead"
+        without = [f"circuit.{key}" for key, t in experiment.circuit.tables.items() if not t.small_signal]
+        of = f"the devices of {', '.join(without)} have" if without else f"a {experiment.circuit.kind} circuit has"
+        message = f"{of} no linearised equations; apply a sine as a waveform instead"
         found.append(Problem("protocol.kind", experiment.protocol.kind, message))
     for path, table in experiment.circuit.tables.items():
         if experiment.precision == "float32" and not table.single_precision:
@@ -124,7 +130,8 @@ def _measurement_problems(experiment: Experiment) -> list[Problem]:
         message = f"{experiment.device.kind} devices need float64; leave the key out"
         found.append(Problem("ensemble.precision", "float32", message))
     kinetic = not experiment.protocol.equilibrium or any(m.kinetic for m in experiment.measurements.values())
-    found += [Problem(f"device.{key}", value, text) for key, value, text in experiment.device.conflicts(kinetic)]
+    for place, device in experiment.devices.items():
+        found += [Problem(f"{place}.{key}", value, text) for key, value, text in device.conflicts(kinetic)]
     found += _spread_problems(experiment)
     return found
 
@@ -135,14 +142,19 @@ def _place_problems(experiment: Experiment, key: str, measurement: Measurement) 
     others = (name.partition("(")[2][:-1] for name in channels if name.startswith("current("))
     elements = list(dict.fromkeys([*circuit.memristors, *others]))
     nodes = [name.partition("(")[2][:-1] for name in channels if name.startswith("voltage(")]
+    ends = dict.fromkeys(end for one in circuit.elements_by_name.values() for end in getattr(one, "between", ()))
+    named = {"element": [*circuit.elements_by_name], "node": [node for node in ends if node != GROUND]}
     for what, given, known in (("element", measurement.element, elements), ("node", measurement.node, nodes)):
         if given is None:
             continue
-        if not known:
+        if given not in known and given in named[what]:
+            yield Problem(f"{key}.{what}", given, "is not recorded; write its name into circuit.record")
+        elif not known and not named[what]:
             yield Problem(
                 f"{key}.{what}", given, f"a circuit of kind {circuit.kind} names no {what}s; leave the key out"
             )
         elif given not in known:
+            known = known or named[what]
             message = f"no such {what} of the circuit is recorded; {nearest(given, known)}"
             if given == type(measurement).model_fields[what].default:  # its kind says which
                 message = f"a circuit of kind {circuit.kind} has no such {what}; {nearest(given, known)}, or write "
@@ -150,6 +162,24 @@ def _place_problems(experiment: Experiment, key: str, measurement: Measurement) 
             yield Problem(f"{key}.{what}", given, message)
         elif what == "element" and given != circuit.memristors[0] and f"current({given})" not in channels:
             yield Problem(f"{key}.{what}", given, "is not recorded; write its name into circuit.record")
+        elif measurement.reads is not None:
+            yield from _without_meaning(f"{key}.{what}", what, given, measurement, experiment)
+
+
+def _without_meaning(
+    key: str, what: str, given: str, measurement: Measurement, experiment: Experiment
+) -> Iterator[Problem]:
+    """What a measurement does not read of this element or node."""
+    read, circuit = measurement.reads or (), experiment.circuit
+    if not read:
+        message = "reads the impedance of the whole circuit, as the source sees it; leave the key out"
+        yield Problem(key, given, message)
+    elif what == "node" and "voltage" not in read:
+        message = f"a {measurement.kind} reads no voltage, so that a node changes nothing; leave the key out"
+        yield Problem(key, given, message)
+    elif what == "element" and given not in circuit.memristors and "conductance" in read:
+        message = f"has a current alone, and a {measurement.kind} reads a conductance; expected a memristor: "
+        yield Problem(key, given, message + ", ".join(circuit.memristors))
 
 
 def _signal_problems(experiment: Experiment, key: str, measurement: Spiking) -> list[Problem]:

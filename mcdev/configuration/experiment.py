@@ -372,6 +372,16 @@ class Experiment(Strict):
         """All devices by their key path: the device, and those of the circuit."""
         return {"device": self.device, **self.beside}
 
+    @property
+    def alike(self) -> bool:
+        """Whether realisations with equal parameters behave alike: no device has noise."""
+        return all(device.alike for device in self.devices.values())
+
+    @property
+    def exact(self) -> bool:
+        """Whether a calibration may follow derivatives along the trajectory: ``DeviceConfig.exact`` of all devices."""
+        return all(device.exact for device in self.devices.values())
+
 
 # -------------------------------------------------------------------------------------- loading
 

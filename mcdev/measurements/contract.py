@@ -203,6 +203,8 @@ class Measurement(Kind, abc.ABC):
 
     kinetic: ClassVar[bool] = True
     """Whether it depends on rates, not on equilibrium averages alone."""
+    reads: ClassVar[tuple[str, ...] | None] = None
+    """What it reads of its element and its node, of conductance, current and voltage; None where nobody has said."""
 
     @property
     @abc.abstractmethod

@@ -21,6 +21,7 @@ class CourseOfCurrent(Measurement):
     """
 
     kind: Literal["course_of_current"] = "course_of_current"
+    reads: ClassVar[tuple[str, ...] | None] = ("current",)
     window: str = "all"
     """Name of the protocol's window, of which it is the first; ``all`` is the whole course."""
     parts: int = Field(8, ge=1, le=1000)

@@ -29,6 +29,7 @@ class DelayTime(Measurement):
     """
 
     kind: Literal["delay_time"] = "delay_time"
+    reads: ClassVar[tuple[str, ...] | None] = ("conductance",)
     fraction: Fraction = 0.1
     """Of G_max."""
     pulse: int = Field(1, ge=1)

@@ -38,6 +38,7 @@ class EquivalentCircuit(Measurement):
     """
 
     kind: Literal["equivalent_circuit"] = "equivalent_circuit"
+    reads: ClassVar[tuple[str, ...] | None] = ()
     result: Literal[
         "conductivity",
         "ionic_resistance",

@@ -29,6 +29,7 @@ class HoldVoltage(Measurement):
     """
 
     kind: Literal["hold_voltage"] = "hold_voltage"
+    reads: ClassVar[tuple[str, ...] | None] = ("conductance", "voltage")
     polarity: Literal["positive", "negative"] = "positive"
     """Which branch of the sweep is read."""
     loop: int = Field(1, ge=1)

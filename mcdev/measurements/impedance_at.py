@@ -23,6 +23,7 @@ class ImpedanceAt(Measurement):
     """
 
     kind: Literal["impedance_at"] = "impedance_at"
+    reads: ClassVar[tuple[str, ...] | None] = ()
     part: Literal["magnitude", "phase", "resistance", "reactance"] = "magnitude"
     """|Z|; the phase, negative of a capacitance; Z', the real part; Z'', the imaginary part, negative of a
     capacitance."""

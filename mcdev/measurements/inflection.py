@@ -21,6 +21,7 @@ class Inflection(Measurement):
     """
 
     kind: Literal["inflection"] = "inflection"
+    reads: ClassVar[tuple[str, ...] | None] = ("conductance",)
     change: Fraction = 0.1
     """Smallest rise and fall, as a fraction of the peak."""
 

@@ -18,6 +18,7 @@ class LoopArea(Measurement):
     """
 
     kind: Literal["loop_area"] = "loop_area"
+    reads: ClassVar[tuple[str, ...] | None] = ("current", "voltage")
     polarity: Literal["positive", "negative"] = "positive"
     """Which half of the sweep is read."""
     loop: int = Field(1, ge=1)

@@ -13,6 +13,7 @@ class MeanConductance(Measurement):
     """Mean conductance over a window of the protocol, in siemens."""
 
     kind: Literal["mean_conductance"] = "mean_conductance"
+    reads: ClassVar[tuple[str, ...] | None] = ("conductance",)
     window: str = "all"
     """Name of the protocol's window; ``all`` is the whole course."""
 

@@ -18,6 +18,7 @@ class MeanCurrent(Measurement):
     """
 
     kind: Literal["mean_current"] = "mean_current"
+    reads: ClassVar[tuple[str, ...] | None] = ("current",)
     window: str = "all"
     """Name of the protocol's window; ``all`` is the whole course."""
     last: Annotated[float, Unit("", gt=0, le=1)] = 1.0

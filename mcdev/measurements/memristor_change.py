@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 
@@ -16,11 +16,12 @@ class MemristorChange(Measurement):
     2017, Fig. 6; Shin et al. 2022, Fig. 7c)."""
 
     kind: Literal["memristor_change"] = "memristor_change"
+    reads: ClassVar[tuple[str, ...] | None] = ("conductance",)
     relative_to: Literal["first_read", "nothing"] = "first_read"
     """first_read: as a share of the conductance at the first read; nothing: in siemens."""
     window: str = "read"
     """Name of the windows of which the first and the last are compared."""
-    element: Name | None = "M2"
+    element: Name = "M2"
     """Name of the memristor; M2 is the second one of ``series_memristor``."""
 
     @property

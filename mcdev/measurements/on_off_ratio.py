@@ -13,6 +13,7 @@ class OnOffRatio(Measurement):
     """Largest conductance of the trajectory over that of its first sample, when the device was at rest."""
 
     kind: Literal["on_off_ratio"] = "on_off_ratio"
+    reads: ClassVar[tuple[str, ...] | None] = ("conductance",)
 
     unit: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ("all",)

@@ -18,6 +18,7 @@ class PairedPulse(Measurement):
     """
 
     kind: Literal["paired_pulse"] = "paired_pulse"
+    reads: ClassVar[tuple[str, ...] | None] = ("current",)
     first: int = Field(1, ge=1)
     """Number of the pulse that is compared with, counted from one."""
     second: int = Field(2, ge=2)

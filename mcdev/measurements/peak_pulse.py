@@ -18,6 +18,7 @@ class PeakPulse(Measurement):
     """
 
     kind: Literal["peak_pulse"] = "peak_pulse"
+    reads: ClassVar[tuple[str, ...] | None] = ("conductance",)
 
     unit: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ("pulse",)

@@ -23,6 +23,7 @@ class PulseConductance(Measurement):
     """Mean conductance over the last quarter of each pulse, as a fraction of G_max or in siemens."""
 
     kind: Literal["pulse_conductance"] = "pulse_conductance"
+    reads: ClassVar[tuple[str, ...] | None] = ("conductance",)
     relative: bool = True
     """As a fraction of G_max."""
     window: str = "pulse"

@@ -32,6 +32,7 @@ class RelaxationTime(Measurement):
     """
 
     kind: Literal["relaxation_time"] = "relaxation_time"
+    reads: ClassVar[tuple[str, ...] | None] = ("conductance",)
     by: Literal["fraction", "1/e", "exponential_fit"] = "fraction"
     """The criterion, of the three above."""
     fraction: Fraction = 0.02

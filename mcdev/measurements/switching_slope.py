@@ -20,6 +20,7 @@ class SwitchingSlope(Measurement):
     """
 
     kind: Literal["switching_slope"] = "switching_slope"
+    reads: ClassVar[tuple[str, ...] | None] = ("current", "voltage")
     polarity: Literal["positive", "negative"] = "positive"
     """Which branch of the sweep is read."""
     loop: int = Field(1, ge=1)

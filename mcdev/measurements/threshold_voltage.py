@@ -29,6 +29,7 @@ class ThresholdVoltage(Measurement):
     """
 
     kind: Literal["threshold_voltage"] = "threshold_voltage"
+    reads: ClassVar[tuple[str, ...] | None] = ("conductance", "voltage")
     polarity: Literal["positive", "negative"] = "positive"
     """Which branch of the sweep is read."""
     loop: int = Field(1, ge=1)

@@ -20,6 +20,7 @@ class TurnOnVoltage(Measurement):
     """
 
     kind: Literal["turn_on_voltage"] = "turn_on_voltage"
+    reads: ClassVar[tuple[str, ...] | None] = ("current", "voltage")
     polarity: Literal["positive", "negative"] = "positive"
     """Which branch of the sweep is read."""
     loop: int = Field(1, ge=1)

@@ -15,6 +15,7 @@ class WeightChange(Measurement):
     """(G_n - G_1) of each pulse n, over G_max or over G_1 (Wang et al. 2017, inset of Fig. 5b)."""
 
     kind: Literal["weight_change"] = "weight_change"
+    reads: ClassVar[tuple[str, ...] | None] = ("conductance",)
     relative_to: Literal["full_scale", "first_pulse"] = "full_scale"
     """full_scale: over the device's G_max; first_pulse: over the conductance at the first pulse."""
 

@@ -116,6 +116,7 @@ def _check(tree: xr.DataTree, migrated: bool) -> None:
         if found.get(dim) != size:
             raise Unreadable(f"it has {found.get(dim, 0)} of the dimension {dim}; its configuration gives {size}")
     written = parse_toml(str(tree["config/toml"].item()))
+    former_results.check_names(written)
     former_results.complete(tree, experiment, written)
     traced = found.get("trajectory", 0)  # the backend of the run decided, too
     if traced > min(experiment.output.trajectories, experiment.ensemble.devices):
@@ -123,6 +124,7 @@ def _check(tree: xr.DataTree, migrated: bool) -> None:
     points = [empty(trial, traced) for trial in resolved]
     pattern = unfitted(experiment, points)
     former_results.add_coordinates(tree, "trajectories", pattern["/trajectories"])
+    former_results.add_channel(tree, pattern, "kirchhoff_residual")
     if traced == 0:  # arrays of nothing are not always written
         pattern["/trajectories"] = tree["trajectories"].to_dataset() if "trajectories" in tree else xr.Dataset()
     about = {"title": "", "description": "", "config_hash": "", "seed": 0, "reduced_units": "", "warnings": ""}

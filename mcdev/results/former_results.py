@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from mcdev.configuration.experiment import Experiment
+from mcdev.files.structure import Unreadable
 from mcdev.results.tree import parameter
 from mcdev.schema import typical
 
@@ -67,6 +68,27 @@ def complete(tree: xr.DataTree, experiment: Experiment, written: Mapping[str, An
             own = tree["parameters"].to_dataset()
             alike = np.repeat([[typical(each)] for each in laws], own.sizes["device"], axis=1)
             tree["parameters"].dataset = own.assign({name: parameter(experiment, name, alike)})
+
+
+def check_names(written: Mapping[str, Any]) -> None:
+    """Raises :class:`mcdev.files.structure.Unreadable` for results of two memristors whose elements had no names."""
+    circuit = written.get("circuit", {})
+    if circuit.get("kind") == "series_memristor" and "record" not in circuit:
+        raise Unreadable(
+            "it is of an older mcdev, which called the second memristor's channels otherwise (memristor_voltage "
+            "and so on); run its config.toml again"
+        )
+
+
+def add_channel(tree: xr.DataTree, pattern: Mapping[str, xr.Dataset], name: str) -> None:
+    """A channel that is recorded now and was not: NaN."""
+    for group in ("response", "trajectories"):
+        if group in tree:
+            own = tree[group].to_dataset()
+            wanted = {n: v for n, v in pattern[f"/{group}"].data_vars.items() if str(n).startswith(name)}
+            if wanted and not any(n in own for n in wanted):
+                nothing = {n: xr.full_like(v, np.nan).variable for n, v in wanted.items()}
+                tree[group].dataset = own.assign(nothing)
 
 
 def add_coordinates(tree: xr.DataTree, group: str, wanted: xr.Dataset) -> None:

@@ -88,17 +88,17 @@ def agreed(record: Kind, own: Identity, folder: Path, accept: bool, changed: Cal
     Raises ``ResultsError`` that names what differs and what to do.
     """
     there = record.identity
-    if own.asks_otherwise(there):
-        how = "; ".join(changed())
-        raise ResultsError(
-            f"{folder} was begun with another configuration ({how}); give the one it was begun with, or begin anew "
-            "without --resume"
-        )
     never = exclusive(differences(there.origin, own.origin))
     if never:
         raise ResultsError(
             f"{folder} was begun with another version of the code or backend ({told(never)}); give those it was begun "
             "with, or begin anew without --resume (mcdev stats shows results that are there)"
+        )
+    if own.asks_otherwise(there):
+        how = "; ".join(changed())
+        raise ResultsError(
+            f"{folder} was begun with another configuration ({how}); give the one it was begun with, or begin anew "
+            "without --resume"
         )
     if own.origin in record.origins:
         return record

@@ -17,9 +17,9 @@ from pydantic import ConfigDict, PrivateAttr, create_model
 
 from mcdev.circuits.contract import CircuitConfig
 from mcdev.circuits.elements.contract import Conductor
+from mcdev.circuits.wired import Wired
 from mcdev.configuration.experiment import Experiment, build
 from mcdev.configuration.plugins import ROOMS
-from mcdev.devices import DEVICES
 from mcdev.devices.contract import CIRCUIT_CHANNELS, DeviceConfig, Observable, Pace, PerLane
 from mcdev.files.structure import Unreadable, parse_toml
 from mcdev.files.whole_file import ResultsError
@@ -31,7 +31,6 @@ from mcdev.schema import Drawn, PerDevice, is_unit
 
 _BOUNDS = {"greater_than": "gt", "at_least": "ge", "less_than": "lt", "at_most": "le"}
 _OPEN = ConfigDict(extra="allow")
-_MEMRISTOR = "circuit.memristor."
 
 
 class NeedsPlugin(ResultsError):
@@ -283,9 +282,19 @@ def _class_of(kinds: Kinds[Any], kind: str, tree: xr.DataTree) -> type[Kind]:
         return _made(UnknownElement, kind, _parameters(tree, f"circuit.elements.{_first_element(tree, kind)}."))
     if room != "device":
         return _made(_OF_ROOM[room], kind, _parameters(tree, "circuit.") if room == "circuit" else {})
-    made = _made(UnknownDevice, kind, _parameters(tree, "" if kinds is DEVICES else _MEMRISTOR))
+    made = _made(UnknownDevice, kind, _parameters(tree, _place(tree, kind)))
     made.alike = bool(tree.attrs.get("alike", 1))
     return made
+
+
+def _place(tree: xr.DataTree, kind: str) -> str:
+    """Where the parameters of the first device of this kind stand: nothing before those of ``[device]``."""
+    data = parse_toml(str(tree["config"].dataset["toml"].item()))
+    circuit = data.get("circuit", {})
+    tables = {"": data["device"]} | {f"circuit.{key}.": table for key, table in circuit.items()}
+    tables |= {f"circuit.devices.{key}.": table for key, table in circuit.get("devices", {}).items()}
+    of_kind = (place for place, table in tables.items() if isinstance(table, dict) and table.get("kind") == kind)
+    return next(of_kind, "")
 
 
 def _first_element(tree: xr.DataTree, kind: str) -> str:
@@ -333,14 +342,14 @@ def _tell(experiment: Experiment, tree: xr.DataTree, point: int) -> None:
         own = {} if isinstance(device, UnknownDevice) else device.channels
         circuit._channels = {name: about for name, about in recorded.items() if name not in own}
     for key, table in circuit.tables.items():
-        if isinstance(table, UnknownDevice) and not isinstance(circuit, UnknownCircuit):
-            inner = {name: about for name, about in recorded.items() if name.startswith(f"{key}_")}
-            others = {name for name in circuit.channels(device) if name.startswith(f"{key}_")}
+        if isinstance(table, UnknownDevice) and isinstance(circuit, Wired):
+            marks = tuple(f"({name})" for name in circuit.batches[key])
+            inner = {name.partition("(")[0]: about for name, about in recorded.items() if name.endswith(marks)}
             table._held = _NOTHING._replace(
-                channels={n.removeprefix(f"{key}_"): about for n, about in inner.items() if n not in others}
+                channels={name: about for name, about in inner.items() if name not in CIRCUIT_CHANNELS}
             )
     if isinstance(device, UnknownDevice):
-        others = set(circuit.channels(device))
+        others = set(circuit.channels(device)) | {name for name in recorded if "(" in name}
         if isinstance(circuit, UnknownCircuit):
             others, circuit._channels = set(), {}
         device._held = _held_of_device(tree, point, {n: about for n, about in recorded.items() if n not in others})

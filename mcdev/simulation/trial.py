@@ -238,7 +238,7 @@ def drive(experiment: Experiment, timeline: Timeline) -> Drive:
     voltages, which = np.unique(largest, return_inverse=True)
     paces = np.array([experiment.pace(float(voltage)) for voltage in voltages])
     widths, coupling, longest = timeline.widths, paces[which, 0], paces[which, 1]
-    if circuit.follows(experiment.device):
+    if circuit.follows_any(experiment.device):
         coupling = np.minimum(coupling, widths / _INTERVALS)
     with np.errstate(all="ignore"):  # what overflows is looked at in the end
         solutions = np.ceil(widths / coupling * (1 - 1e-9))
