@@ -336,6 +336,23 @@ def test_a_few_devices_scatter_as_their_number_says() -> None:
     assert within.sigma == pytest.approx(own, rel=0.2)
 
 
+def test_statistics_that_scatter_more_than_their_uncertainties_correlate_by_no_more_than_one() -> None:
+    """Uncertainties are chosen where spreads are small, and held where they are three times as large: what is said to
+    correlate is a correlation still, the one that is there when they are chosen anew."""
+    plan = plan_of(job())
+    objective = Objective(plan)
+    objective.weigh(plan.start, 1, 1)
+    x = plan.values(plan.start)
+    x[[p.path.endswith("sigma") for p in plan.parameters]] *= 3
+    u = np.array([p.coordinate.free(value) for p, value in zip(plan.parameters, x, strict=True)])
+    held = objective(u, 1, 1).together
+    np.testing.assert_allclose(np.diag(held), 1.0)
+    assert np.linalg.eigvalsh(held).min() > -1e-9
+    objective.weigh(u, 1, 1)
+    wider = [i for i, goal in enumerate(plan.goals) if goal.read.statistic == "median"]
+    np.testing.assert_allclose(held[np.ix_(wider, wider)], objective(u, 1, 1).together[np.ix_(wider, wider)], atol=1e-6)
+
+
 def correlated(data: dict[str, Any], by: float) -> dict[str, Any]:
     """The job with this correlation of its devices' parameters."""
     data["experiments"]["pulse"]["ensemble"]["correlation"]["matrix"] = [[1.0, by], [by, 1.0]]

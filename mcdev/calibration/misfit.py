@@ -82,16 +82,21 @@ class Misfit(NamedTuple):
     @property
     def together(self) -> np.ndarray:
         """Correlation of the goals' deviations [goal, goal]: statistics of the same few devices err together. Of
-        different numbers of devices the fewer are taken to be among the more."""
+        different numbers of devices the fewer are taken to be among the more. Where they scatter by more than when
+        their uncertainties were chosen, it is their own correlation still: no entry may exceed one."""
         found = np.eye(len(self.goals))
-        for i, a in enumerate(self.goals):
-            for j, b in enumerate(self.goals):
-                if i != j and a.of_devices is not None and b.of_devices is not None:
-                    values = (float(self.evaluation.value[k]) for k in (i, j))
-                    slopes = [g.deviation_slope(v) for g, v in zip((a, b), values, strict=True)]
-                    shared = self.evaluation.scatter[i, j] / max(a.of_devices, b.of_devices)
-                    found[i, j] = slopes[0] * slopes[1] * shared
-        return np.nan_to_num(found)
+        few = [i for i, goal in enumerate(self.goals) if goal.of_devices is not None]
+        if few:
+            goals = [self.goals[i] for i in few]
+            devices = np.array([goal.of_devices for goal in goals], float)
+            values = [float(self.evaluation.value[i]) for i in few]
+            slopes = np.array([goal.deviation_slope(value) for goal, value in zip(goals, values, strict=True)])
+            shared = self.evaluation.scatter[np.ix_(few, few)] / np.maximum.outer(devices, devices)
+            shared = np.nan_to_num(np.outer(slopes, slopes) * shared)
+            size = np.sqrt(np.maximum(np.diag(shared), 1.0))
+            found[np.ix_(few, few)] = shared / np.outer(size, size)
+            np.fill_diagonal(found, 1.0)
+        return found
 
 
 class Evaluations:
