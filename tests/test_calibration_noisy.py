@@ -165,6 +165,43 @@ def test_an_estimator_that_does_not_know_the_device_is_refused(device: dict[str,
     assert plan_of(data).goals
 
 
+def test_noise_of_a_second_memristor_counts() -> None:
+    """A device without noise beside one with: its numbers are means of ensembles, and no derivative is exact."""
+    switch = {
+        "kind": "volatile_threshold",
+        "threshold_voltage": "5 V",
+        "hold_voltage": "0.2 V",
+        "switching_rate": "1 kHz",
+        "switching_exponent": 2.0,
+        "relaxation_time": "10 ms",
+        "on_conductance": "100 uS",
+        "off_conductance": "20 uS",
+    }
+    pair = {"kind": "series_memristor", "memristor": {"preset": "wang2017_sioxny_device"}}
+    data = {
+        "name": "pair",
+        "device": switch,
+        "experiments": {
+            "pulse": {
+                "circuit": pair,
+                "protocol": {"kind": "pulse", "amplitude": "1 V", "width": "1 ms", "relaxation": "0 s"},
+                "measurements": {"i": {"kind": "mean_current", "window": "pulse"}},
+            }
+        },
+        "parameters": {"device.off_conductance": {"low": "5 uS", "high": "80 uS"}},
+        "targets": [
+            {"experiment": "pulse", "measurement": "i", "value": "1.4 uA", "uncertainty": "5 %", "source": "x"}
+        ],
+    }
+    plan = plan_of(data)
+    assert not plan.exact
+    ((case,),) = plan.cases.values()
+    assert case.ensemble_of(64, 1) == 64
+    data["search"] = {"derivatives": "estimator"}
+    with pytest.raises(ConfigError, match=r"devices of circuit\.memristor have noise"):
+        plan_of(data)
+
+
 @pytest.mark.slow
 def test_hopping_ensembles_have_derivatives_for_everything_that_is_measured() -> None:
     """The estimator for what is linear in the trajectory, differences with common random numbers for the rest."""

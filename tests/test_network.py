@@ -723,6 +723,36 @@ def test_one_clear_message(name: str, between: list[str], more: dict[str, Any], 
     assert words in str(problem)
 
 
+@pytest.mark.parametrize(
+    ("measurement", "key", "words"),
+    [
+        ({"kind": "mean_conductance", "element": "R1"}, "element", "has a current alone"),
+        ({"kind": "relaxation_time", "element": "C1"}, "element", "expected a memristor: M1"),
+        ({"kind": "mean_current", "node": "out"}, "node", "reads no voltage"),
+        ({"kind": "impedance_at", "frequencies": ["10 Hz"], "element": "M1"}, "element", "as the source sees it"),
+    ],
+)
+def test_what_an_element_or_node_does_not_have_is_refused(measurement: Any, key: str, words: str) -> None:
+    """It used to be a bound, NaN, or the number of another element."""
+    spectrum = {"kind": "impedance", "lowest": "1 Hz", "highest": "1 kHz"}
+    pulse = {"kind": "pulse", "amplitude": "1 V", "width": "1 ms", "relaxation": "1 ms"}
+    protocol = spectrum if measurement["kind"] == "impedance_at" else pulse
+    device = {"preset": "device_1s"}
+    with pytest.raises(mcdev.ConfigError) as error:
+        mcdev.build(table(device, NEURON, protocol, measurements={"m": measurement}))
+    (problem,) = error.value.problems
+    assert problem.key == f"measurements.m.{key}"
+    assert words in str(problem)
+
+
+def test_what_has_a_name_and_is_not_recorded_is_told_so() -> None:
+    wired = {"kind": "series_resistor", "resistance": "1 kohm"}
+    for place, name in (("element", "R1"), ("node", "out")):
+        measurement = {"kind": "spike_count", "signal": "voltage" if place == "node" else "current", place: name}
+        with pytest.raises(mcdev.ConfigError, match=r"is not recorded; write its name into circuit\.record"):
+            mcdev.build(table(FROZEN, wired, hold("1 V", "1 s", 2), measurements={"m": measurement | {"threshold": 1}}))
+
+
 def test_an_element_that_is_not_there_is_named() -> None:
     for place, word in (({"element": "M2"}, "M1"), ({"node": "x"}, "out")):
         with pytest.raises(mcdev.ConfigError, match=word):

@@ -318,6 +318,26 @@ def test_results_of_every_template_are_read_without_them(tmp_path: Path, forget:
         again.device.pace(1.0)
 
 
+def test_results_of_a_network_of_plugin_devices_are_read_without_it(tmp_path: Path, forget: Callable[[], None]) -> None:
+    """Of [device] and of a table of the circuit: channels and parameters of each are told from the others'."""
+    mcdev.load_plugin(TEMPLATES / "my_device.py")
+    elements = {
+        "V1": {"kind": "voltage_source", "between": ["in", "0"]},
+        "M1": {"kind": "memristor", "between": ["in", "a"]},
+        "M2": {"kind": "memristor", "between": ["a", "b"]},
+        "M3": {"kind": "memristor", "between": ["b", "0"], "device": "other"},
+    }
+    wired = {"kind": "network", "elements": elements, "devices": {"other": {"kind": "my_device"}}}
+    own = {"device": {"kind": "my_device"}, "circuit": wired, "measurements": {"g": {"kind": "mean_conductance"}}}
+    experiment = mcdev.build(SMALL | own)
+    tree = mcdev.run(experiment)
+    mcdev.write(tree, tmp_path)
+    forget()
+    read = mcdev.read(tmp_path)
+    assert mcdev.experiment_of(read).channels == experiment.channels
+    assert {"temperature", "temperature(M2)", "temperature(M3)"} <= set(experiment.channels)
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of results of a plugin's measurement."""

@@ -34,6 +34,7 @@ from mcdev.integrators.interval import Interval
 from mcdev.results.tree import assemble
 from mcdev.simulation.draws import draw_parameters
 from mcdev.simulation.ensemble import simulate
+from mcdev.simulation.trial import trials
 
 VOLTS = np.array([3.0, 0.1, 1e-6, 0.0, -0.1, -2.5])
 
@@ -535,6 +536,16 @@ def test_weight_grows_with_the_rate() -> None:
     np.testing.assert_allclose(np.asarray(marks.get_ydata(), float), means, rtol=1e-6)
     assert all(a - b > 3 * np.hypot(s, t) for a, b, s, t in zip(means, means[1:], errors, errors[1:], strict=False))
     assert means[0] > 0.3
+
+
+def test_a_second_memristor_that_is_followed_is_recorded_within_each_sample() -> None:
+    """The first asks for no interval shorter than a sample; what is recorded of the second is a mean over eight."""
+    still = TAOX | {"positive_rate": "0 Hz", "negative_rate": "0 Hz"}
+    protocol = {"kind": "pulse", "amplitude": "2 V", "width": "10 ms", "samples_per_pulse": 4, "relaxation": "0 s"}
+    circuit = {"kind": "series_memristor", "memristor": VOLATILE}
+    for wired in (circuit, NAMED | {"devices": {"second": VOLATILE}}):
+        parts = {"name": "two", "device": still, "circuit": wired, "protocol": protocol, "measurements": MEAN}
+        assert np.all(trials(mcdev.build(parts))[0].rows.solutions >= 8)
 
 
 NAMED = {
