@@ -343,10 +343,14 @@ def _tell(experiment: Experiment, tree: xr.DataTree, point: int) -> None:
         circuit._channels = {name: about for name, about in recorded.items() if name not in own}
     for key, table in circuit.tables.items():
         if isinstance(table, UnknownDevice) and isinstance(circuit, Wired):
-            marks = tuple(f"({name})" for name in circuit.batches[key])
-            inner = {name.partition("(")[0]: about for name, about in recorded.items() if name.endswith(marks)}
+            (name, *_) = circuit.batches[key]  # its channels are those of the first one
+            inner = {own.partition("(")[0]: about for own, about in recorded.items() if own.endswith(f"({name})")}
             table._held = _NOTHING._replace(
-                channels={name: about for name, about in inner.items() if name not in CIRCUIT_CHANNELS}
+                channels={
+                    own: about._replace(long_name=about.long_name.removesuffix(f", of {name}"))
+                    for own, about in inner.items()
+                    if own not in CIRCUIT_CHANNELS
+                }
             )
     if isinstance(device, UnknownDevice):
         others = set(circuit.channels(device)) | {name for name in recorded if "(" in name}
