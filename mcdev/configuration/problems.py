@@ -149,7 +149,9 @@ def describe(error: Any, data: Mapping[str, Any], root: type[BaseModel]) -> Prob
         )
     if kind == "union_tag_invalid":
         tags = str(context["expected_tags"]).replace("'", "").split(", ")
-        return Problem(f"{key}.kind", context["tag"], f"no such kind; {nearest(context['tag'], tags)}")
+        near = nearest(context["tag"], tags)
+        own = "; one of your own is given with --plugin FILE" if near.startswith("known") else ""
+        return Problem(f"{key}.kind", context["tag"], f"no such kind; {near}{own}")
     if kind == "literal_error":
         words = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         return Problem(key, value, f"expected one of {context['expected']}; {nearest(str(value), words)}")

@@ -107,7 +107,8 @@ def measurement(tree: xr.DataTree, name: str, values: np.ndarray) -> tuple[Scale
     if about["units"] == "1":
         symbols = {"pulse_conductance": "G / G_max"}
         symbols |= dict.fromkeys(("weight_change", "memristor_change"), about["criterion"].partition(",")[0])
-        symbol = symbols.get(about["kind"])
+        kinds = [str(other["value"].attrs["kind"]) for other in tree["measurements"].children.values()]
+        symbol = symbols.get(about["kind"]) if kinds.count(about["kind"]) == 1 else None
         return found, f"${_math(symbol)}$" if symbol else words
     return found, found.named(words)
 

@@ -90,9 +90,9 @@ def draw(tree: xr.DataTree) -> Figure:
             linewidth=0.7,
             label=r"circuit $R_s + (R_\mathrm{ion}\,\|\,C_\mathrm{geo}) + C_\mathrm{dl}$",
         )
-    title = sweep_title(tree)
+    several = tree["realisations"].sizes["device"] > 1
     legend_above(
-        figure, [size], f"{title}; band and thin lines: devices" if tree["realisations"].sizes["device"] > 1 else title
+        figure, [size], "; ".join(filter(None, [sweep_title(tree), "band and thin lines: devices" if several else ""]))
     )
     return figure
 

@@ -57,7 +57,8 @@ def _draw(tree: xr.DataTree, name: str, point: int, above: Axes, below: Axes) ->
     if len(first.singles):
         trace = first.singles[0]
         upright = scale(tree, about["amplitude"].attrs["units"], trace)
-        above.plot(first.time * time.factor, trace * upright.factor, color=BLUE, linewidth=0.7)
+        edges = first.edges * time.factor
+        above.stairs(trace * upright.factor, edges, baseline=None, color=BLUE, linewidth=0.7)
         for at in rows[0]:
             above.axvline(at * time.factor, color=GREY, linewidth=0.3, zorder=0)
         dress(above, "", upright.named(_words(signal)).replace(" (", "\n(", 1))  # a low panel
@@ -86,6 +87,7 @@ def _draw(tree: xr.DataTree, name: str, point: int, above: Axes, below: Axes) ->
     below.set_ylim(len(rows) + 0.6, 0.4)
     below.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     dress(below, label, "device")
+    begin, end = first.edges[0] * time.factor, first.edges[-1] * time.factor
     for axes in (above, below):
-        axes.set_xlim(first.edges[0] * time.factor, first.edges[-1] * time.factor)
+        axes.set_xlim(begin - 0.01 * (end - begin), end)  # a spike at once is beside the axis, not on it
     above.tick_params(labelbottom=False)
