@@ -15,6 +15,7 @@ import xarray as xr
 from conftest import array, quick, reduced
 from jax import lax
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 from pydantic import TypeAdapter
 from test_calibration import plan_of
 
@@ -743,7 +744,9 @@ def test_raster_marks_every_spike(drawn: xr.DataTree) -> None:
     data = drawn["spikes/spike_count"].dataset
     marks = [collection.get_positions() for collection in below.collections]
     assert [len(each) for each in marks] == data["row_size"].values[2, :40, 0].tolist()
-    assert len(above.lines[0].get_xdata()) == drawn["trajectories"].sizes["sample"]
+    (steps,) = above.patches
+    assert isinstance(steps, StepPatch)
+    assert steps.get_data().values.size == drawn["trajectories"].sizes["sample"]
     assert "first 40 of 50 devices" in texts(figure)
 
 
