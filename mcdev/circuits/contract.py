@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -178,6 +178,11 @@ class CircuitConfig(Kind, abc.ABC):
     def drives(self) -> int:
         """How many sources do something else than the protocol, as ``Timeline.beside`` has it."""
         return 0
+
+    @property
+    def form(self) -> Hashable:
+        """What is the same in circuits that share a compiled program."""
+        return self.kind
 
     @property
     def worked_with(self) -> int:

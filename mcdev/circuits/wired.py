@@ -270,6 +270,10 @@ class Wired(CircuitConfig):
         return (0,)  # of an element of another kind
 
     @property
+    def form(self) -> Network:
+        return self.network
+
+    @property
     def worked_with(self) -> int:
         network = self.network
         return _BANDS * (network.unknowns - network.inner) * (network.band + 1)

@@ -37,6 +37,7 @@ from mcdev.simulation.trial import BATCH, Drive, Trial, trials
 
 _LEAST = 0.1  # seconds that each of the calibrating batches takes at least
 _MOST = 2**14
+_MOST_COMPILED = 20.0  # seconds that a forecast compiles for, at most, where circuits differ from point to point
 _REHEARSAL = 4.0  # seconds, of all sweep points together, for devices that choose their own steps
 
 
@@ -91,9 +92,14 @@ def forecast(experiment: Experiment, workers: int | None = None) -> Forecast:
         trial = points[number]
         own = number if any(d.adaptive for d in trial.experiment.devices.values()) else None
         device, read_of = trial.experiment.device, tuple(trial.experiment.measurements)
-        kind = (trial.lanes, trial.slot, type(device), device.parts, trial.timeline.samples, read_of, own)
+        form = trial.experiment.circuit.form
+        kind = (trial.lanes, trial.slot, type(device), device.parts, trial.timeline.samples, read_of, own, form)
         if kind not in calibrated:
-            first, calibrated[kind] = calibrate(trial, budget)
+            of_circuit = max(1, len(trial.experiment.circuit.memristors))
+            if compiling < _MOST_COMPILED:
+                first, tried = calibrate(trial, budget)
+                of_tried = of_circuit
+            calibrated[kind] = Cost(*(each * of_circuit / of_tried for each in tried))  # as the last that was tried
             compiling += first
         groups, seconds = _seconds([points[chain[0].point] for chain in members], calibrated[kind])
         computing += seconds
