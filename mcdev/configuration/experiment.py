@@ -378,6 +378,11 @@ class Experiment(Strict):
         return all(device.alike for device in self.devices.values())
 
     @property
+    def adaptive(self) -> bool:
+        """Whether some device chooses its own steps."""
+        return any(device.adaptive for device in self.devices.values())
+
+    @property
     def exact(self) -> bool:
         """Whether a calibration may follow derivatives along the trajectory: ``DeviceConfig.exact`` of all devices."""
         return all(device.exact for device in self.devices.values())

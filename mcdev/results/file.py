@@ -124,7 +124,8 @@ def _check(tree: xr.DataTree, migrated: bool) -> None:
     points = [empty(trial, traced) for trial in resolved]
     pattern = unfitted(experiment, points)
     former_results.add_coordinates(tree, "trajectories", pattern["/trajectories"])
-    former_results.add_channel(tree, pattern, "kirchhoff_residual")
+    if former_results.unnamed(written, "series_resistor"):
+        former_results.add_channel(tree, pattern, "kirchhoff_residual")
     if traced == 0:  # arrays of nothing are not always written
         pattern["/trajectories"] = tree["trajectories"].to_dataset() if "trajectories" in tree else xr.Dataset()
     about = {"title": "", "description": "", "config_hash": "", "seed": 0, "reduced_units": "", "warnings": ""}

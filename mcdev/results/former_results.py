@@ -70,10 +70,15 @@ def complete(tree: xr.DataTree, experiment: Experiment, written: Mapping[str, An
             tree["parameters"].dataset = own.assign({name: parameter(experiment, name, alike)})
 
 
+def unnamed(written: Mapping[str, Any], kind: str) -> bool:
+    """Whether the circuit is of this kind, written when its elements had no names."""
+    circuit = written.get("circuit", {})
+    return circuit.get("kind") == kind and "record" not in circuit
+
+
 def check_names(written: Mapping[str, Any]) -> None:
     """Raises :class:`mcdev.files.structure.Unreadable` for results of two memristors whose elements had no names."""
-    circuit = written.get("circuit", {})
-    if circuit.get("kind") == "series_memristor" and "record" not in circuit:
+    if unnamed(written, "series_memristor"):
         raise Unreadable(
             "it is of an older mcdev, which called the second memristor's channels otherwise (memristor_voltage "
             "and so on); run its config.toml again"

@@ -279,7 +279,7 @@ def _forget(number: int) -> None:
 def _class_of(kinds: Kinds[Any], kind: str, tree: xr.DataTree) -> type[Kind]:
     room = next(room for room, each in ROOMS.items() if each.contract is kinds.contract)
     if room == "element":
-        return _made(UnknownElement, kind, _parameters(tree, f"circuit.elements.{_first_element(tree, kind)}."))
+        return _made(UnknownElement, kind, _parameters(tree, _place(tree, kind)))
     if room != "device":
         return _made(_OF_ROOM[room], kind, _parameters(tree, "circuit.") if room == "circuit" else {})
     made = _made(UnknownDevice, kind, _parameters(tree, _place(tree, kind)))
@@ -288,19 +288,14 @@ def _class_of(kinds: Kinds[Any], kind: str, tree: xr.DataTree) -> type[Kind]:
 
 
 def _place(tree: xr.DataTree, kind: str) -> str:
-    """Where the parameters of the first device of this kind stand: nothing before those of ``[device]``."""
+    """Where the parameters of the first device or element of this kind stand: nothing before those of ``[device]``."""
     data = parse_toml(str(tree["config"].dataset["toml"].item()))
     circuit = data.get("circuit", {})
     tables = {"": data["device"]} | {f"circuit.{key}.": table for key, table in circuit.items()}
-    tables |= {f"circuit.devices.{key}.": table for key, table in circuit.get("devices", {}).items()}
+    for group in ("devices", "elements"):
+        tables |= {f"circuit.{group}.{key}.": table for key, table in circuit.get(group, {}).items()}
     of_kind = (place for place, table in tables.items() if isinstance(table, dict) and table.get("kind") == kind)
     return next(of_kind, "")
-
-
-def _first_element(tree: xr.DataTree, kind: str) -> str:
-    """Name of an element of this kind."""
-    elements = parse_toml(str(tree["config"].dataset["toml"].item()))["circuit"]["elements"]
-    return next(str(name) for name, table in elements.items() if table["kind"] == kind)
 
 
 def _made(stand_in: type[Kind], kind: str, fields: dict[str, Any]) -> Any:

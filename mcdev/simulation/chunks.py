@@ -60,8 +60,7 @@ class Work(NamedTuple):
 
 def bytes_of_group(trial: Trial) -> int:
     """What one group holds while one of its cycles is computed, recorded and measured."""
-    solving = trial.experiment.circuit.worked_with * trial.dtype.itemsize
-    return (_COPIES * trial.bytes_of_lane + solving) * trial.lanes
+    return (_COPIES * trial.bytes_of_lane + trial.bytes_of_solution) * trial.lanes
 
 
 def share(trial: Trial, workers: int, memory: float) -> Share:

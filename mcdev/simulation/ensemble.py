@@ -201,7 +201,7 @@ def check_memory(
     allowed = budget(memory)
     if needed > allowed:
         fewer = ", most of the measurements of spikes" if any(trial.detectors for trial in points) else ""
-        if any(trial.experiment.circuit.worked_with * trial.dtype.itemsize > trial.bytes_of_lane for trial in points):
+        if any(trial.bytes_of_solution > trial.bytes_of_lane for trial in points):
             fewer += ", the nodes of the circuit or the number of --threads"
         raise NotEnoughMemory(
             f"this run would need about {needed / 2**30:.1f} GiB of memory, its budget is {allowed / 2**30:.1f} GiB; "

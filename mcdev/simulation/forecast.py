@@ -90,7 +90,7 @@ def forecast(experiment: Experiment, workers: int | None = None) -> Forecast:
     for members in together(points, whole):  # what shares a group is computed in the time of one
         number = members[0][0].point
         trial = points[number]
-        own = number if any(d.adaptive for d in trial.experiment.devices.values()) else None
+        own = number if trial.experiment.adaptive else None
         device, read_of = trial.experiment.device, tuple(trial.experiment.measurements)
         form = trial.experiment.circuit.form
         kind = (trial.lanes, trial.slot, type(device), device.parts, trial.timeline.samples, read_of, own, form)
@@ -168,7 +168,7 @@ def _calibrate(trial: Trial, budget: float) -> tuple[float, Cost]:
     reading()
     compiling = time.perf_counter() - begin
     around = _timed(reading) + _timed(at_rest), _gathering(trial)
-    if any(device.adaptive for device in trial.experiment.devices.values()):
+    if trial.experiment.adaptive:
         group.carry, done, begun = rested, 0, time.process_time()
         for part in trial.calls(rows):
             group.advance(key, [part], unseen())

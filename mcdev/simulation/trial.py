@@ -179,6 +179,11 @@ class Trial:
         spikes = 5 * sum(detector.most for detector in self.detectors)
         return (self.timeline.samples * len(self.channels) + spikes) * self.dtype.itemsize
 
+    @property
+    def bytes_of_solution(self) -> int:
+        """What the solution of one lane's circuit takes."""
+        return self.experiment.circuit.worked_with * self.dtype.itemsize
+
     def draw(self, first: int, last: int) -> dict[str, np.ndarray]:
         """Parameters of devices first … last-1, and of what the circuit puts beside them (SI)."""
         return draw_parameters(self.experiment, first, last)
