@@ -13,7 +13,7 @@ import xarray as xr
 from test_export import level_1
 from test_export_pair import alone
 from test_network import FROZEN, Ohms, Sinh, hold, table
-from test_series_memristor import DRIFT
+from test_one_state import DRIFT
 
 import mcdev
 from mcdev.circuits import crossbar

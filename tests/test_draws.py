@@ -109,7 +109,7 @@ def test_a_parameter_that_changes_from_cycle_to_cycle_changes_what_is_measured()
 
 def test_steps_suit_the_widest_cycle() -> None:
     calm, wild = drawn(), drawn(cycle_to_cycle={"cooling_rate": 0.5})
-    assert wild.pacing_device.pace(3.0).step < 0.3 * calm.pacing_device.pace(3.0).step
+    assert wild.pace(3.0).step < 0.3 * calm.pace(3.0).step
 
 
 @pytest.mark.parametrize(

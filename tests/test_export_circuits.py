@@ -12,7 +12,7 @@ import pytest
 from scipy import optimize
 from test_export import EDGE, PROTOCOLS, level_1
 from test_export_pair import alone, drawn, unfitted
-from test_series_memristor import DRIFT, VOLATILE
+from test_one_state import DRIFT, VOLATILE
 
 from mcdev.devices.omiec_compact import OmiecCompactDevices, OmiecState
 from mcdev.export import model_of, ngspice, subcircuit

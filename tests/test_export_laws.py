@@ -13,7 +13,7 @@ import pytest
 from conftest import lane_keys
 from test_export import in_python
 from test_export_pair import alone
-from test_series_memristor import DRIFT, VOLATILE
+from test_one_state import DRIFT, VOLATILE
 
 from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError

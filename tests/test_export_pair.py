@@ -11,7 +11,8 @@ import jax
 import numpy as np
 import pytest
 from test_export import EDGE, HOUSE, in_ngspice, in_python
-from test_series_memristor import DRIFT, ECM, VOLATILE, diffusive, organic
+from test_one_state import DRIFT, VOLATILE
+from test_synapse import ECM, diffusive, organic
 
 import mcdev
 from mcdev.configuration.experiment import Experiment

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_series_memristor import DRIFT, VOLATILE
+from test_one_state import DRIFT, VOLATILE
 
 import mcdev
 from mcdev.configuration.problems import ConfigError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from conftest import array, reduced
-from test_series_memristor import DRIFT, VOLATILE
+from test_one_state import DRIFT, VOLATILE
 
 import mcdev
 from mcdev.configuration.experiment import Experiment

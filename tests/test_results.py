@@ -19,8 +19,9 @@ from mcdev.files.whole_file import ResultsError
 from mcdev.fits import Arrhenius
 from mcdev.measurements.contract import OK, RIGHT_CENSORED, UNDEFINED
 from mcdev.protocols.timeline import Piece, timeline
-from mcdev.results.file import FILE_NAME, folder_name
+from mcdev.results.file import FILE_NAME
 from mcdev.results.fits_along_axes import fit_along
+from mcdev.results.names import folder_name
 from mcdev.results.provenance import SCHEMA_VERSION
 from mcdev.simulation.gathering import PointResult
 

@@ -30,7 +30,7 @@ from mcdev.calibration.search import Step
 from mcdev.files.plain_text import CsvWriter
 from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import Identity, Origin
-from mcdev.results.file import time_stamp
+from mcdev.results.names import time_stamp
 from mcdev.results.record import Record, agreed, alone, changes, read_record, write_record
 from mcdev.results.scheduler import Workers
 

@@ -14,7 +14,7 @@ from mcdev.devices.contract import CurrentLaw, DeviceConfig, Devices, LaneKey, O
 from mcdev.integrators.interval import Interval
 from mcdev.kinds import Kind
 from mcdev.protocols.timeline import Protocol, Timeline
-from mcdev.schema import Drawn, Unit
+from mcdev.schema import Drawn, Unit, replaced
 from mcdev.schema.meanings import meaning
 
 
@@ -196,7 +196,7 @@ class CircuitConfig(Kind, abc.ABC):
 
     def under(self, voltage: float) -> CircuitConfig:
         """As ``DeviceConfig.under``, of the devices that the circuit holds."""
-        return self
+        return replaced(self, {key: table.under(voltage) for key, table in self.tables.items()})
 
     def follows(self, device: DeviceConfig) -> bool:
         """Whether the circuit itself moves the states of such devices in time, with steps of its own."""

@@ -132,10 +132,6 @@ class Crossbar(Wired):
         assert table is not None  # only memristors name a table
         return table
 
-    def under(self, voltage: float) -> Crossbar:
-        chosen = {"cell": self.cell, "background": self.background}
-        return self.model_copy(update={key: table and table.under(voltage) for key, table in chosen.items()})
-
     def wanted(self, name: str, of: Sequence[str]) -> bool:
         return name in (_ALWAYS if self.record is None else self.record)
 

@@ -40,7 +40,7 @@ from mcdev.devices.one_state import OneStateDevices
 from mcdev.integrators.exponential import adaptive_rosenbrock
 from mcdev.integrators.interval import Interval
 from mcdev.integrators.root import solve_monotone
-from mcdev.schema import Name, Unit
+from mcdev.schema import Name, Unit, parted
 
 _NO_CURRENT = {4: 1e-18, 8: 1e-30}
 """Bytes of a number → current (A) below which two are the same; its square must be a number for the derivatives."""
@@ -236,7 +236,7 @@ class Loop(Wired):
 
     def channels(self, device: DeviceConfig) -> dict[str, Observable]:
         found = super().channels(device)
-        return found if self._of_two else {name: about for name, about in found.items() if "(" in name}
+        return found if self._of_two else {name: about for name, about in found.items() if parted(name)[1]}
 
     def follows(self, device: DeviceConfig) -> bool:
         return False
@@ -256,7 +256,6 @@ class Loop(Wired):
             memristor,
             reversed=self.elements_by_name[SECOND].between[1] == OUT if memristor else False,
             recorded=tuple(
-                (channel, what, channel.partition("(")[2][:-1])
-                for channel, (what, _, _) in self.recorded(device).items()
+                (channel, what, parted(channel)[1] or "") for channel, (what, _, _) in self.recorded(device).items()
             ),
         )

@@ -65,6 +65,3 @@ class Network(Wired):
 
     def table(self, key: str) -> DeviceConfig:
         return self.devices[key.removeprefix("devices.")]
-
-    def under(self, voltage: float) -> Network:
-        return self.model_copy(update={"devices": {name: table.under(voltage) for name, table in self.devices.items()}})

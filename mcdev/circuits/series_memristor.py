@@ -40,6 +40,3 @@ class SeriesMemristor(Loop):
 
     def table(self, key: str) -> DeviceConfig:
         return self.memristor
-
-    def under(self, voltage: float) -> SeriesMemristor:
-        return self.model_copy(update={"memristor": self.memristor.under(voltage)})

@@ -23,7 +23,7 @@ from mcdev.devices.contract import CIRCUIT_CHANNELS, DeviceConfig, Observable, P
 from mcdev.devices.one_state import OneState
 from mcdev.integrators.topology import Floating, Loop, Network
 from mcdev.protocols.timeline import NoTimeline, Protocol, Timeline, with_others
-from mcdev.schema import Drawn, Name, Unit, extremes, nearest, refuse, typical
+from mcdev.schema import Drawn, Name, Unit, extremes, nearest, placed, refuse, typical
 from mcdev.schema.meanings import meaning
 
 _FOLLOWED = 12  # memristors and capacitors of which states are followed at most: what each does to each is a matrix
@@ -331,7 +331,7 @@ class Wired(CircuitConfig):
         found: dict[str, tuple[str, int, Observable]] = {}
         for number, node in enumerate(self.network.nodes):
             if node != GROUND and wanted(str(node), nodes):
-                found[f"voltage({node})"] = ("potential", number, Observable("V", f"voltage of node {node}"))
+                found[placed("voltage", str(node))] = ("potential", number, Observable("V", f"voltage of node {node}"))
         tables = [device, *self.tables.values()]
         at = 0
         for table, own in zip(tables, self.batches.values(), strict=True):
@@ -341,21 +341,21 @@ class Wired(CircuitConfig):
                 for quantity in ("device_voltage", "current", "conductance"):
                     unit, words = CIRCUIT_CHANNELS[quantity]
                     about = Observable(unit, f"{words.replace('the device', name)}, of {name}")
-                    found[f"{quantity}({name})"] = (quantity, number, about)
+                    found[placed(quantity, name)] = (quantity, number, about)
                 for quantity, (unit, words) in table.channels.items():
-                    found[f"{quantity}({name})"] = (quantity, number, Observable(unit, f"{words}, of {name}"))
+                    found[placed(quantity, name)] = (quantity, number, Observable(unit, f"{words}, of {name}"))
             at += len(own)
         for number, name in enumerate(conductors, start=at):
             if wanted(name, conductors):
-                found[f"current({name})"] = ("current", number, Observable("A", f"current through {name}"))
+                found[placed("current", name)] = ("current", number, Observable("A", f"current through {name}"))
         given = self._named(CurrentSource)
         for what, own, first in (("given", self._named(VoltageSource), 0), ("delivered", given, at + len(conductors))):
             for number, name in enumerate(own, start=first):
                 if wanted(name, self.sources):
-                    found[f"current({name})"] = (what, number, Observable("A", f"current out of {name}"))
+                    found[placed("current", name)] = (what, number, Observable("A", f"current out of {name}"))
         for number, name in enumerate(capacitors := self._named(Capacitor)):
             if wanted(name, capacitors):
-                found[f"current({name})"] = ("charging", number, Observable("A", f"current into {name}"))
+                found[placed("current", name)] = ("charging", number, Observable("A", f"current into {name}"))
         return found
 
     def channels(self, device: DeviceConfig) -> dict[str, Observable]:

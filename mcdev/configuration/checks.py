@@ -19,7 +19,7 @@ from mcdev.devices.contract import CIRCUIT_CHANNELS
 from mcdev.measurements.contract import of_element
 from mcdev.measurements.spiking import Spiking, value_of
 from mcdev.protocols.timeline import NoTimeline
-from mcdev.schema import Unit, extremes, nearest, sentence
+from mcdev.schema import Unit, extremes, nearest, parted, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,9 +139,10 @@ def _measurement_problems(experiment: Experiment) -> list[Problem]:
 def _place_problems(experiment: Experiment, key: str, measurement: Measurement) -> Iterator[Problem]:
     """What is wrong with the element or node that a measurement names."""
     circuit, channels = experiment.circuit, experiment.channels
-    others = (name.partition("(")[2][:-1] for name in channels if name.startswith("current("))
+    parts = [parted(name) for name in channels]
+    others = [place for quantity, place in parts if quantity == "current" and place is not None]
     elements = list(dict.fromkeys([*circuit.memristors, *others]))
-    nodes = [name.partition("(")[2][:-1] for name in channels if name.startswith("voltage(")]
+    nodes = [place for quantity, place in parts if quantity == "voltage" and place is not None]
     ends = dict.fromkeys(end for one in circuit.elements_by_name.values() for end in getattr(one, "between", ()))
     named = {"element": [*circuit.elements_by_name], "node": [node for node in ends if node != GROUND]}
     for what, given, known in (("element", measurement.element, elements), ("node", measurement.node, nodes)):
@@ -329,9 +330,9 @@ def warnings_of(experiment: Experiment) -> list[str]:
             doubtful = [*table.concerns(), *table.overdriven(largest)]
             doubtful += [(one.key, one.text) for one in table.accuracy(largest) if not one.good]
             found |= {f"{place}.{key}: {text}": None for key, text in doubtful}
+            for text in table.rest_report(point.timeline.duration):
+                found[text if place == "device" else f"{place}: {text.replace('device.', f'{place}.')}"] = None
         found |= {f"protocol.{key}: {text}": None for key, text in point.protocol.concerns()}
-        for text in point.device.rest_report(point.timeline.duration):
-            found[text] = None
     return list(found)
 
 

@@ -53,6 +53,8 @@ from mcdev.schema import (
     Uniform,
     Unit,
     extremes,
+    placed,
+    replaced,
 )
 from mcdev.schema.meanings import meaning
 
@@ -137,26 +139,28 @@ class Experiment(Strict):
         return self.device.precision if self.ensemble.precision == "auto" else self.ensemble.precision
 
     @functools.cached_property
-    def pacing_device(self) -> Any:
-        """The device with every parameter's range as wide as devices and cycles make it: what step sizes suit."""
-        widened = {}
+    def widest(self) -> tuple[DeviceConfig, AnyCircuit]:
+        """Device and circuit with every parameter's range as wide as devices and cycles make it: what step sizes
+        suit."""
+        device: dict[str, Drawn] = {}
+        circuit: dict[str, Drawn] = {}
         for name, sigma in self.ensemble.cycle_to_cycle.items():
-            if name not in self.device.parameters():  # one of the circuit's
-                continue
-            low, high = extremes(getattr(self.device, name))
+            low, high = extremes(self.laws[name])
             far = math.exp(4.0 * sigma)
-            widened[name] = Uniform(low=low / far, high=high * far)
-        return self.device.model_copy(update=widened)
+            of_circuit = "." in name
+            own = circuit if of_circuit else device
+            own[name.removeprefix("circuit.")] = Uniform(low=low / far, high=high * far)
+        return replaced(self.device, device), replaced(self.circuit, circuit)
 
     def pace(self, voltage: float) -> Pace:
         """How finely time must be cut while the source applies ``voltage`` volts, for all devices of the circuit."""
         with np.errstate(all="ignore"):
             try:
-                device, beside = self.pacing_device, self.circuit.pace(voltage)
+                device, circuit = self.widest
+                beside = circuit.pace(voltage)
                 paces = [] if beside is None else [beside]
-                if not self.circuit.follows(device):
-                    own: Pace = device.divided_pace(voltage) if self.circuit.divides else device.pace(voltage)
-                    paces.append(own)
+                if not circuit.follows(device):
+                    paces.append(device.divided_pace(voltage) if circuit.divides else device.pace(voltage))
             except ArithmeticError:  # a rate that is larger than any number
                 return Pace(0.0, 0.0)
         return Pace(*(min(all_of) for all_of in zip(*paces, strict=True))) if paces else Pace(math.inf, math.inf)
@@ -190,7 +194,7 @@ class Experiment(Strict):
             found[name] = (name, 0)
             for which, number in enumerate(self.members(name)):
                 if which and not isinstance(law, float) and names[number] in kept:
-                    found[f"{name}({names[number]})"] = (name, which)
+                    found[placed(name, names[number])] = (name, which)
         return found
 
     @property
@@ -210,10 +214,10 @@ class Experiment(Strict):
         for memristor in self.elements_read & set(self.circuit.memristors[1:]):
             place, table = self.table_of(memristor)
             own = {
-                name: parameters.get(f"{place}{name}({memristor})", parameters[f"{place}{name}"])
+                name: parameters.get(placed(f"{place}{name}", memristor), parameters[f"{place}{name}"])
                 for name in table.parameters()
             }
-            found |= {f"{name}({memristor})": value for name, value in table.references(own).items()}
+            found |= {placed(name, memristor): value for name, value in table.references(own).items()}
         return found
 
     def table_of(self, memristor: str | None) -> tuple[str, DeviceConfig]:
@@ -371,6 +375,11 @@ class Experiment(Strict):
     def devices(self) -> dict[str, DeviceConfig]:
         """All devices by their key path: the device, and those of the circuit."""
         return {"device": self.device, **self.beside}
+
+    @property
+    def remedy(self) -> str:
+        """What may help where realisations break down: of each of :attr:`devices`, with its own key paths."""
+        return "; ".join({table.remedy.replace("device.", f"{at}."): None for at, table in self.devices.items()})
 
     @property
     def alike(self) -> bool:

@@ -331,7 +331,8 @@ class DeviceConfig(Kind, abc.ABC):
 
     def visited(self, most: Mapping[str, float]) -> list[Accuracy]:
         """What is known only after a run, for its results. ``most``: largest size of each recorded channel of which
-        anything is known, of all but the last few devices (SI)."""
+        anything is known, of all but the last few devices (SI). Where a circuit holds several of them, of all that are
+        recorded."""
         return []
 
     def events(self, voltage: float) -> float:

@@ -157,7 +157,7 @@ class DiffusiveHopping(Nanoparticles):
             return []
         off = self.forgetting(volts, kelvin)
         said = (
-            f"device: up to {volts:.3g} V across it and {kelvin:.4g} K, which were met, the distribution of a first "
+            f"up to {volts:.3g} V across it and {kelvin:.4g} K, which were met, the distribution of a first "
             f"passage over one well is off by at most {0.5 * off:.1g}"
         )
         return [Accuracy("subdivision", off, said, off < _FORGETS)]

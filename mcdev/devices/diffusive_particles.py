@@ -93,7 +93,8 @@ class DiffusiveDevices(NanoparticleDevices):
         resting = Landscape(wells, self.landscape.pinning, None)
         distance = jnp.linspace(0.0, 1.0, _GRID, dtype=dtype)[:, None]
 
-        def inverse(sign: float) -> tuple[Float[Array, "particle lane"], PerLane]:
+        @jax.vmap  # both halves by one program: half of what the compiler has to do
+        def inverse(sign: Float[Array, ""]) -> tuple[Float[Array, "particle lane"], PerLane]:
             energy = resting.single_particle_energy(sign * jnp.broadcast_to(distance, (_GRID, lanes)))
             weight = jnp.exp((jnp.min(energy, axis=0) - energy) / self.theta_0)
             cumulated = jnp.cumsum(0.5 * (weight[1:] + weight[:-1]), axis=0)
@@ -102,7 +103,7 @@ class DiffusiveDevices(NanoparticleDevices):
             at = jax.vmap(lambda u, c: jnp.interp(u, c, distance[:, 0]), in_axes=1, out_axes=1)(u, cumulated)
             return sign * at, jnp.log(total) - jnp.min(energy, axis=0) / self.theta_0
 
-        (x_left, log_left), (x_right, log_right) = inverse(-1.0), inverse(1.0)
+        (x_left, x_right), (log_left, log_right) = inverse(jnp.array([-1.0, 1.0], dtype))
         on_left = self.on_left(side, jax.nn.sigmoid(log_left - log_right))
         x = jnp.where(on_left, 1.0 - 2.0 * u, 2.0 * u - 1.0) if self.bridge else jnp.where(on_left, x_left, x_right)
         step = jnp.log(distance[1, 0])

@@ -10,6 +10,7 @@ as an attraction between particles.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -218,8 +219,8 @@ def well_exchange(landscape: Landscape, temperature: float, friction: float) -> 
     """
     x = np.linspace(-1.0, 1.0, 8001)
     first = jax.tree.map(lambda leaf: leaf[..., :1], landscape)
-    energy = eqx.filter_jit(Landscape.single_particle_energy)  # one program: compiling its operations takes a second
-    u = np.asarray(energy(first, jnp.asarray(x)[:, None])[:, 0], dtype=np.float64)
+    energy: Any = eqx.filter_jit(Landscape.single_particle_energy)  # one program: compiling each operation takes longer
+    u = np.asarray(energy(first, x[:, None]), dtype=np.float64)[:, 0]
     u = (u - u.min()) / temperature
     dx = x[1] - x[0]
     weight = np.exp(-u)

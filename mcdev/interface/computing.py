@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -67,8 +69,7 @@ def run(
     from mcdev.configuration.describes import describes
     from mcdev.configuration.experiment import load
     from mcdev.machine import compilation_cache
-    from mcdev.results import safekeeping
-    from mcdev.results.file import folder_name
+    from mcdev.results.names import RECORD, folder_name
 
     kind = kind_of_workers(scheduler, scheduler_address)
     if resume is not None and out is not None:
@@ -85,10 +86,12 @@ def run(
     if config is not None and describes(config) == "study":
         _run_study(config, set_, resume or out, how)
         return
-    experiment = load(config or safekeeping.configuration(resume or Path()), overrides(set_))
+    experiment = load(config or _configuration(resume or Path()), overrides(set_))
     folder = resume or _begun(out or Path(experiment.output.directory) / folder_name(experiment), experiment)
     again = command_line("run", "--resume", folder, *again_with(None, accept))
-    with to_be_gone_on_with(again, folder / safekeeping.RECORD):
+    begins = how.kind == "threads" and how.number != 1 and resume is None
+    compiling = _compiling(experiment, how) if begins else contextlib.nullcontext()
+    with to_be_gone_on_with(again, folder / RECORD), compiling:
         tree, records, failed = _run_one(experiment, folder, how, resume is not None, again)
         print_tables(tree, records)
         drawn = draw(tree, folder / "figures", *pictures) if pictures and experiment.output.figures else []
@@ -97,8 +100,10 @@ def run(
     for chunk, why in failed.items():
         STDERR.say(f"{chunk.name}: {why}", "set aside", "red")
     if failed:
+        from mcdev.results.safekeeping import ATTEMPTS
+
         raise Leave(
-            f"{len(failed)} chunks failed {safekeeping.ATTEMPTS} times and count as broken down; what was computed is "
+            f"{len(failed)} chunks failed {ATTEMPTS} times and count as broken down; what was computed is "
             f"kept, they are tried again with: {again}",
             BROKEN,
         )
@@ -107,9 +112,33 @@ def run(
         raise Leave(
             f"{broken} of {tree['realisations']['intact'].size} realisations broke down and are left out of the "
             f"statistics{_first_to_break(tree, experiment)}; their parameters are in results.h5: "
-            f"{experiment.device.remedy}",
+            f"{experiment.remedy}",
             BROKEN,
         )
+
+
+def _configuration(folder: Path) -> Path:
+    from mcdev.results import safekeeping
+
+    return safekeeping.configuration(folder)
+
+
+@contextlib.contextmanager
+def _compiling(experiment: Experiment, how: _How) -> Iterator[None]:
+    """The compiler begins now, beside the imports and the work on files that come before the first step."""
+    from mcdev.configuration.problems import ConfigError
+    from mcdev.machine.memory import NotEnoughMemory
+    from mcdev.simulation.ensemble import check_memory, total_steps
+    from mcdev.simulation.rehearsal import rehearsal
+    from mcdev.simulation.trial import Trial
+
+    first = [Trial(experiment.points()[0][1], len(experiment.points()))]
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ConfigError, NotEnoughMemory):  # said where the run is cut
+            total_steps(first)
+            check_memory(first, how.number, how.memory, in_memory=False)
+            stack.enter_context(rehearsal(first[0]))
+        yield
 
 
 def _print_forecast(config: Path, overrides: dict[str, Any], threads: int | None) -> None:
@@ -171,6 +200,7 @@ def _run_one(
     from mcdev.files.whole_file import ResultsError, whole_file
     from mcdev.results import safekeeping, scheduler
     from mcdev.results.file import FILE_NAME, read, write
+    from mcdev.results.names import RECORD
 
     said, known = experiment.notes(), experiment.warnings()
     for note in said:
@@ -201,7 +231,7 @@ def _run_one(
                 if not failed:
                     keeper.done()
     except ResultsError as error:
-        if not resume and (folder / safekeeping.RECORD).exists():
+        if not resume and (folder / RECORD).exists():
             raise ResultsError(f"{error}; {what_is_kept(folder)}, go on with: {again}") from None
         raise
     finally:
@@ -242,7 +272,7 @@ def _run_study(config: Path, set_: list[str] | None, out: Path | None, how: _How
     from mcdev import study
     from mcdev.files.whole_file import whole_file
     from mcdev.results import record, safekeeping
-    from mcdev.results.file import time_stamp
+    from mcdev.results.names import RECORD, time_stamp
 
     plan = study.load_study(config, overrides(set_))
     folder = out or Path(plan.members[0].experiment.output.directory) / f"{plan.study.name}-{time_stamp()}"
@@ -250,7 +280,7 @@ def _run_study(config: Path, set_: list[str] | None, out: Path | None, how: _How
 
     def run_member(member: study.Member, place: Path) -> None:
         STDERR.say(f"{member.variant}: {member.run}")
-        begun = (place / safekeeping.RECORD).exists()
+        begun = (place / RECORD).exists()
         changed = safekeeping.Folder(place, member.experiment).changed() if begun else []
         if changed:
             STDERR.say(f"{place} is computed again: {'; '.join(changed)}")
@@ -360,7 +390,7 @@ def _claim(folder: Path, own: dict[str, str]) -> Path:
 
 def _begun(folder: Path, experiment: Experiment) -> Path:
     """The same for a run, which writes its configuration before anything else."""
-    from mcdev.results.safekeeping import CONFIG as name
+    from mcdev.results.names import CONFIG as name
 
     return _claim(folder, {name: experiment.to_toml()})
 

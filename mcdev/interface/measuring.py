@@ -83,7 +83,8 @@ def measure(
     from mcdev.configuration.experiment import load
     from mcdev.files.whole_file import whole_file
     from mcdev.machine import compilation_cache
-    from mcdev.results.file import folder_name, write
+    from mcdev.results.file import write
+    from mcdev.results.names import folder_name
     from mcdev.results.of_files import measure as measure_files
     from mcdev.results.of_files import members_of
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mcdev.machine.environment import backend
@@ -193,7 +192,7 @@ def _compiled_for() -> list[str]:
     try:
         cpu = jax.local_devices(backend="cpu")[0]
         with jax.default_device(cpu):
-            whole = jax.jit(lambda x: x + 1.0).lower(jnp.float32(0)).compile().runtime_executable()
+            whole = jax.jit(lambda x: x + 1.0).lower(np.float32(0)).compile().runtime_executable()
             text = bytes(cpu.client.serialize_executable(whole))
     except Exception:  # no CPU backend, or an executable that is not one of ours to read
         text = b""

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 from mcdev.kinds import Kind
 from mcdev.protocols.timeline import Timeline
-from mcdev.schema import Name
+from mcdev.schema import Name, at_place, parted, placed
 
 OK = 0
 RIGHT_CENSORED = 1
@@ -57,8 +57,8 @@ class Detector(NamedTuple):
 def of_element(names: Iterable[str], name: str, element: str | None) -> str:
     """Which of these is meant by a name at an element: ``current(M2)``. Where none carries the element's name in
     brackets it is the first memristor, and the name stands as it is."""
-    marked = element is not None and any(each.endswith(f"({element})") for each in names)
-    return f"{name}({element})" if marked else name
+    marked = element is not None and any(parted(each)[1] == element for each in names)
+    return placed(name, element) if element is not None and marked else name
 
 
 class Train(eqx.Module):
@@ -111,11 +111,10 @@ class Trajectory(eqx.Module):
     def at(self, element: str | None, node: str | None) -> Trajectory:
         """As seen at this element of the circuit, and with this node's voltage as the source's. What an element does
         not have is NaN."""
-        seen, mark = self, f"({element})"
-        if any(name.endswith(mark) for name in self.observed):  # it is not the first memristor
+        seen, own = self, at_place(self.observed, element)
+        if own:  # it is not the first memristor
             nan = jnp.full_like(self.conductance, jnp.nan)
-            own = {name.removesuffix(mark): x for name, x in self.observed.items() if name.endswith(mark)}
-            refers = {name.removesuffix(mark): x for name, x in self.of_others.items() if name.endswith(mark)}
+            refers = at_place(self.of_others, element)
             no_number = jnp.full_like(self.full_scale, jnp.nan)
             seen = dataclasses.replace(
                 seen,
@@ -127,7 +126,7 @@ class Trajectory(eqx.Module):
                 cell_constant=refers.get("cell_constant", no_number),
             )
         if node is not None:
-            seen = dataclasses.replace(seen, voltage=self.observed[f"voltage({node})"])
+            seen = dataclasses.replace(seen, voltage=self.observed[placed("voltage", node)])
         return seen
 
     def window(self, name: str, index: int = 0) -> Bool[Array, " time"]:

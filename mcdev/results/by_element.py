@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import xarray as xr
 
 from mcdev.files.whole_file import ResultsError
 from mcdev.results.tree import experiment_of
-from mcdev.schema import nearest
+from mcdev.schema import nearest, parted
 
 
 def by_element(tree: xr.DataTree, path: str) -> xr.DataArray:
@@ -23,11 +21,11 @@ def by_element(tree: xr.DataTree, path: str) -> xr.DataArray:
     first = "source" if quantity == "voltage" else experiment_of(tree).circuit.memristors[0]
     found = {}
     for name, data in group.data_vars.items():
-        named = re.fullmatch(rf"{re.escape(quantity)}(?:\((.+)\))?", str(name))
-        if named:
-            found[named[1] or first] = data
+        own, element = parted(str(name))
+        if own == quantity:
+            found[element or first] = data
     if not found:
-        known = sorted({str(name).partition("(")[0] for name in group.data_vars})
+        known = sorted({own for own, _ in map(parted, map(str, group.data_vars)) if "(" not in own})
         raise ResultsError(f"{path}: these results have no such quantity; {nearest(quantity, known)}")
     axis = xr.DataArray(list(found), dims="element", name="element", attrs={"long_name": "element"})
     of_all = xr.concat(found.values(), dim=axis, combine_attrs="override", coords="minimal", compat="override")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from mcdev.configuration.experiment import Experiment
 from mcdev.configuration.problems import ConfigError
 from mcdev.files.pattern import check as check_pattern
 from mcdev.files.structure import Unreadable, hdf5, parse_toml
@@ -16,6 +14,7 @@ from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.results import former_results
 from mcdev.results.display import as_results
 from mcdev.results.fits_along_axes import coefficients, curves
+from mcdev.results.names import CONFIG
 from mcdev.results.provenance import SCHEMA_VERSION
 from mcdev.results.tree import axis_labels, experiment_of, unfitted
 from mcdev.results.unknown_kinds import missing
@@ -36,7 +35,7 @@ def write(tree: xr.DataTree, folder: str | Path) -> Path:
     }
     with whole_file(path) as temporary:
         tree.to_netcdf(temporary, engine="h5netcdf", encoding=big)
-    with whole_file(path.parent / "config.toml") as temporary:
+    with whole_file(path.parent / CONFIG) as temporary:
         temporary.write_text(str(tree["config/toml"].item()), encoding="utf-8")
     return path
 
@@ -153,13 +152,3 @@ def _check_lists(path: str, data: xr.Dataset) -> None:
     whole = data.sizes.get("spike", 0)
     if (size < 0).any() or not np.array_equal(offset, np.cumsum(size) - size) or size.sum() != whole:
         raise Unreadable(f"{path}: row_size and offset do not divide its {whole} spikes")
-
-
-def folder_name(experiment: Experiment) -> str:
-    """Name of a new run's folder: experiment, UTC time, hash."""
-    return f"{experiment.name}-{time_stamp()}-{experiment.hash}"
-
-
-def time_stamp() -> str:
-    """Now, in UTC, as a folder's name has it."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -33,6 +33,7 @@ from mcdev.files import structure
 from mcdev.files.whole_file import ResultsError, whole_file
 from mcdev.machine.identity import Identity, Origin, differences, told
 from mcdev.results.file import FILE_NAME, find
+from mcdev.results.names import CONFIG, RECORD
 from mcdev.results.record import Record, agreed, alone, changes, read_record, stranger, write_record
 from mcdev.results.scheduler import Workers
 from mcdev.results.tree import assemble
@@ -44,7 +45,6 @@ from mcdev.simulation.kept import Made
 from mcdev.simulation.progress import Progress
 from mcdev.simulation.trial import trials
 
-RECORD, CONFIG = "run.json", "config.toml"
 _MADE = (FILE_NAME, "statistics.csv", "card.toml")
 ATTEMPTS = 3
 """After which a chunk that fails is set aside."""

@@ -46,6 +46,7 @@ from mcdev.results.display import as_results
 from mcdev.results.fits_along_axes import fitted_group
 from mcdev.results.provenance import attributes
 from mcdev.results.unknown_kinds import experiment_with_stand_ins, missing
+from mcdev.schema import at_place
 from mcdev.simulation.ensemble import simulate
 from mcdev.simulation.gathering import PointResult
 from mcdev.simulation.trial import Trial, kept_cycles
@@ -90,8 +91,22 @@ def _visited(variants: list[Experiment], response: xr.Dataset) -> list[Accuracy]
             if str(name).endswith("_quantiles")
         }
         most = {name: float(np.nanmax(values)) for name, values in own.items() if np.isfinite(values).any()}
-        found |= dict.fromkeys(Trial(point).computed[0].visited(most))
+        device, circuit = Trial(point).computed
+        tables = {"device": device} | {f"circuit.{key}": table for key, table in circuit.tables.items()}
+        for place, table in tables.items():
+            for one in table.visited(_met(point, place, most)):
+                found[one._replace(text=f"{place}: {one.text}")] = None
     return list(found)
+
+
+def _met(point: Experiment, place: str, most: dict[str, float]) -> dict[str, float]:
+    """Largest size of each channel, by its bare name, among the memristors of the table at this place."""
+    found = dict(most) if place == "device" else {}
+    for memristor in point.circuit.memristors[1:]:
+        if (point.table_of(memristor)[0].removesuffix(".") or "device") == place:
+            for quantity, value in at_place(most, memristor).items():
+                found[quantity] = max(found.get(quantity, 0.0), value)
+    return found
 
 
 def unfitted(experiment: Experiment, points: list[PointResult]) -> dict[str, xr.Dataset]:
@@ -254,7 +269,7 @@ def _spikes(names: list[str], points: list[PointResult], variants: list[Experime
 def _realisations(experiment: Experiment, points: list[PointResult]) -> xr.Dataset:
     about = {
         "long_name": "1 where the realisation stayed finite, 0 where it broke down",
-        "comment": f"where realisations break down {experiment.device.remedy}",
+        "comment": f"where realisations break down {experiment.remedy}",
     }
     intact = np.stack([p.intact for p in points]).astype(np.int8)
     found = xr.Dataset({"intact": (("point", "device", "cycle"), intact, about)})

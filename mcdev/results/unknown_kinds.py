@@ -27,7 +27,7 @@ from mcdev.fits.contract import Coefficient, Fit
 from mcdev.kinds import Kind, Kinds, standing_in
 from mcdev.measurements.contract import Measurement, Reading, Trajectory
 from mcdev.protocols.timeline import Piece, Protocol, Timeline
-from mcdev.schema import Drawn, PerDevice, is_unit
+from mcdev.schema import Drawn, PerDevice, at_place, is_unit, parted
 
 _BOUNDS = {"greater_than": "gt", "at_least": "ge", "less_than": "lt", "at_most": "le"}
 _OPEN = ConfigDict(extra="allow")
@@ -311,7 +311,7 @@ def _unit(array: xr.DataArray) -> str:
 def _check_parameters(tree: xr.DataTree) -> None:
     """Before fields are made of them: a stranger may have written the file."""
     for path, array in tree["parameters"].data_vars.items():
-        name, unit = str(path).partition("(")[0].rpartition(".")[2], _unit(array)
+        name, unit = parted(str(path))[0].rpartition(".")[2], _unit(array)
         if hasattr(UnknownDevice, name) or not name.isidentifier() or name.startswith("_") or not is_unit(unit):
             raise Unreadable(f"the parameter {name} in {unit} is none that a device can have")
 
@@ -339,11 +339,10 @@ def _tell(experiment: Experiment, tree: xr.DataTree, point: int) -> None:
     for key, table in circuit.tables.items():
         if isinstance(table, UnknownDevice) and isinstance(circuit, Wired):
             (name, *_) = circuit.batches[key]  # its channels are those of the first one
-            inner = {own.partition("(")[0]: about for own, about in recorded.items() if own.endswith(f"({name})")}
             table._held = _NOTHING._replace(
                 channels={
                     own: about._replace(long_name=about.long_name.removesuffix(f", of {name}"))
-                    for own, about in inner.items()
+                    for own, about in at_place(recorded, name).items()
                     if own not in CIRCUIT_CHANNELS
                 }
             )

@@ -22,6 +22,9 @@ from mcdev.schema.names import Name as Name
 from mcdev.schema.names import file_name as file_name
 from mcdev.schema.names import file_names as file_names
 from mcdev.schema.names import folded as folded
+from mcdev.schema.placed import at_place as at_place
+from mcdev.schema.placed import parted as parted
+from mcdev.schema.placed import placed as placed
 from mcdev.schema.quantities import REACH as REACH
 from mcdev.schema.quantities import Current as Current
 from mcdev.schema.quantities import Duration as Duration
@@ -39,6 +42,7 @@ from mcdev.schema.refusal import nearest as nearest
 from mcdev.schema.refusal import refuse as refuse
 from mcdev.schema.refusal import sentence as sentence
 from mcdev.schema.tables import Strict as Strict
+from mcdev.schema.tables import replaced as replaced
 from mcdev.schema.units import converted as converted
 from mcdev.schema.units import is_unit as is_unit
 from mcdev.schema.units import number_and_unit as number_and_unit

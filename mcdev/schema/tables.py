@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic_core import core_schema
@@ -44,3 +44,22 @@ class Strict(BaseModel):
         for name in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[name]
         return copied
+
+
+_Table = TypeVar("_Table")
+
+
+def replaced(table: _Table, changes: Mapping[str, Any]) -> _Table:
+    """The table with these values at key paths below it, as they are: nothing is checked anew."""
+    for path, value in changes.items():
+        table = _replaced(table, path.split("."), value)
+    return table
+
+
+def _replaced(table: Any, keys: list[str], value: Any) -> Any:
+    if not keys:
+        return value
+    first, *below = keys
+    if isinstance(table, BaseModel):
+        return table.model_copy(update={first: _replaced(getattr(table, first), below, value)})
+    return {**table, first: _replaced(table[first], below, value)}

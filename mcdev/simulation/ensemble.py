@@ -6,6 +6,7 @@ together at the end (`gathering.py`).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections import deque
@@ -34,7 +35,7 @@ from mcdev.simulation.chunks import (
 from mcdev.simulation.gathering import PointResult, gather, held_together
 from mcdev.simulation.kept import InMemory, Keeper, Made
 from mcdev.simulation.progress import Progress, Stopped
-from mcdev.simulation.rehearsal import needed, rehearse
+from mcdev.simulation.rehearsal import rehearsal
 from mcdev.simulation.trial import Trial, trials
 
 
@@ -99,47 +100,51 @@ def perform(
                 progress.add(_steps(points[chunk.point], chunk))
         for left in ready.values():
             works = [Work(points[chain[0].point], chain[0], before_of(chain[0])) for chain in left]
-            if not alone and workers > 1 and needed(works[0].trial):
-                pool.submit(rehearse, works[0].trial)
+            if not alone and workers > 1:
+                rehearsals.enter_context(rehearsal(works[0].trial))
             running[pool.submit(_at, next(places), works, None if alone else progress)] = left
 
     def before_of(chunk: Chunk) -> Mapping[str, np.ndarray] | None:
         before = predecessor.get(chunk)
         return None if before is None else carried(keeper.get(before))
 
-    try:
-        while waiting or running:
-            while waiting and len(running) < 2 * workers:
-                begin(waiting.popleft())
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for task in done:
-                left = running.pop(task)
-                try:
-                    made = task.result()
-                except Exception as error:  # whatever a worker died of: the others' work is not lost for it
-                    if attempts == 1 or isinstance(error, Stopped):
-                        raise
-                    if len(left) > 1:  # which of them it was is found out one by one
-                        waiting.extendleft([chain] for chain in left)
-                        continue
-                    (chain,) = left
-                    failures[chain[0]] = failures.get(chain[0], 0) + 1
-                    if failures[chain[0]] < attempts:
-                        waiting.appendleft([chain])
-                    else:
-                        failed |= dict.fromkeys(chain, f"{type(error).__name__}: {error}")
-                    continue
-                for chain, one in zip(left, made, strict=True):
-                    keeper.put(chain[0], one)
-                    if alone:
-                        progress.add(_steps(points[chain[0].point], chain[0]))
-                if onward := [chain[1:] for chain in left if chain[1:]]:
-                    waiting.appendleft(onward)
-    finally:  # an error or an interrupt: let nothing new begin
-        if running:
-            progress.stop.set()
-            for task in running:
-                task.cancel()
+    def take(task: Future[list[Made]]) -> None:
+        left = running.pop(task)
+        try:
+            made = task.result()
+        except Exception as error:  # whatever a worker died of: the others' work is not lost for it
+            if attempts == 1 or isinstance(error, Stopped):
+                raise
+            if len(left) > 1:  # which of them it was is found out one by one
+                waiting.extendleft([chain] for chain in left)
+                return
+            (chain,) = left
+            failures[chain[0]] = failures.get(chain[0], 0) + 1
+            if failures[chain[0]] < attempts:
+                waiting.appendleft([chain])
+            else:
+                failed.update(dict.fromkeys(chain, f"{type(error).__name__}: {error}"))
+            return
+        for chain, one in zip(left, made, strict=True):
+            keeper.put(chain[0], one)
+            if alone:
+                progress.add(_steps(points[chain[0].point], chain[0]))
+        if onward := [chain[1:] for chain in left if chain[1:]]:
+            waiting.appendleft(onward)
+
+    with contextlib.ExitStack() as rehearsals:
+        try:
+            while waiting or running:
+                while waiting and len(running) < 2 * workers:
+                    begin(waiting.popleft())
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for task in done:
+                    take(task)
+        finally:  # an error or an interrupt: let nothing new begin
+            if running:
+                progress.stop.set()
+                for task in running:
+                    task.cancel()
     return failed
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mcdev.circuits.contract import Circuit
@@ -115,7 +114,7 @@ class Group:
         has = [np.arange(self.slot) < count for count in self.counts]
         self.own = np.flatnonzero(np.concatenate(has))
         """These lanes."""
-        self.counted = jnp.asarray(self._full(has))
+        self.counted = jax.device_put(self._full(has))
         self.devices, self.circuit = self._together([piece.built for piece in pieces])
         self.carry: Carry | None = None
 
@@ -126,18 +125,18 @@ class Group:
 
     def _together(self, built: Sequence[tuple[Devices, Circuit]]) -> tuple[Devices, Circuit]:
         if self.slot == self.lanes:
-            alone: tuple[Devices, Circuit] = jax.tree.map(jnp.asarray, built[0])
+            alone: tuple[Devices, Circuit] = jax.tree.map(jax.device_put, built[0])
             return alone
         found: tuple[Devices, Circuit] = jax.tree.map(
-            lambda *leaves: jnp.asarray(self._full([np.asarray(leaf) for leaf in leaves])), *built
+            lambda *leaves: jax.device_put(self._full([np.asarray(leaf) for leaf in leaves])), *built
         )
         return found
 
     def key(self, cycle: int) -> LaneKey:
         """Of the random numbers of each lane."""
         seeds = [np.full(self.slot, piece.trial.experiment.ensemble.seed) for piece in self.pieces]
-        words = (jnp.asarray(self._full(x), jnp.uint32) for x in (seeds, [piece.indices for piece in self.pieces]))
-        found: LaneKey = program().key(*words, jnp.uint32(cycle))
+        words = (self._full(x).astype(np.uint32) for x in (seeds, [piece.indices for piece in self.pieces]))
+        found: LaneKey = program().key(*words, np.uint32(cycle))
         return found
 
     @functools.cached_property
@@ -146,7 +145,8 @@ class Group:
         of = [(p.trial.experiment, p.draws) for p in self.pieces]
         own = [experiment.references(experiment.named(draws)) for experiment, draws in of]
         together = {name: self._full([np.asarray(each[name]) for each in own]) for name in own[0]}
-        return watching(self.pieces[0].trial.detectors, together, self.dtype)
+        found: tuple[Watch, ...] = jax.device_put(watching(self.pieces[0].trial.detectors, together, self.dtype))
+        return found
 
     def spikes(self) -> dict[str, Spikes]:
         """What each detector has seen in this cycle, by its name; of the lanes with a device of their own."""
@@ -162,7 +162,9 @@ class Group:
         starts = np.cumsum(self.counts) - self.counts
         lanes = [start + piece.indices - piece.first for start, piece in zip(starts, self.pieces, strict=True)]
         places = self._full(lanes)
-        self.carry = jax.tree.unflatten(jax.tree.structure(blank), [jnp.asarray(leaf[..., places]) for leaf in leaves])
+        self.carry = jax.tree.unflatten(
+            jax.tree.structure(blank), [jax.device_put(leaf[..., places]) for leaf in leaves]
+        )
 
     def leaves(self) -> list[np.ndarray]:
         """Each array of the state, of the lanes with a device of their own."""
@@ -178,7 +180,7 @@ class Group:
             self.carry = program().rest(self.devices, self.circuit, key)._replace(spikes=self.watching)
             if settle := [trial.settle for trial in trials if trial.settle is not None]:
                 self.advance(key, settle, progress)
-        self.carry = self.carry._replace(clock=jnp.zeros(self.lanes, jnp.uint32), spikes=self.watching)
+        self.carry = self.carry._replace(clock=jax.device_put(np.zeros(self.lanes, np.uint32)), spikes=self.watching)
         recorded = self.advance(key, [trial.rows for trial in trials], progress)
         spikes = self.spikes()
         self.carry = self.carry._replace(spikes=())
@@ -198,7 +200,7 @@ class Group:
         if not trials[0].frequency.size:
             return np.empty((0, self.own.size), complex)
         bias = self._full([np.full(self.slot, trial.rows.end[-1]) for trial in trials])
-        at = (jnp.asarray(x, self.dtype) for x in (bias, trials[0].frequency))
+        at = (x.astype(self.dtype) for x in (bias, trials[0].frequency))
         return np.asarray(program().impedance(self.devices, self.circuit, self.carry, *at))[:, self.own]
 
     def advance(self, key: LaneKey, drives: Sequence[Drive], progress: Progress) -> Any:
@@ -217,7 +219,7 @@ class Group:
                     continue
                 whole = np.zeros((BATCH, points, *column.shape[2:]), np.uint32 if name in _COUNTS else self.dtype)
                 whole[:samples] = column[:, own]
-                filled[name] = jnp.asarray(whole)
+                filled[name] = jax.device_put(whole)
             self.carry, out = program().advance(
                 self.devices, self.circuit, key, self.carry, Row(**filled), self.counted, place=self.place
             )

@@ -400,9 +400,13 @@ class Program:
 
 
 _programs: dict[str, Program] = {}
+_making = threading.Lock()
 
 
 def program() -> Program:
     """The compiled functions for this process's backend, made at the first call."""
     name = backend()
-    return _programs.setdefault(name, Program(name))
+    with _making:
+        if name not in _programs:
+            _programs[name] = Program(name)
+        return _programs[name]

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -91,15 +90,15 @@ def read(
         trial = which[place]
 
         def lane_first(array: np.ndarray, kind: Any = dtype, place: np.ndarray = place) -> Array:
-            return jnp.asarray(np.ascontiguousarray(array[..., place].T.astype(kind)))
+            return jax.device_put(np.ascontiguousarray(array[..., place].T.astype(kind)))
 
         block = trajectory(
-            jnp.asarray(widths[trial]),
+            jax.device_put(widths[trial]),
             {name: lane_first(series) for name, series in channels.items()},
-            jnp.asarray(np.broadcast_to(frequency, (at_once, frequency.size))),
+            jax.device_put(np.broadcast_to(frequency, (at_once, frequency.size))),
             lane_first(impedance, complex_),
             {name: lane_first(value) for name, value in references.items()},
-            {name: jnp.asarray(spans[trial]) for name, spans in windows.items()},
+            {name: jax.device_put(spans[trial]) for name, spans in windows.items()},
             {
                 name: jax.tree.map(lambda x: lane_first(x, dtype if x.dtype.kind == "f" else np.int32), found)
                 for name, found in seconds.items()

@@ -68,12 +68,13 @@ def detectors(measurements: Iterable[Measurement]) -> tuple[Detector, ...]:
 def watching(found: Iterable[Detector], references: Mapping[str, Any], dtype: Any) -> tuple[Watch, ...]:
     """These detectors at the beginning of a cycle. ``references``: as ``Experiment.references`` gives them [lane]."""
     lanes = references["full_scale"].shape[-1]
-    zeros, none = jnp.zeros(lanes, dtype), jnp.zeros(lanes, jnp.uint32)
+
+    def nothing(kind: Any, *axes: int) -> Any:  # NumPy's zeros: JAX would compile a program for each shape
+        return np.zeros((*axes, lanes), kind)
 
     def level(each: Detector, number: float) -> PerLane:
-        if not each.full_scale:
-            return zeros + number
-        return jnp.asarray(number * references[of_element(references, "full_scale", each.element)], dtype)
+        full = references[of_element(references, "full_scale", each.element)] if each.full_scale else nothing(dtype) + 1
+        return (number * full).astype(dtype)
 
     return tuple(
         Watch(
@@ -81,12 +82,12 @@ def watching(found: Iterable[Detector], references: Mapping[str, Any], dtype: An
             element=each.element,
             threshold=level(each, each.threshold),
             reset=level(each, each.reset),
-            sample=none,
-            inside=jnp.zeros(lanes, bool),
-            begun=jnp.zeros((2, lanes), dtype),
-            peak=zeros,
-            ended=none,
-            kept=jnp.zeros((5, each.most, lanes), dtype),
+            sample=nothing(np.uint32),
+            inside=nothing(bool),
+            begun=nothing(dtype, 2),
+            peak=nothing(dtype),
+            ended=nothing(np.uint32),
+            kept=nothing(dtype, 5, each.most),
         )
         for each in found
     )
