@@ -134,7 +134,7 @@ def test_curvature_stays_below_its_bound(phase: str) -> None:
     with X64(True):
         device = devices_of(reduced(pinning_phase=phase), 1, np.float64)
         second = jax.vmap(jax.grad(jax.grad(lambda x: device.landscape.single_particle_energy(x[None, None])[0, 0])))
-        curvature = np.abs(second(jnp.linspace(-1, 1, 20_000)))
+        curvature = np.abs(quick(second)(np.linspace(-1, 1, 20_000)))
     assert np.max(curvature) < bound
     assert np.max(curvature) > 0.7 * bound  # the step follows from it: a loose bound would be slow
 
@@ -142,9 +142,9 @@ def test_curvature_stays_below_its_bound(phase: str) -> None:
 @pytest.mark.parametrize("spread", [0.0, 0.02, 0.1, 0.5])
 def test_curvature_of_the_attraction_stays_below_its_bound(spread: float) -> None:
     """The largest eigenvalue of the Hessian, not only its diagonal."""
-    x = jnp.asarray(spread * np.random.default_rng(1).normal(size=40))
+    x = spread * np.random.default_rng(1).normal(size=40)
     with X64(True):
-        hessian = jax.hessian(lambda x: pair_energy(x[:, None], jnp.array([4.5]), jnp.array([10.0])))(x.astype(float))
+        hessian = quick(jax.hessian(lambda x: pair_energy(x[:, None], jnp.array([4.5]), jnp.array([10.0]))))(x)
     largest = np.abs(np.linalg.eigvalsh(hessian)).max()
     bound = curvature_bound(0.0, 0.1, 1e6, 0.0, 4.5)
     assert largest < bound * (1 + 1e-9)

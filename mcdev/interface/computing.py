@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -89,9 +87,7 @@ def run(
     experiment = load(config or _configuration(resume or Path()), overrides(set_))
     folder = resume or _begun(out or Path(experiment.output.directory) / folder_name(experiment), experiment)
     again = command_line("run", "--resume", folder, *again_with(None, accept))
-    begins = how.kind == "threads" and how.number != 1 and resume is None
-    compiling = _compiling(experiment, how) if begins else contextlib.nullcontext()
-    with to_be_gone_on_with(again, folder / RECORD), compiling:
+    with to_be_gone_on_with(again, folder / RECORD):
         tree, records, failed = _run_one(experiment, folder, how, resume is not None, again)
         print_tables(tree, records)
         drawn = draw(tree, folder / "figures", *pictures) if pictures and experiment.output.figures else []
@@ -121,24 +117,6 @@ def _configuration(folder: Path) -> Path:
     from mcdev.results import safekeeping
 
     return safekeeping.configuration(folder)
-
-
-@contextlib.contextmanager
-def _compiling(experiment: Experiment, how: _How) -> Iterator[None]:
-    """The compiler begins now, beside the imports and the work on files that come before the first step."""
-    from mcdev.configuration.problems import ConfigError
-    from mcdev.machine.memory import NotEnoughMemory
-    from mcdev.simulation.ensemble import check_memory, total_steps
-    from mcdev.simulation.rehearsal import rehearsal
-    from mcdev.simulation.trial import Trial
-
-    first = [Trial(experiment.points()[0][1], len(experiment.points()))]
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ConfigError, NotEnoughMemory):  # said where the run is cut
-            total_steps(first)
-            check_memory(first, how.number, how.memory, in_memory=False)
-            stack.enter_context(rehearsal(first[0]))
-        yield
 
 
 def _print_forecast(config: Path, overrides: dict[str, Any], threads: int | None) -> None:
