@@ -33,6 +33,7 @@ from mcdev.integrators.noise import realisation_key
 from mcdev.interface import cli
 from mcdev.kinds import Kinds
 from mcdev.machine import compilation_cache, identity
+from mcdev.simulation import program
 from mcdev.simulation.draws import draw_parameters
 from mcdev.simulation.program import compiler_options
 
@@ -138,6 +139,17 @@ _UNPOLISHED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_
 _UNPOLISHED |= {"xla_cpu_use_fusion_emitters": False}
 quick = functools.partial(jax.jit, compiler_options=_UNPOLISHED)
 """A fifth of the time to compile, slower code: for what is computed once or twice."""
+_programs: dict[str, program.Program] = {}
+
+
+@pytest.fixture(scope="module")
+def unpolished() -> Iterator[None]:
+    """Experiments of this file are compiled so, too: it looks at what stands around numbers, or at what the equations
+    say, and at no bits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "compiler_options", lambda backend: _UNPOLISHED)
+        patch.setattr(program, "_programs", _programs)
+        yield
 
 
 def strong(tree: Any) -> Any:

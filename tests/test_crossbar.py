@@ -28,6 +28,8 @@ from mcdev.schema import typical
 from mcdev.simulation.ensemble import check_memory, simulate
 from mcdev.simulation.trial import trials
 
+pytestmark = pytest.mark.usefixtures("unpolished")
+
 WIDE = {"distribution": "lognormal", "median": "1 uS", "sigma": 1.0}
 CELLS = FROZEN | {"off_conductance": WIDE}
 """Conductors, each of its own."""

@@ -21,6 +21,8 @@ from mcdev.export.swarm_fit import relative_rms
 from mcdev.simulation.draws import draw_parameters
 from mcdev.simulation.ensemble import simulate
 
+pytestmark = pytest.mark.usefixtures("unpolished")
+
 HOLD = {"kind": "hold", "duration": "1 s"}
 ORGANIC = {"preset": "device_1s"}
 FAMILIES: dict[str, tuple[dict[str, Any], float, float, float]] = {

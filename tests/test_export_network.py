@@ -14,6 +14,8 @@ from mcdev.export import export, instances, model_of, module, ngspice, subcircui
 from mcdev.export.netlist import drawn
 from mcdev.simulation.draws import draw_parameters
 
+pytestmark = pytest.mark.usefixtures("unpolished")
+
 EDGE = 1e-9  # s: of the source's steps in ngspice
 TEMPLATES = Path(__file__).parents[1] / "docs" / "templates"
 VOLATILE = {

@@ -47,6 +47,8 @@ from mcdev.figures.style import dress, legend_above, remark, sheet
 from mcdev.files.whole_file import ResultsError
 from mcdev.measurements.contract import FAILED, OK, RIGHT_CENSORED
 
+pytestmark = pytest.mark.usefixtures("unpolished")
+
 SMALL: dict[str, Any] = {"particles": 6, "friction": 1.0}
 PHYSICAL: dict[str, Any] = {
     "half_gap": "10 nm",

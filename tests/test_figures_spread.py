@@ -20,6 +20,8 @@ from mcdev.statistics.censored import fit_laws, sample
 from mcdev.statistics.components import variance_components
 from mcdev.statistics.survival import kaplan_meier
 
+pytestmark = pytest.mark.usefixtures("unpolished")
+
 BOUND = 1.6
 OF_SPREAD = (probability, survival, scatter_matrix, device_to_device, cycle_traces)
 

@@ -15,6 +15,8 @@ import mcdev
 from mcdev.configuration.experiment import Experiment
 from mcdev.schema import typical
 
+pytestmark = pytest.mark.usefixtures("unpolished")
+
 SWEEP = {"kind": "triangular_sweep", "loops": 1, "samples_per_branch": 6}
 OVERFULL = {"capacity_stiffness": 0.5, "capacity_content": 0.5}  # so that the capacity acts
 FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -27,6 +27,8 @@ from mcdev.results.of_files import measure, members_of
 from mcdev.statistics.readings import readings
 from mcdev.statistics.statistic import statistic
 
+pytestmark = pytest.mark.usefixtures("unpolished")
+
 DEVICES = 10
 EXAMPLES = Path(__file__).parents[1] / "configs" / "examples"
 

@@ -23,6 +23,8 @@ from mcdev.integrators.nodal import Sources, solve, stiffness
 from mcdev.integrators.topology import Floating, Loop, Network
 from mcdev.machine.environment import computing
 
+pytestmark = pytest.mark.usefixtures("unpolished")
+
 FROZEN = {
     "kind": "volatile_threshold",
     "threshold_voltage": "100 V",

@@ -36,6 +36,8 @@ from mcdev.results import safekeeping
 from mcdev.results.unknown_kinds import NeedsPlugin
 from mcdev.simulation.chunks import Chunk
 
+pytestmark = pytest.mark.usefixtures("unpolished")
+
 TEMPLATES = Path(__file__).parents[1] / "docs" / "templates"
 EVERY = [TEMPLATES / f"my_{what}.py" for what in (*plugins.LISTS, "picture")]
 MEASURED = textwrap.dedent("""

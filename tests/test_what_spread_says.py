@@ -21,6 +21,8 @@ from mcdev.statistics.correlation import correlate
 from mcdev.statistics.readings import readings
 from mcdev.statistics.screen import screens
 
+pytestmark = pytest.mark.usefixtures("unpolished")
+
 ODD = 3.334812939751995664
 """A number of which the mean of 60 is not the number itself."""
 
