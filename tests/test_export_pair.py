@@ -178,6 +178,7 @@ def drawn(**more: Any) -> Experiment:
     return organic(circuit, name="dut", device=device, ensemble={"devices": 12}, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.ngspice
 def test_instances_of_pairs_are_those_that_mcdev_draws() -> None:
     """Two pairs of the configuration's distributions, each against its own realisation, under a short pulse."""

@@ -235,6 +235,7 @@ def test_the_kernel_eliminates_from_both_ends_bit_for_bit(count: int) -> None:
         np.testing.assert_array_equal(jax.jit(cpu)(*system), x)
 
 
+@pytest.mark.slow
 def test_the_kernel_makes_the_rows_of_ions(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the rounding of fused multiply-adds, which are others where rows are not stored."""
     asked = []

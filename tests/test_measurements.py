@@ -22,8 +22,6 @@ from mcdev.measurements.contract import (
 )
 from mcdev.protocols.timeline import Timeline
 
-pytestmark = pytest.mark.usefixtures("unpolished")
-
 
 def measurement(kind: str, **table: Any) -> Measurement:
     made: Measurement = TypeAdapter(AnyMeasurement).validate_python({"kind": kind, **table})

@@ -191,6 +191,7 @@ def test_conductivity_from_the_spectrum(preset: str) -> None:
     assert float(array(tree, "measurements/sigma/value").values.item()) == pytest.approx(sigma, rel=0.025)
 
 
+@pytest.mark.slow
 def test_spectrum_is_the_limit_of_a_small_sine() -> None:
     """100 mV at 0.5 Hz, six periods: the last two's current d(charge)/dt against the linearised admittance."""
     hertz, periods, points = 0.5, 6, 64

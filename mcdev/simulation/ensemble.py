@@ -63,7 +63,7 @@ def plan(points: Sequence[Trial], workers: int, memory: float | None = None, in_
     """How each sweep point is cut, for a budget of ``memory`` bytes. Raises as :func:`simulate`, before any work."""
     check_memory(points, workers, memory, in_memory)
     room = budget(memory) - memory_needed(points, 0, in_memory)
-    return [share(trial, workers, room / workers) for trial in points]
+    return [share(trial, workers, room / _groups(workers)) for trial in points]
 
 
 def perform(
@@ -179,7 +179,7 @@ def total_steps(points: Sequence[Trial]) -> int:
 
 def memory_needed(points: Sequence[Trial], workers: int, in_memory: bool = True) -> int:
     """Bytes at the peak: what every sweep point keeps until the file is written, all realisations over a few samples,
-    and a group for each worker; ``in_memory``: the courses of all realisations besides."""
+    and the groups of all workers; ``in_memory``: the courses of all realisations besides."""
     kept, peak = 0, 0
     for trial in points:
         size, output, device = trial.experiment.ensemble, trial.experiment.output, trial.experiment.device
@@ -194,8 +194,13 @@ def memory_needed(points: Sequence[Trial], workers: int, in_memory: bool = True)
         kept += k * t * width * (singles + means)
         kept += k * t * d * channels * width * in_memory
         block = min(t, held_together(d)) * d * (2 * width + 16)
-        peak = max(peak, block + workers * bytes_of_group(trial))
+        peak = max(peak, block + _groups(workers) * bytes_of_group(trial))
     return kept + peak
+
+
+def _groups(workers: int) -> int:
+    """How many are held at once: one a worker, and where there are several that of a rehearsal."""
+    return workers + (workers > 1)
 
 
 def check_memory(
