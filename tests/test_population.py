@@ -339,7 +339,7 @@ def test_a_few_devices_scatter_as_their_number_says() -> None:
 def test_statistics_that_scatter_more_than_their_uncertainties_correlate_by_no_more_than_one() -> None:
     """Uncertainties are chosen where spreads are small, and held where they are three times as large: what is said to
     correlate is a correlation still, the one that is there when they are chosen anew."""
-    plan = plan_of(job())
+    plan = plan_of(job(search={"members": 12}))
     objective = Objective(plan)
     objective.weigh(plan.start, 1, 1)
     x = plan.values(plan.start)
