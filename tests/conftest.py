@@ -152,6 +152,13 @@ def unpolished() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def double() -> Iterator[None]:
+    """Double precision."""
+    with jax.enable_x64(True):
+        yield
+
+
 def strong(tree: Any) -> Any:
     """The same numbers with types of their own. ``jnp.full(4, 0.1)`` takes on those of others, and a program that has
     been compiled for one of the two kinds is compiled again for the other."""
@@ -169,7 +176,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def forget_programs() -> None:
     """Drop everything compiled, so that what is patched next (or patched back) takes effect."""
-    mcdev.simulation.program._programs.clear()
+    program._programs.clear()
     clear: Callable[[], None] = jax.clear_caches
     clear()
 

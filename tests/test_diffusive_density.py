@@ -21,6 +21,8 @@ from mcdev.integrators.interval import Interval
 from mcdev.integrators.noise import realisation_key
 from mcdev.simulation.draws import draw_parameters
 
+pytestmark = pytest.mark.usefixtures("double")
+
 LANES = 8
 RELAXATION = {
     "kind": "pulse",
@@ -31,12 +33,6 @@ RELAXATION = {
     "relaxation_samples": 120,
 }
 FAST = {"kind": "pulse_train", "amplitude": "4 V", "width": "0.0205 s", "period": "0.041 s", "count": 4}
-
-
-@pytest.fixture(autouse=True)
-def _double() -> Any:
-    with jax.enable_x64(True):
-        yield
 
 
 def dense(

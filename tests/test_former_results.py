@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import MEAN
+from test_one_state import VOLATILE
 
 import mcdev
 from mcdev.files.whole_file import ResultsError
@@ -16,22 +17,12 @@ from mcdev.results.file import FILE_NAME
 
 pytestmark = pytest.mark.usefixtures("unpolished")
 
-SWITCH = {
-    "kind": "volatile_threshold",
-    "threshold_voltage": "0.5 V",
-    "hold_voltage": "0.2 V",
-    "switching_rate": "1 kHz",
-    "switching_exponent": 2.0,
-    "relaxation_time": "10 ms",
-    "on_conductance": "100 uS",
-    "off_conductance": "1 uS",
-}
 PULSE = {"kind": "pulse", "amplitude": "1 V", "width": "10 ms", "relaxation": "10 ms"}
 
 
 def as_then(folder: Path, circuit: dict[str, Any], named: bool = False) -> None:
     """Results without what a circuit's elements have by having names; ``named``: but for the key ``record``."""
-    parts = {"name": "old", "device": SWITCH, "protocol": PULSE, "measurements": MEAN, "ensemble": {"devices": 2}}
+    parts = {"name": "old", "device": VOLATILE, "protocol": PULSE, "measurements": MEAN, "ensemble": {"devices": 2}}
     mcdev.write(mcdev.run(mcdev.build(parts | {"circuit": circuit})), folder)
     with h5py.File(folder / FILE_NAME, "r+") as file:
         for group in ("response", "trajectories"):
@@ -58,6 +49,6 @@ def test_a_file_of_today_without_it_is_damaged(tmp_path: Path) -> None:
 
 
 def test_the_second_memristors_former_names_are_refused(tmp_path: Path) -> None:
-    as_then(tmp_path, {"kind": "series_memristor", "memristor": SWITCH, "record": []})
+    as_then(tmp_path, {"kind": "series_memristor", "memristor": VOLATILE, "record": []})
     with pytest.raises(ResultsError, match="older mcdev, which called the second memristor's channels otherwise"):
         mcdev.read(tmp_path)

@@ -31,18 +31,14 @@ from mcdev.integrators.noise import realisation_key
 from mcdev.schema import typical
 from mcdev.simulation.trial import trials
 
+pytestmark = pytest.mark.usefixtures("double")
+
 PRINTED = (4.5, 0.1, 0.15, 0.0)  # w_i, R_I, R_p, φ of Wang et al. 2017
 REAL = (1.458, 0.2309, 0.0764, np.pi / 2)
 
 
 rates_of = eqx.filter_jit(chain)
 at_rest = eqx.filter_jit(lambda batch, key: batch.rest(key))
-
-
-@pytest.fixture(autouse=True)
-def _double() -> Any:
-    with jax.enable_x64(True):
-        yield
 
 
 def landscape(wells: tuple[float, float, float, float]) -> tuple[Landscape, int]:

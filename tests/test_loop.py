@@ -16,15 +16,11 @@ from mcdev.circuits.loop import divide as uncompiled
 from mcdev.devices.ohmic import Ohmic
 from mcdev.devices.yakopcic import HyperbolicSine
 
+pytestmark = pytest.mark.usefixtures("double")
+
 VOLTS = np.array([3.0, 0.1, 1e-6, 0.0, -0.1, -2.5])
 
 divide = jax.jit(uncompiled)
-
-
-@pytest.fixture(autouse=True)
-def _double() -> Any:
-    with jax.enable_x64(True):
-        yield
 
 
 def ohmic(conductance: float) -> Ohmic:

@@ -20,11 +20,7 @@ from mcdev.integrators.exponential import adaptive_rosenbrock
 from mcdev.integrators.interval import Interval
 from mcdev.simulation.ensemble import simulate
 
-
-@pytest.fixture(autouse=True)
-def _double() -> Any:
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def test_adaptive_steps_meet_their_tolerance() -> None:

@@ -28,11 +28,7 @@ from mcdev.simulation.draws import draw_parameters
 from mcdev.simulation.ensemble import simulate
 from mcdev.simulation.trial import trials
 
-
-@pytest.fixture(autouse=True)
-def _double() -> Any:
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def test_two_identical_devices_share_the_voltage() -> None:

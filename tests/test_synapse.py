@@ -21,6 +21,8 @@ from mcdev.integrators.interval import Interval
 from mcdev.results.tree import assemble
 from mcdev.simulation.ensemble import simulate
 
+pytestmark = pytest.mark.usefixtures("double")
+
 ECM = {"preset": "shin2022_ecm"}
 SPIKES = {
     "kind": "stdp",
@@ -60,12 +62,6 @@ def diffusive(**more: Any) -> Experiment:
         "ensemble": {"devices": 250},
     }
     return mcdev.build(data | more)
-
-
-@pytest.fixture(autouse=True)
-def _double() -> Any:
-    with jax.enable_x64(True):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from mcdev.calibration.goals import Goal
 from mcdev.calibration.places import moved
 from mcdev.calibration.plan import Case, Plan
 from mcdev.configuration.experiment import Experiment
-from mcdev.configuration.key_paths import axis_unit, axis_values
+from mcdev.configuration.key_paths import axis_unit, axis_values, path_of_law
 from mcdev.configuration.problems import ConfigError
 from mcdev.machine.threads import cores, thread_pool
 from mcdev.measurements.contract import FAILED, LEFT_CENSORED, OK, RIGHT_CENSORED, UNDEFINED
@@ -117,11 +117,7 @@ def _alone(experiment: Experiment, device: int, where: str) -> Experiment:
     """One device of the population by itself: what is drawn of it as plain numbers, the same in every experiment, and
     thermal motion of its own in each. Where a circuit's devices draw each for themselves, what is drawn stays a
     distribution, and thermal motion is named alike in all experiments."""
-    drawn = {
-        name if "." in name else f"device.{name}": name
-        for name, law in experiment.laws.items()
-        if not isinstance(law, float)
-    }
+    drawn = {path_of_law(name): name for name, law in experiment.laws.items() if not isinstance(law, float)}
     found = draw_parameters(experiment, device, device + 1) if drawn else {}
     plain = all(path.count(".") == 1 and found[name].ndim == 1 for path, name in drawn.items())
     words = where.encode() if plain else b""

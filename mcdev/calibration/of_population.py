@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.key_paths import path_of_law
 from mcdev.configuration.problems import ConfigError, Problem
 from mcdev.results.tree import experiment_of
 from mcdev.schema.laws import Lognormal, Normal, Uniform
@@ -67,7 +68,7 @@ def calibration_of(tree: xr.DataTree) -> tuple[dict[str, Any], list[str]]:
 def _free(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
     """Key path → bounds, of every median and spread that is drawn."""
     for name, law in experiment.laws.items():
-        path = name if "." in name else f"device.{name}"
+        path = path_of_law(name)
         if isinstance(law, Lognormal):
             yield f"{path}.median", {}
             yield f"{path}.sigma", dict(_SPREAD)

@@ -331,9 +331,14 @@ def warnings_of(experiment: Experiment) -> list[str]:
             doubtful += [(one.key, one.text) for one in table.accuracy(largest) if not one.good]
             found |= {f"{place}.{key}: {text}": None for key, text in doubtful}
             for text in table.rest_report(point.timeline.duration):
-                found[text if place == "device" else f"{place}: {text.replace('device.', f'{place}.')}"] = None
+                found[text if place == "device" else f"{place}: {with_own_keys(text, place)}"] = None
         found |= {f"protocol.{key}: {text}": None for key, text in point.protocol.concerns()}
     return list(found)
+
+
+def with_own_keys(text: str, place: str) -> str:
+    """What a device says of itself, which calls its keys ``device.…``, with the key paths of its table at ``place``."""
+    return text.replace("device.", f"{place}.")
 
 
 def notes_of(experiment: Experiment) -> list[str]:

@@ -22,12 +22,12 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from mcdev.circuits import Alone, AnyCircuit
-from mcdev.configuration.checks import notes_of, problems_of, warnings_of
+from mcdev.configuration.checks import notes_of, problems_of, warnings_of, with_own_keys
 from mcdev.configuration.correlation import Correlation
 from mcdev.configuration.describes import check_describes
 from mcdev.configuration.display import as_html, one_line
 from mcdev.configuration.extends import read_toml
-from mcdev.configuration.key_paths import set_value
+from mcdev.configuration.key_paths import path_of_law, set_value
 from mcdev.configuration.own_presets import OwnPreset, read_own
 from mcdev.configuration.plugins import Plugin, load_installed, packed, plugins_of
 from mcdev.configuration.preset_tables import fill, without_preset
@@ -142,15 +142,13 @@ class Experiment(Strict):
     def widest(self) -> tuple[DeviceConfig, AnyCircuit]:
         """Device and circuit with every parameter's range as wide as devices and cycles make it: what step sizes
         suit."""
-        device: dict[str, Drawn] = {}
-        circuit: dict[str, Drawn] = {}
+        wide = {}
         for name, sigma in self.ensemble.cycle_to_cycle.items():
             low, high = extremes(self.laws[name])
             far = math.exp(4.0 * sigma)
-            of_circuit = "." in name
-            own = circuit if of_circuit else device
-            own[name.removeprefix("circuit.")] = Uniform(low=low / far, high=high * far)
-        return replaced(self.device, device), replaced(self.circuit, circuit)
+            wide[path_of_law(name)] = Uniform(low=low / far, high=high * far)
+        widened = replaced(self, wide)
+        return widened.device, widened.circuit
 
     def pace(self, voltage: float) -> Pace:
         """How finely time must be cut while the source applies ``voltage`` volts, for all devices of the circuit."""
@@ -379,7 +377,7 @@ class Experiment(Strict):
     @property
     def remedy(self) -> str:
         """What may help where realisations break down: of each of :attr:`devices`, with its own key paths."""
-        return "; ".join({table.remedy.replace("device.", f"{at}."): None for at, table in self.devices.items()})
+        return "; ".join({with_own_keys(table.remedy, place): None for place, table in self.devices.items()})
 
     @property
     def alike(self) -> bool:

@@ -35,6 +35,11 @@ def axis_values(experiment: Experiment, path: str) -> np.ndarray | list[str]:
         return [json.dumps(value) if not isinstance(value, str) else value for value in values]
 
 
+def path_of_law(name: str) -> str:
+    """Key path of one of ``Experiment.laws``: the device's parameters have their names there, the circuit's a path."""
+    return name if "." in name else f"device.{name}"
+
+
 def set_value(
     data: dict[str, Any], path: str, value: Any, must_exist: bool = False, root: Experiment | None = None
 ) -> Problem | None:

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from mcdev.configuration.experiment import Experiment
+from mcdev.configuration.key_paths import path_of_law
 from mcdev.files.structure import Unreadable
 from mcdev.results.tree import parameter
 from mcdev.schema import typical
@@ -59,7 +60,7 @@ def complete(tree: xr.DataTree, experiment: Experiment, written: Mapping[str, An
     every device had what is now their default; and a circuit's own numbers that no device draws, which were not kept
     before they could be drawn."""
     for name, (law, _) in experiment.kept_parameters.items():
-        path = law if "." in law else f"device.{law}"
+        path = path_of_law(law)
         if "parameters" not in tree or name in tree["parameters"].dataset:
             continue
         laws = [point.laws[law] for _, point in experiment.points()]

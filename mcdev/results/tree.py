@@ -46,7 +46,7 @@ from mcdev.results.display import as_results
 from mcdev.results.fits_along_axes import fitted_group
 from mcdev.results.provenance import attributes
 from mcdev.results.unknown_kinds import experiment_with_stand_ins, missing
-from mcdev.schema import at_place
+from mcdev.schema import parted
 from mcdev.simulation.ensemble import simulate
 from mcdev.simulation.gathering import PointResult
 from mcdev.simulation.trial import Trial, kept_cycles
@@ -93,19 +93,23 @@ def _visited(variants: list[Experiment], response: xr.Dataset) -> list[Accuracy]
         most = {name: float(np.nanmax(values)) for name, values in own.items() if np.isfinite(values).any()}
         device, circuit = Trial(point).computed
         tables = {"device": device} | {f"circuit.{key}": table for key, table in circuit.tables.items()}
-        for place, table in tables.items():
-            for one in table.visited(_met(point, place, most)):
+        for place, met in _met(point, most).items():
+            for one in tables[place].visited(met):
                 found[one._replace(text=f"{place}: {one.text}")] = None
     return list(found)
 
 
-def _met(point: Experiment, place: str, most: dict[str, float]) -> dict[str, float]:
-    """Largest size of each channel, by its bare name, among the memristors of the table at this place."""
-    found = dict(most) if place == "device" else {}
-    for memristor in point.circuit.memristors[1:]:
-        if (point.table_of(memristor)[0].removesuffix(".") or "device") == place:
-            for quantity, value in at_place(most, memristor).items():
-                found[quantity] = max(found.get(quantity, 0.0), value)
+def _met(point: Experiment, most: dict[str, float]) -> dict[str, dict[str, float]]:
+    """Where a table stands → the largest size of each channel, by its bare name, among those of its memristors that are
+    recorded."""
+    found: dict[str, dict[str, float]] = {"device": {}}
+    others = set(point.circuit.memristors[1:])
+    for name, value in most.items():
+        quantity, of = parted(name)
+        if of is None or of in others:
+            place = "device" if of is None else point.table_of(of)[0].removesuffix(".") or "device"
+            own = found.setdefault(place, {})
+            own[quantity] = max(own.get(quantity, 0.0), value)
     return found
 
 

@@ -125,11 +125,10 @@ class Group:
 
     def _together(self, built: Sequence[tuple[Devices, Circuit]]) -> tuple[Devices, Circuit]:
         if self.slot == self.lanes:
-            alone: tuple[Devices, Circuit] = jax.tree.map(jax.device_put, built[0])
-            return alone
-        found: tuple[Devices, Circuit] = jax.tree.map(
-            lambda *leaves: jax.device_put(self._full([np.asarray(leaf) for leaf in leaves])), *built
-        )
+            whole = built[0]
+        else:
+            whole = jax.tree.map(lambda *leaves: self._full([np.asarray(leaf) for leaf in leaves]), *built)
+        found: tuple[Devices, Circuit] = jax.device_put(whole)
         return found
 
     def key(self, cycle: int) -> LaneKey:
@@ -162,9 +161,8 @@ class Group:
         starts = np.cumsum(self.counts) - self.counts
         lanes = [start + piece.indices - piece.first for start, piece in zip(starts, self.pieces, strict=True)]
         places = self._full(lanes)
-        self.carry = jax.tree.unflatten(
-            jax.tree.structure(blank), [jax.device_put(leaf[..., places]) for leaf in leaves]
-        )
+        own = jax.device_put([leaf[..., places] for leaf in leaves])
+        self.carry = jax.tree.unflatten(jax.tree.structure(blank), own)
 
     def leaves(self) -> list[np.ndarray]:
         """Each array of the state, of the lanes with a device of their own."""

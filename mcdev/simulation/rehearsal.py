@@ -59,7 +59,7 @@ def parts(trial: Trial) -> list[Callable[[], object]]:
         group = Group([Piece(trial, 0, min(trial.slot, trial.experiment.ensemble.devices))])
         key, rows = group.key(0), trial.rows
         resting = jax.eval_shape(program().rest, group.devices, group.circuit, key)
-        blank = jax.tree.map(lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype)), resting)
+        blank = jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), resting))
         group.carry = blank._replace(spikes=group.watching)
         spikes = group.spikes()
 

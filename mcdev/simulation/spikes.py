@@ -73,7 +73,8 @@ def watching(found: Iterable[Detector], references: Mapping[str, Any], dtype: An
         return np.zeros((*axes, lanes), kind)
 
     def level(each: Detector, number: float) -> PerLane:
-        full = references[of_element(references, "full_scale", each.element)] if each.full_scale else nothing(dtype) + 1
+        of = of_element(references, "full_scale", each.element)
+        full: Any = references[of] if each.full_scale else np.ones(lanes, dtype)
         return (number * full).astype(dtype)
 
     return tuple(
