@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import os
 import shutil
@@ -43,6 +42,31 @@ if "MCDEV_COMPILATION_CACHE" not in os.environ:  # tests leave nothing in the us
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of workers, which share the processor: threads would wait by turns
 gc.set_threshold(*COLLECTING)  # as the command line does
 compilation_cache.switch_on()  # what one worker has compiled, the other need not
+
+UNPOLISHED = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+}
+"""XLA takes a fifth of the time to compile; the code is slower. So is compiled here what does not say how: what tests
+work out for themselves, measurements, slopes of a calibration."""
+AS_USERS = {
+    "xla_backend_optimization_level": 3,
+    "xla_llvm_disable_expensive_passes": False,
+    "xla_cpu_use_fusion_emitters": True,
+}
+"""The simulation is compiled as users' are, where the fixture ``unpolished`` is not asked for."""
+
+
+def _compile_unpolished() -> None:
+    """XLA reads its flags once, when it starts. Programs that tests start are not to have them."""
+    with pytest.MonkeyPatch.context() as patch:
+        flags = (f"--{name}={value}".lower() for name, value in UNPOLISHED.items())
+        patch.setenv("XLA_FLAGS", " ".join([*flags, os.environ.get("XLA_FLAGS", "")]))
+        compiler_options(jax.default_backend()).update(AS_USERS)
+
+
+_compile_unpolished()
 settings.register_profile("any load", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("any load")
 
@@ -135,10 +159,6 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, **fields: str) -> None:
     monkeypatch.setattr(identity, "_fixed", lambda: true | fields)
 
 
-_UNPOLISHED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-_UNPOLISHED |= {"xla_cpu_use_fusion_emitters": False}
-quick = functools.partial(jax.jit, compiler_options=_UNPOLISHED)
-"""A fifth of the time to compile, slower code: for what is computed once or twice."""
 _programs: dict[str, program.Program] = {}
 
 
@@ -147,7 +167,7 @@ def unpolished() -> Iterator[None]:
     """Experiments of this file are compiled so, too: it looks at what stands around numbers, or at what the equations
     say, and at no bits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, "compiler_options", lambda backend: _UNPOLISHED)
+        patch.setattr(program, "compiler_options", lambda backend: UNPOLISHED)
         patch.setattr(program, "_programs", _programs)
         yield
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import lane_keys, quick
+from conftest import lane_keys
 from jax import lax
 
 import mcdev
@@ -81,8 +81,8 @@ def test_circuits(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return jnp.stack([voltage, 1e6 * current])
 
     at = jnp.array([1.0, 1.0, 1.0, 1.0])
-    forward, reverse = quick(jax.jacfwd(solved))(at), quick(jax.jacrev(solved))(at)
-    run = quick(solved)
+    forward, reverse = jax.jit(jax.jacfwd(solved))(at), jax.jit(jax.jacrev(solved))(at)
+    run = jax.jit(solved)
     for k in range(4):
 
         def varied(x: float, k: int = k) -> Any:
@@ -162,12 +162,12 @@ def test_exponential_fit() -> None:
     def moved(s: Any) -> list[Any]:
         return [x + s[i] * direction for i, x in enumerate(data)]
 
-    run = quick(lambda s: stationary_fit(*moved(s)))
-    forward = quick(jax.jacfwd(lambda s: fitted(*moved(s))))(jnp.zeros(3))
+    run = jax.jit(lambda s: stationary_fit(*moved(s)))
+    forward = jax.jit(jax.jacfwd(lambda s: fitted(*moved(s))))(jnp.zeros(3))
     for i in range(3):
         expected = central(functools.partial(lambda i, s: run(s * jnp.eye(3)[i]), i), 0.0, 1e-3)
         np.testing.assert_allclose(forward[:, i], expected, rtol=1e-6)
-    reverse = quick(jax.jacrev(fitted, argnums=(0, 1, 2)))(*data)
+    reverse = jax.jit(jax.jacrev(fitted, argnums=(0, 1, 2)))(*data)
     np.testing.assert_allclose(jnp.stack([x @ direction for x in reverse], axis=1), forward, rtol=1e-9)
 
 
@@ -178,14 +178,14 @@ def test_exponential_fit_at_the_end_of_its_grid_moves_with_it() -> None:
     def tau(stretch: Any) -> Any:
         return fitted(TIME * stretch, y, jnp.ones(40))[0]
 
-    value, slope = quick(lambda s: jax.jvp(tau, (s,), (1.0,)))(1.0)
+    value, slope = jax.jit(lambda s: jax.jvp(tau, (s,), (1.0,)))(1.0)
     assert float(value) == pytest.approx(10 * TIME[-1], rel=1e-6)
     assert float(slope) == pytest.approx(float(value), rel=1e-9)
 
 
 def test_exponential_fit_of_a_flat_or_exact_course_has_finite_derivatives() -> None:
     for y in (np.ones(40), 1.0 + np.exp(-TIME)):
-        slope = quick(jax.grad(lambda y: fitted(TIME, y, jnp.ones(40))[0]))(jnp.asarray(y))
+        slope = jax.jit(jax.grad(lambda y: fitted(TIME, y, jnp.ones(40))[0]))(jnp.asarray(y))
         assert np.isfinite(slope).all()
 
 
@@ -196,7 +196,7 @@ def test_levenberg_marquardt() -> None:
         start = jnp.array([0.3, 1.0])
         return levenberg_marquardt(lambda p: jnp.exp(-TIME * jnp.exp(p[0])) * p[1] - y, start)[0]
 
-    @quick
+    @jax.jit
     def polished(y: Any) -> Any:
         def cost(p: Any) -> Any:
             return jnp.sum((jnp.exp(-TIME * jnp.exp(p[0])) * p[1] - y) ** 2)
@@ -209,10 +209,10 @@ def test_levenberg_marquardt() -> None:
     at = jnp.asarray(np.exp(-TIME) + 0.3 * np.sin(3 * TIME))
     direction = jnp.asarray(np.cos(np.arange(40)))
     expected = central(lambda s: polished(at + s * direction), 0.0, 1e-3)
-    value, forward = quick(lambda y: jax.jvp(least, (y,), (direction,)))(at)
+    value, forward = jax.jit(lambda y: jax.jvp(least, (y,), (direction,)))(at)
     np.testing.assert_allclose(value, polished(at), rtol=1e-3)  # the search ends where the sum is known to a millionth
     np.testing.assert_allclose(forward, expected, rtol=1e-7)
-    np.testing.assert_allclose(quick(jax.jacrev(least))(at) @ direction, forward, rtol=1e-10)
+    np.testing.assert_allclose(jax.jit(jax.jacrev(least))(at) @ direction, forward, rtol=1e-10)
 
 
 DECAYS = np.geomspace(0.05, 20, 14)
@@ -294,11 +294,11 @@ def ion_derivatives() -> tuple[Any, Any, Any]:
             return seen.reshape(-1, 3)
 
         at = jnp.ones(10)
-        forward = quick(jax.jacfwd(arrived))(at)
-        reverse = quick(jax.jacrev(lambda p: arrived(p)[:, :2]))(at)
+        forward = jax.jit(jax.jacfwd(arrived))(at)
+        reverse = jax.jit(jax.jacrev(lambda p: arrived(p)[:, :2]))(at)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ion_module, "_CONVERGED", 1e-7)  # the differences need each stage to rounding
-            run = quick(lambda p: arrived(p))
+            run = jax.jit(lambda p: arrived(p))
             differences = [
                 central(functools.partial(lambda k, x: run(at.at[k].set(x)), k), 1.0, 1e-3) for k in range(10)
             ]
@@ -328,7 +328,7 @@ def test_more_steps_than_are_recorded_give_no_derivative() -> None:
     def arrived(v: Any) -> Any:
         return transport.advance(state, v * jnp.ones(3), jnp.full(3, 0.14)).potential
 
-    value, slope = quick(lambda v: jax.jvp(arrived, (v,), (1.0,)))(10.0)
+    value, slope = jax.jit(lambda v: jax.jvp(arrived, (v,), (1.0,)))(10.0)
     assert np.isfinite(value).all()
     assert np.isfinite(slope).all(axis=0).tolist() == [True, False, True]
 
@@ -455,7 +455,7 @@ def forward_through(family: str) -> tuple[Whole, list[Any], np.ndarray, Any]:
     def along(tangent: list[Any]) -> Any:
         return jax.jvp(whole.run, at, jax.tree.unflatten(jax.tree.structure(at), tangent))
 
-    (_, currents), (forward, _) = quick(jax.vmap(along, out_axes=((None, None), -1)))(tangents)
+    (_, currents), (forward, _) = jax.jit(jax.vmap(along, out_axes=((None, None), -1)))(tangents)
     return whole, tangents, np.asarray(forward[:, 0]), currents
 
 
@@ -470,7 +470,7 @@ def test_reverse_through_a_whole_protocol(family: str) -> None:
         numbers, current = whole.backwards(devices, drive_by)
         return weights @ numbers[:, 0], current
 
-    gradient, same = quick(jax.grad(weighed, argnums=(0, 1), has_aux=True))(*whole.at())
+    gradient, same = jax.jit(jax.grad(weighed, argnums=(0, 1), has_aux=True))(*whole.at())
     np.testing.assert_allclose(same, currents, rtol=1e-12)
     pairs = zip(tangents, jax.tree.leaves(gradient), strict=True)
     reverse = sum(np.tensordot(tangent, leaf, axes=np.ndim(leaf)) for tangent, leaf in pairs)
@@ -485,7 +485,7 @@ def test_forward_through_a_whole_protocol(family: str, monkeypatch: pytest.Monke
     count = len(whole.names)
     monkeypatch.setattr(ion_module, "_CONVERGED", 1e-8)
     monkeypatch.setattr(fit_module, "fit_exponential", polished_fit)
-    run = quick(lambda *at: whole.run(*at)[0])
+    run = jax.jit(lambda *at: whole.run(*at)[0])
     moves = [1e-3, -1e-3, 5e-4, -5e-4]
     lanes = whole.devices(np.concatenate([1 + h * np.eye(count) for h in moves], axis=1))
     up, down, half_up, half_down = np.split(np.asarray(run(lanes, (1.0, 1.0))), 4, axis=1)
@@ -520,7 +520,7 @@ def test_memory_in_reverse_grows_less_than_twofold_for_tenfold_steps() -> None:
 
             return jnp.sum(checkpointed_loop(steps)(0, steps, body, devices.rest(key)).q)
 
-        analysis = quick(jax.grad(charge)).lower(devices).compile().memory_analysis()
+        analysis = jax.jit(jax.grad(charge)).lower(devices).compile().memory_analysis()
         assert analysis is not None
         return int(analysis.temp_size_in_bytes)
 
@@ -537,7 +537,7 @@ def test_checkpointed_loop_is_a_loop(bound: int, count: int) -> None:
     def known(x: Any) -> Any:
         return lax.fori_loop(0, count, step, x)
 
-    @quick
+    @jax.jit
     def found(x: Any, count: Any) -> Any:
         loop = checkpointed_loop(bound)
         return jax.value_and_grad(lambda x: loop(0, count, step, x))(x)

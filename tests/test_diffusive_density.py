@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import array, devices_of, lane_keys, quick, reduced
+from conftest import array, devices_of, lane_keys, reduced
 
 import mcdev
 from mcdev.configuration.experiment import Experiment
@@ -46,8 +46,8 @@ def dense(
     )
 
 
-_rest = quick(lambda devices, key: devices.rest(key))
-_profile = quick(lambda devices, state: devices.profile(state))
+_rest = jax.jit(lambda devices, key: devices.rest(key))
+_profile = jax.jit(lambda devices, state: devices.profile(state))
 
 
 def batch(lanes: int = LANES, **device: Any) -> tuple[DiffusiveDensityDevices, DensityState]:
@@ -57,7 +57,7 @@ def batch(lanes: int = LANES, **device: Any) -> tuple[DiffusiveDensityDevices, D
     return built, _rest(built, lane_keys(lanes))
 
 
-@quick
+@jax.jit
 def _advanced(devices: DiffusiveDensityDevices, state: DensityState, volts: Any, step: Any, pairs: Any) -> DensityState:
     key, one = lane_keys(state.theta.size), jnp.uint32(1)
     voltage = jnp.full(state.theta.shape, volts)
@@ -208,10 +208,10 @@ def outcome(steps: int = 6) -> tuple[dict[str, Any], Callable[[dict[str, Any]], 
 def test_forward_derivatives_are_those_of_differences() -> None:
     """By every parameter, to 1e-6 of the value per relative change; reverse mode gives the same numbers."""
     draws, mean = outcome()
-    compiled = quick(mean)
+    compiled = jax.jit(mean)
     zero = {name: np.zeros_like(value) for name, value in draws.items()}
-    reverse = quick(jax.grad(mean))({name: jnp.asarray(value) for name, value in draws.items()})
-    forward = quick(lambda tangent: jax.jvp(mean, (draws,), (tangent,)))
+    reverse = jax.jit(jax.grad(mean))({name: jnp.asarray(value) for name, value in draws.items()})
+    forward = jax.jit(lambda tangent: jax.jvp(mean, (draws,), (tangent,)))
     felt = 0
     for name, value in draws.items():
         scale = np.where(value == 0, 1.0, value)  # the phase is zero

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import quick, strong
+from conftest import strong
 from scipy.integrate import quad
 
 import mcdev.integrators.drift_diffusion as law
@@ -104,7 +104,7 @@ def test_block_tridiagonal(
         return jax.linear_transpose(solution, right)(seen)[0]
 
     with jax.enable_x64(True):
-        found, back = (np.asarray(quick(what)(right)) for what in (solution, transposed))
+        found, back = (np.asarray(jax.jit(what)(right)) for what in (solution, transposed))
     dense = np.zeros((lanes, cells * size, cells * size), complex)
     for i in range(cells):
         for k, j in enumerate((i - 1, i, i + 1)):
@@ -124,7 +124,7 @@ def test_block_tridiagonal(
 def marching(bernoulli_pair: Any) -> Any:
     """One program for every march, and another where this function is planted with a bug."""
 
-    @quick
+    @jax.jit
     def go(density: Any, potential: Any, widths: Any, rate: Any, step: Any, steps: Any) -> Any:
         def body(_: int, p: Any) -> Any:
             return law.fokker_planck_step(p, potential, widths, rate, step)

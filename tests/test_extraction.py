@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import quick
 
 from mcdev.fits.contract import Coefficient, Fit
 from mcdev.fits.double_exponential import DoubleExponential
@@ -22,13 +21,13 @@ from mcdev.results.fits_along_axes import fit_along
 
 T = np.linspace(0.05, 19.95, 200)
 REPETITIONS = 400
-exponential = quick(fit_exponential)
-of_each_course = quick(jax.vmap(fit_exponential, in_axes=(None, 0, None)))
+exponential = jax.jit(fit_exponential)
+of_each_course = jax.jit(jax.vmap(fit_exponential, in_axes=(None, 0, None)))
 
 
 @functools.cache
 def measure(settings: ExponentialFit) -> Any:
-    return quick(settings.measure)
+    return jax.jit(settings.measure)
 
 
 def trajectory(y: np.ndarray, widths: np.ndarray | None = None) -> Trajectory:
@@ -166,7 +165,7 @@ def test_jackknife_error_of_a_fit_is_the_standard_error() -> None:
 
 
 HERTZ = np.geomspace(1, 1e6, 61)
-impedance_of = quick(circuit_impedance)
+impedance_of = jax.jit(circuit_impedance)
 ELEMENTS = {
     "series_resistance": 100.0,
     "ionic_resistance": 18.5e6,
@@ -183,7 +182,7 @@ def circuit_fit(result: str) -> Any:
         spectrum: Any = SimpleNamespace(frequency=jnp.asarray(HERTZ), impedance=z, cell_constant=jnp.asarray(1 / 7.0))
         return tuple(measurement.measure(spectrum))
 
-    return quick(fit)
+    return jax.jit(fit)
 
 
 def fitted(z: np.ndarray, result: str) -> tuple[float, int]:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import forget_programs, quick, strong
+from conftest import forget_programs, strong
 
 import mcdev.integrators.ion_transport as model
 from mcdev.integrators.drift_diffusion import HISTORY, bernoulli_pair, graded_mesh
@@ -73,8 +73,8 @@ def electrolyte(
     return devices, jnp.ones((2, lanes))
 
 
-_advance = quick(lambda devices, *arguments: devices.advance(*arguments))
-_respond = quick(lambda devices, *arguments: devices.charge_response(*arguments))
+_advance = jax.jit(lambda devices, *arguments: devices.advance(*arguments))
+_respond = jax.jit(lambda devices, *arguments: devices.charge_response(*arguments))
 
 
 def advance(devices: IonTransport, state: IonState, voltage: Any, duration: Any) -> IonState:
@@ -135,7 +135,7 @@ def check_equilibrium_has_no_flux() -> None:
     voltage = jnp.asarray([1.0, 1.0, -0.3, -0.3]) * VOLT
     state = advance(devices, devices.rest(contents), voltage, jnp.asarray(1e7))
 
-    @quick
+    @jax.jit
     def parts_of_flux(devices: IonTransport, state: IonState) -> tuple[Any, Any]:
         x = model._pack(state)
         faces = devices._faces(x, devices._densities(x)[0], voltage, devices._inverse_gaps())

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import devices_of, quick, reduced
+from conftest import devices_of, reduced
 from scipy.integrate import cumulative_trapezoid
 
 from mcdev.devices.landscape import Attraction, Landscape, RandomPinning, curvature_bound, well_exchange
@@ -24,7 +24,7 @@ def energy_of_paper(x: np.ndarray, phase: float = 0.0, depth: float = 4.5, tilt:
     return -depth * wells + 0.5 * np.sin(2 * np.pi * x / 0.15 + phase) - tilt * x
 
 
-@quick
+@jax.jit
 def pairs_of(landscape: Landscape, x: Any) -> list[tuple[Any, Any]]:
     """Each force, and the gradient that it should be minus of."""
     wells, pinning = landscape.wells, landscape.pinning
@@ -134,7 +134,7 @@ def test_curvature_stays_below_its_bound(phase: str) -> None:
     with X64(True):
         device = devices_of(reduced(pinning_phase=phase), 1, np.float64)
         second = jax.vmap(jax.grad(jax.grad(lambda x: device.landscape.single_particle_energy(x[None, None])[0, 0])))
-        curvature = np.abs(quick(second)(np.linspace(-1, 1, 20_000)))
+        curvature = np.abs(jax.jit(second)(np.linspace(-1, 1, 20_000)))
     assert np.max(curvature) < bound
     assert np.max(curvature) > 0.7 * bound  # the step follows from it: a loose bound would be slow
 
@@ -144,7 +144,7 @@ def test_curvature_of_the_attraction_stays_below_its_bound(spread: float) -> Non
     """The largest eigenvalue of the Hessian, not only its diagonal."""
     x = spread * np.random.default_rng(1).normal(size=40)
     with X64(True):
-        hessian = quick(jax.hessian(lambda x: pair_energy(x[:, None], jnp.array([4.5]), jnp.array([10.0]))))(x)
+        hessian = jax.jit(jax.hessian(lambda x: pair_energy(x[:, None], jnp.array([4.5]), jnp.array([10.0]))))(x)
     largest = np.abs(np.linalg.eigvalsh(hessian)).max()
     bound = curvature_bound(0.0, 0.1, 1e6, 0.0, 4.5)
     assert largest < bound * (1 + 1e-9)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import quick, reduced
+from conftest import reduced
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -171,9 +171,9 @@ def test_the_derivative_is_that_of_the_solution(law: Any) -> None:
 
     with computing(True):
         along = jnp.asarray(np.random.default_rng(2).normal(size=g.shape))
-        g, value = jnp.asarray(g), quick(given)
-        _, forwards = quick(lambda g: jax.jvp(given, (g,), (along,)))(g)
-        backwards = jnp.sum(quick(jax.grad(given))(g) * along)
+        g, value = jnp.asarray(g), jax.jit(given)
+        _, forwards = jax.jit(lambda g: jax.jvp(given, (g,), (along,)))(g)
+        backwards = jnp.sum(jax.jit(jax.grad(given))(g) * along)
         differences = (value(g + 1e-6 * along) - value(g - 1e-6 * along)) / 2e-6
     np.testing.assert_allclose([forwards, backwards], differences, rtol=1e-7)
 
@@ -184,7 +184,7 @@ def test_currents_add_up_in_every_node() -> None:
     with computing(True):
         g = jnp.asarray(10.0 ** np.random.default_rng(3).uniform(-9, 0, (len(ELEMENTS), 50)))
         blank = jnp.zeros((network.unknowns, 50))
-        under = quick(lambda volts: solve(network, Sinh(g), jnp.full((1, 50), volts), blank))
+        under = jax.jit(lambda volts: solve(network, Sinh(g), jnp.full((1, 50), volts), blank))
         found, small = under(6.0), under(1e-6)
     assert np.all(np.asarray(found.residual) <= 1e-8 * np.abs(np.asarray(found.given[0])))
     assert np.all(np.asarray(small.residual) <= 1e-8 * np.abs(np.asarray(small.given[0])))
@@ -199,11 +199,11 @@ def test_a_source_at_its_limit_gives_its_limit(law: Any) -> None:
     with computing(True):
         g = jnp.asarray(np.random.default_rng(4).uniform(0.1, 1.0, (len(ELEMENTS), lanes)))
         aim = jnp.full((1, lanes), volts)
-        held = quick(lambda aim: solve(plain, law(g), aim, jnp.zeros((plain.unknowns, lanes)), law is Ohms))
+        held = jax.jit(lambda aim: solve(plain, law(g), aim, jnp.zeros((plain.unknowns, lanes)), law is Ohms))
         unlimited = held(aim)
         most = jnp.full((1, lanes), float(np.median(np.asarray(unlimited.given))))
         blank = jnp.zeros((free.unknowns, lanes))
-        limited = quick(lambda most: solve(free, law(g), aim, blank, False, Sources(most)))(most)
+        limited = jax.jit(lambda most: solve(free, law(g), aim, blank, False, Sources(most)))(most)
         again = held(limited.z[-1:])
     over = np.asarray(unlimited.given[0] > most[0])
     assert 0 < over.sum() < lanes
@@ -224,7 +224,7 @@ def test_several_sources_at_their_limits() -> None:
         g = jnp.asarray(10.0 ** rng.uniform(-3, 0, (len(pairs), lanes)))
         aim, most = jnp.asarray(rng.normal(size=(4, lanes))), jnp.asarray(10.0 ** rng.uniform(-3, 0, (4, lanes)))
         blank = jnp.zeros((network.unknowns, lanes))
-        found = quick(lambda most: solve(network, Ohms(g), aim, blank, False, Sources(most)))(most)
+        found = jax.jit(lambda most: solve(network, Ohms(g), aim, blank, False, Sources(most)))(most)
     volts, amps, limit = (np.asarray(x) for x in (found.z[-4:], found.given, most))
     held = np.isclose(volts, aim, rtol=1e-7, atol=1e-9) & (np.abs(amps) <= limit * (1 + 1e-7))
     up = np.isclose(amps, limit, rtol=1e-7) & (volts <= np.asarray(aim) + 1e-9)
@@ -247,7 +247,7 @@ def test_steep_laws_are_followed_to_the_end() -> None:
     with computing(True):
         scale = jnp.asarray([1.0, jnp.nan])
         blank = jnp.zeros((network.unknowns, 2))
-        found = quick(lambda scale: solve(network, Steep(scale), jnp.full((1, 2), 6.0), blank))(scale)
+        found = jax.jit(lambda scale: solve(network, Steep(scale), jnp.full((1, 2), 6.0), blank))(scale)
     x = float(found.z[0, 0])
     np.testing.assert_allclose(1e-11 * np.sinh((6.0 - x) / 0.01), 1e-3 * x, rtol=1e-6)
     assert np.isnan(np.asarray(found.z[0, 1]))
@@ -262,7 +262,7 @@ def test_what_a_capacitor_sees_is_the_derivative() -> None:
             ties = jnp.stack([jnp.ones(3), charge])
             return solve(network, Ohms(g), ties, jnp.zeros((network.unknowns, 3)), True).given[1]
 
-        _, slope = quick(lambda at: jax.jvp(given, (at,), (jnp.ones(3),)))(jnp.zeros(3))
+        _, slope = jax.jit(lambda at: jax.jvp(given, (at,), (jnp.ones(3),)))(jnp.zeros(3))
         np.testing.assert_allclose(stiffness(network, g, [1])[0, 0], slope, rtol=1e-12)
 
 

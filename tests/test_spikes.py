@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import array, quick, reduced
+from conftest import array, reduced
 from jax import lax
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
@@ -70,7 +70,7 @@ def watched(
     def body(i: Any, at: Any) -> Any:
         return watch(at, {"g": before[i]}, {"g": behind[i]}, jnp.uint32(i % each), all_of_them)
 
-    (found,) = quick(lambda at: lax.fori_loop(0, behind.shape[0], body, at))(start)
+    (found,) = jax.jit(lambda at: lax.fori_loop(0, behind.shape[0], body, at))(start)
     return found
 
 
@@ -131,7 +131,7 @@ def test_lanes_with_fewer_intervals_wait() -> None:
     def body(i: Any, at: Any) -> Any:
         return watch(at, {"g": levels[i]}, {"g": levels[i + 1]}, jnp.uint32(i), count)
 
-    at = quick(lambda at: lax.fori_loop(0, 4, body, at))((start,))
+    at = jax.jit(lambda at: lax.fori_loop(0, 4, body, at))((start,))
     found = seen(at[0])
     assert found.count.tolist() == [2, 1]
     np.testing.assert_allclose(found.begun[1][0], [0.125, 0.25])

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import devices_of, lane_keys, quick, reduced, state_at
+from conftest import devices_of, lane_keys, reduced, state_at
 from test_diffusive_density import advanced, batch
 
 import mcdev
@@ -57,7 +57,7 @@ def share_on_the_left(ratio: float = 0.4) -> float:
 # ------------------------------------------------------------------------------------ energy and force
 
 
-@quick
+@jax.jit
 def _along(landscape: Any, x: Any) -> tuple[Any, Any, Any]:
     slope = jax.grad(lambda x: jnp.sum(landscape.single_particle_energy(x)))(x)
     return landscape.single_particle_energy(x), slope, landscape.force(x)
@@ -99,7 +99,7 @@ def test_a_step_suits_the_deeper_well() -> None:
 # ------------------------------------------------------------------------------------ equilibrium
 
 
-_rest = quick(lambda devices, key: devices.rest(key).x)
+_rest = jax.jit(lambda devices, key: devices.rest(key).x)
 
 
 def check_rest(lanes: int = 1024) -> None:
