@@ -28,7 +28,7 @@ from mcdev.simulation.draws import draw_parameters
 from mcdev.simulation.ensemble import simulate
 from mcdev.simulation.trial import trials
 
-pytestmark = pytest.mark.usefixtures("double")
+pytestmark = pytest.mark.usefixtures("double", "unpolished")
 
 
 def test_two_identical_devices_share_the_voltage() -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,6 +79,7 @@ class _Point(NamedTuple):
     """Of each element."""
 
 
+@eqx.filter_jit  # traced once, wherever it stands in a program
 def solve(
     network: Network, laws: Any, ties: Rows, guess: Rows, ohmic: bool = False, sources: Sources | None = None
 ) -> Solution:
