@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import shutil
@@ -67,6 +68,8 @@ def _compile_unpolished() -> None:
 
 
 _compile_unpolished()
+as_users = functools.partial(jax.jit, compiler_options=compiler_options(jax.default_backend()))
+"""For what runs long, and where bits are compared."""
 settings.register_profile("any load", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("any load")
 
@@ -162,13 +165,19 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, **fields: str) -> None:
 _programs: dict[str, program.Program] = {}
 
 
-@pytest.fixture(scope="module")
-def unpolished() -> Iterator[None]:
-    """Experiments of this file are compiled so, too: it looks at what stands around numbers, or at what the equations
-    say, and at no bits."""
+@contextlib.contextmanager
+def simulation_unpolished() -> Iterator[None]:
+    """The simulation is compiled as everything else is here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "compiler_options", lambda backend: UNPOLISHED)
         patch.setattr(program, "_programs", _programs)
+        yield
+
+
+@pytest.fixture(scope="module")
+def unpolished() -> Iterator[None]:
+    """For a file that looks at what stands around numbers, or at what the equations say, and at no bits."""
+    with simulation_unpolished():
         yield
 
 
@@ -186,12 +195,12 @@ def strong(tree: Any) -> Any:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile as the ensemble does, anew each time: a function's compiled code outlives a monkeypatch."""
+    """Compile as users do, anew each time: a function's compiled code outlives a monkeypatch."""
 
     def fresh(*arguments: Any) -> Any:
         return function(*arguments)
 
-    return cast(Callable[..., Any], jax.jit(fresh, compiler_options=compiler_options(jax.default_backend())))
+    return cast(Callable[..., Any], as_users(fresh))
 
 
 def forget_programs() -> None:

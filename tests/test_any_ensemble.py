@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import as_users
 
 import mcdev
 from mcdev.configuration.problems import ConfigError
@@ -17,7 +18,7 @@ from mcdev.machine.environment import computing
 from mcdev.measurements import MEASUREMENTS
 from mcdev.simulation import reading, trial
 from mcdev.simulation.ensemble import simulate
-from mcdev.simulation.program import Program, compiler_options, program
+from mcdev.simulation.program import Program, program
 
 pytestmark = pytest.mark.promise
 
@@ -150,12 +151,11 @@ def test_a_lane_is_summed_alike_whatever_the_number_of_lanes(dtype: type) -> Non
         "running": lambda a: jnp.cumsum(a, axis=0),
         "by a matrix": lambda a: jnp.einsum("fc,csl->fsl", jnp.tri(a.shape[0], dtype=a.dtype), a[:, None] * a[:2]),
     }
-    options = compiler_options(jax.default_backend())
     with computing(dtype is np.float64):
         for count in (8, 40, 100):
             terms = np.random.default_rng(0).normal(size=(count, 2048)).astype(dtype)
             for name, total in sums.items():
-                made = jax.jit(total, compiler_options=options)
+                made = as_users(total)
                 few, *others = (np.asarray(made(terms[:, :lanes]))[..., :8] for lanes in (16, 64, 256, 2048))
                 for other in others:
                     np.testing.assert_array_equal(few, other, err_msg=f"{name}, {count} terms")

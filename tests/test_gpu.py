@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import compiled
+from conftest import as_users
 
 import mcdev
 from mcdev.devices.diffusive_particles import _pulled
@@ -88,8 +88,8 @@ def test_the_kernel_takes_the_steps_of_the_loop_bit_for_bit(name: str, right: bo
     def kernel(x: jax.Array) -> jax.Array:
         return resident.diffuse(SCHEMES[name], _pulled, field, x, *given, interpret=interpreter())
 
-    expected = np.asarray(compiled(loop)(x))
-    np.testing.assert_array_equal(compiled(kernel)(x), expected)
+    expected = np.asarray(as_users(loop)(x))
+    np.testing.assert_array_equal(as_users(kernel)(x), expected)
     moved = np.any(expected != np.asarray(x), axis=0)
     np.testing.assert_array_equal(moved, np.asarray(pairs) > 0)
 

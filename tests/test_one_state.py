@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import MEAN, lane_keys
+from conftest import MEAN, as_users, lane_keys
 from scipy.integrate import solve_ivp
 
 import mcdev
@@ -19,7 +19,6 @@ from mcdev.devices.yakopcic import Yakopcic
 from mcdev.integrators.exponential import adaptive_rosenbrock
 from mcdev.integrators.interval import Interval
 from mcdev.simulation.ensemble import simulate
-from mcdev.simulation.program import compiler_options
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -29,7 +28,7 @@ def test_adaptive_steps_meet_their_tolerance() -> None:
     with the tolerance; lanes that do not care for each other; a tangent that is that of the solution."""
     rate = jnp.asarray([0.0, 1e-3, 1.0, 30.0, 1e5])
 
-    @functools.partial(jax.jit, static_argnums=1, compiler_options=compiler_options(jax.default_backend()))
+    @functools.partial(as_users, static_argnums=1)
     def solution(rate: Any, tolerance: float) -> Any:
         return adaptive_rosenbrock(lambda x: rate * x * (1 - x), jnp.full(rate.shape, 0.1), jnp.asarray(2.0), tolerance)
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import devices_of, lane_keys, reduced, state_at
+from conftest import as_users, devices_of, lane_keys, reduced, state_at
 from test_diffusive_density import advanced, batch
 
 import mcdev
@@ -122,7 +122,7 @@ def check_rest(lanes: int = 1024) -> None:
         assert abs(excess) < 5 * np.sqrt(2 * 19), "density at rest"
 
 
-@jax.jit
+@as_users
 def _moved(devices: Any, state: DiffusiveState, volts: Any, step: Any, intervals: Any) -> DiffusiveState:
     lanes, eight = state.theta.size, jnp.uint32(8)
     voltage, interval, key = jnp.full(lanes, volts), Interval.alike(step, eight, lanes), lane_keys(lanes)
