@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 import pytest
 import xarray as xr
@@ -44,19 +45,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of workers, which share th
 gc.set_threshold(*COLLECTING)  # as the command line does
 compilation_cache.switch_on()  # what one worker has compiled, the other need not
 
-UNPOLISHED = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
-}
+UNPOLISHED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """XLA takes a fifth of the time to compile; the code is slower. So is compiled here what does not say how: what tests
 work out for themselves, measurements, slopes of a calibration."""
-AS_USERS = {
-    "xla_backend_optimization_level": 3,
-    "xla_llvm_disable_expensive_passes": False,
-    "xla_cpu_use_fusion_emitters": True,
-}
+AS_USERS = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
 """The simulation is compiled as users' are, where the fixture ``unpolished`` is not asked for."""
+if jaxlib.version.__version_info__ < (0, 11):  # later ones always use them, and end the process that asks not to
+    UNPOLISHED["xla_cpu_use_fusion_emitters"], AS_USERS["xla_cpu_use_fusion_emitters"] = False, True
 
 
 def _compile_unpolished() -> None:
