@@ -160,19 +160,13 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, **fields: str) -> None:
 _programs: dict[str, program.Program] = {}
 
 
-@contextlib.contextmanager
-def simulation_unpolished() -> Iterator[None]:
-    """The simulation is compiled as everything else is here."""
+@pytest.fixture(scope="module")
+def unpolished() -> Iterator[None]:
+    """The simulation is compiled as everything else is here: for a file that looks at what stands around numbers, or at
+    what the equations say, and at no bits."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "compiler_options", lambda backend: UNPOLISHED)
         patch.setattr(program, "_programs", _programs)
-        yield
-
-
-@pytest.fixture(scope="module")
-def unpolished() -> Iterator[None]:
-    """For a file that looks at what stands around numbers, or at what the equations say, and at no bits."""
-    with simulation_unpolished():
         yield
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
-from conftest import Ended, elsewhere, simulation_unpolished
+from conftest import Ended, elsewhere
 from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import one_message
@@ -510,7 +510,9 @@ def test_a_posterior_needs_exact_derivatives() -> None:
 
 
 def test_a_calibration_computes_what_a_run_computes() -> None:
-    """Points of a sweep keep their own steps, side by side in one call as in a run."""
+    """Points of a sweep keep their own steps, side by side in one call as in a run: joined at the larger number of
+    steps they would differ by 3e-4. The two are different programs, which round in their own ways, and the minimum of a
+    sum of squares is found to the square root of rounding (jax 0.10.1: the same digits; jax 0.12: to 3e-9)."""
     experiment = mcdev.build(
         {
             "name": "one",
@@ -525,7 +527,7 @@ def test_a_calibration_computes_what_a_run_computes() -> None:
     assert len({Trial(point).rows.steps for point in points}) == 3
     cases = [Case("one", "", number, point) for number, point in enumerate(points)]
     found = exact_mode.read(cases, {("one", ""): {"device.charge_gain": 2.0}}, ["tau_on"], False, 1, 1, False)
-    with simulation_unpolished():
-        runs = simulate(experiment.with_({"device.charge_gain": "2 1/V"}))
-    for case, run in zip(cases, runs, strict=True):
-        assert found[case].value["tau_on"][0] == pytest.approx(run.values["tau_on"][0, 0], rel=1e-9)
+    for case, run in zip(cases, simulate(experiment.with_({"device.charge_gain": "2 1/V"})), strict=True):
+        assert found[case].value["tau_on"][0] == pytest.approx(
+            run.values["tau_on"][0, 0], rel=np.sqrt(np.finfo(float).eps)
+        )
