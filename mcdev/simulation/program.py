@@ -171,7 +171,6 @@ def sample(
         after = chosen(active, after, now)._replace(spikes=watch(spikes, before, behind, i, solutions))
         return after, division_after, {name: sums[name] + more[name] for name in sums}
 
-
     def instant() -> tuple[Division, dict[str, Any]]:
         law = devices.current_law(carry.state)
         division = circuit.solve(carry.circuit, zeros, law)
