@@ -48,7 +48,7 @@ def sort_particles(x: Float[Array, "particle lane"]) -> list[Float[Array, " lane
         return list(lax.sort(x, dimension=0))
     rows = [x[i] for i in range(x.shape[0])]
     for low, high in sorting_network(len(rows)):
-        rows[low], rows[high] = lax.min(rows[low], rows[high]), lax.max(rows[low], rows[high])
+        rows[low], rows[high] = jnp.minimum(rows[low], rows[high]), jnp.maximum(rows[low], rows[high])
     return rows
 
 

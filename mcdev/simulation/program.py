@@ -145,7 +145,8 @@ def sample(
         def moved(begin: Carry, law: CurrentLaw, division: Division) -> tuple[Carry, CurrentLaw, Division]:
             """The devices through the interval, and what holds at its end."""
             if circuit.divides and not (devices.noisy or circuit.noisy):
-                return midpoint(devices, circuit, applied, through, begin, interval, law, division)
+                onward = functools.partial(through, begin)
+                return midpoint(devices, circuit, applied, onward, interval, law, division)
             after = through(begin, interval, law, division)
             return (after, *division_of(after))
 
@@ -171,13 +172,11 @@ def sample(
         after = chosen(active, after, now)._replace(spikes=watch(spikes, before, behind, i, solutions))
         return after, division_after, {name: sums[name] + more[name] for name in sums}
 
-    def instant() -> tuple[Division, dict[str, Any]]:
-        law = devices.current_law(carry.state)
-        division = circuit.solve(carry.circuit, zeros, law)
-        return division, recorded(devices, circuit, carry, zeros, law, division)
-
-    division, names = jax.eval_shape(instant)
-    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), division)
+    names = jax.eval_shape(lambda: seen(devices, circuit, carry, zeros))
+    blank = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+        jax.eval_shape(lambda: circuit.solve(carry.circuit, zeros, devices.current_law(carry.state))),
+    )
     inner = (carry, blank, dict.fromkeys(names, zeros))
     carry, _, sums = loop(jnp.uint32(0), intervals, body, inner)
     means = {name: total / count for name, total in sums.items()}
@@ -211,8 +210,7 @@ def midpoint(
     devices: Devices,
     circuit: Circuit,
     applied: PerLane,
-    through: Callable[[Carry, Interval, CurrentLaw, Division], Carry],
-    begin: Carry,
+    through: Callable[[Interval, CurrentLaw, Division], Carry],
     interval: Interval,
     law: CurrentLaw,
     division: Division,
@@ -225,18 +223,26 @@ def midpoint(
         held: tuple[Carry, CurrentLaw, Division], step: PerLane
     ) -> tuple[tuple[Carry, CurrentLaw, Division], None]:
         _, law, division = held
-        reached = through(begin, interval._replace(step=step), law, division)
+        reached = through(interval._replace(step=step), law, division)
         law = devices.current_law(reached.state)
         return (reached, law, circuit.solve(reached.circuit, applied, law)), None
 
-    end, _ = lax.scan(attempt, (begin, law, division), jnp.stack([0.5 * interval.step, interval.step]))
+    shapes = jax.eval_shape(lambda: through(interval, law, division))
+    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    end, _ = lax.scan(attempt, (blank, law, division), jnp.stack([0.5 * interval.step, interval.step]))
     return end
+
+
+def seen(devices: Devices, circuit: Circuit, at: Carry, applied: PerLane) -> dict[str, Any]:
+    """What the recorder reads at this instant under this source voltage."""
+    law = devices.current_law(at.state)
+    return recorded(devices, circuit, at, applied, law, circuit.solve(at.circuit, applied, law))
 
 
 def recorded(
     devices: Devices, circuit: Circuit, at: Carry, applied: PerLane, law: CurrentLaw, division: Division
 ) -> dict[str, Any]:
-    """What is recorded at this instant under this source voltage, of the first device and of the circuit."""
+    """The same, where the division of the voltage is known: of the first device, and of the circuit."""
     observed = devices.observe(at.state, division.voltage)
     own = {
         "device_voltage": division.voltage,
@@ -276,13 +282,14 @@ def advance(
 ) -> tuple[Carry, Recorded]:
     """Lanes through a batch of samples, each as :func:`sample` says. Rows are [sample, lane], or [sample, point]."""
     lanes = carry.intact.shape[0]
+    by_lane: Row = jax.tree.map(lambda x: jnp.repeat(x, lanes // x.shape[1], axis=1, total_repeat_length=lanes), rows)
+    most = jnp.max(rows.solutions, axis=1), jnp.max(rows.pairs, axis=1)
 
-    def body(carry: Carry, row: Row) -> tuple[Carry, Recorded]:
-        by_lane: Row = jax.tree.map(lambda x: jnp.repeat(x, lanes // len(x), axis=0, total_repeat_length=lanes), row)
-        most = jnp.max(row.solutions), jnp.max(row.pairs)
-        return sample(devices, circuit, key, carry, by_lane, counted, place, most)
+    def body(carry: Carry, own: tuple[Row, tuple[Any, Any]]) -> tuple[Carry, Recorded]:
+        row, most = own
+        return sample(devices, circuit, key, carry, row, counted, place, most)
 
-    return lax.scan(body, carry, rows)
+    return lax.scan(body, carry, (by_lane, most))
 
 
 def rest(devices: Devices, circuit: Circuit, key: LaneKey) -> Carry:
