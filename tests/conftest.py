@@ -165,7 +165,7 @@ def unpolished() -> Iterator[None]:
     """The simulation is compiled as everything else is here: for a file that looks at what stands around numbers, or at
     what the equations say, and at no bits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, "compiler_options", lambda backend: UNPOLISHED)
+        patch.setattr(program, "compiler_options", lambda backend: {})
         patch.setattr(program, "_programs", _programs)
         yield
 
