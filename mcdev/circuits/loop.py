@@ -130,6 +130,7 @@ class LoopCircuit(Circuit):
         """The second memristor's voltage or current, counted by its own terminals."""
         return -voltage if self.reversed else voltage
 
+    @eqx.filter_jit  # traced once, wherever it stands in a program
     def solve(self, state: Any, applied: PerLane, law: CurrentLaw) -> Division:
         if self.memristor is not None:
             second = self.second(state)
